@@ -1,0 +1,106 @@
+//! The echo benchmark: what a message costs in a server built on this crate, beside what it costs in the best
+//! hand-written loop over mio.
+//!
+//! `cargo bench --bench echo -- --help` lists scenarios and options; `benches/README.md` says what is measured and how.
+//!
+//! The one binary plays four roles, each a process of its own:
+//!
+//! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
+//! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
+//! - `--load ADDRESS`, the load generator, which takes orders on its standard input;
+//! - `--listen ADDRESS`, the yardstick server `bare`, which has the interface of the `echo` example.
+
+#[path = "echo/account.rs"]
+mod account;
+#[path = "echo/active.rs"]
+mod active;
+#[path = "echo/bare.rs"]
+mod bare;
+#[path = "echo/churn.rs"]
+mod churn;
+#[path = "echo/client.rs"]
+mod client;
+#[path = "echo/cpu.rs"]
+mod cpu;
+#[path = "echo/idle.rs"]
+mod idle;
+#[path = "echo/instructions.rs"]
+mod instructions;
+#[path = "echo/launch.rs"]
+mod launch;
+#[path = "echo/load.rs"]
+mod load;
+#[path = "echo/memory.rs"]
+mod memory;
+#[path = "echo/options.rs"]
+mod options;
+#[path = "echo/plan.rs"]
+mod plan;
+#[path = "echo/process.rs"]
+mod process;
+#[path = "echo/report.rs"]
+mod report;
+#[path = "echo/size.rs"]
+mod size;
+#[path = "echo/socket.rs"]
+mod socket;
+#[path = "echo/strace.rs"]
+mod strace;
+#[path = "echo/syscalls.rs"]
+mod syscalls;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::{Options, Request};
+use plan::Scenario;
+
+/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("--launch") => launch::run(&arguments[1..]),
+        Some("--load") => load::run(&arguments[1..]),
+        Some("--listen") => bare::run(&arguments),
+        _ => harness(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenarios asked for, one after the other.
+fn harness(arguments: &[String]) -> Outcome<()> {
+    let options = match options::parse(arguments)? {
+        Request::Run(options) => options,
+        Request::Explain(text) => {
+            println!("{text}");
+            return Ok(());
+        }
+    };
+    launch::raise_descriptor_limit()?;
+    process::remove_stale_directories();
+    for scenario in &options.scenarios {
+        run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;
+    }
+    Ok(())
+}
+
+fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
+    match scenario {
+        Scenario::Cpu(shape) => cpu::run(shape, options),
+        Scenario::Active => active::run(options),
+        Scenario::Churn => churn::run(options),
+        Scenario::Memory => memory::run(options),
+        Scenario::Idle => idle::run(options),
+        Scenario::Syscalls => syscalls::run(options),
+        Scenario::Instructions => instructions::run(options),
+        Scenario::Size => size::run(options),
+    }
+}

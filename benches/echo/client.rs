@@ -1,0 +1,265 @@
+//! The load generator's connections: a closed loop with one message in flight on each.
+//!
+//! Owns the connections, what they send and the check of what comes back. Knows nothing of orders or processes.
+//!
+//! 1. Byte `p` of connection `c` is `pattern[(offset(c) + p) mod PERIOD]`, so a byte that is lost, doubled, moved or
+//!    handed to another connection is noticed.
+//! 2. A connection sends only when its last message has come back whole, so nothing but a fault can arrive between
+//!    messages.
+//! 3. A stream is registered for `WRITABLE` only while a message is partly unsent.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::Outcome;
+use crate::socket::{Address, Stream};
+
+/// A prime, so that the pattern does not repeat in step with any message size.
+const PERIOD: usize = 65_521;
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+const EVENTS_PER_TURN: usize = 1024;
+/// A run that sees no event for this long has failed.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// A run that takes this long has failed, whatever it sees.
+const RUN_TIME_MAX: Duration = Duration::from_secs(300);
+/// Connections opened before the server has shown, by an echo on each, that it accepted the ones before; below the
+/// smallest usual backlog of 128.
+const CONNECTS_PER_BATCH: usize = 120;
+
+/// What happens to a connection whose message came back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// It sends the next message.
+    Keep,
+    /// It is closed, and a new one sends the next message; its connect counts into the latency.
+    Replace,
+}
+
+/// How long a run took, and how long its messages did.
+pub(crate) struct Timing {
+    pub(crate) elapsed: Duration,
+    /// One latency a message, in nanoseconds, sorted.
+    pub(crate) latencies_ns: Vec<u32>,
+}
+
+pub(crate) struct Client {
+    address: Address,
+    poll: Poll,
+    events: Events,
+    connections: Vec<Connection>,
+    /// How many were ever opened; picks source addresses and patterns.
+    opened: usize,
+    pattern: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+struct Connection {
+    stream: Stream,
+    offset: usize,
+    /// Stream position where the message in flight starts.
+    position: usize,
+    /// How much of that message has been sent, and has come back.
+    sent: usize,
+    received: usize,
+    blocked: bool,
+    started: Instant,
+}
+
+/// One run's fixed terms.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// The active connections: the first one's slot, and the way from one to the next.
+    first: usize,
+    stride: usize,
+    size: usize,
+    afterwards: Afterwards,
+}
+
+impl Client {
+    pub(crate) fn new(address: Address) -> Outcome<Self> {
+        Ok(Client {
+            address,
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            connections: Vec::new(),
+            opened: 0,
+            pattern: pattern(),
+            buffer: vec![0; READ_BUFFER_BYTES],
+        })
+    }
+
+    /// Opens connections in batches; when it returns each of them has had one byte echoed.
+    pub(crate) fn connect(&mut self, count: usize) -> Outcome<()> {
+        let goal = self.connections.len() + count;
+        while self.connections.len() < goal {
+            let first = self.connections.len();
+            let batch = CONNECTS_PER_BATCH.min(goal - first);
+            for slot in first..first + batch {
+                let connection = self.open(slot)?;
+                self.connections.push(connection);
+            }
+            let terms = Terms { first, stride: 1, size: 1, afterwards: Afterwards::Keep };
+            self.run(terms, batch, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Has `count` messages echoed over `active` connections, evenly spread among all.
+    pub(crate) fn echo(&mut self, active: usize, size: usize, count: usize, afterwards: Afterwards) -> Outcome<Timing> {
+        if !(1..=self.connections.len()).contains(&active) || !(1..=MESSAGE_BYTES_MAX).contains(&size) {
+            return Err(format!("cannot run {active} connections with {size} B messages").into());
+        }
+        let stride = self.connections.len() / active;
+        let terms = Terms { first: 0, stride, size, afterwards };
+        self.run(terms, active, count)
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.connections.clear();
+    }
+
+    fn open(&mut self, slot: usize) -> Outcome<Connection> {
+        let number = self.opened;
+        self.opened += 1;
+        let mut stream = Stream::connect(&self.address, number)
+            .map_err(|error| format!("connection {number} to {}: {error}", self.address))?;
+        stream.register(self.poll.registry(), Token(slot), Interest::READABLE)?;
+        Ok(Connection {
+            stream,
+            offset: number * 7919 % PERIOD,
+            position: 0,
+            sent: 0,
+            received: 0,
+            blocked: false,
+            started: Instant::now(),
+        })
+    }
+
+    fn run(&mut self, terms: Terms, active: usize, count: usize) -> Outcome<Timing> {
+        let mut latencies_ns = Vec::with_capacity(count);
+        let begun = Instant::now();
+        let mut unstarted = count;
+        for slot in (terms.first..).step_by(terms.stride).take(active.min(count)) {
+            unstarted -= 1;
+            self.start(slot, terms.size, Instant::now())?;
+        }
+        while latencies_ns.len() < count {
+            self.wait(begun, latencies_ns.len(), count)?;
+            let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+            for event in &events {
+                let slot = event.token().0;
+                if event.is_writable() {
+                    self.send(slot, terms.size)?;
+                }
+                if !self.receive(slot, terms.size)? {
+                    continue;
+                }
+                let now = Instant::now();
+                let latency = now.duration_since(self.connections[slot].started);
+                latencies_ns.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
+                if unstarted > 0 {
+                    unstarted -= 1;
+                    if terms.afterwards == Afterwards::Replace {
+                        self.connections[slot] = self.open(slot)?;
+                    }
+                    self.start(slot, terms.size, now)?;
+                }
+            }
+            self.events = events;
+        }
+        let elapsed = begun.elapsed();
+        latencies_ns.sort_unstable();
+        Ok(Timing { elapsed, latencies_ns })
+    }
+
+    /// Waits for events; a silent or endless server is an error that says how far it got.
+    fn wait(&mut self, begun: Instant, done: usize, count: usize) -> Outcome<()> {
+        match self.poll.poll(&mut self.events, Some(SILENCE_MAX)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        if self.events.is_empty() {
+            return Err(format!("no event for {SILENCE_MAX:?}; {done} of {count} messages were echoed").into());
+        }
+        if begun.elapsed() > RUN_TIME_MAX {
+            return Err(format!("after {RUN_TIME_MAX:?} only {done} of {count} messages were echoed").into());
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, slot: usize, size: usize, now: Instant) -> Outcome<()> {
+        let connection = &mut self.connections[slot];
+        connection.started = now;
+        connection.sent = 0;
+        connection.received = 0;
+        self.send(slot, size)
+    }
+
+    /// Sends what is left of the message in flight, as far as the kernel takes it.
+    fn send(&mut self, slot: usize, size: usize) -> Outcome<()> {
+        let connection = &mut self.connections[slot];
+        let start = (connection.offset + connection.position) % PERIOD;
+        let message = &self.pattern[start..start + size];
+        let mut blocked = false;
+        while connection.sent < size && !blocked {
+            match connection.stream.write(&message[connection.sent..]) {
+                Ok(count) => connection.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => blocked = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("write on connection {slot}: {error}").into()),
+            }
+        }
+        if blocked != connection.blocked {
+            connection.blocked = blocked;
+            let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            connection.stream.reregister(self.poll.registry(), Token(slot), interest)?;
+        }
+        Ok(())
+    }
+
+    /// Reads and checks what came back; says whether the message in flight is complete.
+    fn receive(&mut self, slot: usize, size: usize) -> Outcome<bool> {
+        let connection = &mut self.connections[slot];
+        let start = (connection.offset + connection.position) % PERIOD;
+        loop {
+            let count = match connection.stream.read(&mut self.buffer) {
+                Ok(0) => return Err(format!("the server closed connection {slot}").into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(format!("read on connection {slot}: {error}").into()),
+            };
+            let begin = start + connection.received;
+            let end = begin + count;
+            if connection.received + count > connection.sent || self.buffer[..count] != self.pattern[begin..end] {
+                return Err(format!("connection {slot} got bytes it did not send").into());
+            }
+            connection.received += count;
+            if connection.received == size {
+                connection.position += size;
+                return Ok(true);
+            }
+            if count < self.buffer.len() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Bytes of a fixed xorshift sequence, repeated so that a message may start anywhere in the first period.
+fn pattern() -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let period: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    })
+    .take(PERIOD)
+    .collect();
+    period.iter().copied().cycle().take(PERIOD + MESSAGE_BYTES_MAX).collect()
+}

@@ -1,0 +1,118 @@
+//! Processor time of the server per message, under a steady load, server against server.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::account;
+use crate::options::{Options, Peer};
+use crate::plan::Shape;
+use crate::process::{Answer, Load, Server};
+use crate::report;
+
+/// Lets a server finish its last turn: the kernel's account of a thread is exact while it sleeps.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// One measured slice.
+pub(crate) struct Window {
+    /// Processor time of the server per unit of work.
+    pub(crate) server_ns: f64,
+    pub(crate) answer: Answer,
+}
+
+/// Charges a server for the `count` units of work that `work` has it do.
+pub(crate) fn measure(server: &Server, count: usize, work: impl FnOnce() -> Outcome<Answer>) -> Outcome<Window> {
+    thread::sleep(SETTLE);
+    let before = account::cpu_ns(server.pid())?;
+    let answer = work()?;
+    thread::sleep(SETTLE);
+    let after = account::cpu_ns(server.pid())?;
+    Ok(Window { server_ns: (after - before) as f64 / count as f64, answer })
+}
+
+pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
+    let connections = options.connections(shape.connections);
+    let bytes = shape.message_bytes;
+    let count = options.messages(shape.messages);
+    let text = format!(
+        "{connections} connections, {bytes} B a message, {} × {} × {count} messages a server; \
+         server ns/message",
+        options.rounds, options.slices
+    );
+    let start = |peer: &&Peer| {
+        let server = Server::start(peer, shape.transport, shape.server_options, &[])?;
+        let mut load = Load::start(&server)?;
+        load.connect(connections)?;
+        load.echo(connections, bytes, connections.max(count))?;
+        Ok((server, load))
+    };
+    let slice = |server: &Server, load: &mut Load| measure(server, count, || load.echo(connections, bytes, count));
+    compare(shape.name, &text, options, start, slice)
+}
+
+/// Measures all servers in turn and prints each one's ratio to the yardstick.
+pub(crate) fn compare(
+    name: &str,
+    text: &str,
+    options: &Options,
+    start: impl Fn(&&Peer) -> Outcome<(Server, Load)>,
+    slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
+) -> Outcome<()> {
+    report::title(name, text);
+    let peers = options.peers();
+    let windows = alternate(options, &peers, start, slice)?;
+    for (peer, measured) in peers.iter().zip(&windows) {
+        print_row(&peer.name, measured);
+    }
+    for (index, peer) in peers.iter().enumerate().skip(1) {
+        let ratios = round_ratios(&windows[index], &windows[0], options);
+        let pair = format!("{} / {}", peer.name, options.bare.name);
+        println!("  {pair} by round: {}", report::list(&ratios));
+        let figure = if index == 1 { name } else { &pair };
+        report::verdict(figure, report::median(&ratios));
+    }
+    Ok(())
+}
+
+/// Has contenders work in turn, and returns the slices of each.
+///
+/// A round has fresh processes, warmed up by `start`; each contender then works for many short slices, in turn with
+/// the others, so that what disturbs the machine for a while disturbs all of them.
+pub(crate) fn alternate<C>(
+    options: &Options,
+    contenders: &[C],
+    start: impl Fn(&C) -> Outcome<(Server, Load)>,
+    slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
+) -> Outcome<Vec<Vec<Window>>> {
+    let mut windows: Vec<Vec<Window>> = contenders.iter().map(|_| Vec::new()).collect();
+    for _ in 0..options.rounds {
+        let mut pairs = contenders.iter().map(&start).collect::<Outcome<Vec<_>>>()?;
+        for _ in 0..options.slices {
+            for ((server, load), windows) in pairs.iter_mut().zip(&mut windows) {
+                let window = slice(server, load);
+                windows.push(window.map_err(|error| format!("{}: {error}", server.name()))?);
+            }
+        }
+    }
+    Ok(windows)
+}
+
+/// One ratio a round: the median over its slices, each beside the slice that ran next to it.
+pub(crate) fn round_ratios(own: &[Window], yardstick: &[Window], options: &Options) -> Vec<f64> {
+    let slices: Vec<f64> = own.iter().zip(yardstick).map(|(own, bare)| own.server_ns / bare.server_ns).collect();
+    slices.chunks(options.slices).map(report::median).collect()
+}
+
+/// Medians over the rounds of one server.
+pub(crate) fn print_row(name: &str, windows: &[Window]) {
+    let column = |value: fn(&Window) -> f64| -> Vec<f64> { windows.iter().map(value).collect() };
+    let microseconds = |value: fn(&Window) -> f64| report::median(&column(value)) / 1_000.0;
+    println!(
+        "  {name:<12} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s",
+        report::spread(&column(|window| window.server_ns)),
+        microseconds(|window| window.answer.p50_ns as f64),
+        microseconds(|window| window.answer.p99_ns as f64),
+        microseconds(|window| window.answer.p999_ns as f64),
+        report::median(&column(|window| window.answer.elapsed_ns as f64)) / 1e9,
+    );
+}

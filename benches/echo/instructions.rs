@@ -1,0 +1,52 @@
+//! User-mode instructions per message, counted by callgrind.
+//!
+//! Two runs that differ only in their number of messages are compared, so that what a server does once cancels out.
+
+use std::fs;
+
+use crate::Outcome;
+use crate::options::{Options, Peer};
+use crate::plan::{self, Shape};
+use crate::process::{Directory, Load, Server};
+use crate::report;
+
+const MESSAGES: usize = 20_000;
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    for shape in [plan::TCP_64, plan::UNIX_64] {
+        report::title(&format!("instructions, {}", shape.name), "user-mode instructions per message, by callgrind");
+        let count = options.messages(MESSAGES);
+        let mut yardstick = None;
+        for peer in options.peers() {
+            let failed = |error| format!("{}: {error}", peer.name);
+            let once = total(peer, shape, count).map_err(failed)?;
+            let twice = total(peer, shape, 2 * count).map_err(failed)?;
+            let each = (twice - once) / count as f64;
+            let bare = *yardstick.get_or_insert(each);
+            println!("  {:<12} {each:.1}, {:.3} × {}", peer.name, each / bare, options.bare.name);
+        }
+    }
+    Ok(())
+}
+
+/// Instructions of a server's whole life with `count` messages in it.
+fn total(peer: &Peer, shape: Shape, count: usize) -> Outcome<f64> {
+    let directory = Directory::create()?;
+    let log = directory.file("log");
+    let wrapper = [
+        "valgrind".to_owned(),
+        "--tool=callgrind".to_owned(),
+        format!("--callgrind-out-file={}", directory.file("out").display()),
+        format!("--log-file={}", log.display()),
+    ];
+    let server = Server::start(peer, shape.transport, shape.server_options, &wrapper)?;
+    let mut load = Load::start(&server)?;
+    load.connect(shape.connections)?;
+    load.echo(shape.connections, shape.message_bytes, count)?;
+    load.close()?;
+    server.stop()?;
+    let text = fs::read_to_string(log)?;
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, number) = collected.ok_or("callgrind printed no total")?;
+    Ok(number.trim().parse()?)
+}

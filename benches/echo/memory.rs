@@ -1,0 +1,88 @@
+//! What an idle connection costs in resident memory, and what is left of it when all have gone.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::account::{self, Resident};
+use crate::options::{Options, Peer};
+use crate::plan;
+use crate::process::{Load, Server, Transport};
+use crate::report;
+
+const SOME: usize = 10_000;
+const MOST: usize = 19_000;
+/// Opened and closed first, so that code and tables every server needs are in memory before counting starts.
+const WARM_UP: usize = 64;
+/// After the last connection was closed.
+const SETTLE: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    let (some, most) = (options.connections(SOME), options.connections(MOST));
+    let text = format!("resident memory with {some} and {most} idle connections, one byte echoed on each");
+    report::title("memory", &text);
+    for (index, peer) in options.peers().into_iter().enumerate() {
+        let sample = sample(peer, some, most).map_err(|error| format!("{}: {error}", peer.name))?;
+        sample.print(&peer.name, some, most, index == 1);
+    }
+    Ok(())
+}
+
+/// Resident memory of one server along its life.
+struct Sample {
+    fresh: Resident,
+    none: Resident,
+    some: Resident,
+    most: Resident,
+    gone: Resident,
+}
+
+fn sample(peer: &Peer, some: usize, most: usize) -> Outcome<Sample> {
+    let server = Server::start(peer, Transport::Tcp, plan::MANY_IDLE_60, &[])?;
+    let mut load = Load::start(&server)?;
+    let fresh = account::resident(server.pid())?;
+    let descriptors = account::open_descriptors(server.pid())?;
+    let close = |load: &mut Load| -> Outcome<()> {
+        load.close()?;
+        server.wait_for_descriptors(descriptors)?;
+        thread::sleep(SETTLE);
+        Ok(())
+    };
+    load.connect(WARM_UP)?;
+    close(&mut load)?;
+    let none = account::resident(server.pid())?;
+    load.connect(some)?;
+    let some_resident = account::resident(server.pid())?;
+    load.connect(most - some)?;
+    // All of them are still served.
+    load.echo(most, 1, most)?;
+    let most_resident = account::resident(server.pid())?;
+    close(&mut load)?;
+    let gone = account::resident(server.pid())?;
+    Ok(Sample { fresh, none, some: some_resident, most: most_resident, gone })
+}
+
+impl Sample {
+    fn print(&self, name: &str, some: usize, most: usize, has_bounds: bool) {
+        for (source, value) in
+            [("Rss", (|resident| resident.walked) as fn(&Resident) -> u64), ("VmRSS", |resident| resident.status)]
+        {
+            let [fresh, none, some, most, gone] = [&self.fresh, &self.none, &self.some, &self.most, &self.gone]
+                .map(|resident| report::kib(value(resident)));
+            println!(
+                "  {name:<12} {source:<6} fresh {fresh}, warm {none}, some {some}, most {most}, all closed {gone}"
+            );
+        }
+        let growth = |from: Resident, to: Resident| to.walked as f64 - from.walked as f64;
+        println!(
+            "  {name:<12} B per connection: {:.0} for the first {some}, {:.0} for the next {}",
+            growth(self.none, self.some) / some as f64,
+            growth(self.some, self.most) / (most - some) as f64,
+            most - some
+        );
+        let prefix = if has_bounds { "memory".to_owned() } else { name.to_owned() };
+        let grown = growth(self.none, self.most);
+        report::verdict(&format!("{prefix}: B per connection"), grown / most as f64);
+        report::verdict(&format!("{prefix}: % of the growth left"), growth(self.none, self.gone) / grown * 100.0);
+    }
+}

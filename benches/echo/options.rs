@@ -1,0 +1,154 @@
+//! The command line, and the servers it names.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+use crate::plan::Scenario;
+use crate::process::own_executable;
+
+const USAGE: &str = "\
+usage: cargo bench --bench echo -- [SCENARIO…] [OPTIONS]
+
+Compares the `echo` example (windlass) with a hand-written mio loop (bare). Without a name the scenarios that compare
+processor time run, with few rounds.
+
+  --rounds N          rounds of each comparison (7 with names, 3 without)
+  --server NAME=PATH  one more server with the interface of the `echo` example; may be repeated
+  --self-check        bare against itself instead of windlass: shows the noise
+  --quick             a smoke run: small windows, fewer connections, figures without meaning
+  --clean-build       let `size` time a build from nothing
+  --help              this text
+
+WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is otherwise built first.
+
+scenarios:";
+
+/// A server program with the interface of the `echo` example.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+}
+
+pub(crate) struct Options {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) rounds: usize,
+    /// Slices of work a server does in one round.
+    pub(crate) slices: usize,
+    pub(crate) bare: Peer,
+    /// The server that has bounds to keep.
+    pub(crate) windlass: Peer,
+    others: Vec<Peer>,
+    pub(crate) quick: bool,
+    pub(crate) clean_build: bool,
+}
+
+impl Options {
+    /// All servers: the yardstick, the one under test, and the rest.
+    pub(crate) fn peers(&self) -> Vec<&Peer> {
+        [&self.bare, &self.windlass].into_iter().chain(&self.others).collect()
+    }
+
+    /// A number of messages, or of seconds' worth of work: less in a smoke run.
+    pub(crate) fn messages(&self, count: usize) -> usize {
+        if self.quick { count.div_ceil(50) } else { count }
+    }
+
+    /// A number of connections: less in a smoke run if there are many.
+    pub(crate) fn connections(&self, count: usize) -> usize {
+        if self.quick && count >= 1_000 { count / 20 } else { count }
+    }
+}
+
+pub(crate) enum Request {
+    Run(Options),
+    Explain(String),
+}
+
+pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
+    let mut scenarios = Vec::new();
+    let mut rounds = None;
+    let mut others = Vec::new();
+    let (mut quick, mut clean_build, mut self_check, mut bench) = (false, false, false, false);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().ok_or_else(|| format!("{argument} wants a value"));
+        match argument.as_str() {
+            // Cargo adds it for `cargo bench`, and leaves it out for `cargo test --benches`.
+            "--bench" => bench = true,
+            "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
+            "--server" => others.push(peer(value()?)?),
+            "--self-check" => self_check = true,
+            "--quick" => quick = true,
+            "--clean-build" => clean_build = true,
+            "--help" => return Ok(Request::Explain(usage())),
+            name => scenarios.push(scenario(name)?),
+        }
+    }
+    if arguments.is_empty() && !bench {
+        return Ok(Request::Explain("nothing to test; run it by `cargo bench --bench echo`".to_owned()));
+    }
+    let few = if quick { 2 } else { 3 };
+    let named = !scenarios.is_empty();
+    if !named {
+        scenarios.extend(Scenario::ALL.into_iter().filter(|scenario| scenario.is_default()));
+    }
+    let bare = Peer { name: "bare".to_owned(), program: own_executable()? };
+    let windlass = if self_check { Peer { name: "bare again".to_owned(), ..bare.clone() } } else { windlass()? };
+    let rounds = rounds.unwrap_or(if named && !quick { 7 } else { few });
+    Ok(Request::Run(Options {
+        scenarios,
+        rounds,
+        slices: if quick { 5 } else { 25 },
+        bare,
+        windlass,
+        others,
+        quick,
+        clean_build,
+    }))
+}
+
+fn usage() -> String {
+    let names = Scenario::ALL.into_iter().map(|scenario| {
+        let mark = if scenario.is_default() { " (default)" } else { "" };
+        format!("\n  {}{mark}", scenario.name())
+    });
+    names.fold(USAGE.to_owned(), |text, line| text + &line)
+}
+
+fn scenario(name: &str) -> Outcome<Scenario> {
+    let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
+    Ok(found.ok_or_else(|| format!("no scenario or option `{name}`; --help lists them"))?)
+}
+
+fn peer(text: &str) -> Outcome<Peer> {
+    let (name, path) = text.split_once('=').ok_or("--server wants NAME=PATH")?;
+    Ok(Peer { name: name.to_owned(), program: existing(Path::new(path))? })
+}
+
+/// The server under test: the `echo` example, brought up to date, or what the environment names.
+fn windlass() -> Outcome<Peer> {
+    let name = "windlass".to_owned();
+    if let Some(path) = std::env::var_os("WINDLASS_ECHO") {
+        return Ok(Peer { name, program: existing(Path::new(&path))? });
+    }
+    // The bench is `TARGET/release/deps/echo-HASH`.
+    let own = own_executable()?;
+    let release = own.ancestors().nth(2).ok_or("this binary is in no target directory")?;
+    let target = release.parent().ok_or("this binary is in no target directory")?;
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--quiet", "--example", "echo", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .status()?;
+    if !status.success() {
+        return Err("cannot build the `echo` example; WINDLASS_ECHO=PATH names another server".into());
+    }
+    Ok(Peer { name, program: existing(&target.join("release/examples/echo"))? })
+}
+
+fn existing(path: &Path) -> Outcome<PathBuf> {
+    path.canonicalize().map_err(|error| format!("{}: {error}", path.display()).into())
+}

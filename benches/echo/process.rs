@@ -1,0 +1,266 @@
+//! The child processes: servers, the load generator and the tools that watch a server.
+//!
+//! Owns starting them, talking to them by lines, and killing them. Knows nothing of what is measured.
+//!
+//! 1. A child is killed and reaped when its handle is dropped; if the harness itself is killed, the kernel kills them.
+//! 2. Every wait for a child has a deadline.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Outcome;
+use crate::account;
+use crate::launch::Core;
+use crate::options::Peer;
+
+/// Enough for a server that starts inside valgrind.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+/// Longer than the load generator's own limit on a run, which gives the better message.
+const ORDER_TIME_MAX: Duration = Duration::from_secs(330);
+const STOP_TIME_MAX: Duration = Duration::from_secs(30);
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(20);
+const DIRECTORY_PREFIX: &str = "windlass-bench-";
+
+/// A child that dies with its handle.
+pub(crate) struct Process {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    /// Starts a program on a core, with its output read line by line.
+    pub(crate) fn start<A: AsRef<OsStr>>(core: Core, program: &Path, arguments: &[A]) -> Outcome<Self> {
+        let mut child = Command::new(own_executable()?)
+            .arg("--launch")
+            .arg(core.argument())
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().expect("the output was asked to be a pipe");
+        let (sender, lines) = mpsc::channel();
+        // The thread ends with the child's output; it reads on so that the child never blocks on a full pipe.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _handle_was_dropped = sender.send(line);
+            }
+        });
+        Ok(Process { child, input, lines })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of output.
+    fn line(&self, time_max: Duration) -> Outcome<String> {
+        self.lines.recv_timeout(time_max).map_err(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => format!("no answer within {time_max:?}").into(),
+            mpsc::RecvTimeoutError::Disconnected => "it ended without an answer".into(),
+        })
+    }
+
+    /// Asks the child to end by a signal, and waits until it has.
+    pub(crate) fn stop(mut self, signal: Signal) -> Outcome<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).ok_or("a child without an id")?;
+        kill_process(pid, signal)?;
+        let deadline = Instant::now() + STOP_TIME_MAX;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Err(format!("process {} did not end within {STOP_TIME_MAX:?} of {signal:?}", self.pid()).into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if the child is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Which kind of socket a scenario runs over.
+#[derive(Clone, Copy)]
+pub(crate) enum Transport {
+    Tcp,
+    Unix,
+}
+
+/// A server that said where it listens.
+pub(crate) struct Server {
+    name: String,
+    process: Process,
+    /// What it wants on its command line for a client, as it printed it.
+    address: String,
+    _directory: Option<Directory>,
+}
+
+impl Server {
+    /// Starts a server and waits until it listens; `wrapper` is a command that runs it, or nothing.
+    pub(crate) fn start(peer: &Peer, transport: Transport, options: &[&str], wrapper: &[String]) -> Outcome<Self> {
+        let directory = match transport {
+            Transport::Tcp => None,
+            Transport::Unix => Some(Directory::create()?),
+        };
+        let listen = match &directory {
+            None => "tcp://127.0.0.1:0".to_owned(),
+            Some(directory) => format!("unix:{}", directory.path.join("socket").display()),
+        };
+        let mut command: Vec<String> = wrapper.to_vec();
+        command.push(peer.program.display().to_string());
+        command.extend(["--listen".to_owned(), listen]);
+        command.extend(options.iter().map(|option| (*option).to_owned()));
+        let process = Process::start(Core::Server, Path::new(&command[0]), &command[1..])?;
+        let line = process.line(START_TIME_MAX).map_err(|error| format!("{} did not start: {error}", peer.name))?;
+        let address = line
+            .strip_prefix("listening on ")
+            .ok_or_else(|| format!("{} printed `{line}`, not `listening on ADDRESS`", peer.name))?
+            .to_owned();
+        Ok(Server { name: peer.name.clone(), process, address, _directory: directory })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ends it as an operator would.
+    pub(crate) fn stop(self) -> Outcome<()> {
+        self.process.stop(Signal::TERM)
+    }
+
+    /// Waits until it holds no more descriptors than `count`: it has seen that its clients are gone.
+    pub(crate) fn wait_for_descriptors(&self, count: usize) -> Outcome<()> {
+        let deadline = Instant::now() + CLOSE_TIME_MAX;
+        while account::open_descriptors(self.pid())? > count {
+            if Instant::now() > deadline {
+                return Err(format!("connections are still open {CLOSE_TIME_MAX:?} after the clients closed").into());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+/// The load generator's answer to a run; times in nanoseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) elapsed_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+}
+
+/// A load generator with some connections to one server.
+pub(crate) struct Load {
+    process: Process,
+}
+
+impl Load {
+    pub(crate) fn start(server: &Server) -> Outcome<Self> {
+        let process = Process::start(Core::Load, &own_executable()?, &["--load", &server.address])?;
+        Ok(Load { process })
+    }
+
+    pub(crate) fn connect(&mut self, count: usize) -> Outcome<()> {
+        self.order(&format!("connect {count}")).map(drop)
+    }
+
+    pub(crate) fn close(&mut self) -> Outcome<()> {
+        self.order("close").map(drop)
+    }
+
+    /// Has `count` messages of `size` bytes echoed over `active` connections, evenly spread among all.
+    pub(crate) fn echo(&mut self, active: usize, size: usize, count: usize) -> Outcome<Answer> {
+        self.timed_order(&format!("echo {active} {size} {count}"))
+    }
+
+    /// The same, but each message has a connection of its own; `active` are open at a time.
+    pub(crate) fn churn(&mut self, active: usize, size: usize, count: usize) -> Outcome<Answer> {
+        self.timed_order(&format!("churn {active} {size} {count}"))
+    }
+
+    fn timed_order(&mut self, order: &str) -> Outcome<Answer> {
+        let answer = self.order(order)?;
+        let numbers = answer.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+        match numbers.as_slice() {
+            &[elapsed_ns, p50_ns, p99_ns, p999_ns] => Ok(Answer { elapsed_ns, p50_ns, p99_ns, p999_ns }),
+            _ => Err(format!("the load generator answered `{answer}` to `{order}`").into()),
+        }
+    }
+
+    fn order(&mut self, order: &str) -> Outcome<String> {
+        let input = self.process.input.as_mut().expect("a load generator has an input");
+        writeln!(input, "{order}").map_err(|error| format!("the load generator is gone: {error}"))?;
+        let answer =
+            self.process.line(ORDER_TIME_MAX).map_err(|error| format!("load generator, `{order}`: {error}"))?;
+        match answer.strip_prefix("ok") {
+            Some(rest) => Ok(rest.to_owned()),
+            None => Err(format!("load generator, `{order}`: {answer}").into()),
+        }
+    }
+}
+
+pub(crate) fn own_executable() -> Outcome<PathBuf> {
+    Ok(std::env::current_exe()?)
+}
+
+/// A directory for sockets and tool output, removed with its handle.
+pub(crate) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub(crate) fn create() -> Outcome<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Not below `target`, whose path may be too long for a socket's name.
+        let path = std::env::temp_dir().join(format!("{DIRECTORY_PREFIX}{}-{number}", std::process::id()));
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Directory { path })
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the directories of runs that were killed.
+pub(crate) fn remove_stale_directories() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(DIRECTORY_PREFIX)?.split('-').next());
+        if run.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,1017 @@
+//! What is listened on or connected to, and what a socket's own or its peer's name is shown as.
+//!
+//! Owns the text forms and the resolution of host and service names. Knows nothing of sockets, TLS or configuration.
+//! Parsing makes no system call; only [`Address::resolve`] does.
+//!
+//! 1. The place is a path, a name or unnamed exactly when the transport is a Unix one.
+//! 2. A literal IP address is of the address's family.
+//! 3. A path is not empty, holds no NUL and fits the system's limit; an abstract name is not empty and fits it too.
+//! 4. What parses is shown as text that parses to an equal address, and shown text holds no control character.
+
+use std::collections::HashSet;
+use std::fmt::{self, Display, Write};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::path::Path;
+use std::str::FromStr;
+
+/// The longest path a Unix socket can have; the field in the kernel also holds a NUL (`unix(7)`, `unix(4)`).
+const PATH_BYTES_MAX: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
+    107
+} else {
+    103
+};
+/// The longest abstract name; a NUL stands before it in the same field.
+const ABSTRACT_BYTES_MAX: usize = 107;
+/// The longest host name, without the final dot (RFC 1035, 2.3.4).
+const HOST_BYTES_MAX: usize = 253;
+/// The longest part of a host name between two dots (RFC 1035, 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+/// What an error about the kind of an address tells the reader to use.
+const HOST_SCHEMES: &str = "tcp, tls or udp";
+const UNIX_SCHEMES: &str = "unix, tls+unix or unixgram";
+/// What an error about the scheme tells the reader to write.
+const FORMS: &str = "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT (each also with 4 or 6, as in tcp4://), \
+    unix:/PATH, unix:@NAME, tls+unix:/PATH or unixgram:/PATH";
+/// Services that are known where `/etc/services` is absent or does not list them, in its form.
+const SERVICES: &str = "http 80/any\n https 443/any\n ssh 22/any\n domain 53/any\n smtp 25/any\n \
+    imap 143/any\n imaps 993/any\n pop3 110/any\n ntp 123/any\n syslog 514/any\n echo 7/any";
+
+/// The kind of socket an [`Address`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A TCP stream.
+    Tcp,
+    /// TLS over a TCP stream.
+    Tls,
+    /// UDP datagrams.
+    Udp,
+    /// A Unix stream.
+    Unix,
+    /// TLS over a Unix stream.
+    TlsUnix,
+    /// Unix datagrams.
+    Unixgram,
+}
+
+impl Transport {
+    const ALL: [Self; 6] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Udp,
+        Self::Unix,
+        Self::TlsUnix,
+        Self::Unixgram,
+    ];
+
+    /// The scheme of its addresses, without the family, colon or slashes: `tcp`, `tls+unix`.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
+            Self::Unix => "unix",
+            Self::TlsUnix => "tls+unix",
+            Self::Unixgram => "unixgram",
+        }
+    }
+
+    /// Whether it carries datagrams, not a stream.
+    pub const fn is_datagram(self) -> bool {
+        matches!(self, Self::Udp | Self::Unixgram)
+    }
+
+    /// Whether its addresses are Unix ones (a path or a name), not a host and a port.
+    pub const fn is_unix(self) -> bool {
+        matches!(self, Self::Unix | Self::TlsUnix | Self::Unixgram)
+    }
+
+    /// Whether it is secured by TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::TlsUnix)
+    }
+}
+
+/// The IP version that an [`Address`] is limited to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Both; listening on all addresses is dual stack.
+    Any,
+    /// IPv4 only: `tcp4://`, `tls4://`, `udp4://`.
+    V4,
+    /// IPv6 only: `tcp6://`, `tls6://`, `udp6://`. Listening on all addresses then leaves IPv4 out.
+    V6,
+}
+
+impl Family {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::V4 => "4",
+            Self::V6 => "6",
+        }
+    }
+
+    const fn admits(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => ip.is_ipv4(),
+            Self::V6 => ip.is_ipv6(),
+        }
+    }
+}
+
+/// What is listened on or connected to, and what a socket's own or its peer's name is shown as.
+///
+/// | form | meaning |
+/// |---|---|
+/// | `tcp://HOST:PORT` | TCP; `tcp4://` and `tcp6://` are limited to that family |
+/// | `tls://HOST:PORT` | TLS over TCP; also `tls4://`, `tls6://` |
+/// | `udp://HOST:PORT` | UDP; also `udp4://`, `udp6://` |
+/// | `unix:/path` | Unix stream; `unix:relative/path` and `unix:///path` are accepted too |
+/// | `unix:@name` | Unix stream with a name in Linux's abstract namespace |
+/// | `tls+unix:...` | Unix stream with TLS |
+/// | `unixgram:...` | Unix datagrams |
+///
+/// `HOST` is a name, an IPv4 address, an IPv6 address in brackets (with a numeric scope, as in `[fe80::1%3]`), or
+/// nothing, which means all addresses. `PORT` is a number, 0 for one that the system chooses, or the name of a service.
+/// Parsing neither resolves names nor makes any other system call.
+///
+/// Shown as text it parses to an equal address, with three exceptions that no text gives: an unnamed Unix peer
+/// (`unix:`), a path or name that is not UTF-8 or holds control characters (those are escaped, so that a peer cannot
+/// forge log lines), and a constructed relative path that begins with `@` (shown as `./@...`, the same file).
+///
+/// ```
+/// use windlass::{Address, Transport};
+///
+/// let address: Address = "tls://[::1]:443".parse()?;
+/// assert_eq!(address.transport(), Transport::Tls);
+/// assert_eq!(address.ip(), Some("[::1]:443".parse().unwrap()));
+/// assert_eq!(address.to_string(), "tls://[::1]:443");
+/// # Ok::<(), windlass::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    transport: Transport,
+    place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Host(Host, Port, Family),
+    Path(Box<Path>),
+    Abstract(Box<[u8]>),
+    Unnamed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    /// The number is an IPv6 address's scope, 0 for none.
+    Ip(IpAddr, u32),
+    Name(Box<str>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Port {
+    Number(u16),
+    Service(Box<str>),
+}
+
+/// Why a text is no [`Address`], or why an address cannot be used.
+///
+/// Each holds the text, or what the address is shown as, and its message names the fault and the next step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// Nothing is written, or nothing after the scheme.
+    #[error("the address {0:?} is empty: write {forms}", forms = FORMS)]
+    Empty(String),
+    /// It does not begin with a scheme that is known, or lacks the slashes after it.
+    #[error("the address {0:?} has an unknown scheme: write {forms}", forms = FORMS)]
+    UnknownScheme(String),
+    /// No port follows the host.
+    #[error("the address {0:?} has no port: add one, as in HOST:8080 (0 is any free port)")]
+    NoPort(String),
+    /// The port is a number that is too large or negative.
+    #[error("the port of {0:?} is out of range: write a number from 0 to 65535")]
+    PortOutOfRange(String),
+    /// Nobody can tell which colon parts the host from the port.
+    #[error("the address {0:?} has too many colons: put IPv6 in brackets, as in [::1]:80")]
+    TooManyColons(String),
+    /// The host is neither a name nor an IP address.
+    #[error(
+        "the host of {0:?} is malformed: write an ASCII host name, an IPv4 address with four \
+         numbers, or an IPv6 address in brackets, with its scope (if any) as a number"
+    )]
+    BadHost(String),
+    /// The scheme asks for one IP version and the host is an address of the other.
+    #[error("the host of {0:?} is not of the scheme's IP version: change or drop its 4 or 6")]
+    FamilyMismatch(String),
+    /// A Unix socket's path or abstract name is longer than the system allows.
+    #[error("the path of {text:?} is {bytes} bytes long, the limit is {bytes_max}: shorten it")]
+    #[allow(missing_docs, reason = "the message says what they are")]
+    PathTooLong {
+        text: String,
+        bytes: usize,
+        bytes_max: usize,
+    },
+    /// It holds a line break or the like, or the path a NUL, which no path can.
+    #[error("the address {0:?} holds a NUL or other control character: remove it")]
+    ControlCharacter(String),
+    /// This platform lacks Unix sockets, or abstract names for them.
+    #[error("this platform lacks {1}, for {0:?}: use another kind of address")]
+    Unsupported(String, &'static str),
+    /// The port is not a number, and no service has that name.
+    #[error("the service of {0:?} is unknown: write the port as a number")]
+    UnknownService(String),
+    /// The system could not resolve the host name.
+    #[error("cannot resolve {0:?}: {1}: check the host name and the system's resolver")]
+    ResolutionFailed(String, #[source] io::Error),
+    /// The host name resolves, but to no address that the scheme admits.
+    #[error("the host of {0:?} has no address that its scheme admits: check both")]
+    NoAddress(String),
+    /// An address with a host stands where a Unix one is needed, or the other way round.
+    #[error("the address {0:?} is of the wrong kind here: use a {1} address")]
+    WrongKind(String, &'static str),
+}
+
+impl Address {
+    /// The TCP address of `ip`. An IPv6 flow label is dropped.
+    pub fn tcp(ip: SocketAddr) -> Self {
+        Self::of_ip(Transport::Tcp, ip)
+    }
+
+    /// The TLS-over-TCP address of `ip`. An IPv6 flow label is dropped.
+    pub fn tls(ip: SocketAddr) -> Self {
+        Self::of_ip(Transport::Tls, ip)
+    }
+
+    /// The UDP address of `ip`. An IPv6 flow label is dropped.
+    pub fn udp(ip: SocketAddr) -> Self {
+        Self::of_ip(Transport::Udp, ip)
+    }
+
+    /// The Unix stream address of a path, which is taken as it is: here `@` does not mean an abstract name.
+    ///
+    /// # Errors
+    /// The path is empty, holds a NUL or is too long (107 bytes on Linux, 103 elsewhere), or the platform lacks Unix
+    /// sockets.
+    pub fn unix(path: impl AsRef<Path>) -> Result<Self, AddressError> {
+        Self::checked(Transport::Unix, Place::Path(path.as_ref().into()))
+    }
+
+    /// The Unix datagram address of a path.
+    ///
+    /// # Errors
+    /// As for [`unix`](Self::unix).
+    pub fn unixgram(path: impl AsRef<Path>) -> Result<Self, AddressError> {
+        Self::checked(Transport::Unixgram, Place::Path(path.as_ref().into()))
+    }
+
+    /// The Unix stream address of an abstract name, without the NUL or `@` before it; any bytes will do.
+    ///
+    /// # Errors
+    /// The name is empty or longer than 107 bytes, or the platform is neither Linux nor Android.
+    pub fn unix_abstract(name: impl AsRef<[u8]>) -> Result<Self, AddressError> {
+        Self::checked(Transport::Unix, Place::Abstract(name.as_ref().into()))
+    }
+
+    /// The Unix datagram address of an abstract name.
+    ///
+    /// # Errors
+    /// As for [`unix_abstract`](Self::unix_abstract).
+    pub fn unixgram_abstract(name: impl AsRef<[u8]>) -> Result<Self, AddressError> {
+        Self::checked(Transport::Unixgram, Place::Abstract(name.as_ref().into()))
+    }
+
+    /// A Unix stream peer without a name. It is shown as `unix:`, which does not parse.
+    pub const fn unix_unnamed() -> Self {
+        Self {
+            transport: Transport::Unix,
+            place: Place::Unnamed,
+        }
+    }
+
+    /// A Unix datagram peer without a name, which cannot be answered. It is shown as `unixgram:`, which does not parse.
+    pub const fn unixgram_unnamed() -> Self {
+        Self {
+            transport: Transport::Unixgram,
+            place: Place::Unnamed,
+        }
+    }
+
+    /// The same place over another transport, as in turning TCP into TLS.
+    ///
+    /// # Errors
+    /// One of the two is a Unix transport and the other is not.
+    pub fn with_transport(self, transport: Transport) -> Result<Self, AddressError> {
+        match (self.transport.is_unix(), transport.is_unix()) {
+            (true, false) => Err(AddressError::WrongKind(self.to_string(), HOST_SCHEMES)),
+            (false, true) => Err(AddressError::WrongKind(self.to_string(), UNIX_SCHEMES)),
+            (true, true) | (false, false) => Ok(Self { transport, ..self }),
+        }
+    }
+
+    /// The kind of socket it is for.
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The family that the scheme asks for; [`Family::Any`] for `tcp://127.0.0.1:80` and for Unix addresses.
+    pub const fn family(&self) -> Family {
+        match self.place {
+            Place::Host(_, _, family) => family,
+            Place::Path(_) | Place::Abstract(_) | Place::Unnamed => Family::Any,
+        }
+    }
+
+    /// The IP address and port, if both are written as numbers, so that there is nothing to resolve.
+    ///
+    /// All addresses (`tcp://:80`) are `[::]`, which is dual stack for [`Family::Any`], or `0.0.0.0` for
+    /// [`Family::V4`].
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Host(Host::Ip(ip, scope), Port::Number(port), _) => {
+                Some(socket_addr(ip, scope, port))
+            }
+            _ => None,
+        }
+    }
+
+    /// The host's name, if it is not an IP address: what a TLS client checks the server's certificate against.
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.place {
+            Place::Host(Host::Name(name), ..) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The path, if it is a Unix address that has one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The abstract name, without the NUL or `@` before it, if it is a Unix address that has one.
+    pub fn abstract_name(&self) -> Option<&[u8]> {
+        match &self.place {
+            Place::Abstract(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Finds the IP addresses: those of its family, in the resolver's order, each once, and at least one.
+    ///
+    /// A service name is looked up in `/etc/services` (`services(5)`), then among a few well-known ones. A host and
+    /// port written as numbers give that one address without any system call.
+    ///
+    /// # Threads
+    /// Resolving a host name blocks, for as long as the system's resolver takes: keep it off a reactor's thread.
+    ///
+    /// # Errors
+    /// The service is unknown, the resolver fails, it knows no address of the family, or this is a Unix address.
+    pub fn resolve(&self) -> Result<Vec<SocketAddr>, AddressError> {
+        let Place::Host(host, port, _) = &self.place else {
+            return Err(AddressError::WrongKind(self.to_string(), HOST_SCHEMES));
+        };
+        let port = match port {
+            Port::Number(port) => *port,
+            Port::Service(name) => self.look_up(name)?,
+        };
+        let name = match host {
+            Host::Ip(ip, scope) => return Ok(vec![socket_addr(*ip, *scope, port)]),
+            Host::Name(name) => &**name,
+        };
+        let found = (name, port)
+            .to_socket_addrs()
+            .map_err(|source| AddressError::ResolutionFailed(self.to_string(), source))?;
+        self.admitted(found)
+    }
+
+    fn look_up(&self, service: &str) -> Result<u16, AddressError> {
+        let protocol = if self.transport.is_datagram() {
+            "udp"
+        } else {
+            "tcp"
+        };
+        // An absent file lists nothing.
+        let listed = cfg!(unix).then(|| std::fs::read("/etc/services").ok());
+        let listed = listed.flatten().unwrap_or_default();
+        service_port(&String::from_utf8_lossy(&listed), service, protocol)
+            .or_else(|| service_port(SERVICES, service, "any"))
+            .ok_or_else(|| AddressError::UnknownService(self.to_string()))
+    }
+
+    fn admitted(
+        &self,
+        found: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, AddressError> {
+        let mut seen = HashSet::new();
+        let admits = |found: &SocketAddr| self.family().admits(found.ip());
+        let admitted: Vec<_> = found
+            .filter(admits)
+            .filter(|found| seen.insert(*found))
+            .collect();
+        match admitted.is_empty() {
+            true => Err(AddressError::NoAddress(self.to_string())),
+            false => Ok(admitted),
+        }
+    }
+
+    fn of_ip(transport: Transport, ip: SocketAddr) -> Self {
+        let scope = match ip {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(v6) => v6.scope_id(),
+        };
+        let host = Host::Ip(ip.ip(), scope);
+        let place = Place::Host(host, Port::Number(ip.port()), Family::Any);
+        Self { transport, place }
+    }
+
+    /// Holds a Unix address to invariant 3 and to what the platform has.
+    fn checked(transport: Transport, place: Place) -> Result<Self, AddressError> {
+        let address = Self { transport, place };
+        let text = || address.to_string();
+        let (bytes, bytes_max) = match &address.place {
+            Place::Path(_) | Place::Abstract(_) if !cfg!(unix) => {
+                return Err(AddressError::Unsupported(text(), "Unix sockets"));
+            }
+            Place::Abstract(_) if !cfg!(any(target_os = "linux", target_os = "android")) => {
+                return Err(AddressError::Unsupported(
+                    text(),
+                    "abstract Unix socket names",
+                ));
+            }
+            Place::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
+                return Err(AddressError::ControlCharacter(text()));
+            }
+            Place::Path(path) => (path.as_os_str().len(), PATH_BYTES_MAX),
+            Place::Abstract(name) => (name.len(), ABSTRACT_BYTES_MAX),
+            Place::Host(..) | Place::Unnamed => return Ok(address),
+        };
+        match bytes {
+            0 => Err(AddressError::Empty(text())),
+            _ if bytes <= bytes_max => Ok(address),
+            _ => Err(AddressError::PathTooLong {
+                text: text(),
+                bytes,
+                bytes_max,
+            }),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let unknown = || AddressError::UnknownScheme(text.to_owned());
+        if text.is_empty() {
+            return Err(AddressError::Empty(String::new()));
+        } else if text.contains(char::is_control) {
+            return Err(AddressError::ControlCharacter(text.to_owned()));
+        }
+        let (scheme, rest) = text.split_once(':').ok_or_else(unknown)?;
+        let (scheme, family) = match (scheme.strip_suffix('4'), scheme.strip_suffix('6')) {
+            (Some(scheme), _) => (scheme, Family::V4),
+            (_, Some(scheme)) => (scheme, Family::V6),
+            (None, None) => (scheme, Family::Any),
+        };
+        let mut known = Transport::ALL.into_iter();
+        let transport = known
+            .find(|known| known.scheme() == scheme)
+            .ok_or_else(unknown)?;
+        let after_slashes = rest.strip_prefix("//");
+        let place = match (transport.is_unix(), family, after_slashes) {
+            (true, Family::Any, _) => parse_path_or_name(after_slashes.unwrap_or(rest)),
+            (false, _, Some(rest)) => parse_host_and_port(text, family, rest)?,
+            (true, Family::V4 | Family::V6, _) | (false, _, None) => return Err(unknown()),
+        };
+        Self::checked(transport, place)
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}:", self.transport.scheme(), self.family().suffix())?;
+        match &self.place {
+            Place::Host(host, port, _) => {
+                match host {
+                    Host::Ip(IpAddr::V4(ip), _) => write!(f, "//{ip}:"),
+                    Host::Ip(IpAddr::V6(ip), 0) => write!(f, "//[{ip}]:"),
+                    Host::Ip(IpAddr::V6(ip), scope) => write!(f, "//[{ip}%{scope}]:"),
+                    Host::Name(name) => write!(f, "//{name}:"),
+                }?;
+                match port {
+                    Port::Number(port) => write!(f, "{port}"),
+                    Port::Service(name) => f.write_str(name),
+                }
+            }
+            Place::Path(path) => {
+                let path = path.to_string_lossy();
+                // The parser takes a first `//` away, and a first `@` for an abstract name.
+                f.write_str(match path.as_bytes() {
+                    [b'/', b'/', ..] => "//",
+                    [b'@', ..] => "./",
+                    _ => "",
+                })?;
+                write_escaped(f, &path)
+            }
+            Place::Abstract(name) => {
+                f.write_char('@')?;
+                write_escaped(f, &String::from_utf8_lossy(name))
+            }
+            Place::Unnamed => Ok(()),
+        }
+    }
+}
+
+/// Peers choose their own paths and names; a raw line break in one would forge a log line.
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c.is_control() {
+        true => write!(f, "{}", c.escape_default()),
+        false => f.write_char(c),
+    })
+}
+
+fn parse_path_or_name(rest: &str) -> Place {
+    match rest.strip_prefix('@') {
+        Some(name) => Place::Abstract(name.as_bytes().into()),
+        None => Place::Path(Path::new(rest).into()),
+    }
+}
+
+/// `text` is the whole address, for errors.
+fn parse_host_and_port(text: &str, family: Family, rest: &str) -> Result<Place, AddressError> {
+    let fault = |of: fn(String) -> AddressError| of(text.to_owned());
+    let (host, port) = match rest.strip_prefix('[') {
+        Some(bracketed) => {
+            let malformed = || fault(AddressError::BadHost);
+            let (inside, after) = bracketed.split_once(']').ok_or_else(malformed)?;
+            if !after.is_empty() && !after.starts_with(':') {
+                return Err(malformed());
+            }
+            (parse_ipv6(inside), after.get(1..).unwrap_or(""))
+        }
+        None => {
+            let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
+            (parse_unbracketed(host, family), port)
+        }
+    };
+    let number = port.strip_prefix('-').unwrap_or(port);
+    let port = match port {
+        _ if rest.is_empty() => return Err(fault(AddressError::Empty)),
+        "" => return Err(fault(AddressError::NoPort)),
+        _ if port.contains(':') => return Err(fault(AddressError::TooManyColons)),
+        _ if is_digits(number) => Port::Number(
+            port.parse()
+                .map_err(|_| fault(AddressError::PortOutOfRange))?,
+        ),
+        _ if is_service(port) => Port::Service(port.into()),
+        _ => return Err(fault(AddressError::UnknownService)),
+    };
+    match host {
+        None => Err(fault(AddressError::BadHost)),
+        Some(Host::Ip(ip, _)) if !family.admits(ip) => Err(fault(AddressError::FamilyMismatch)),
+        Some(host) => Ok(Place::Host(host, port, family)),
+    }
+}
+
+fn parse_ipv6(inside: &str) -> Option<Host> {
+    let (ip, scope) = inside.split_once('%').unwrap_or((inside, "0"));
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    let scope = Some(scope).filter(|scope| is_digits(scope))?;
+    Some(Host::Ip(ip.into(), scope.parse().ok()?))
+}
+
+fn parse_unbracketed(host: &str, family: Family) -> Option<Host> {
+    match (host, family) {
+        ("", Family::V4) => Some(Host::Ip(Ipv4Addr::UNSPECIFIED.into(), 0)),
+        ("", Family::Any | Family::V6) => Some(Host::Ip(Ipv6Addr::UNSPECIFIED.into(), 0)),
+        _ => match host.parse::<Ipv4Addr>() {
+            Ok(ip) => Some(Host::Ip(ip.into(), 0)),
+            Err(_) => is_host_name(host).then(|| Host::Name(host.into())),
+        },
+    }
+}
+
+/// A last label that is a number is refused: resolvers read `127.1`, `010.0.0.1` and `0x7f000001`
+/// as IPv4 addresses, and not those that the writer may have meant.
+fn is_host_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_label = |label: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    host.len() <= HOST_BYTES_MAX && host.split('.').all(is_label) && !is_digits(last) && !is_hex
+}
+
+fn is_service(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    name.bytes().any(|byte| byte.is_ascii_alphabetic()) && name.bytes().all(is_allowed)
+}
+
+/// Rust's own parsing of numbers would also take a plus sign.
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The port of a service, or of one of its aliases, in the lines of `services(5)`.
+fn service_port(services: &str, name: &str, protocol: &str) -> Option<u16> {
+    services.lines().find_map(|line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let official = words.next()?;
+        let port = words.next()?.strip_suffix(protocol)?.strip_suffix('/')?;
+        let mut names = words.chain([official]);
+        names.find(|listed| *listed == name).and(port.parse().ok())
+    })
+}
+
+fn socket_addr(ip: IpAddr, scope: u32, port: u16) -> SocketAddr {
+    match ip {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), port),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    fn address(text: &str) -> Address {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn ip(text: &str) -> SocketAddr {
+        text.parse().expect(text)
+    }
+
+    /// The lines of a table, each with `N` words.
+    fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
+        let lines = table.lines().filter(|line| !line.trim().is_empty());
+        lines.map(|line| {
+            Vec::from_iter(line.split_whitespace())
+                .try_into()
+                .expect(line)
+        })
+    }
+
+    #[track_caller]
+    fn refused(outcome: Result<Address, AddressError>, variant: &str, told: &str) {
+        let error = outcome.expect_err(told);
+        assert!(
+            format!("{error:?}").starts_with(variant),
+            "{error:?} is not {variant}"
+        );
+        assert!(
+            error.to_string().contains(told),
+            "{error} does not tell {told}"
+        );
+    }
+
+    #[test]
+    fn every_host_form_parses_and_is_shown_again() {
+        let table = "
+            tcp://127.0.0.1:80          Tcp Any 127.0.0.1:80        =
+            tcp4://127.0.0.1:80         Tcp V4  127.0.0.1:80        =
+            tcp6://[::1]:80             Tcp V6  [::1]:80            =
+            tls://[::1]:443             Tls Any [::1]:443           =
+            tls4://10.0.0.1:443         Tls V4  10.0.0.1:443        =
+            tls6://[2001:db8::1]:443    Tls V6  [2001:db8::1]:443   =
+            udp://1.2.3.4:65535         Udp Any 1.2.3.4:65535       =
+            udp4://1.2.3.4:0            Udp V4  1.2.3.4:0           =
+            udp6://[fe80::1%3]:53       Udp V6  [fe80::1%3]:53      =
+            tcp://[::ffff:1.2.3.4]:080  Tcp Any [::ffff:1.2.3.4]:80 tcp://[::ffff:1.2.3.4]:80
+            tcp://[0:0::0%0]:80         Tcp Any [::]:80             tcp://[::]:80
+            tcp://:8080                 Tcp Any [::]:8080           tcp://[::]:8080
+            tcp4://:8080                Tcp V4  0.0.0.0:8080        tcp4://0.0.0.0:8080
+            tcp6://:0                   Tcp V6  [::]:0              tcp6://[::]:0";
+        for [text, transport, family, at, shown] in rows(table) {
+            let parsed = address(text);
+            let facts = format!("{:?} {:?}", parsed.transport(), parsed.family());
+            assert_eq!(facts, format!("{transport} {family}"), "{text}");
+            assert_eq!(parsed.ip(), Some(ip(at)), "{text}");
+            assert_eq!(parsed.resolve().expect(text), [ip(at)]);
+            assert_eq!(parsed.to_string(), if shown == "=" { text } else { shown });
+            assert_eq!(
+                (parsed.path(), parsed.abstract_name(), parsed.host_name()),
+                (None, None, None)
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_services_are_kept_until_they_are_resolved() {
+        let table =
+            "tls4://a-b.example_1.org.:443 udp6://x:0 tcp://0xygen:http tls://[fe80::1%3]:http";
+        for text in table.split_whitespace() {
+            assert_eq!(
+                (address(text).to_string(), address(text).ip()),
+                (text.to_owned(), None)
+            );
+        }
+        assert_eq!(
+            address("tls://example.org:443").host_name(),
+            Some("example.org")
+        );
+        let table = "
+            tcp://:http                 [::]:80
+            udp4://:domain              0.0.0.0:53
+            tcp://[fe80::1%3]:https     [fe80::1%3]:443
+            tcp://127.0.0.1:syslog      127.0.0.1:514
+            tcp4://localhost:http       127.0.0.1:80";
+        for [text, at] in rows(table) {
+            assert_eq!(address(text).resolve().expect(text), [ip(at)], "{text}");
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn every_unix_form_parses_and_is_shown_again() {
+        let table = "
+            unix:/run/a.sock    Unix     /run/a.sock    - =
+            unix:///run/a.sock  Unix     /run/a.sock    - unix:/run/a.sock
+            unix:////run/a.sock Unix     //run/a.sock   - =
+            unix:run/a:c.sock   Unix     run/a:c.sock   - =
+            unix://run/a.sock   Unix     run/a.sock     - unix:run/a.sock
+            unix:./@a           Unix     ./@a           - =
+            unix:@a/b:é         Unix     -              a/b:é =
+            tls+unix:/run/é     TlsUnix  /run/é         - =
+            tls+unix:@@         TlsUnix  -              @ =
+            unixgram:/run/log   Unixgram /run/log       - =
+            unixgram:@log       Unixgram -              log =";
+        for [text, transport, path, name, shown] in rows(table) {
+            let parsed = address(text);
+            assert_eq!(format!("{:?}", parsed.transport()), transport, "{text}");
+            assert_eq!(
+                (parsed.family(), parsed.ip()),
+                (Family::Any, None),
+                "{text}"
+            );
+            assert_eq!(
+                parsed.path().and_then(Path::to_str).unwrap_or("-"),
+                path,
+                "{text}"
+            );
+            assert_eq!(
+                parsed.abstract_name().unwrap_or(b"-"),
+                name.as_bytes(),
+                "{text}"
+            );
+            assert_eq!(parsed.to_string(), if shown == "=" { text } else { shown });
+        }
+        assert_eq!(address("unix:/a b").path(), Some(Path::new("/a b")));
+    }
+
+    #[test]
+    fn a_faulty_text_is_refused_by_an_error_that_names_it_and_the_next_step() {
+        let table = "
+            tcp://                  Empty           tcp://HOST:PORT
+            127.0.0.1:80            UnknownScheme   tcp://HOST:PORT
+            localhost               UnknownScheme   unix:/PATH
+            :80                     UnknownScheme   udp://HOST:PORT
+            tcp:127.0.0.1:80        UnknownScheme   tcp://HOST:PORT
+            tcp46://:80             UnknownScheme   tcp4://
+            unix4:/a                UnknownScheme   unix:/PATH
+            TCP://:80               UnknownScheme   tcp://HOST:PORT
+            tcp://localhost         NoPort          HOST:8080
+            tcp://localhost:        NoPort          HOST:8080
+            tcp://[::1]             NoPort          HOST:8080
+            tcp://[::1]:            NoPort          HOST:8080
+            tcp://:65536            PortOutOfRange  65535
+            tcp://:-1               PortOutOfRange  65535
+            tcp://:99999999999999   PortOutOfRange  65535
+            tcp://::1:80            TooManyColons   [::1]:80
+            tcp://a:80:             TooManyColons   [::1]:80
+            tcp://[::1]:80:80       TooManyColons   [::1]:80
+            tcp://[::1:80           BadHost         brackets
+            tcp://[::1]80           BadHost         brackets
+            tcp://[127.0.0.1]:80    BadHost         brackets
+            tcp://[fe80::1%eth0]:80 BadHost         scope
+            tcp://[fe80::1%+1]:80   BadHost         scope
+            tcp://127.1:80          BadHost         four
+            tcp://010.0.0.1:80      BadHost         four
+            tcp://256.0.0.1:80      BadHost         four
+            tcp://0x7f000001:80     BadHost         four
+            tcp://a..b:80           BadHost         name
+            tcp://user@host:80      BadHost         name
+            tcp://é:80              BadHost         ASCII
+            tcp4://[::1]:80         FamilyMismatch  version
+            udp6://127.0.0.1:80     FamilyMismatch  version
+            tcp://:80/              UnknownService  number
+            tcp://:+80              UnknownService  number";
+        for [text, variant, told] in rows(table) {
+            refused(text.parse(), variant, told);
+            refused(text.parse(), variant, &format!("{text:?}"));
+        }
+        refused("".parse(), "Empty", "tcp://HOST:PORT");
+        refused(
+            "tcp://a\0b:80".parse(),
+            "ControlCharacter",
+            r#""tcp://a\0b:80""#,
+        );
+        refused(
+            format!("tcp://{}:80", "a.".repeat(130)).parse(),
+            "BadHost",
+            "name",
+        );
+        refused(
+            format!("tcp://{}:80", "a".repeat(64)).parse(),
+            "BadHost",
+            "name",
+        );
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn a_faulty_unix_address_is_refused_as_text_and_by_the_constructors() {
+        for text in ["unix:", "unix://", "unix:@", "tls+unix:", "unixgram:@"] {
+            refused(text.parse(), "Empty", "unix:/PATH");
+        }
+        refused(Address::unix(""), "Empty", r#""unix:""#);
+        refused(Address::unixgram_abstract(""), "Empty", r#""unixgram:@""#);
+        refused("unixgram:/a\nb".parse(), "ControlCharacter", "remove it");
+        refused(Address::unixgram("/a\0b"), "ControlCharacter", "NUL");
+        for (prefix, bytes_max) in [("unix:", 107), ("unix:@", 107), ("tls+unix:///", 106)] {
+            let text = format!("{prefix}{}", "x".repeat(bytes_max));
+            assert_eq!(address(&text).to_string(), text.replace("///", "/"));
+            refused(
+                format!("{text}x").parse(),
+                "PathTooLong",
+                "108 bytes long, the limit is 107",
+            );
+        }
+        refused(
+            Address::unix_abstract([b'x'; 108]),
+            "PathTooLong",
+            "108 bytes",
+        );
+    }
+
+    #[cfg(not(unix))]
+    #[test]
+    fn unix_addresses_are_refused_where_the_platform_lacks_them() {
+        refused("unix:/a".parse(), "Unsupported", "Unix sockets");
+        refused("tls+unix:@a".parse(), "Unsupported", "Unix sockets");
+    }
+
+    #[test]
+    fn constructed_addresses_equal_parsed_ones() {
+        let scoped = ip("[fe80::1%3]:80");
+        assert_eq!(Address::tcp(scoped), address("tcp://[fe80::1%3]:80"));
+        assert_eq!(
+            Address::tls(scoped),
+            Address::try_from("tls://[fe80::1%3]:80").expect("tls")
+        );
+        assert_eq!(Address::udp(ip("1.2.3.4:5")), address("udp://1.2.3.4:5"));
+        let labelled = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 7, 0);
+        assert_eq!(Address::tcp(labelled.into()), address("tcp://[::1]:80"));
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn peers_cannot_forge_log_lines_with_their_names() {
+        let shown = |made: Result<Address, AddressError>| made.expect("valid").to_string();
+        assert_eq!(shown(Address::unixgram("//a")), "unixgram:////a");
+        assert_eq!(shown(Address::unix("@a")), "unix:./@a");
+        assert_eq!(shown(Address::unix("/a\nb")), r"unix:/a\nb");
+        assert_eq!(
+            shown(Address::unix_abstract(b"a\0\xffb")),
+            "unix:@a\\u{0}\u{fffd}b"
+        );
+        assert_eq!(shown(Address::unixgram_abstract("a")), "unixgram:@a");
+        assert_eq!(Address::unix_unnamed().to_string(), "unix:");
+        assert_eq!(Address::unixgram_unnamed().to_string(), "unixgram:");
+    }
+
+    #[test]
+    fn a_transport_changes_only_into_one_of_the_same_kind() {
+        let tls = address("tcp6://[::1]:80")
+            .with_transport(Transport::Tls)
+            .expect("tls");
+        assert_eq!(tls, address("tls6://[::1]:80"));
+        refused(
+            tls.with_transport(Transport::Unix),
+            "WrongKind",
+            r#""tls6://[::1]:80""#,
+        );
+        let unnamed = Address::unix_unnamed()
+            .with_transport(Transport::TlsUnix)
+            .expect("unix");
+        assert_eq!(unnamed.to_string(), "tls+unix:");
+        refused(
+            unnamed.with_transport(Transport::Udp),
+            "WrongKind",
+            "tcp, tls or udp",
+        );
+    }
+
+    #[test]
+    fn resolution_faults_name_the_text_and_keep_their_cause() {
+        let fault = |address: Address| address.resolve().expect_err("no address");
+        let error = fault(address("tcp://127.0.0.1:no-such-service"));
+        assert!(matches!(error, AddressError::UnknownService(_)), "{error}");
+        let error = fault(Address::unix_unnamed());
+        assert!(matches!(error, AddressError::WrongKind(..)), "{error}");
+        // The standard library refuses a NUL before it asks any resolver.
+        let place = Place::Host(Host::Name("a\0b".into()), Port::Number(80), Family::Any);
+        let error = fault(Address {
+            transport: Transport::Tcp,
+            place,
+        });
+        assert!(
+            matches!(error, AddressError::ResolutionFailed(..)),
+            "{error}"
+        );
+        assert!(error.source().is_some());
+    }
+
+    #[test]
+    fn resolved_addresses_keep_their_order_and_lose_duplicates_and_the_other_family() {
+        let found = ["[::1]:80", "1.1.1.1:80", "[::1]:80", "[::2]:80"].map(ip);
+        let of = |text| address(text).admitted(found.into_iter()).expect(text);
+        assert_eq!(of("tcp://a:80"), [found[0], found[1], found[3]]);
+        assert_eq!(of("tcp6://a:80"), [found[0], found[3]]);
+        assert_eq!(of("tcp4://a:80"), [found[1]]);
+        let error = address("tcp4://a:80")
+            .admitted([found[0]].into_iter())
+            .expect_err("only IPv6");
+        assert!(matches!(error, AddressError::NoAddress(_)), "{error}");
+        assert!(error.to_string().contains("tcp4://a:80"), "{error}");
+    }
+
+    #[test]
+    fn a_services_file_is_read_by_name_alias_and_protocol() {
+        let file = "# words\nhttp 80/tcp www web # hidden\n\nbroken\nshell\t514/tcp\nsyslog 514/udp\nodd x/tcp";
+        let port = |name, protocol| service_port(file, name, protocol);
+        assert_eq!(
+            (port("http", "tcp"), port("web", "tcp")),
+            (Some(80), Some(80))
+        );
+        assert_eq!(
+            (port("syslog", "udp"), port("syslog", "tcp")),
+            (Some(514), None)
+        );
+        assert_eq!(
+            ["hidden", "broken", "odd"].map(|name| port(name, "tcp")),
+            [None; 3]
+        );
+        assert_eq!(service_port(SERVICES, "http", "any"), Some(80));
+        assert_eq!(service_port(SERVICES, "echo", "any"), Some(7));
+    }
+
+    #[test]
+    fn no_text_makes_parsing_panic_and_all_that_parses_comes_back_from_its_shown_form() {
+        let starts = "tcp tls udp unix unixgram tls+unix ["
+            .split(' ')
+            .collect::<Vec<_>>();
+        let joints = " 4 6 : :// :// ://[".split(' ').collect::<Vec<_>>();
+        let pieces = ": : // / @ [ ] % ::1 1 4 6 80 a . - é \n \0 http"
+            .split(' ')
+            .collect::<Vec<_>>();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut below = |bound: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 16) as usize % bound
+        };
+        let mut parsed_count = 0;
+        for _ in 0..200_000 {
+            let mut text = format!(
+                "{}{}",
+                starts[below(starts.len())],
+                joints[below(joints.len())]
+            );
+            (0..below(8)).for_each(|_| text.push_str(pieces[below(pieces.len())]));
+            let Ok(parsed) = text.parse::<Address>() else {
+                continue;
+            };
+            let shown = parsed.to_string();
+            assert_eq!(address(&shown), parsed, "{text:?} is shown as {shown:?}");
+            assert_eq!(address(&shown).to_string(), shown, "{text:?}");
+            parsed_count += 1;
+        }
+        assert!(
+            parsed_count > 10_000,
+            "only {parsed_count}: the pieces no longer fit the forms"
+        );
+    }
+}

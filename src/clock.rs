@@ -1,0 +1,98 @@
+//! Moments as 8-byte ticks.
+//!
+//! Owns the conversion between `Instant` and `Tick`. Knows nothing of who waits. It never reads the clock after its
+//! base is set: time is an argument, and only the reactor asks for it (A8).
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A moment, in nanoseconds since the first reactor of this process was made.
+///
+/// One base for the whole process, so that a link can move between reactors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tick(u64);
+
+static BASE: OnceLock<Instant> = OnceLock::new();
+
+/// Where the ticks start: an hour before `now` at the first call, so that recent pasts have ticks too.
+fn base(now: Instant) -> Instant {
+    *BASE.get_or_init(|| now.checked_sub(Duration::from_secs(3600)).unwrap_or(now))
+}
+
+impl Tick {
+    /// The moment that never comes.
+    pub(crate) const NEVER: Tick = Tick(u64::MAX);
+
+    /// The tick of `instant`; moments before the base are the base.
+    pub(crate) fn of(instant: Instant) -> Tick {
+        Tick(nanos(instant.saturating_duration_since(base(instant))))
+    }
+
+    /// The instant of this tick, `None` for one that `Instant` cannot hold (`NEVER` among them).
+    pub(crate) fn instant(self) -> Option<Instant> {
+        if self == Tick::NEVER {
+            return None;
+        }
+        BASE.get()?.checked_add(Duration::from_nanos(self.0))
+    }
+
+    /// This moment and `duration` more; `NEVER` where that is too far to count.
+    pub(crate) fn after(self, duration: Duration) -> Tick {
+        Tick(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// How long it is from `earlier` to this moment, zero if it was before.
+    pub(crate) fn since(self, earlier: Tick) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The next moment at or after this one that is a multiple of a step of at most a fiftieth of the time from `now`.
+    ///
+    /// Deadlines rounded so fall together, and none fires early.
+    pub(crate) fn rounded(self, now: Tick) -> Tick {
+        let fiftieth = self.0.saturating_sub(now.0) / 50;
+        if self == Tick::NEVER || fiftieth == 0 {
+            return self;
+        }
+        let step = 1u64 << fiftieth.ilog2();
+        Tick(self.0.saturating_add(step - 1) & !(step - 1))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn test(nanos: u64) -> Tick {
+        Tick(nanos)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_late_by_at_most_a_fiftieth_and_never_early() {
+        for now in [0u64, 17, 5_000_000_000] {
+            for wait in [0u64, 1, 49, 50, 99, 1_000, 60_000_000_000, u64::MAX / 2] {
+                let due = Tick(now + wait);
+                let rounded = due.rounded(Tick(now));
+                assert!(rounded >= due && rounded.0 - due.0 <= wait / 50, "{now} {wait}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_duration_never_comes() {
+        assert_eq!(Tick(7).after(Duration::MAX), Tick::NEVER);
+        assert_eq!(Tick::NEVER.instant(), None);
+        assert_eq!(Tick::NEVER.rounded(Tick(3)), Tick::NEVER);
+    }
+
+    #[test]
+    fn an_instant_comes_back_as_it_was() {
+        let now = Instant::now();
+        assert_eq!(Tick::of(now).instant(), Some(now));
+    }
+}

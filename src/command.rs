@@ -1,0 +1,85 @@
+//! What a reactor is told, and what one source is told.
+//!
+//! Owns the words only; the reactor carries them out. Everything new enters a reactor as one of these.
+
+use crate::clock::Tick;
+use crate::config::{Limits, ListenConfig, SocketOptions};
+use crate::conn::Conn;
+use crate::handler::{Handler, Maker, WatchHandler};
+use crate::id::SourceId;
+use crate::link::Link;
+use crate::net::listener::Listener;
+use crate::net::stream::{Stream, Target};
+use crate::net::watched::Foreign;
+use crate::turn::Turn;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What one source is told.
+pub(crate) enum Order {
+    /// Queue these bytes.
+    Send(Bytes),
+    Finish,
+    Close,
+    Abort,
+    /// A connection: stop delivering. A listener: stop accepting.
+    Pause,
+    Resume,
+    /// The reactor drains.
+    Drain,
+    /// The drain's deadline is past.
+    Cut,
+    /// The reactor is dropped.
+    ReactorDropped,
+    /// A listener: close the socket.
+    Remove,
+    /// A listener: give the socket back.
+    Release(Box<dyn FnOnce(OwnedFd) + Send>),
+    /// A listener: a descriptor or a place came free.
+    Freed,
+}
+
+/// What another thread tells a reactor.
+pub(crate) enum Command {
+    Order(SourceId, Order),
+    Run(Box<dyn FnOnce(&mut Turn<'_>) + Send>),
+    Adopt(Box<Link>, Adopter),
+}
+
+/// Makes the handler of an adopted link on its new reactor.
+pub(crate) type Adopter = Box<dyn FnOnce(&Conn<'_>) -> Box<dyn Handler> + Send>;
+
+/// What a reactor's own thread tells it; the ids are reserved.
+pub(crate) enum Local {
+    Order(SourceId, Order),
+    Accepted { acceptor: SourceId, stream: Stream, peer: Option<SocketAddr>, limits: Arc<Limits> },
+    Dial { id: SourceId, stream: Stream, limits: Arc<Limits>, dial: Box<Dial>, handler: Box<dyn Handler> },
+    Adopt { id: SourceId, link: Box<Link>, handler: Box<dyn Handler> },
+    Listen { id: SourceId, listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker> },
+    Watch { id: SourceId, foreign: Foreign, handler: Box<dyn WatchHandler> },
+    Shutdown { until: Tick },
+}
+
+/// A connect under way.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    /// Addresses to try, the next one last.
+    pub(crate) targets: Vec<Target>,
+    /// The one that is being tried.
+    pub(crate) current: Target,
+    pub(crate) socket: SocketOptions,
+    pub(crate) bind: Option<SocketAddr>,
+    pub(crate) attempt: Attempt,
+}
+
+/// How far the present address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Fresh,
+    /// The kernel will tell.
+    Waiting,
+    /// A full Unix backlog: try again then, and double the wait.
+    Retry { at: Tick, wait_ms: u32 },
+}

@@ -1,0 +1,342 @@
+//! Limits, timeouts and options, with their defaults.
+//!
+//! Owns the numbers and what is wrong with them. Knows nothing of who keeps them.
+
+use crate::error::Error;
+use std::time::Duration;
+
+/// The largest piece that is read from a plain stream at once, in bytes.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
+/// What one connection may use, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// let limits = windlass::Limits { idle_timeout: Some(Duration::from_secs(60)), ..Default::default() };
+/// assert!(limits.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of input that the handler may leave; more end the connection. Default: 256 KiB.
+    pub inbox_bytes_max: usize,
+    /// Bytes of output that may wait; a write beyond is refused. Default: 1 MiB.
+    pub outbox_bytes_max: usize,
+    /// Above this many waiting bytes of output the peer is not read. Default: 256 KiB.
+    pub outbox_bytes_high: usize,
+    /// At or below this many the peer is read again and `on_writable` comes, if owed. Default: 64 KiB.
+    pub outbox_bytes_low: usize,
+    /// From the start of a connect until it is established, all addresses together. Default: 10 s.
+    pub connect_timeout: Duration,
+    /// From the establishment (or the accept) until the handshake is done. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// How long waiting output may not move. Default: 30 s.
+    pub write_stall_timeout: Duration,
+    /// How long no byte may move in either direction. Default: `None`, for ever.
+    pub idle_timeout: Option<Duration>,
+    /// From the start until the connection is closed, whatever it does. Default: `None`, for ever.
+    pub lifetime: Option<Duration>,
+    /// After our end: how long the peer may be silent before its end. Default: 2 s.
+    pub linger_timeout: Duration,
+    /// After our end: how long its bytes are read and discarded in all. Default: 30 s.
+    pub linger_total: Duration,
+    /// Bytes that are read of one connection in one turn. Default: 256 KiB.
+    pub bytes_per_turn: usize,
+    /// Reads that are made of one connection in one turn. Default: 16.
+    pub reads_per_turn: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            inbox_bytes_max: 256 * 1024,
+            outbox_bytes_max: 1024 * 1024,
+            outbox_bytes_high: 256 * 1024,
+            outbox_bytes_low: 64 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            write_stall_timeout: Duration::from_secs(30),
+            idle_timeout: None,
+            lifetime: None,
+            linger_timeout: Duration::from_secs(2),
+            linger_total: Duration::from_secs(30),
+            bytes_per_turn: 256 * 1024,
+            reads_per_turn: 16,
+        }
+    }
+}
+
+fn refuse(field: &'static str, value: impl std::fmt::Debug, why: &'static str) -> Result<(), Error> {
+    Err(Error::Config { field, value: format!("{value:?}"), why })
+}
+
+fn positive(field: &'static str, value: usize) -> Result<(), Error> {
+    if value == 0 { refuse(field, value, "it must be at least 1") } else { Ok(()) }
+}
+
+fn lasting(field: &'static str, value: Duration) -> Result<(), Error> {
+    if value.is_zero() { refuse(field, value, "it must be longer than zero") } else { Ok(()) }
+}
+
+impl Limits {
+    /// What a full queue may exceed its high mark by: the most that one `on_data` shows.
+    fn shown_max(&self) -> usize {
+        self.inbox_bytes_max.max(READ_BYTES)
+    }
+
+    /// Checks that the limits fit each other.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot work.
+    pub fn validate(&self) -> Result<(), Error> {
+        positive("inbox_bytes_max", self.inbox_bytes_max)?;
+        positive("bytes_per_turn", self.bytes_per_turn)?;
+        positive("reads_per_turn", self.reads_per_turn)?;
+        positive("outbox_bytes_high", self.outbox_bytes_high)?;
+        if self.outbox_bytes_low > self.outbox_bytes_high {
+            return refuse("outbox_bytes_low", self.outbox_bytes_low, "it must not be above outbox_bytes_high");
+        }
+        // Below the high mark, an answer as long as what on_data was shown is never refused.
+        if self.outbox_bytes_max < self.outbox_bytes_high.saturating_add(self.shown_max()) {
+            let why = "it must be at least outbox_bytes_high and the larger of inbox_bytes_max and 64 KiB together";
+            return refuse("outbox_bytes_max", self.outbox_bytes_max, why);
+        }
+        if self.inbox_bytes_max > u32::MAX as usize {
+            return refuse("inbox_bytes_max", self.inbox_bytes_max, "it must be below 4 GiB");
+        }
+        lasting("connect_timeout", self.connect_timeout)?;
+        lasting("handshake_timeout", self.handshake_timeout)?;
+        lasting("write_stall_timeout", self.write_stall_timeout)?;
+        lasting("linger_timeout", self.linger_timeout)?;
+        lasting("linger_total", self.linger_total)?;
+        lasting("idle_timeout", self.idle_timeout.unwrap_or(Duration::MAX))?;
+        lasting("lifetime", self.lifetime.unwrap_or(Duration::MAX))
+    }
+}
+
+/// TCP keepalive probes, tcp(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before the first probe.
+    pub idle: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Probes without an answer until the connection is dead.
+    pub count: u32,
+}
+
+/// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
+#[derive(Clone, Copy, Debug)]
+pub struct SocketOptions {
+    /// TCP_NODELAY. Default: on.
+    pub nodelay: Nodelay,
+    /// SO_KEEPALIVE and its times. Default: `None`, off.
+    pub keepalive: Option<Keepalive>,
+    /// SO_RCVBUF in bytes. Default: the system's.
+    pub receive_buffer_bytes: Option<usize>,
+    /// SO_SNDBUF in bytes. Default: the system's.
+    pub send_buffer_bytes: Option<usize>,
+    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged (Linux). Default: the system's.
+    pub user_timeout: Option<Duration>,
+    /// SO_LINGER. Default: `None`, off. Our own lingering close does not need it.
+    pub linger: Option<Duration>,
+    /// A hook that is given the raw socket before it is bound or connected, for what is not named here.
+    pub prepare: Option<fn(&socket2::Socket) -> std::io::Result<()>>,
+}
+
+/// Whether small segments leave at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodelay {
+    /// TCP_NODELAY: they do.
+    On,
+    /// Nagle's algorithm, RFC 896: they wait for acknowledgements.
+    Off,
+}
+
+impl Default for SocketOptions {
+    fn default() -> SocketOptions {
+        SocketOptions {
+            nodelay: Nodelay::On,
+            keepalive: None,
+            receive_buffer_bytes: None,
+            send_buffer_bytes: None,
+            user_timeout: None,
+            linger: None,
+            prepare: None,
+        }
+    }
+}
+
+/// Which families an IPv6 listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// IPv6 and, as mapped addresses, IPv4.
+    Dual,
+    /// IPV6_V6ONLY.
+    V6Only,
+}
+
+/// Whether several sockets may listen on one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// The port is ours alone (SO_REUSEADDR only, against TIME_WAIT).
+    Exclusive,
+    /// SO_REUSEPORT: the kernel spreads connections over those who ask the same.
+    Port,
+}
+
+/// How to listen, and what accepted connections get.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// For each accepted connection.
+    pub limits: Limits,
+    /// For the listener; accepted sockets inherit them.
+    pub socket: SocketOptions,
+    /// Connections that the kernel may hold ready. Default: 4,096; the system may lower it (`somaxconn`).
+    pub backlog: u32,
+    /// Connections that are accepted in one turn. Default: 64.
+    pub accepts_per_turn: usize,
+    /// Connections of this listener at once; above it, accepting pauses and the backlog waits. Default: no limit.
+    pub connections_max: usize,
+    /// For `tcp://` addresses of both families: which the socket takes. Default: dual; `tcp6://` is always IPv6 only.
+    pub stack: Stack,
+    /// Default: exclusive.
+    pub reuse: Reuse,
+    /// The socket file's permission bits. Default: 0o770.
+    pub unix_mode: u32,
+    /// The socket file's group, by number. Default: unchanged.
+    pub unix_group: Option<u32>,
+    /// How long accepting pauses when the system lacks descriptors or memory. Default: 100 ms.
+    pub starved_pause: Duration,
+}
+
+impl Default for ListenConfig {
+    fn default() -> ListenConfig {
+        ListenConfig {
+            limits: Limits::default(),
+            socket: SocketOptions::default(),
+            backlog: 4096,
+            accepts_per_turn: 64,
+            connections_max: usize::MAX,
+            stack: Stack::Dual,
+            reuse: Reuse::Exclusive,
+            unix_mode: 0o770,
+            unix_group: None,
+            starved_pause: Duration::from_millis(100),
+        }
+    }
+}
+
+impl ListenConfig {
+    /// Checks that the values can work.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.limits.validate()?;
+        positive("backlog", self.backlog as usize)?;
+        positive("accepts_per_turn", self.accepts_per_turn)?;
+        positive("connections_max", self.connections_max)?;
+        lasting("starved_pause", self.starved_pause)?;
+        if self.backlog > i32::MAX as u32 {
+            return refuse("backlog", self.backlog, "it must be below 2^31");
+        }
+        if self.unix_mode > 0o777 {
+            return refuse("unix_mode", format!("{:#o}", self.unix_mode), "it must be permission bits, 0 to 0o777");
+        }
+        if self.unix_group == Some(u32::MAX) {
+            return refuse("unix_group", u32::MAX, "this number means 'unchanged' to the system; use None for that");
+        }
+        Ok(())
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectConfig {
+    /// For the connection.
+    pub limits: Limits,
+    /// For its socket.
+    pub socket: SocketOptions,
+    /// The local address to connect from. Default: the system's choice.
+    pub bind: Option<std::net::SocketAddr>,
+}
+
+impl ConnectConfig {
+    /// Checks that the values can work.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.limits.validate()
+    }
+}
+
+/// What one reactor may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReactorConfig {
+    /// Kernel events that one turn takes. Default: 1,024.
+    pub events_per_turn: usize,
+    /// Commands of other threads that may wait. Default: 65,536.
+    pub mailbox_commands_max: usize,
+    /// Commands of other threads that one turn carries out. Default: 4,096.
+    pub commands_per_turn: usize,
+    /// Connections at once. Above it, accepting pauses and `connect` is refused. Default: no limit.
+    pub connections_max: usize,
+}
+
+impl Default for ReactorConfig {
+    fn default() -> ReactorConfig {
+        ReactorConfig {
+            events_per_turn: 1024,
+            mailbox_commands_max: 65_536,
+            commands_per_turn: 4096,
+            connections_max: usize::MAX,
+        }
+    }
+}
+
+impl ReactorConfig {
+    /// Checks that the values can work.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        positive("events_per_turn", self.events_per_turn)?;
+        positive("mailbox_commands_max", self.mailbox_commands_max)?;
+        positive("commands_per_turn", self.commands_per_turn)?;
+        positive("connections_max", self.connections_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        Limits::default().validate().expect("limits");
+        ListenConfig::default().validate().expect("listen");
+        ConnectConfig::default().validate().expect("connect");
+        ReactorConfig::default().validate().expect("reactor");
+    }
+
+    #[test]
+    fn each_refusal_names_its_field() {
+        let cases: [(&str, Limits); 6] = [
+            ("inbox_bytes_max", Limits { inbox_bytes_max: 0, ..Limits::default() }),
+            ("outbox_bytes_low", Limits { outbox_bytes_low: 300 << 10, ..Limits::default() }),
+            ("outbox_bytes_max", Limits { outbox_bytes_max: 300 << 10, ..Limits::default() }),
+            ("idle_timeout", Limits { idle_timeout: Some(Duration::ZERO), ..Limits::default() }),
+            ("reads_per_turn", Limits { reads_per_turn: 0, ..Limits::default() }),
+            ("linger_timeout", Limits { linger_timeout: Duration::ZERO, ..Limits::default() }),
+        ];
+        for (field, limits) in cases {
+            let error = limits.validate().expect_err(field);
+            assert!(error.to_string().starts_with(field), "{error}");
+        }
+        let mode = ListenConfig { unix_mode: 0o1000, ..ListenConfig::default() };
+        assert!(mode.validate().expect_err("mode").to_string().contains("0o1000"));
+        let group = ListenConfig { unix_group: Some(u32::MAX), ..ListenConfig::default() };
+        assert!(group.validate().is_err());
+    }
+}

@@ -1,0 +1,359 @@
+//! What a callback is lent of its own connection, and of others.
+//!
+//! Owns the public face of a link while it is driven. Every change made through it takes effect in the same drive; what
+//! follows for another connection (deadline, end, callbacks) happens in that one's own drive (A2).
+
+use crate::address::Address;
+use crate::clock::Tick;
+use crate::config::{ConnectConfig, Limits};
+use crate::error::{Error, Reason};
+use crate::handler::Handler;
+use crate::id::{ConnId, SourceId};
+use crate::link::Link;
+use crate::link::phase::{Phase, Signal};
+use crate::mailbox::Remote;
+use crate::net::PeerCredentials;
+use crate::turn::{Desk, Life, TimerId, Turn};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A connection, lent to its handler for one callback.
+pub struct Conn<'a> {
+    pub(crate) id: SourceId,
+    pub(crate) link: &'a mut Link,
+    pub(crate) turn: Turn<'a>,
+}
+
+impl std::fmt::Debug for Conn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").field("id", &self.id).field("link", &self.link).finish()
+    }
+}
+
+impl<'a> Conn<'a> {
+    /// Its name, for [`Remote`] and [`Conn::other`].
+    pub fn id(&self) -> ConnId {
+        ConnId(self.id)
+    }
+
+    /// What is common to all callbacks of this reactor: time, timers, listeners, other connections.
+    pub fn turn(&mut self) -> &mut Turn<'a> {
+        &mut self.turn
+    }
+
+    /// The turn's time; it is read once a turn, and not for each call.
+    pub fn now(&self) -> Instant {
+        self.turn.now()
+    }
+
+    /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
+    pub fn peer_address(&self) -> Option<Address> {
+        self.link.peer_address()
+    }
+
+    /// The peer's IP address and port, `None` for Unix sockets. Free of system calls.
+    pub fn peer_ip(&self) -> Option<SocketAddr> {
+        self.link.peer_ip()
+    }
+
+    /// This side's address, `None` if the system no longer knows.
+    pub fn local_address(&self) -> Option<Address> {
+        self.link.local_address()
+    }
+
+    /// Who is at the other end of a Unix socket; `None` for TCP and where the system does not tell (Linux does).
+    pub fn peer_credentials(&self) -> Option<PeerCredentials> {
+        self.link.peer_credentials()
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.link.bytes_in()
+    }
+
+    /// Bytes that the kernel has taken so far.
+    pub fn bytes_out(&self) -> u64 {
+        self.link.bytes_out()
+    }
+
+    /// Bytes of output that wait.
+    pub fn unsent_bytes(&self) -> usize {
+        self.link.unsent_bytes() + self.turn.desk.buffers.gather.len()
+    }
+
+    /// Gives this connection limits of its own from now on.
+    ///
+    /// # Errors
+    /// `Config` for limits that do not fit each other; the old ones stay then.
+    pub fn set_limits(&mut self, limits: Arc<Limits>) -> Result<(), Error> {
+        limits.validate()?;
+        self.link.set_limits(limits);
+        Ok(())
+    }
+
+    // --- output ---------------------------------------------------------------------------------------------------
+
+    /// How many bytes a write would take now; 0 unless the connection takes output.
+    pub fn room(&self) -> usize {
+        if self.is_leaving() { 0 } else { self.link.room(self.turn.desk.buffers.gather.len()) }
+    }
+
+    /// Whether the link is about to leave the reactor.
+    fn is_leaving(&self) -> bool {
+        self.turn.desk.parting.is_some()
+    }
+
+    /// Queues all of `bytes` or nothing.
+    ///
+    /// Small writes of one callback are gathered and leave in one system call when it ends. A failure of that system
+    /// call is no error of this one: `on_close` follows.
+    ///
+    /// # Errors
+    /// `Full` if it does not fit now (`on_writable` or `on_close` follows), `TooLong` if it never will, `NotOpen` if the
+    /// connection takes no output (finished, closing, detached).
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.write_vectored(&[bytes])
+    }
+
+    /// Queues all of `slices`, in order, or nothing.
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
+        if self.is_leaving() {
+            return Err(Error::NotOpen);
+        }
+        let desk = &mut *self.turn.desk;
+        self.link.write(slices, &mut desk.buffers, desk.now)
+    }
+
+    /// Queues what fits of `bytes` and says how much; if that is not all, `on_writable` or `on_close` follows (A12).
+    pub fn write_some(&mut self, bytes: &[u8]) -> usize {
+        if self.is_leaving() {
+            return 0;
+        }
+        let desk = &mut *self.turn.desk;
+        self.link.write_some(bytes, &mut desk.buffers, desk.now)
+    }
+
+    /// Queues all of `bytes` or nothing, without a copy if they must wait: for bytes that go to many connections.
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
+        if self.is_leaving() {
+            return Err(Error::NotOpen);
+        }
+        let desk = &mut *self.turn.desk;
+        self.link.write_bytes(bytes, &mut desk.buffers, desk.now)
+    }
+
+    /// Ends our side once all output is sent (half-close); input is still delivered.
+    pub fn finish(&mut self) {
+        self.link.signal(Signal::Finish, self.turn.desk.now);
+    }
+
+    /// Ends the connection once all output is sent. Input from now on is read and discarded until the peer ends too, for
+    /// a bounded time, so that our last bytes are not destroyed by a reset. Only `on_close` follows.
+    pub fn close(&mut self) {
+        let reason = self.turn.closing_reason();
+        self.link.signal(Signal::Close(reason), self.turn.desk.now);
+    }
+
+    /// Ends the connection at once: output that waits is dropped and the peer sees a reset. Only `on_close` follows.
+    pub fn abort(&mut self) {
+        self.link.signal(Signal::Abort, self.turn.desk.now);
+    }
+
+    // --- input ----------------------------------------------------------------------------------------------------
+
+    /// Says how many bytes the next `on_data` must show, so that a large frame is not offered again for every segment.
+    ///
+    /// Holds until then. Fewer come only as the rest that `on_end` shows, after [`Conn::resume`], or never.
+    ///
+    /// # Errors
+    /// `Need` if that is more than `Limits::inbox_bytes_max`.
+    pub fn need(&mut self, bytes: usize) -> Result<(), Error> {
+        let limit = self.link.limits().inbox_bytes_max;
+        if bytes > limit {
+            return Err(Error::Need { asked: bytes, limit });
+        }
+        self.link.set_need(bytes);
+        Ok(())
+    }
+
+    /// Stops `on_data` and `on_end` once this callback returns, and reading with them; a reset is told all the same.
+    pub fn pause(&mut self) {
+        self.link.pause();
+    }
+
+    /// Takes input again, beginning next turn with what was left.
+    pub fn resume(&mut self) {
+        self.link.resume();
+    }
+
+    /// Whether it is paused.
+    pub fn is_paused(&self) -> bool {
+        self.link.is_paused()
+    }
+
+    // --- time, others, elsewhere ----------------------------------------------------------------------------------
+
+    /// Calls `on_timer` after `delay`, late by at most a fiftieth of it or one turn. It replaces the timer set before.
+    pub fn set_timer(&mut self, delay: Duration) {
+        let due = self.turn.desk.now.after(delay);
+        self.link.set_timer(due);
+    }
+
+    /// Forgets the timer of [`Conn::set_timer`].
+    pub fn clear_timer(&mut self) {
+        self.link.set_timer(Tick::NEVER);
+    }
+
+    /// Runs `job` on the reactor after `delay`, whether this connection still lives then or not; see [`Turn::after`].
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
+        self.turn.after(delay, job)
+    }
+
+    /// Another connection of this reactor; `None` if it is gone, not begun yet, or this one.
+    pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
+        self.turn.other(id)
+    }
+
+    /// Begins to connect; see [`Turn::connect`].
+    ///
+    /// # Errors
+    /// As [`Turn::connect`].
+    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> Result<ConnId, Error> {
+        self.turn.connect(address, config, handler)
+    }
+
+    /// The way into this reactor from other threads.
+    pub fn remote(&self) -> Remote {
+        self.turn.remote()
+    }
+
+    /// Takes the connection out of this reactor when this callback returns, and hands it to `then` with all that waits.
+    ///
+    /// Writes are refused from now on. The handler gets `on_close(Detached)`, and then `then` runs; it may adopt the link
+    /// again, send it to another reactor or thread, or take it apart. Nothing happens in `on_close`.
+    pub fn detach(&mut self, then: impl FnOnce(Link, &mut Turn<'_>) + 'static) {
+        if !matches!(self.link.phase(), Phase::Closed(_)) {
+            self.turn.desk.parting = Some(Box::new(then));
+        }
+    }
+}
+
+impl AsFd for Conn<'_> {
+    /// The socket, to ask or set what is not named here. Reading, writing or closing it breaks the connection.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}
+
+/// Another connection of the same reactor, lent by [`Conn::other`] or [`Turn::other`]; never its handler.
+#[derive(Debug)]
+pub struct Other<'a> {
+    pub(crate) id: SourceId,
+    pub(crate) turn: Turn<'a>,
+}
+
+impl Other<'_> {
+    /// Runs `call` on the link, and drives the connection next turn if anything follows for it.
+    fn with<T>(&mut self, call: impl FnOnce(&mut Link, &mut Desk) -> T) -> Option<T> {
+        self.turn.gather_for(self.id);
+        let link = self.turn.table.link(self.id)?;
+        let desk = &mut *self.turn.desk;
+        std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+        let done = call(link, desk);
+        std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+        if link.needs_drive() {
+            self.turn.table.rouse(self.id);
+        }
+        Some(done)
+    }
+
+    /// Runs `call` on the link, and drives the connection next turn.
+    fn change(&mut self, call: impl FnOnce(&mut Link, &mut Desk)) {
+        let _ = self.with(call);
+        self.turn.table.rouse(self.id);
+    }
+
+    /// As [`Conn::room`].
+    pub fn room(&mut self) -> usize {
+        self.with(|link, desk| link.room(desk.buffers.gather.len())).unwrap_or(0)
+    }
+
+    /// Bytes of output that wait.
+    pub fn unsent_bytes(&mut self) -> usize {
+        self.with(|link, desk| link.unsent_bytes() + desk.buffers.gather.len()).unwrap_or(0)
+    }
+
+    /// As [`Conn::write`]; its `on_writable` follows a refusal.
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.write_vectored(&[bytes])
+    }
+
+    /// As [`Conn::write_vectored`].
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
+        self.with(|link, desk| link.write(slices, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+    }
+
+    /// As [`Conn::write_some`]; its `on_writable` follows a short write.
+    pub fn write_some(&mut self, bytes: &[u8]) -> usize {
+        self.with(|link, desk| link.write_some(bytes, &mut desk.buffers, desk.now)).unwrap_or(0)
+    }
+
+    /// As [`Conn::write_bytes`].
+    ///
+    /// # Errors
+    /// As [`Conn::write`].
+    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.with(|link, desk| link.write_bytes(bytes, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+    }
+
+    /// As [`Conn::pause`], at once.
+    pub fn pause(&mut self) {
+        self.change(|link, _| link.pause());
+    }
+
+    /// As [`Conn::resume`].
+    pub fn resume(&mut self) {
+        self.change(|link, _| link.resume());
+    }
+
+    /// As [`Conn::finish`].
+    pub fn finish(&mut self) {
+        self.change(|link, desk| link.signal(Signal::Finish, desk.now));
+    }
+
+    /// As [`Conn::close`].
+    pub fn close(&mut self) {
+        let reason = self.turn.closing_reason();
+        self.change(|link, desk| link.signal(Signal::Close(reason), desk.now));
+    }
+
+    /// As [`Conn::abort`].
+    pub fn abort(&mut self) {
+        self.change(|link, desk| link.signal(Signal::Abort, desk.now));
+    }
+}
+
+impl Turn<'_> {
+    /// Why a connection that is closed here and now ends.
+    pub(crate) fn closing_reason(&self) -> Reason {
+        match self.desk.life {
+            Life::Running => Reason::Local,
+            Life::Draining { .. } | Life::Stopped(_) => Reason::Drain,
+        }
+    }
+}

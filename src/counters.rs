@@ -1,0 +1,55 @@
+//! What a reactor counts.
+//!
+//! Owns the numbers, kept without atomics or clock reads: a snapshot is a copy.
+
+use crate::error::Reason;
+
+/// What a reactor counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Connections that listeners accepted, those refused afterwards among them.
+    pub accepted: u64,
+    /// Of those: refused by `Accept::admit`.
+    pub refused: u64,
+    /// Of those: ended before their handler was made (registration failed, `admit` or `make` panicked, drained).
+    pub failed: u64,
+    /// Accept calls that failed and were passed over (ECONNABORTED and its like).
+    pub accepts_failed: u64,
+    /// Times that a listener paused because the system lacked descriptors or memory.
+    pub accepts_starved: u64,
+    /// Connections begun by `connect`.
+    pub dialled: u64,
+    /// Links adopted.
+    pub adopted: u64,
+    /// Connections whose `on_open` was called.
+    pub opened: u64,
+    /// Connections that ended after their handler was made, by [`Reason::index`].
+    pub closed: [u64; Reason::KINDS],
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took.
+    pub bytes_out: u64,
+    /// Turns.
+    pub turns: u64,
+    /// Times that a source was driven.
+    pub drives: u64,
+    /// Commands of other threads that were carried out.
+    pub commands: u64,
+    /// Bytes sent from elsewhere that could not be delivered, in messages.
+    pub undelivered: u64,
+    /// Panics in callbacks, each counted once.
+    pub panics: u64,
+}
+
+impl Counters {
+    /// Connections that ended for `reason`.
+    pub fn closed_for(&self, reason: Reason) -> u64 {
+        self.closed[reason.index()]
+    }
+
+    /// Connections that ended after their handler was made.
+    pub fn closed_total(&self) -> u64 {
+        self.closed.iter().sum()
+    }
+}

@@ -1,0 +1,245 @@
+//! What can go wrong: a call that was refused, and why a connection ended.
+//!
+//! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told.
+
+use crate::address::{Address, AddressError};
+use std::io;
+
+/// A call was refused and changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address is not one, or could not be resolved.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The system refused to listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// What was to be listened on.
+        address: Box<Address>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The path of a Unix listener is taken by something that is not a dead socket.
+    #[error("cannot listen on {address}: {what} is in the way; remove it or choose another path")]
+    PathTaken {
+        /// What was to be listened on.
+        address: Box<Address>,
+        /// What was found there.
+        what: &'static str,
+    },
+    /// The address is of a transport that this call does not serve.
+    #[error("{address} cannot be used here: {why}")]
+    Transport {
+        /// The address as it was given.
+        address: Box<Address>,
+        /// What stands against it, and what would do.
+        why: &'static str,
+    },
+    /// A configuration holds a value that cannot work.
+    #[error("{field} cannot be {value}: {why}")]
+    Config {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would work.
+        why: &'static str,
+    },
+    /// The system refused a descriptor: to make, adopt, watch or register it.
+    #[error("cannot {action}: {source}")]
+    Descriptor {
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The output queue has no room for all of it; nothing was queued. `on_writable` or `on_close` follows.
+    #[error("the output queue has room for {room} of {asked} bytes; wait for on_writable, or write_some")]
+    Full {
+        /// How many bytes were to be written.
+        asked: usize,
+        /// How many would have been taken.
+        room: usize,
+    },
+    /// The output queue is too small for all of it, even when empty; nothing was queued, and nothing follows.
+    #[error("{asked} bytes can never be queued at once: the output queue holds {limit}; raise outbox_bytes_max, or write_some")]
+    TooLong {
+        /// How many bytes were to be written.
+        asked: usize,
+        /// `Limits::outbox_bytes_max`.
+        limit: usize,
+    },
+    /// The connection takes no output: it is not open yet, finished, closing or closed.
+    #[error("the connection takes no output: it is not open yet, finished, closing or closed")]
+    NotOpen,
+    /// `need` asked for more than the input queue may hold.
+    #[error("cannot wait for {asked} bytes in one piece: the input queue holds {limit}; raise inbox_bytes_max")]
+    Need {
+        /// How many bytes were asked for at once.
+        asked: usize,
+        /// `Limits::inbox_bytes_max`.
+        limit: usize,
+    },
+    /// The reactor holds as many connections as it may.
+    #[error("the reactor holds {limit} connections, which is its limit; close some or raise connections_max")]
+    Connections {
+        /// `ReactorConfig::connections_max`.
+        limit: usize,
+    },
+    /// The reactor is draining: nothing new is begun.
+    #[error("the reactor is draining and begins nothing new")]
+    Draining,
+    /// No source of this reactor has this id, or has it no longer.
+    #[error("nothing has this id any more")]
+    Gone,
+    /// The reactor's mailbox is full.
+    #[error("the reactor's mailbox holds {limit} commands, which is its limit; try again later")]
+    MailboxFull {
+        /// `ReactorConfig::mailbox_commands_max`.
+        limit: usize,
+    },
+    /// The reactor has stopped or was dropped.
+    #[error("the reactor has stopped")]
+    ReactorGone,
+    /// Nobody polled the reactor until the deadline of its shutdown.
+    #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
+    NotDriven,
+    /// The call would wait for the reactor on the reactor's own thread.
+    #[error("this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait")]
+    OnReactorThread,
+    /// The system's poll failed.
+    #[error("cannot poll: {0}")]
+    Poll(#[source] io::Error),
+}
+
+/// Which deadline ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Expiry {
+    /// `Limits::connect_timeout`.
+    Connect,
+    /// `Limits::handshake_timeout`.
+    Handshake,
+    /// `Limits::idle_timeout`.
+    Idle,
+    /// `Limits::write_stall_timeout`.
+    WriteStall,
+    /// `Limits::lifetime`.
+    Lifetime,
+    /// The peer did not end after we had; see `Limits::linger_timeout`.
+    Linger,
+    /// The deadline of a drain.
+    Drain,
+}
+
+/// Why a connection ended; `on_close` is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The peer ended, and so did we.
+    PeerClosed,
+    /// This side called `close`.
+    Local,
+    /// This side called `abort`.
+    Aborted,
+    /// The peer, or something between, reset the connection.
+    Reset,
+    /// Nobody listens there.
+    Refused,
+    /// The network, host or path cannot be reached.
+    Unreachable,
+    /// The kernel connected the socket to itself; nobody listened there.
+    SelfConnected,
+    /// A deadline ran out.
+    Timeout(Expiry),
+    /// The handler left more input than `Limits::inbox_bytes_max`.
+    InboxLimit,
+    /// The reactor drained.
+    Drain,
+    /// A callback of this connection panicked, or said that it used more than it was shown.
+    HandlerPanicked,
+    /// The connection went on elsewhere: `Conn::detach`.
+    Detached,
+    /// The reactor was dropped.
+    ReactorDropped,
+    /// The system said this error number.
+    Os(i32),
+    /// An invariant of this library broke.
+    Bug,
+}
+
+impl Reason {
+    /// How many kinds there are, each timeout one of its own.
+    pub const KINDS: usize = 21;
+
+    /// A number below [`Reason::KINDS`], one for each kind; all `Os` errors share one.
+    pub fn index(self) -> usize {
+        match self {
+            Reason::PeerClosed => 0,
+            Reason::Local => 1,
+            Reason::Aborted => 2,
+            Reason::Reset => 3,
+            Reason::Refused => 4,
+            Reason::Unreachable => 5,
+            Reason::SelfConnected => 6,
+            Reason::InboxLimit => 7,
+            Reason::Drain => 8,
+            Reason::HandlerPanicked => 9,
+            Reason::Detached => 10,
+            Reason::ReactorDropped => 11,
+            Reason::Os(_) => 12,
+            Reason::Bug => 13,
+            Reason::Timeout(expiry) => 14 + expiry as usize,
+        }
+    }
+
+    /// What an error of a connection's own system call means.
+    pub(crate) fn of(error: &io::Error) -> Reason {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted => Reason::Reset,
+            Kind::ConnectionRefused => Reason::Refused,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound | Kind::NetworkDown => Reason::Unreachable,
+            _ => error.raw_os_error().map_or(Reason::Bug, Reason::Os),
+        }
+    }
+
+    /// Whether this is an ordinary end, which a later trouble may replace.
+    pub(crate) fn is_ordinary(self) -> bool {
+        matches!(self, Reason::PeerClosed | Reason::Local | Reason::Drain)
+    }
+
+    /// Whether the peer is to see a reset instead of an end (A9).
+    pub(crate) fn resets(self) -> bool {
+        matches!(self, Reason::Aborted | Reason::Timeout(Expiry::WriteStall | Expiry::Drain))
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Reason::PeerClosed => "closed by the peer",
+            Reason::Local => "closed here",
+            Reason::Aborted => "aborted here",
+            Reason::Reset => "reset by the peer",
+            Reason::Refused => "refused",
+            Reason::Unreachable => "unreachable",
+            Reason::SelfConnected => "connected to itself: nobody listens there",
+            Reason::InboxLimit => "input queue full",
+            Reason::Drain => "drained",
+            Reason::HandlerPanicked => "handler panicked",
+            Reason::Detached => "detached",
+            Reason::ReactorDropped => "reactor dropped",
+            Reason::Bug => "a fault in windlass",
+            Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
+            Reason::Timeout(expiry) => match expiry {
+                Expiry::Connect => "connect timeout",
+                Expiry::Handshake => "handshake timeout",
+                Expiry::Idle => "idle timeout",
+                Expiry::WriteStall => "write stall timeout",
+                Expiry::Lifetime => "lifetime over",
+                Expiry::Linger => "linger timeout",
+                Expiry::Drain => "drain deadline",
+            },
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! The contract with the user: what is called, when, and what is asked of a listener.
+//!
+//! Owns the traits and the guard around every call of user code. Callbacks never nest, and those of one connection all
+//! run on its reactor's thread (A2).
+//!
+//! `( on_open ( on_data | on_writable | on_timer | on_drain )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+
+use crate::conn::Conn;
+use crate::error::Reason;
+use crate::link::Link;
+use crate::net::Readiness;
+use crate::turn::Turn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a connection calls back; the state that belongs to one connection lives here.
+///
+/// Handlers live and die on their reactor's thread and need not be `Send`. After `close()` or `abort()` in any callback
+/// only `on_close` follows, never nested.
+///
+/// A panic in a callback ends this connection with [`Reason::HandlerPanicked`] and no other; `on_close` is still called.
+/// With `panic = "abort"` the process ends instead.
+///
+/// ```
+/// use windlass::{Conn, Handler};
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+///         conn.write_some(data)
+///     }
+/// }
+/// ```
+pub trait Handler: 'static {
+    /// The connection is established, and its handshake done.
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// Input came: `data` is all that was not used before, in one piece. Returns how many bytes were used.
+    ///
+    /// If some were used and some were left it is called again at once with the rest. 0 means: show me this again with
+    /// more bytes; [`Conn::need`] says how many. After [`Conn::pause`], or a [`Conn::write_some`] that took less than it
+    /// was given, what is left waits until [`Conn::resume`], or until after `on_writable`. What waits counts against
+    /// `Limits::inbox_bytes_max`.
+    ///
+    /// To return more than `data.len()` is treated as a panic.
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize;
+
+    /// The output queue is at its low mark, after a write was refused or short, or the high mark was passed.
+    fn on_writable(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// The timer of [`Conn::set_timer`] ran out.
+    fn on_timer(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// The reactor drains. The default closes: output begun is flushed.
+    ///
+    /// A handler that wants to finish something first does not close here but later; the drain's deadline ends it.
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        conn.close();
+    }
+
+    /// The peer has ended its side and all that it sent was shown; `rest` is what was never used. The default closes.
+    ///
+    /// A handler that has more to say writes it and closes, or keeps the connection half open.
+    fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
+        let _ = rest;
+        conn.close();
+    }
+
+    /// The connection is over. Comes exactly once, and last, for every handler that was made (A3).
+    ///
+    /// `conn` still tells addresses and counts and reaches other connections; its own writes are refused.
+    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
+        let _ = (conn, reason);
+    }
+}
+
+/// What a listener asks: whom to admit, and a handler for each connection.
+///
+/// A closure `FnMut(&Conn<'_>) -> impl Handler` is one that admits everybody. It lives on its reactor's thread, so what
+/// its handlers share can be an `Rc<RefCell<…>>`: callbacks never nest, so the borrow holds.
+///
+/// ```no_run
+/// # use windlass::*;
+/// # struct Echo;
+/// # impl Handler for Echo { fn on_data(&mut self, c: &mut Conn<'_>, d: &[u8]) -> usize { c.write_some(d) } }
+/// struct LocalOnly;
+/// impl Accept for LocalOnly {
+///     type Handler = Echo;
+///     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
+///         match peer.ip() {
+///             Some(ip) if !ip.ip().to_canonical().is_loopback() => Admission::Refuse,
+///             _ => Admission::Admit,
+///         }
+///     }
+///     fn make(&mut self, _: &Conn<'_>) -> Echo { Echo }
+/// }
+/// ```
+pub trait Accept: 'static {
+    /// What serves one connection.
+    type Handler: Handler;
+
+    /// Whether to take this connection, before a byte of it is read. The default admits everybody.
+    ///
+    /// On a dual-stack listener IPv4 peers have mapped addresses: compare `ip.to_canonical()`.
+    fn admit(&mut self, peer: &Peer<'_>) -> Admission {
+        let _ = peer;
+        Admission::Admit
+    }
+
+    /// The handler of a connection that is established; its `on_open` follows at once.
+    fn make(&mut self, conn: &Conn<'_>) -> Self::Handler;
+
+    /// Something happened to the listener, or to a connection that never had a handler. The default logs nothing.
+    fn on_event(&mut self, event: &AcceptEvent) {
+        let _ = event;
+    }
+}
+
+impl<F, H> Accept for F
+where
+    F: FnMut(&Conn<'_>) -> H + 'static,
+    H: Handler,
+{
+    type Handler = H;
+
+    fn make(&mut self, conn: &Conn<'_>) -> H {
+        self(conn)
+    }
+}
+
+/// Whether a connection is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is.
+    Admit,
+    /// It is closed at once.
+    Refuse,
+}
+
+/// Who asks to be admitted.
+#[derive(Debug)]
+pub struct Peer<'a>(pub(crate) &'a Link);
+
+impl Peer<'_> {
+    /// Its IP address and port, `None` for Unix peers. Free of system calls.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        self.0.peer_ip()
+    }
+
+    /// The kernel's credentials of a Unix peer, `None` for TCP and where the system does not tell.
+    pub fn credentials(&self) -> Option<crate::net::PeerCredentials> {
+        self.0.peer_credentials()
+    }
+}
+
+/// What a listener tells through [`Accept::on_event`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptEvent {
+    /// A connection ended before it had a handler.
+    Failed {
+        /// Where it came from, `None` for Unix peers.
+        peer: Option<SocketAddr>,
+        /// Why.
+        reason: Reason,
+    },
+    /// Accepting pauses until something comes free. Told once, not per try.
+    Paused(PauseCause),
+    /// Accepting goes on.
+    Resumed,
+    /// The listener is closed: removed, drained, or its descriptor broke (with what the system said).
+    Ended(Option<io::Error>),
+}
+
+/// Why accepting pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// `pause_listener` was called.
+    Asked,
+    /// `ListenConfig::connections_max` or `ReactorConfig::connections_max` is reached.
+    ConnectionLimit,
+    /// The system lacks descriptors or memory: this error number.
+    Starved(i32),
+}
+
+/// What a source says after it was driven; a [`WatchHandler`] says it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The kernel will call: everything that it had announced was used up, until it would have blocked.
+    Wait,
+    /// It stopped early: no event will come, drive it again next turn.
+    Again,
+    /// It is over.
+    Remove,
+}
+
+/// What a watched descriptor calls back.
+///
+/// A closure `FnMut(&mut Turn<'_>, BorrowedFd<'_>, Readiness) -> Next` is one.
+pub trait WatchHandler: 'static {
+    /// The descriptor is ready. Reports are edges: before `Next::Wait`, read or write until it would block.
+    fn on_ready(&mut self, turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next;
+
+    /// It is watched no longer. The default does nothing.
+    fn on_close(&mut self, turn: &mut Turn<'_>, reason: Reason) {
+        let _ = (turn, reason);
+    }
+}
+
+impl<F> WatchHandler for F
+where
+    F: FnMut(&mut Turn<'_>, BorrowedFd<'_>, Readiness) -> Next + 'static,
+{
+    fn on_ready(&mut self, turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next {
+        self(turn, fd, ready)
+    }
+}
+
+/// [`Accept`] as the reactor keeps it.
+pub(crate) trait Maker {
+    fn admit(&mut self, peer: &Peer<'_>) -> Admission;
+    fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler>;
+    fn on_event(&mut self, event: &AcceptEvent);
+}
+
+impl<A: Accept> Maker for A {
+    fn admit(&mut self, peer: &Peer<'_>) -> Admission {
+        Accept::admit(self, peer)
+    }
+
+    fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler> {
+        Box::new(Accept::make(self, conn))
+    }
+
+    fn on_event(&mut self, event: &AcceptEvent) {
+        Accept::on_event(self, event);
+    }
+}
+
+/// Runs user code; `None` if it panicked. Whatever it panicked with is dropped, and what that panics with is not.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_that_panics_when_dropped_is_held() {
+        struct Spiteful;
+        impl Drop for Spiteful {
+            fn drop(&mut self) {
+                std::panic::panic_any(Worse);
+            }
+        }
+        struct Worse;
+        assert_eq!(guarded(|| -> u8 { std::panic::panic_any(Spiteful) }), None);
+        assert_eq!(guarded(|| 7), Some(7));
+    }
+}

@@ -1,0 +1,94 @@
+//! Names of what a reactor owns: slot and sequence, never an address.
+//!
+//! Owns the packing of both into one machine word for the kernel. A stale id finds nothing (A4), since a slot's sequence
+//! grows with every new occupant.
+
+use std::fmt;
+
+/// What a reactor knows a source by: its slot and the slot's sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SourceId {
+    /// The reactor's number in this process.
+    pub(crate) reactor: u32,
+    /// The place in the reactor's table.
+    pub(crate) slot: u32,
+    /// How many occupants the place had before.
+    pub(crate) sequence: u32,
+}
+
+/// Bits of the word that hold the slot: half of them on 64-bit targets, 20 on 32-bit ones, where a reactor holds at
+/// most a million sources and a slot's sequence wraps after 4,096 occupants.
+const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
+
+impl SourceId {
+    /// The most slots whose numbers fit the word; the last word of all is the waker's.
+    pub(crate) const SLOTS_MAX: usize = ((1u64 << SLOT_BITS) - 1) as usize;
+
+    /// Slot and sequence in one word, as the kernel is told.
+    pub(crate) fn word(self) -> usize {
+        self.slot as usize | ((self.sequence & Self::sequence_mask()) as usize) << SLOT_BITS
+    }
+
+    /// The id that `word` was made of, given the reactor that it came from.
+    pub(crate) fn from_word(reactor: u32, word: usize) -> SourceId {
+        let slot = (word & ((1usize << SLOT_BITS) - 1)) as u32;
+        SourceId { reactor, slot, sequence: (word >> SLOT_BITS) as u32 }
+    }
+
+    /// The sequences that the word can tell apart.
+    pub(crate) const fn sequence_mask() -> u32 {
+        u32::MAX >> (SLOT_BITS - if usize::BITS >= 64 { 32 } else { 0 })
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.reactor, self.slot, self.sequence)
+    }
+}
+
+/// Names one connection of one reactor, for as long as it lives and never another one after it.
+///
+/// Displayed as `reactor.slot.sequence`. A slot's sequence wraps after 2^32 occupants (4,096 on 32-bit targets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub(crate) SourceId);
+
+/// Names one listener of one reactor, like [`ConnId`] a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub(crate) SourceId);
+
+/// Names one watched descriptor of one reactor, like [`ConnId`] a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WatchId(pub(crate) SourceId);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for WatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_keeps_slot_and_sequence() {
+        for (slot, sequence) in [(0, 0), (1, 0), (0, 1), (19_000, 7), (SourceId::SLOTS_MAX as u32 - 1, 4_095)] {
+            let id = SourceId { reactor: 3, slot, sequence };
+            assert_eq!(SourceId::from_word(3, id.word()), id);
+            assert_ne!(id.word(), usize::MAX);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A readiness-based event loop with sockets, on mio, without an async runtime.
+//!
+//! A [`Reactor`] owns listeners, connections and watched descriptors on one thread and calls a [`Handler`] for each
+//! connection. Everything that waits is bounded; everything that is bounded says so. `ARCHITECTURE.md` in the repository
+//! tells how it works.
+#![forbid(unsafe_code)]
+
+mod address;
+mod clock;
+mod command;
+mod config;
+mod conn;
+mod counters;
+mod error;
+mod handler;
+mod id;
+mod link;
+mod mailbox;
+mod net;
+mod reactor;
+mod source;
+mod turn;
+
+pub use address::{Address, AddressError, Family, Transport};
+pub use bytes::Bytes;
+pub use config::{
+    ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack,
+};
+pub use conn::{Conn, Other};
+pub use counters::Counters;
+pub use error::{Error, Expiry, Reason};
+pub use handler::{Accept, AcceptEvent, Admission, Handler, Next, PauseCause, Peer, WatchHandler};
+pub use id::{ConnId, ListenerId, WatchId};
+pub use link::{Link, Parts};
+pub use mailbox::{Remote, Report, Unadopted, Unsent};
+pub use net::{Direction, PeerCredentials, Readiness};
+pub use reactor::{Reactor, Status};
+pub use turn::{TimerId, Turn};

@@ -1,0 +1,80 @@
+//! Buffers that all links of a reactor share: the gather buffer, and chunks for those that must keep bytes.
+//!
+//! Owns the allocations and how many of them are kept for the next link. Knows nothing of what is in them.
+
+use crate::link::inbox::Rest;
+use crate::link::outbox::Queue;
+
+/// Small writes of one drive are gathered up to this many bytes and leave in one system call.
+pub(crate) const GATHER_BYTES: usize = 64 * 1024;
+
+/// Sizes of chunks, in bytes: few waiting bytes shall not hold much memory, many shall not take many pieces.
+pub(crate) const CHUNK_BYTES: [usize; 2] = [4 * 1024, 64 * 1024];
+
+/// Chunks of each size that are kept for reuse: half a megabyte a reactor.
+const KEPT: [usize; 2] = [16, 7];
+
+/// Queues and rests that are kept for reuse.
+const HEADS_KEPT: usize = 64;
+
+/// What the links of one reactor share.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// Small writes of the link that is being driven; empty between drives.
+    pub(crate) gather: Vec<u8>,
+    pub(crate) pool: Pool,
+}
+
+/// Empty buffers that wait for the next link.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    chunks: [Vec<Vec<u8>>; 2],
+    queues: Vec<Box<Queue>>,
+    rests: Vec<Box<Rest>>,
+}
+
+impl Pool {
+    /// An empty chunk, large if many bytes are to be kept.
+    pub(crate) fn chunk(&mut self, bytes: usize) -> Vec<u8> {
+        let class = usize::from(bytes > CHUNK_BYTES[0]);
+        self.chunks[class].pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES[class]))
+    }
+
+    /// Takes an emptied chunk back.
+    pub(crate) fn take_back(&mut self, mut chunk: Vec<u8>) {
+        chunk.clear();
+        for class in [1, 0] {
+            if chunk.capacity() >= CHUNK_BYTES[class] && chunk.capacity() < 2 * CHUNK_BYTES[class] {
+                if self.chunks[class].len() < KEPT[class] {
+                    self.chunks[class].push(chunk);
+                }
+                return;
+            }
+        }
+    }
+
+    /// An empty output queue.
+    pub(crate) fn queue(&mut self) -> Box<Queue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// Takes an emptied output queue back.
+    pub(crate) fn take_queue_back(&mut self, queue: Box<Queue>) {
+        if self.queues.len() < HEADS_KEPT && queue.is_small() {
+            self.queues.push(queue);
+        }
+    }
+
+    /// An empty input rest.
+    pub(crate) fn rest(&mut self) -> Box<Rest> {
+        self.rests.pop().unwrap_or_default()
+    }
+
+    /// Takes an emptied input rest back, its buffer apart.
+    pub(crate) fn take_rest_back(&mut self, mut rest: Box<Rest>) {
+        self.take_back(rest.take_buffer());
+        if self.rests.len() < HEADS_KEPT {
+            self.rests.push(rest);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A reactor's cross-thread queue, and the senders into it.
+//!
+//! Owns the bounded queue, the waker, and what is known of the reactor's end. Knows nothing of what the commands do.
+//!
+//! 1. Whoever finds the queue empty wakes the reactor; the reactor takes the whole queue: at most one wake per batch.
+//! 2. Once the reactor is gone nothing is queued any more.
+
+use crate::command::{Adopter, Command, Order};
+use crate::conn::Conn;
+use crate::error::Error;
+use crate::handler::Handler;
+use crate::id::{ConnId, SourceId};
+use crate::link::Link;
+use crate::net::Registry;
+use crate::turn::Turn;
+use bytes::Bytes;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a drain came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Connections that ended by themselves during the drain.
+    pub drained: u64,
+    /// Connections that were cut at the deadline.
+    pub cut: u64,
+    /// Bytes of output that the cut ones had accepted and the kernel never took.
+    pub unsent_bytes: u64,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} drained, {} cut, {} bytes never sent", self.drained, self.cut, self.unsent_bytes)
+    }
+}
+
+/// Bytes that were not taken, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("not sent: {why}")]
+pub struct Unsent {
+    /// The bytes, as they were given.
+    pub bytes: Bytes,
+    /// `MailboxFull`, `ReactorGone` or `Gone`.
+    #[source]
+    pub why: Error,
+}
+
+/// A link that was not taken, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("not adopted: {why}")]
+pub struct Unadopted {
+    /// The link, as it was given.
+    pub link: Box<Link>,
+    /// `MailboxFull` or `ReactorGone`.
+    #[source]
+    pub why: Error,
+}
+
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    reactor: u32,
+    commands_max: usize,
+    waker: mio::Waker,
+    inside: Mutex<Inside>,
+    ended: Condvar,
+}
+
+struct Inside {
+    queue: VecDeque<Command>,
+    /// By when the reactor was asked to be drained.
+    stop: Option<Instant>,
+    end: End,
+}
+
+impl std::fmt::Debug for Inside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inside").field("queued", &self.queue.len()).field("end", &self.end).finish()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    NotYet,
+    Stopped(Report),
+    Dropped,
+}
+
+thread_local! {
+    /// The reactor that this thread is driving, so that a call that waits for it can refuse.
+    static DRIVING: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Marks this thread as driving a reactor until it is dropped.
+pub(crate) struct Driving(Option<u32>);
+
+impl Driving {
+    pub(crate) fn reactor(number: u32) -> Driving {
+        Driving(DRIVING.replace(Some(number)))
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        DRIVING.set(self.0);
+    }
+}
+
+impl Mailbox {
+    /// The word under which the waker is registered; no source has it.
+    pub(crate) const WORD: usize = usize::MAX;
+
+    pub(crate) fn new(registry: &Registry, reactor: u32, commands_max: usize) -> io::Result<Mailbox> {
+        Ok(Mailbox {
+            reactor,
+            commands_max,
+            waker: mio::Waker::new(registry, mio::Token(Mailbox::WORD))?,
+            inside: Mutex::new(Inside { queue: VecDeque::new(), stop: None, end: End::NotYet }),
+            ended: Condvar::new(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        // No user code runs under the lock; a poisoned one holds a whole queue all the same.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a command; gives it back if it cannot.
+    fn push(&self, command: Command) -> Result<(), (Command, Error)> {
+        let mut inside = self.lock();
+        if !matches!(inside.end, End::NotYet) {
+            return Err((command, Error::ReactorGone));
+        }
+        if inside.queue.len() >= self.commands_max {
+            return Err((command, Error::MailboxFull { limit: self.commands_max }));
+        }
+        let first = inside.queue.is_empty();
+        inside.queue.push_back(command);
+        drop(inside);
+        if first {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Asks for a drain by `until`; the soonest asked counts. Never refused for lack of room.
+    fn push_stop(&self, until: Instant) -> Result<(), Error> {
+        let mut inside = self.lock();
+        if !matches!(inside.end, End::NotYet) {
+            return Err(Error::ReactorGone);
+        }
+        inside.stop = Some(inside.stop.map_or(until, |asked| asked.min(until)));
+        drop(inside);
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("reactor {}: cannot wake: {error}", self.reactor);
+        }
+    }
+
+    /// Moves all that is queued behind `batch`, and tells whether a stop was asked for.
+    pub(crate) fn take(&self, batch: &mut VecDeque<Command>) -> Option<Instant> {
+        let mut inside = self.lock();
+        if batch.is_empty() {
+            std::mem::swap(batch, &mut inside.queue);
+        } else {
+            batch.append(&mut inside.queue);
+        }
+        inside.stop.take()
+    }
+
+    /// The reactor is gone: nothing is queued from now on, whoever waits is told. Returns what was still queued.
+    pub(crate) fn end(&self, report: Option<Report>) -> VecDeque<Command> {
+        let mut inside = self.lock();
+        if let End::NotYet = inside.end {
+            inside.end = report.map_or(End::Dropped, End::Stopped);
+        }
+        self.ended.notify_all();
+        std::mem::take(&mut inside.queue)
+    }
+}
+
+/// The way into a reactor from other threads. Cheap to clone.
+///
+/// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. Commands of one `Remote` are carried out in their order.
+#[derive(Clone, Debug)]
+pub struct Remote(pub(crate) Arc<Mailbox>);
+
+impl Remote {
+    fn own(&self, id: ConnId) -> Result<SourceId, Error> {
+        if id.0.reactor == self.0.reactor { Ok(id.0) } else { Err(Error::Gone) }
+    }
+
+    fn order(&self, id: ConnId, order: Order) -> Result<(), Error> {
+        let id = self.own(id)?;
+        self.0.push(Command::Order(id, order)).map_err(|(_, why)| why)
+    }
+
+    /// Queues `bytes` on a connection, without a copy.
+    ///
+    /// What later cannot be delivered (the connection is gone or takes no output, its output queue is full) goes to
+    /// `Reactor::on_undelivered`.
+    ///
+    /// # Errors
+    /// The bytes come back with `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn send(&self, id: ConnId, bytes: Bytes) -> Result<(), Unsent> {
+        let id = match self.own(id) {
+            Ok(id) => id,
+            Err(why) => return Err(Unsent { bytes, why }),
+        };
+        self.0.push(Command::Order(id, Order::Send(bytes))).map_err(|(command, why)| match command {
+            Command::Order(_, Order::Send(bytes)) => Unsent { bytes, why },
+            _ => Unsent { bytes: Bytes::new(), why },
+        })
+    }
+
+    /// Half-closes a connection, as [`Conn::finish`] does. Nothing happens if it is gone by then.
+    ///
+    /// # Errors
+    /// `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn finish(&self, id: ConnId) -> Result<(), Error> {
+        self.order(id, Order::Finish)
+    }
+
+    /// Closes a connection, as [`Conn::close`] does. Nothing happens if it is gone by then.
+    ///
+    /// # Errors
+    /// `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn close(&self, id: ConnId) -> Result<(), Error> {
+        self.order(id, Order::Close)
+    }
+
+    /// Resets a connection, as [`Conn::abort`] does. Nothing happens if it is gone by then.
+    ///
+    /// # Errors
+    /// `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn abort(&self, id: ConnId) -> Result<(), Error> {
+        self.order(id, Order::Abort)
+    }
+
+    /// Runs `call` on the reactor's thread, between callbacks. A panic in it is counted and ends nothing.
+    ///
+    /// # Errors
+    /// `MailboxFull` or `ReactorGone`; `call` is dropped then. It is also dropped if the reactor ends before its turn.
+    pub fn run(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
+        self.0.push(Command::Run(Box::new(call))).map_err(|(_, why)| why)
+    }
+
+    /// Gives a link to this reactor; `make` makes its handler there.
+    ///
+    /// # Errors
+    /// The link comes back with `MailboxFull` or `ReactorGone`. If the reactor ends before its turn the link is closed.
+    pub fn adopt<H: Handler>(
+        &self,
+        link: Link,
+        make: impl FnOnce(&Conn<'_>) -> H + Send + 'static,
+    ) -> Result<(), Unadopted> {
+        let make: Adopter = Box::new(move |conn| Box::new(make(conn)));
+        self.0.push(Command::Adopt(Box::new(link), make)).map_err(|(command, why)| match command {
+            Command::Adopt(link, _) => Unadopted { link, why },
+            _ => unreachable!("push gives back the command that it was given"),
+        })
+    }
+
+    /// Asks the reactor to drain within `drain`, and does not wait. The soonest deadline that was asked for counts.
+    ///
+    /// # Errors
+    /// `ReactorGone` if it has stopped already.
+    pub fn stop(&self, drain: Duration) -> Result<(), Error> {
+        let now = Instant::now();
+        self.0.push_stop(now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into())))
+    }
+
+    /// Waits until the reactor has stopped. Everybody who waits gets the same report.
+    ///
+    /// # Errors
+    /// `NotDriven` after `timeout`, `ReactorGone` if it was dropped without a stop, `OnReactorThread` if it would wait
+    /// for itself.
+    pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
+        let mut inside = self.0.lock();
+        if matches!(inside.end, End::NotYet) && DRIVING.get() == Some(self.0.reactor) {
+            return Err(Error::OnReactorThread);
+        }
+        let until = Instant::now().checked_add(timeout);
+        loop {
+            match inside.end {
+                End::Stopped(report) => return Ok(report),
+                End::Dropped => return Err(Error::ReactorGone),
+                End::NotYet => {}
+            }
+            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(Error::NotDriven);
+            }
+            inside = self.0.ended.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Drains the reactor within `drain` and waits until it has stopped.
+    ///
+    /// # Errors
+    /// As [`Remote::wait`], which is given a moment more than `drain`.
+    pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
+        match self.stop(drain) {
+            Ok(()) | Err(Error::ReactorGone) => self.wait(drain.saturating_add(REPORT_GRACE)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How long a driven reactor may take, beyond its drain's deadline, to cut what is left and to report.
+const REPORT_GRACE: Duration = Duration::from_millis(500);

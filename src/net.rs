@@ -1,0 +1,58 @@
+//! The seam to the system: sockets, their options, and what the kernel says about them.
+//!
+//! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
+//! Every call here is non-blocking, but the resolution of names.
+
+pub(crate) mod listener;
+pub(crate) mod options;
+pub(crate) mod stream;
+pub(crate) mod watched;
+
+pub(crate) use mio::Registry;
+pub use stream::PeerCredentials;
+pub use watched::Direction;
+
+use std::io;
+
+/// What the kernel said about a descriptor; epoll(7), kqueue(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// A read may not block.
+    pub readable: bool,
+    /// A write may not block.
+    pub writable: bool,
+    /// The peer has ended its side.
+    pub ended: bool,
+    /// An error waits.
+    pub error: bool,
+    /// Urgent data waits.
+    pub priority: bool,
+}
+
+impl Readiness {
+    /// What `event` says.
+    pub(crate) fn of(event: &mio::event::Event) -> Readiness {
+        Readiness {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            ended: event.is_read_closed(),
+            error: event.is_error() || event.is_write_closed(),
+            priority: event.is_priority(),
+        }
+    }
+}
+
+/// Times a call is tried again after EINTR until it counts as blocked; non-blocking calls hardly ever see one.
+const INTERRUPTS_MAX: u32 = 16;
+
+/// Makes `call` again while a signal interrupts it.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..INTERRUPTS_MAX {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+    call()
+}

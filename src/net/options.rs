@@ -1,0 +1,59 @@
+//! Socket options: from our words to the system's.
+//!
+//! Owns the order in which they are set. On Linux accepted sockets inherit what the listener has, which saves the
+//! system calls per connection; elsewhere `apply_accepted` sets the one that is not inherited everywhere.
+
+use crate::config::{Nodelay, SocketOptions};
+use socket2::{SockRef, Socket, TcpKeepalive};
+use std::io;
+use std::os::fd::AsFd;
+
+/// Sets what `options` ask for on a socket that is neither bound nor connected yet.
+pub(crate) fn apply(socket: &Socket, options: &SocketOptions, is_tcp: IsTcp) -> io::Result<()> {
+    if let Some(bytes) = options.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if options.linger.is_some() {
+        socket.set_linger(options.linger)?;
+    }
+    if is_tcp == IsTcp::Yes {
+        apply_tcp(socket, options)?;
+    }
+    match options.prepare {
+        Some(prepare) => prepare(socket),
+        None => Ok(()),
+    }
+}
+
+/// Whether TCP's own options apply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsTcp {
+    Yes,
+    No,
+}
+
+fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
+    if let Some(keepalive) = options.keepalive {
+        let probes = TcpKeepalive::new().with_time(keepalive.idle);
+        #[cfg(not(target_os = "openbsd"))]
+        let probes = probes.with_interval(keepalive.interval).with_retries(keepalive.count);
+        socket.set_tcp_keepalive(&probes)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(timeout) = options.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    Ok(())
+}
+
+/// Sets on an accepted TCP socket what this system does not let it inherit.
+pub(crate) fn apply_accepted(socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        return Ok(());
+    }
+    SockRef::from(socket).set_tcp_nodelay(options.nodelay == Nodelay::On)
+}

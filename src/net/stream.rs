@@ -1,0 +1,304 @@
+//! Stream sockets: TCP and Unix as one.
+//!
+//! Owns the calls and their flags (never a SIGPIPE). Knows nothing of queues, phases or deadlines.
+
+use crate::address::Address;
+use crate::config::SocketOptions;
+use crate::net::options::{self, IsTcp};
+use crate::net::{Registry, uninterrupted};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Token};
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::ffi::OsStr;
+use std::io::{self, IoSlice, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Who is at the other end of a Unix socket, as the kernel knew it at connect; unix(7), SO_PEERCRED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// The process.
+    pub pid: i32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
+/// A connected, or connecting, stream socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// How far a connect is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Done,
+    /// Writability tells.
+    Waiting,
+    /// A Unix listener's backlog is full: no event will come, try again later.
+    Busy,
+}
+
+/// What the kernel is to report about a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// Reads, writes and, on TCP, urgent data.
+    Both,
+    /// Reads only: with both, a Unix socket reports each message twice.
+    Reads,
+}
+
+/// Where to connect to.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Ip(SocketAddr),
+    Unix(SockAddr),
+}
+
+impl Target {
+    /// The target of a Unix address, `None` for others.
+    pub(crate) fn unix(address: &Address) -> Option<io::Result<Target>> {
+        if let Some(path) = address.path() {
+            return Some(SockAddr::unix(path).map(Target::Unix));
+        }
+        let name = [b"\0", address.abstract_name()?].concat();
+        Some(SockAddr::unix(OsStr::from_bytes(&name)).map(Target::Unix))
+    }
+}
+
+impl Stream {
+    /// A socket that can connect to `target`.
+    pub(crate) fn unconnected(target: &Target, options: &SocketOptions, bind: Option<SocketAddr>) -> io::Result<Stream> {
+        let (domain, is_tcp) = match target {
+            Target::Ip(ip) => (Domain::for_address(*ip), IsTcp::Yes),
+            Target::Unix(_) => (Domain::UNIX, IsTcp::No),
+        };
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        options::apply(&socket, options, is_tcp)?;
+        if let (Some(local), Target::Ip(_)) = (bind, target) {
+            socket.bind(&local.into())?;
+        }
+        let fd = OwnedFd::from(socket);
+        Ok(match is_tcp {
+            IsTcp::Yes => Stream::Tcp(TcpStream::from(fd)),
+            IsTcp::No => Stream::Unix(UnixStream::from(fd)),
+        })
+    }
+
+    /// Begins to connect an unconnected socket; after `Busy` it may be called again.
+    pub(crate) fn connect(&self, target: &Target) -> io::Result<Progress> {
+        let (address, full) = match target {
+            Target::Ip(ip) => (SockAddr::from(*ip), None),
+            Target::Unix(address) => (address.clone(), Some(io::ErrorKind::WouldBlock)),
+        };
+        match SockRef::from(self).connect(&address) {
+            Ok(()) => Ok(Progress::Done),
+            Err(error) if full == Some(error.kind()) => Ok(Progress::Busy),
+            // An interrupted connect goes on in the kernel, connect(2).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Progress::Waiting),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+                Ok(Progress::Waiting)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over a connected stream socket of either kind and makes it non-blocking.
+    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Stream> {
+        let socket = Socket::from(fd);
+        if socket.r#type()? != Type::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
+        }
+        socket.peer_addr()?;
+        let domain = socket.domain()?;
+        socket.set_nonblocking(true)?;
+        let fd = OwnedFd::from(socket);
+        match domain {
+            Domain::IPV4 | Domain::IPV6 => Ok(Stream::Tcp(TcpStream::from(fd))),
+            Domain::UNIX => Ok(Stream::Unix(UnixStream::from(fd))),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
+        }
+    }
+
+    /// Whether the connect under way is done.
+    pub(crate) fn progress(&self) -> io::Result<Progress> {
+        let socket = SockRef::from(self);
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(Progress::Done),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Progress::Waiting),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the kernel connected the socket to itself, as it may when nobody listens on an ephemeral port.
+    pub(crate) fn is_self_connected(&self) -> bool {
+        match self {
+            Stream::Tcp(tcp) => matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b),
+            Stream::Unix(_) => false,
+        }
+    }
+
+    /// recv(2).
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| match self {
+            Stream::Tcp(tcp) => (&mut &*tcp).read(buffer),
+            Stream::Unix(unix) => (&mut &*unix).read(buffer),
+        })
+    }
+
+    /// send(2).
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?))
+    }
+
+    /// sendmsg(2) of all slices at once.
+    pub(crate) fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        uninterrupted(|| {
+            let mut none = SendAncillaryBuffer::default();
+            Ok(rustix::net::sendmsg(self, slices, &mut none, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// Says FIN, shutdown(2).
+    pub(crate) fn end(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(Shutdown::Write)
+    }
+
+    /// Makes the coming close a reset: unsent bytes are dropped and the peer is told.
+    pub(crate) fn reset_on_close(&self) {
+        if let Stream::Tcp(_) = self {
+            // It can fail only on a socket that is already dead, and then there is nobody to be told.
+            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// The error that waits on the socket, SO_ERROR.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        SockRef::from(self).take_error().unwrap_or_else(Some)
+    }
+
+    /// The peer's address where it has one.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Stream::Tcp(tcp) => tcp.peer_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    /// The peer's name, as the kernel knows it.
+    pub(crate) fn peer_address(&self) -> io::Result<Address> {
+        name(&SockRef::from(self).peer_addr()?)
+    }
+
+    /// This side's name, as the kernel knows it.
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        name(&SockRef::from(self).local_addr()?)
+    }
+
+    /// Who is at the other end, `None` where the system does not tell.
+    pub(crate) fn peer_credentials(&self) -> Option<PeerCredentials> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Stream::Unix(unix) = self {
+            let credentials = rustix::net::sockopt::socket_peercred(unix).ok()?;
+            return Some(PeerCredentials {
+                pid: credentials.pid.as_raw_nonzero().get(),
+                uid: credentials.uid.as_raw(),
+                gid: credentials.gid.as_raw(),
+            });
+        }
+        None
+    }
+
+    /// What a fresh stream of this kind registers.
+    pub(crate) fn watched_first(&self) -> Watched {
+        match self {
+            Stream::Tcp(_) => Watched::Both,
+            Stream::Unix(_) => Watched::Reads,
+        }
+    }
+
+    fn interest(&self, watched: Watched) -> Interest {
+        match (self, watched) {
+            (Stream::Tcp(_), _) => urgent(Interest::READABLE | Interest::WRITABLE),
+            (Stream::Unix(_), Watched::Both) => Interest::READABLE | Interest::WRITABLE,
+            (Stream::Unix(_), Watched::Reads) => Interest::READABLE,
+        }
+    }
+
+    /// Asks the kernel to report under `word`.
+    pub(crate) fn register(&mut self, registry: &Registry, word: usize, watched: Watched) -> io::Result<()> {
+        let interest = self.interest(watched);
+        match self {
+            Stream::Tcp(tcp) => registry.register(tcp, Token(word), interest),
+            Stream::Unix(unix) => registry.register(unix, Token(word), interest),
+        }
+    }
+
+    /// Changes what the kernel is to report.
+    pub(crate) fn reregister(&mut self, registry: &Registry, word: usize, watched: Watched) -> io::Result<()> {
+        let interest = self.interest(watched);
+        match self {
+            Stream::Tcp(tcp) => registry.reregister(tcp, Token(word), interest),
+            Stream::Unix(unix) => registry.reregister(unix, Token(word), interest),
+        }
+    }
+
+    /// Ends the kernel's reports. Not needed before a close, unless the descriptor has duplicates.
+    pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Stream::Tcp(tcp) => registry.deregister(tcp),
+            Stream::Unix(unix) => registry.deregister(unix),
+        }
+    }
+}
+
+/// TCP asks for urgent data too: it ends a read at its mark, and only the event tells (A1).
+fn urgent(interest: Interest) -> Interest {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return interest | Interest::PRIORITY;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    interest
+}
+
+/// A socket's name in our words.
+pub(crate) fn name(address: &SockAddr) -> io::Result<Address> {
+    if let Some(ip) = address.as_socket() {
+        return Ok(Address::tcp(ip));
+    }
+    let named = match (address.as_pathname(), address.as_abstract_namespace()) {
+        (Some(path), _) => Address::unix(path),
+        (None, Some(bytes)) => Address::unix_abstract(bytes),
+        (None, None) => Ok(Address::unix_unnamed()),
+    };
+    // A peer may have bound a path that is one byte longer than ours may be.
+    Ok(named.unwrap_or(Address::unix_unnamed()))
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Tcp(tcp) => tcp.as_fd(),
+            Stream::Unix(unix) => unix.as_fd(),
+        }
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> OwnedFd {
+        match stream {
+            Stream::Tcp(tcp) => tcp.into(),
+            Stream::Unix(unix) => unix.into(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Descriptors that belong to somebody else: pipes, eventfds, signalfds, other polls.
+//!
+//! Owns their registration. Never reads or writes them.
+
+use crate::net::Registry;
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// Which readiness of a foreign descriptor is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// That a read may not block.
+    Read,
+    /// That a write may not block.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// A foreign descriptor and what is to be told of it.
+pub(crate) struct Foreign {
+    fd: Box<dyn AsFd>,
+    direction: Direction,
+}
+
+impl Foreign {
+    pub(crate) fn new(fd: Box<dyn AsFd>, direction: Direction) -> Foreign {
+        Foreign { fd, direction }
+    }
+
+    fn interest(&self) -> Interest {
+        match self.direction {
+            Direction::Read => Interest::READABLE,
+            Direction::Write => Interest::WRITABLE,
+            Direction::Both => Interest::READABLE | Interest::WRITABLE,
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &Registry, word: usize) -> io::Result<()> {
+        registry.register(&mut SourceFd(&self.fd.as_fd().as_raw_fd()), Token(word), self.interest())
+    }
+
+    pub(crate) fn reregister(&self, registry: &Registry, word: usize) -> io::Result<()> {
+        registry.reregister(&mut SourceFd(&self.fd.as_fd().as_raw_fd()), Token(word), self.interest())
+    }
+
+    pub(crate) fn deregister(&self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut SourceFd(&self.fd.as_fd().as_raw_fd()))
+    }
+}
+
+impl AsFd for Foreign {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

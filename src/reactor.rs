@@ -1,0 +1,659 @@
+//! One poll, one table, one clock: the turn.
+//!
+//! Owns the loop and its four funnels (kernel events, those that said `Again`, deadlines, commands), which all end in
+//! [`Core::drive`], the only place where sources are driven. Each funnel has a budget or takes its queue before it
+//! starts, so that a turn ends (A7). Only here the clock is read (A8).
+
+mod table;
+mod timers;
+
+use crate::address::Address;
+use crate::clock::Tick;
+use crate::command::{Command, Local, Order};
+use crate::config::{ConnectConfig, ListenConfig, READ_BYTES, ReactorConfig};
+use crate::counters::Counters;
+use crate::error::Error;
+use crate::handler::{Accept, Handler, Next, guarded};
+use crate::id::{ConnId, ListenerId, SourceId};
+use crate::link::buffers::Buffers;
+use crate::mailbox::{Driving, Mailbox, Remote, Report};
+use crate::net::Readiness;
+use crate::source::acceptor::Acceptor;
+use crate::source::connection::Connection;
+use crate::source::watch::Watch;
+use crate::source::{Cause, Source};
+use crate::turn::{Desk, Job, Life, Roster, TimerId, Turn};
+use bytes::Bytes;
+use mio::{Events, Poll};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use table::Table;
+use timers::Timers;
+
+/// How far a reactor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It accepts and connects.
+    Running,
+    /// It was asked to stop and waits for its connections to end, or for the deadline.
+    Draining,
+    /// It is over.
+    Stopped(Report),
+}
+
+/// A loop that owns listeners, connections and watched descriptors, and calls their handlers.
+///
+/// It lives on one thread. Give it the thread with [`Reactor::run`], or drive it from a loop of your own:
+/// [`Reactor::poll_once`] when its descriptor ([`AsFd`]) is readable or [`Reactor::next_deadline`] is past.
+///
+/// Dropping it ends every connection with `on_close(ReactorDropped)`.
+///
+/// ```
+/// use windlass::{Conn, Handler, ListenConfig, Reactor, ReactorConfig};
+/// # fn main() -> Result<(), windlass::Error> {
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
+/// }
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// reactor.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), |_: &Conn<'_>| Echo)?;
+/// reactor.shutdown(std::time::Duration::ZERO); // or reactor.remote().stop(…) from another thread or callback
+/// let report = reactor.run()?;
+/// # Ok(()) }
+/// ```
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    core: Core,
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reactor").field("life", &self.core.desk.life).field("sources", &self.core.table.len()).finish()
+    }
+}
+
+/// All of the reactor but its poll.
+struct Core {
+    number: u32,
+    table: Table,
+    timers: Timers,
+    desk: Desk,
+    mailbox: Arc<Mailbox>,
+    /// Commands that were taken from the mailbox and wait for the next turns.
+    commands: VecDeque<Command>,
+    commands_per_turn: usize,
+    mail: Mail,
+    scratch: Box<[u8]>,
+    /// Buffers of the funnels, empty between turns.
+    queue: Vec<SourceId>,
+    due: Vec<u32>,
+    drives_since_clock: u32,
+    undelivered: Option<Box<dyn FnMut(ConnId, Bytes, &Error)>>,
+}
+
+/// Whether the mailbox was woken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mail {
+    None,
+    Waiting,
+}
+
+/// Drives between two readings of the clock.
+const DRIVES_PER_CLOCK: u32 = 64;
+
+/// Numbers reactors, so that ids of one are not taken for ids of another.
+static REACTORS: AtomicU32 = AtomicU32::new(0);
+
+impl Reactor {
+    /// Makes a reactor for this thread.
+    ///
+    /// # Errors
+    /// `Config`; `Poll` if the system has no descriptors or memory for it (it needs three).
+    pub fn new(config: ReactorConfig) -> Result<Reactor, Error> {
+        config.validate()?;
+        let poll = Poll::new().map_err(Error::Poll)?;
+        let number = REACTORS.fetch_add(1, Ordering::Relaxed);
+        let registry = poll.registry().try_clone().map_err(Error::Poll)?;
+        let mailbox = Mailbox::new(&registry, number, config.mailbox_commands_max).map_err(Error::Poll)?;
+        let mailbox = Arc::new(mailbox);
+        let desk = Desk {
+            now: Tick::of(Instant::now()),
+            life: Life::Running,
+            buffers: Buffers::default(),
+            gathered: Vec::new(),
+            gatherer: None,
+            local: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            jobs_made: 0,
+            counters: Counters::default(),
+            connections: 0,
+            connections_max: config.connections_max,
+            listeners: Vec::new(),
+            held: Vec::new(),
+            undelivered: Vec::new(),
+            parting: None,
+            registry,
+            remote: Remote(mailbox.clone()),
+        };
+        let core = Core {
+            number,
+            table: Table::new(number),
+            timers: Timers::default(),
+            desk,
+            mailbox,
+            commands: VecDeque::new(),
+            commands_per_turn: config.commands_per_turn,
+            mail: Mail::None,
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            queue: Vec::new(),
+            due: Vec::new(),
+            drives_since_clock: 0,
+            undelivered: None,
+        };
+        Ok(Reactor { poll, events: Events::with_capacity(config.events_per_turn), core })
+    }
+
+    /// What closures and callbacks are lent too: everything that a reactor can be asked from its own thread.
+    pub fn turn(&mut self) -> Turn<'_> {
+        self.core.read_clock();
+        self.core.turn()
+    }
+
+    /// Listens on a stream address; see [`Turn::listen`].
+    ///
+    /// # Errors
+    /// As [`Turn::listen`].
+    pub fn listen(&mut self, address: &Address, config: ListenConfig, accept: impl Accept) -> Result<ListenerId, Error> {
+        self.turn().listen(address, config, accept)
+    }
+
+    /// Begins to connect; see [`Turn::connect`].
+    ///
+    /// # Errors
+    /// As [`Turn::connect`].
+    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> Result<ConnId, Error> {
+        self.turn().connect(address, config, handler)
+    }
+
+    /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
+    pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
+        self.core.desk.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+    }
+
+    /// Runs `job` on the reactor after `delay`; see [`Turn::after`].
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
+        self.turn().after(delay, job)
+    }
+
+    /// The way into this reactor from other threads.
+    pub fn remote(&self) -> Remote {
+        self.core.desk.remote.clone()
+    }
+
+    /// Calls `tell` with bytes that [`Remote::send`] took and that could not be delivered, and why: `Gone`, `NotOpen`,
+    /// `Full` or `TooLong`. Without it they are only counted.
+    pub fn on_undelivered(&mut self, tell: impl FnMut(ConnId, Bytes, &Error) + 'static) {
+        self.core.undelivered = Some(Box::new(tell));
+    }
+
+    /// What the reactor counted so far, the bytes of living connections included. Costs a pass over them.
+    pub fn snapshot(&self) -> Counters {
+        self.core.snapshot()
+    }
+
+    /// Connections that live now, those that connect or shake hands included.
+    pub fn connections(&self) -> usize {
+        self.core.desk.connections
+    }
+
+    /// Begins to drain, to be over within `drain`: what the kernel has accepted already is taken, listeners are closed,
+    /// every handler gets `on_drain`. `run` and `poll_once` do the work; the report comes when the last connection has
+    /// ended, or was cut at the deadline. Asked again, the sooner deadline counts.
+    pub fn shutdown(&mut self, drain: Duration) {
+        self.turn().shutdown(drain);
+    }
+
+    /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.core.has_work() { Some(Instant::now()) } else { self.core.next_due().and_then(Tick::instant) }
+    }
+
+    /// Drives the reactor until it has stopped.
+    ///
+    /// # Errors
+    /// `Poll` if the system's poll fails for good.
+    pub fn run(&mut self) -> Result<Report, Error> {
+        loop {
+            if let Status::Stopped(report) = self.poll_once(None)? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Does one turn: waits at most `timeout` (`None`: as long as nothing happens and no deadline comes) and serves what
+    /// came.
+    ///
+    /// # Errors
+    /// `Poll` if the system's poll fails; an interrupting signal is no failure.
+    pub fn poll_once(&mut self, timeout: Option<Duration>) -> Result<Status, Error> {
+        if let Life::Stopped(report) = self.core.desk.life {
+            return Ok(Status::Stopped(report));
+        }
+        let _driving = Driving::reactor(self.core.number);
+        let wait = self.core.wait(timeout);
+        match self.poll.poll(&mut self.events, wait) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => return Err(Error::Poll(error)),
+        }
+        self.core.read_clock();
+        self.core.desk.counters.turns += 1;
+        for event in &self.events {
+            let word = event.token().0;
+            if word == Mailbox::WORD {
+                self.core.mail = Mail::Waiting;
+            } else {
+                let id = SourceId::from_word(self.core.number, word);
+                self.core.drive(id, Cause::Ready(Readiness::of(event)));
+            }
+        }
+        self.core.drive_again();
+        self.core.drive_due();
+        self.core.obey();
+        Ok(self.core.check_drain())
+    }
+}
+
+impl AsFd for Reactor {
+    /// The poll's descriptor: readable when `poll_once` has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.desk.registry.as_fd()
+    }
+}
+
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        let _driving = Driving::reactor(self.core.number);
+        if !matches!(self.core.desk.life, Life::Stopped(_)) {
+            self.core.read_clock();
+            // What the local queue still brings in has handlers that must be told.
+            self.core.obey_local();
+            self.core.end_all(|| Order::ReactorDropped);
+            self.core.end_mailbox(None);
+        }
+    }
+}
+
+impl Core {
+    fn turn(&mut self) -> Turn<'_> {
+        Turn { desk: &mut self.desk, table: &mut self.table }
+    }
+
+    fn read_clock(&mut self) {
+        self.desk.now = Tick::of(Instant::now());
+        self.drives_since_clock = 0;
+    }
+
+    /// Whether something waits to be done that no event will announce.
+    fn has_work(&self) -> bool {
+        self.table.wants_again()
+            || !self.desk.local.is_empty()
+            || !self.commands.is_empty()
+            || self.mail == Mail::Waiting
+            || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
+    }
+
+    /// The next deadline of anything.
+    fn next_due(&self) -> Option<Tick> {
+        let mut next = self.timers.next().unwrap_or(Tick::NEVER);
+        if let Some((id, _)) = self.desk.jobs.first_key_value() {
+            next = next.min(id.due);
+        }
+        if let Life::Draining { until, .. } = self.desk.life {
+            next = next.min(until);
+        }
+        (next != Tick::NEVER).then_some(next)
+    }
+
+    /// How long to wait for events; rounded up, since a poll counts milliseconds and must not wake early.
+    fn wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let Some(due) = self.next_due() else { return timeout };
+        self.read_clock();
+        let left = due.since(self.desk.now);
+        Some(timeout.map_or(left, |timeout| timeout.min(left)))
+    }
+
+    // --- the funnels ----------------------------------------------------------------------------------------------
+
+    fn drive_again(&mut self) {
+        let mut queue = std::mem::take(&mut self.queue);
+        self.table.take_again(&mut queue);
+        for id in queue.drain(..) {
+            self.drive(id, Cause::Again);
+        }
+        self.queue = queue;
+    }
+
+    fn drive_due(&mut self) {
+        let now = self.desk.now;
+        let mut due = std::mem::take(&mut self.due);
+        while let Some(slot) = self.timers.pop(now) {
+            due.push(slot);
+        }
+        for slot in due.drain(..) {
+            let Some(id) = self.table.id_at(slot) else { continue };
+            match self.table.get(id).and_then(Source::deadline) {
+                Some(deadline) if deadline <= now => self.drive(id, Cause::Expired),
+                // It was refreshed since, or the slot has another occupant.
+                Some(deadline) => self.timers.arm(slot, deadline, now),
+                None => {}
+            }
+        }
+        self.due = due;
+        self.run_jobs(now);
+    }
+
+    fn run_jobs(&mut self, now: Tick) {
+        // Jobs that these ones make have later numbers: they wait for the next turn, also with no delay.
+        let made = self.desk.jobs_made;
+        while let Some((id, _)) = self.desk.jobs.first_key_value() {
+            if id.due > now || id.is_later_than(made) {
+                break;
+            }
+            if let Some((_, job)) = self.desk.jobs.pop_first() {
+                self.run_closure(job);
+            }
+        }
+    }
+
+    fn run_closure(&mut self, job: Job) {
+        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
+        if guarded(|| job(&mut turn)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+        turn.send_gathered();
+    }
+
+    fn obey(&mut self) {
+        self.obey_local();
+        if self.mail == Mail::Waiting {
+            self.mail = Mail::None;
+            if let Some(until) = self.mailbox.take(&mut self.commands) {
+                self.begin_drain(Tick::of(until));
+            }
+        }
+        for _ in 0..self.commands_per_turn {
+            let Some(command) = self.commands.pop_front() else { break };
+            self.desk.counters.commands += 1;
+            match command {
+                Command::Order(id, order) => self.order(id, order),
+                Command::Run(job) => self.run_closure(job),
+                Command::Adopt(link, adopter) => self.adopt(*link, adopter),
+            }
+        }
+    }
+
+    /// Carries out the local commands there are; those that they make wait for the next turn.
+    fn obey_local(&mut self) {
+        for _ in 0..self.desk.local.len() {
+            let Some(local) = self.desk.local.pop_front() else { break };
+            self.obey_one(local);
+        }
+    }
+
+    fn obey_one(&mut self, local: Local) {
+        let now = self.desk.now;
+        match local {
+            Local::Order(id, order) => self.order(id, order),
+            Local::Accepted { acceptor, stream, peer, limits } => match self.table.reserve() {
+                Ok(id) => {
+                    let connection = Connection::accepted(acceptor, stream, peer, limits, now);
+                    self.bring(id, Source::Connection(connection));
+                }
+                Err(_) => {
+                    drop(stream);
+                    self.desk.counters.failed += 1;
+                    self.forget_connection(Some(acceptor));
+                }
+            },
+            Local::Dial { id, stream, limits, dial, handler } => {
+                self.bring(id, Source::Connection(Connection::dialled(stream, limits, dial, handler, now)));
+            }
+            Local::Adopt { id, link, handler } => {
+                self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
+            }
+            Local::Listen { id, listener, config, maker } => {
+                self.bring(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
+            }
+            // The kernel may have reported it before it was in its place; only a report drives a watch.
+            Local::Watch { id, foreign, handler } => {
+                let watch = Watch::new(foreign, handler);
+                if let Err(error) = watch.report_again(&self.desk.registry, id) {
+                    log::debug!("watch {id}: {error}");
+                }
+                self.table.put(id, Source::Watch(Box::new(watch)));
+            }
+            Local::Shutdown { until } => self.begin_drain(until),
+        }
+    }
+
+    /// Puts a new source in its reserved place and drives it for the first time.
+    fn bring(&mut self, id: SourceId, source: Source) {
+        self.table.put(id, source);
+        self.drive(id, Cause::Again);
+    }
+
+    fn adopt(&mut self, link: crate::link::Link, adopter: crate::command::Adopter) {
+        let refused = self.desk.connections >= self.desk.connections_max || self.desk.life != Life::Running;
+        let id = if refused { Err(Error::Draining) } else { self.table.reserve() };
+        match id {
+            Ok(id) => {
+                self.desk.connections += 1;
+                self.desk.counters.adopted += 1;
+                let connection = Connection::adopted_by(link, adopter, self.desk.now);
+                self.bring(id, Source::Connection(connection));
+            }
+            Err(error) => {
+                log::warn!("reactor {}: an adopted connection was closed: {error}", self.number);
+                self.desk.counters.failed += 1;
+            }
+        }
+    }
+
+    /// Tells one source something; what cannot be told is told to the sender's side.
+    fn order(&mut self, id: SourceId, order: Order) {
+        if self.table.get(id).is_some() {
+            self.drive(id, Cause::Order(order));
+        } else if let Order::Send(bytes) = order {
+            self.tell_undelivered(id, bytes, &Error::Gone);
+        } else if matches!(order, Order::Remove) {
+            // A place that was reserved in vain.
+            self.table.remove(id);
+        }
+    }
+
+    fn tell_undelivered(&mut self, id: SourceId, bytes: Bytes, why: &Error) {
+        self.desk.counters.undelivered += 1;
+        if let Some(tell) = &mut self.undelivered {
+            if guarded(|| tell(ConnId(id), bytes, why)).is_none() {
+                self.desk.counters.panics += 1;
+            }
+        }
+    }
+
+    // --- driving --------------------------------------------------------------------------------------------------
+
+    /// Drives one source, with the table lent to it, and does what it says.
+    fn drive(&mut self, id: SourceId, cause: Cause) {
+        let Some(mut source) = self.table.take(id) else { return };
+        self.desk.counters.drives += 1;
+        self.drives_since_clock += 1;
+        if self.drives_since_clock >= DRIVES_PER_CLOCK {
+            self.read_clock();
+        }
+        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
+        let next = source.drive(id, cause, &mut self.scratch, &mut turn);
+        turn.send_gathered();
+        match next {
+            Next::Remove => self.remove(id, source),
+            Next::Wait | Next::Again => {
+                // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
+                if let Some(due) = source.deadline() {
+                    self.timers.arm(id.slot, due, self.desk.now);
+                }
+                self.table.put(id, source);
+                if next == Next::Again {
+                    self.table.rouse(id);
+                }
+            }
+        }
+        while let Some((id, bytes, why)) = self.desk.undelivered.pop() {
+            self.tell_undelivered(id, bytes, &why);
+        }
+    }
+
+    /// A source is over: its slot and what it counted for come free.
+    fn remove(&mut self, id: SourceId, source: Source) {
+        self.table.remove(id);
+        if let Source::Connection(connection) = source {
+            let acceptor = connection.acceptor();
+            let link = connection.link_ref();
+            self.desk.counters.bytes_in += link.bytes_in();
+            self.desk.counters.bytes_out += link.bytes_out();
+            match self.desk.parting.take() {
+                Some(parting) => {
+                    let link = connection.into_link();
+                    self.run_closure(Box::new(move |turn| parting(link, turn)));
+                }
+                // A handler's own Drop is user code too.
+                None => self.drop_guarded(connection),
+            }
+            self.forget_connection(acceptor);
+        } else {
+            self.drop_guarded(source);
+        }
+        for held in std::mem::take(&mut self.desk.held) {
+            self.desk.local.push_back(Local::Order(held, Order::Freed));
+        }
+    }
+
+    fn drop_guarded<T>(&mut self, source: T) {
+        if guarded(|| drop(source)).is_none() {
+            self.desk.counters.panics += 1;
+        }
+    }
+
+    fn forget_connection(&mut self, acceptor: Option<SourceId>) {
+        self.desk.connections -= 1;
+        if let Some(id) = acceptor {
+            if let Some(Source::Acceptor(acceptor)) = self.table.get_mut(id) {
+                if acceptor.release() {
+                    self.table.rouse(id);
+                }
+            }
+        }
+    }
+
+    // --- the end --------------------------------------------------------------------------------------------------
+
+    fn begin_drain(&mut self, until: Tick) {
+        match &mut self.desk.life {
+            Life::Stopped(_) => return,
+            Life::Draining { until: earlier, .. } => {
+                *earlier = (*earlier).min(until);
+                return;
+            }
+            Life::Running => self.desk.life = Life::Draining { until, report: Report::default() },
+        }
+        log::info!("reactor {}: draining {} connections", self.number, self.desk.connections);
+        let listeners: Vec<SourceId> = self.desk.listeners.iter().map(|(id, _)| *id).collect();
+        for id in listeners {
+            self.order(id, Order::Drain);
+        }
+        // What the kernel had completed is opened, and told of the drain, before anybody else is told.
+        let told = self.table.ids();
+        self.obey_local();
+        for id in told {
+            if matches!(self.table.get(id), Some(Source::Connection(_))) {
+                self.order(id, Order::Drain);
+            }
+        }
+    }
+
+    /// Whether the drain is over; cuts what is left at its deadline.
+    fn check_drain(&mut self) -> Status {
+        let Life::Draining { until, .. } = self.desk.life else { return self.status() };
+        if self.desk.connections > 0 && self.desk.now >= until {
+            // What was begun in this turn has a handler, too.
+            self.obey_local();
+            self.end_all(|| Order::Cut);
+        }
+        if self.desk.connections == 0 {
+            self.end_all(|| Order::Cut);
+            if let Life::Draining { report, .. } = self.desk.life {
+                log::info!("reactor {}: stopped: {report}", self.number);
+                self.desk.life = Life::Stopped(report);
+                self.end_mailbox(Some(report));
+            }
+        }
+        self.status()
+    }
+
+    fn status(&self) -> Status {
+        match self.desk.life {
+            Life::Running => Status::Running,
+            Life::Draining { .. } => Status::Draining,
+            Life::Stopped(report) => Status::Stopped(report),
+        }
+    }
+
+    /// Ends every source, connections first, so that their handlers can still reach watches and listeners.
+    fn end_all(&mut self, order: impl Fn() -> Order) {
+        let (connections, others): (Vec<SourceId>, Vec<SourceId>) =
+            self.table.ids().into_iter().partition(|id| matches!(self.table.get(*id), Some(Source::Connection(_))));
+        for id in connections {
+            self.order(id, order());
+        }
+        if self.desk.connections == 0 {
+            for id in others {
+                self.order(id, order());
+            }
+        }
+    }
+
+    fn end_mailbox(&mut self, report: Option<Report>) {
+        let mut left = std::mem::take(&mut self.commands);
+        left.append(&mut self.mailbox.end(report));
+        for command in left {
+            match command {
+                Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
+                other => self.drop_guarded(other),
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Counters {
+        let mut counters = self.desk.counters;
+        for id in self.table.ids() {
+            if let Some(Source::Connection(connection)) = self.table.get(id) {
+                counters.bytes_in += connection.link_ref().bytes_in();
+                counters.bytes_out += connection.link_ref().bytes_out();
+            }
+        }
+        counters
+    }
+}

@@ -1,0 +1,245 @@
+//! The sources of a reactor, by slot and sequence.
+//!
+//! Owns the slab, the sequences, and the queue of sources that want to be driven again. Knows nothing of polls.
+//!
+//! 1. A slot's sequence grows with each occupant, also across shrinks of the slab: a stale id finds nothing (A4).
+//! 2. A source is in `again` at most once.
+
+use crate::error::Error;
+use crate::handler::Maker;
+use crate::id::{ConnId, SourceId};
+use crate::link::Link;
+use crate::source::Source;
+use crate::turn::Roster;
+use slab::Slab;
+
+pub(crate) struct Table {
+    reactor: u32,
+    slots: Slab<Slot>,
+    /// The sequence of the next occupant of each slot ever used.
+    sequences: Vec<u32>,
+    /// At least every sequence of slots that were forgotten.
+    floor: u32,
+    again: Vec<SourceId>,
+    /// Removals since the slab was last tidied.
+    removals: usize,
+}
+
+struct Slot {
+    source: Option<Source>,
+    sequence: u32,
+    queued: Queued,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    No,
+    Again,
+}
+
+/// Slots that are worth giving back.
+const SHRINK_SLOTS: usize = 1024;
+
+impl Table {
+    pub(crate) fn new(reactor: u32) -> Table {
+        Table { reactor, slots: Slab::new(), sequences: Vec::new(), floor: 0, again: Vec::new(), removals: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot's own id, for an event or a timer that knows only its number.
+    pub(crate) fn id_at(&self, slot: u32) -> Option<SourceId> {
+        let sequence = self.slots.get(slot as usize)?.sequence;
+        Some(SourceId { reactor: self.reactor, slot, sequence })
+    }
+
+    fn slot(&self, id: SourceId) -> Option<&Slot> {
+        let slot = self.slots.get(id.slot as usize)?;
+        (slot.sequence == id.sequence && id.reactor == self.reactor).then_some(slot)
+    }
+
+    fn slot_mut(&mut self, id: SourceId) -> Option<&mut Slot> {
+        let reactor = self.reactor;
+        let slot = self.slots.get_mut(id.slot as usize)?;
+        (slot.sequence == id.sequence && id.reactor == reactor).then_some(slot)
+    }
+
+    /// Takes a source out, to be driven.
+    pub(crate) fn take(&mut self, id: SourceId) -> Option<Source> {
+        self.slot_mut(id)?.source.take()
+    }
+
+    /// Puts a source where it was, or into its reserved place.
+    pub(crate) fn put(&mut self, id: SourceId, source: Source) {
+        let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
+        slot.source = Some(source);
+    }
+
+    /// A source that is not being driven.
+    pub(crate) fn get(&self, id: SourceId) -> Option<&Source> {
+        self.slot(id)?.source.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.slot_mut(id)?.source.as_mut()
+    }
+
+    /// Frees a slot for the next occupant; gives memory back when most slots are free.
+    pub(crate) fn remove(&mut self, id: SourceId) {
+        if self.slot(id).is_none() {
+            return;
+        }
+        self.slots.remove(id.slot as usize);
+        self.sequences[id.slot as usize] = id.sequence.wrapping_add(1) & SourceId::sequence_mask();
+        self.removals += 1;
+        if self.slots.capacity() > SHRINK_SLOTS
+            && self.slots.len() < self.slots.capacity() / 4
+            && self.removals > self.slots.capacity() / 2
+        {
+            self.tidy();
+        }
+    }
+
+    /// Gives back the free slots behind the last one that is used; the cost is spread over the removals before.
+    fn tidy(&mut self) {
+        self.removals = 0;
+        self.slots.shrink_to_fit();
+        let kept = self.slots.iter().next_back().map_or(0, |(slot, _)| slot + 1);
+        if kept < self.sequences.len() {
+            let forgotten = self.sequences.drain(kept..).max().unwrap_or(0);
+            self.floor = self.floor.max(forgotten);
+            self.sequences.shrink_to_fit();
+        }
+    }
+
+    /// Ids of all occupied slots, reserved ones too.
+    pub(crate) fn ids(&self) -> Vec<SourceId> {
+        let reactor = self.reactor;
+        self.slots.iter().map(|(n, slot)| SourceId { reactor, slot: n as u32, sequence: slot.sequence }).collect()
+    }
+
+    pub(crate) fn wants_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// Takes the queue of those that want to be driven again into `queue`, which is empty.
+    pub(crate) fn take_again(&mut self, queue: &mut Vec<SourceId>) {
+        std::mem::swap(&mut self.again, queue);
+        for id in queue.iter() {
+            if let Some(slot) = self.slots.get_mut(id.slot as usize) {
+                if slot.sequence == id.sequence {
+                    slot.queued = Queued::No;
+                }
+            }
+        }
+    }
+}
+
+impl Roster for Table {
+    fn reserve(&mut self) -> Result<SourceId, Error> {
+        if self.slots.len() >= SourceId::SLOTS_MAX {
+            return Err(Error::Connections { limit: SourceId::SLOTS_MAX });
+        }
+        let entry = self.slots.vacant_entry();
+        let slot = entry.key();
+        if slot >= self.sequences.len() {
+            self.sequences.resize(slot + 1, self.floor);
+        }
+        let sequence = self.sequences[slot];
+        entry.insert(Slot { source: None, sequence, queued: Queued::No });
+        Ok(SourceId { reactor: self.reactor, slot: slot as u32, sequence })
+    }
+
+    fn link(&mut self, id: SourceId) -> Option<&mut Link> {
+        match self.get_mut(id)? {
+            Source::Connection(connection) => Some(connection.link()),
+            Source::Acceptor(_) | Source::Watch(_) => None,
+        }
+    }
+
+    fn rouse(&mut self, id: SourceId) {
+        if let Some(slot) = self.slot_mut(id) {
+            if slot.queued == Queued::No {
+                slot.queued = Queued::Again;
+                self.again.push(id);
+            }
+        }
+    }
+
+    fn maker(&mut self, id: SourceId) -> Option<&mut Option<Box<dyn Maker>>> {
+        match self.get_mut(id)? {
+            Source::Acceptor(acceptor) => Some(acceptor.maker()),
+            Source::Connection(_) | Source::Watch(_) => None,
+        }
+    }
+
+    fn connections(&self) -> Vec<ConnId> {
+        let is_connection = |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(_)));
+        self.ids().into_iter().filter(is_connection).map(ConnId).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, HashSet};
+
+    proptest! {
+        #[test]
+        fn no_id_ever_comes_back(ops in prop::collection::vec((any::<bool>(), 0usize..3_000), 0..6_000)) {
+            let mut table = Table::new(1);
+            let (mut seen, mut live) = (HashSet::new(), BTreeMap::new());
+            for (adds, pick) in ops {
+                if adds || live.is_empty() {
+                    for _ in 0..pick.min(1_500) {
+                        let id = table.reserve().expect("room");
+                        prop_assert!(seen.insert((id.slot, id.sequence)), "{} came back", id);
+                        prop_assert!(live.insert(id.slot, id).is_none());
+                        if seen.len() > 40_000 { return Ok(()); }
+                    }
+                } else {
+                    for _ in 0..pick {
+                        let Some((&slot, _)) = live.iter().nth(pick % live.len().max(1)) else { break };
+                        let id = live.remove(&slot).expect("live");
+                        table.rouse(id);
+                        table.remove(id);
+                        prop_assert!(table.get(id).is_none() && table.slot(id).is_none());
+                    }
+                }
+                prop_assert_eq!(table.len(), live.len());
+                for id in live.values() { prop_assert_eq!(table.id_at(id.slot), Some(*id)); }
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_queued_once_and_its_next_occupant_is_not() {
+        let mut table = Table::new(1);
+        let first = table.reserve().expect("room");
+        table.rouse(first);
+        table.rouse(first);
+        table.remove(first);
+        let second = table.reserve().expect("room");
+        assert_eq!(second.slot, first.slot);
+        let mut queue = Vec::new();
+        table.take_again(&mut queue);
+        assert_eq!(queue, [first]);
+        table.rouse(second);
+        queue.clear();
+        table.take_again(&mut queue);
+        assert_eq!(queue, [second]);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_most_are_gone() {
+        let mut table = Table::new(1);
+        let ids: Vec<_> = (0..20_000).map(|_| table.reserve().expect("room")).collect();
+        ids.iter().for_each(|id| table.remove(*id));
+        assert!(table.slots.capacity() <= SHRINK_SLOTS, "{}", table.slots.capacity());
+        let again = table.reserve().expect("room");
+        assert!(ids.iter().all(|id| *id != again));
+    }
+}

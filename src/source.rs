@@ -1,0 +1,57 @@
+//! Everything that has a token, behind one way in and one word out.
+//!
+//! Owns the closed set of sources. A source is driven with a [`Cause`] and answers with a `Next`; a source that answered
+//! `Wait` has, in every direction it still wants, seen the kernel say that it would block (A1).
+
+pub(crate) mod acceptor;
+pub(crate) mod connection;
+pub(crate) mod watch;
+
+use crate::clock::Tick;
+use crate::command::Order;
+use crate::handler::Next;
+use crate::id::SourceId;
+use crate::net::Readiness;
+use crate::turn::Turn;
+use acceptor::Acceptor;
+use connection::Connection;
+use watch::Watch;
+
+/// Why a source is driven.
+pub(crate) enum Cause {
+    /// The kernel reported it.
+    Ready(Readiness),
+    /// It said `Again`, or another callback changed it.
+    Again,
+    /// Its deadline is past.
+    Expired,
+    /// It is told something.
+    Order(Order),
+}
+
+/// Something with a token.
+pub(crate) enum Source {
+    Acceptor(Box<Acceptor>),
+    Connection(Connection),
+    Watch(Box<Watch>),
+}
+
+impl Source {
+    /// Does what `cause` asks for; user code runs in here and nowhere else.
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut [u8], turn: &mut Turn<'_>) -> Next {
+        match self {
+            Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
+            Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),
+            Source::Watch(watch) => watch.drive(cause, turn),
+        }
+    }
+
+    /// When it wants to be driven at the latest.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        match self {
+            Source::Connection(connection) => connection.deadline(),
+            Source::Acceptor(acceptor) => acceptor.deadline(),
+            Source::Watch(_) => None,
+        }
+    }
+}

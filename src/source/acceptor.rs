@@ -1,0 +1,274 @@
+//! A listener and the closure that makes handlers.
+//!
+//! Owns when to accept, and what the errors of accept(2) mean. Accepted streams enter the reactor as local commands. It
+//! stays in the table, closed, until the last of its connections that may still need its maker has ended.
+//!
+//! 1. Whenever it stops before the kernel said that nobody waits, something brings it back: `Again`, a deadline, or the
+//!    order that something came free. Under edge triggering no event would.
+
+use crate::clock::Tick;
+use crate::command::{Local, Order};
+use crate::config::{Limits, ListenConfig};
+use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
+use crate::id::SourceId;
+use crate::net::listener::Listener;
+use crate::net::options;
+use crate::source::Cause;
+use crate::turn::Turn;
+use std::io;
+use std::sync::Arc;
+
+pub(crate) struct Acceptor {
+    gate: Gate,
+    config: Box<ListenConfig>,
+    limits: Arc<Limits>,
+    /// Taken out while it runs.
+    maker: Option<Box<dyn Maker>>,
+    /// Connections of this listener, those on their way among them.
+    live: usize,
+}
+
+/// Whether connections are accepted.
+enum Gate {
+    Open(Listener),
+    /// Was full or starved and tries again; it is open once nobody waits any more, or a turn's budget went through.
+    Probing(Listener),
+    /// Asked for; only a resume opens it.
+    Paused(Listener),
+    /// At a limit: opened when a connection ends.
+    Full(Listener),
+    /// The system lacks something: opened then, or when a descriptor of ours comes free.
+    Starved(Listener, Tick),
+    Closed,
+}
+
+/// What an error of accept(2) asks for.
+enum Trouble {
+    /// Nobody waits.
+    Drained,
+    /// It was that connection's error: the next one may be well.
+    Passing,
+    /// The system lacks descriptors or memory.
+    Starved(i32),
+    /// The listener itself is broken.
+    Fatal(io::Error),
+}
+
+/// What accept(2) and its network's errors mean, accept(2) "Error handling".
+fn trouble(error: io::Error) -> Trouble {
+    use rustix::io::Errno;
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return Trouble::Drained;
+    }
+    let Some(number) = error.raw_os_error() else { return Trouble::Fatal(error) };
+    match Errno::from_raw_os_error(number) {
+        Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NETDOWN | Errno::NOPROTOOPT => Trouble::Passing,
+        Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::OPNOTSUPP | Errno::NETUNREACH | Errno::PERM => Trouble::Passing,
+        Errno::TIMEDOUT | Errno::CONNRESET | Errno::NOTCONN => Trouble::Passing,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Errno::NONET => Trouble::Passing,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Trouble::Starved(number),
+        _ => Trouble::Fatal(error),
+    }
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker>) -> Acceptor {
+        let limits = Arc::new(config.limits.clone());
+        Acceptor { gate: Gate::Open(listener), config, limits, maker: Some(maker), live: 0 }
+    }
+
+    pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
+        &mut self.maker
+    }
+
+    /// One of its connections has ended; says whether that was the last thing to wait for.
+    pub(crate) fn release(&mut self) -> bool {
+        self.live -= 1;
+        matches!(self.gate, Gate::Closed) && self.live == 0
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        match self.gate {
+            Gate::Starved(_, until) => Some(until),
+            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(_) | Gate::Closed => None,
+        }
+    }
+
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
+        match cause {
+            Cause::Ready(_) | Cause::Again => {}
+            Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
+            Cause::Order(Order::Pause) => self.pause(turn),
+            Cause::Order(Order::Resume) => self.resume(turn),
+            Cause::Order(Order::Drain) => return self.drain(id, turn),
+            Cause::Order(Order::Remove | Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
+            Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
+            Cause::Order(Order::Send(_) | Order::Finish | Order::Close | Order::Abort) => {}
+        }
+        self.accept(id, self.config.accepts_per_turn, turn)
+    }
+
+    /// Accepts up to `budget` connections.
+    fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
+        for _ in 0..budget {
+            let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
+            if self.live >= self.config.connections_max || turn.desk.connections >= turn.desk.connections_max {
+                self.hold_full(id, turn);
+                return Next::Wait;
+            }
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    turn.desk.counters.accepted += 1;
+                    if options::apply_accepted(&stream, &self.config.socket).is_err() {
+                        turn.desk.counters.failed += 1;
+                        continue;
+                    }
+                    self.live += 1;
+                    turn.desk.connections += 1;
+                    let limits = self.limits.clone();
+                    turn.desk.local.push_back(Local::Accepted { acceptor: id, stream, peer, limits });
+                }
+                Err(error) => match trouble(error) {
+                    Trouble::Drained => {
+                        self.probed(turn);
+                        return Next::Wait;
+                    }
+                    Trouble::Passing => turn.desk.counters.accepts_failed += 1,
+                    Trouble::Starved(errno) => {
+                        self.starve(id, errno, turn);
+                        return Next::Wait;
+                    }
+                    Trouble::Fatal(error) => {
+                        self.close(id, Some(error), turn);
+                        return self.rest();
+                    }
+                },
+            }
+        }
+        self.probed(turn);
+        Next::Again
+    }
+
+    /// What to say while not accepting.
+    fn rest(&self) -> Next {
+        match self.gate {
+            Gate::Closed if self.live == 0 => Next::Remove,
+            Gate::Closed | Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(_) | Gate::Starved(..) => {
+                Next::Wait
+            }
+        }
+    }
+
+    fn take_listener(&mut self) -> Option<Listener> {
+        match std::mem::replace(&mut self.gate, Gate::Closed) {
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
+            Gate::Full(listener) | Gate::Starved(listener, _) => Some(listener),
+            Gate::Closed => None,
+        }
+    }
+
+    fn hold_full(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_));
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Full(listener);
+            turn.desk.held.push(id);
+            if !told {
+                self.tell(&AcceptEvent::Paused(PauseCause::ConnectionLimit), turn);
+            }
+        }
+    }
+
+    fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_));
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
+            turn.desk.held.push(id);
+            turn.desk.counters.accepts_starved += 1;
+            if !told {
+                log::warn!("listener {id}: accepting pauses: {}", io::Error::from_raw_os_error(errno));
+                self.tell(&AcceptEvent::Paused(PauseCause::Starved(errno)), turn);
+            }
+        }
+    }
+
+    /// Tries a gate again that was closed by a limit or by want, not one that was closed by request.
+    fn probe(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        turn.desk.held.retain(|held| *held != id);
+        match std::mem::replace(&mut self.gate, Gate::Closed) {
+            Gate::Full(listener) | Gate::Starved(listener, _) => self.gate = Gate::Probing(listener),
+            other => self.gate = other,
+        }
+    }
+
+    /// The probe went well.
+    fn probed(&mut self, turn: &mut Turn<'_>) {
+        if let Gate::Probing(_) = self.gate {
+            self.resume(turn);
+        }
+    }
+
+    fn pause(&mut self, turn: &mut Turn<'_>) {
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Paused(listener);
+            self.tell(&AcceptEvent::Paused(PauseCause::Asked), turn);
+        }
+    }
+
+    fn resume(&mut self, turn: &mut Turn<'_>) {
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Open(listener);
+            self.tell(&AcceptEvent::Resumed, turn);
+        }
+    }
+
+    /// Takes what the kernel has completed already, at most the backlog, and closes.
+    fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+        self.resume_quietly();
+        // One more than the backlog, which the kernel counts so.
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.close(id, None, turn);
+        self.rest()
+    }
+
+    fn resume_quietly(&mut self) {
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Open(listener);
+        }
+    }
+
+    fn close(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+        if let Some(mut listener) = self.take_listener() {
+            // An adopted listener may have duplicates elsewhere, for which the kernel would go on reporting.
+            let _ = listener.deregister(&turn.desk.registry);
+            self.ended(id, error, turn);
+        }
+    }
+
+    fn give_back(&mut self, id: SourceId, then: Box<dyn FnOnce(std::os::fd::OwnedFd) + Send>, turn: &mut Turn<'_>) {
+        if let Some(mut listener) = self.take_listener() {
+            let _ = listener.deregister(&turn.desk.registry);
+            if guarded(|| then(listener.into())).is_none() {
+                turn.desk.counters.panics += 1;
+            }
+            self.ended(id, None, turn);
+        }
+    }
+
+    fn ended(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+        turn.desk.listeners.retain(|(listener, _)| *listener != id);
+        if let Some(error) = &error {
+            log::error!("listener {id}: closed: {error}");
+        }
+        self.tell(&AcceptEvent::Ended(error), turn);
+    }
+
+    /// Tells the user; a panic there ends nothing.
+    pub(crate) fn tell(&mut self, event: &AcceptEvent, turn: &mut Turn<'_>) {
+        if let Some(maker) = &mut self.maker {
+            if guarded(|| maker.on_event(event)).is_none() {
+                turn.desk.counters.panics += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,595 @@
+//! A link and its handler: the only place where a connection's callbacks are called.
+//!
+//! Owns the order of things in one drive: what the kernel said, waiting output, input, the end. Knows no table; other
+//! connections are reached through the turn.
+//!
+//! 1. A handler is called only in a phase that allows it, and `on_close` once, last (A3).
+//! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
+
+use crate::clock::Tick;
+use crate::command::{Adopter, Attempt, Dial, Order};
+use crate::config::{Limits, READ_BYTES};
+use crate::conn::Conn;
+use crate::error::{Expiry, Reason};
+use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded};
+use crate::id::SourceId;
+use crate::link::phase::{Phase, Signal};
+use crate::link::{Link, Received};
+use crate::net::Readiness;
+use crate::net::stream::{Progress, Stream, Watched};
+use crate::source::Cause;
+use crate::turn::Turn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first and the longest wait before a full Unix backlog is tried again, in milliseconds.
+const RETRY_MS: (u32, u32) = (1, 128);
+
+pub(crate) struct Connection {
+    link: Link,
+    role: Role,
+    origin: Origin,
+    /// What the kernel was last asked to report; `None` before it was asked.
+    watched: Option<Watched>,
+}
+
+/// Who is called back.
+enum Role {
+    /// The acceptor's maker will make it.
+    Accepted,
+    /// Given to `connect` or `adopt`; not open yet.
+    Given(Box<dyn Handler>),
+    /// To be made when the link is taken over.
+    Adopter(Adopter),
+    /// It is open.
+    Live(Box<dyn Handler>),
+    /// It was never made, or it is over.
+    Gone,
+}
+
+/// Where the link comes from.
+enum Origin {
+    Accepted(SourceId),
+    Dialled(Option<Box<Dial>>),
+    Adopted,
+}
+
+impl Connection {
+    pub(crate) fn accepted(
+        acceptor: SourceId,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        limits: Arc<Limits>,
+        now: Tick,
+    ) -> Connection {
+        let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, now);
+        Connection { link, role: Role::Accepted, origin: Origin::Accepted(acceptor), watched: None }
+    }
+
+    pub(crate) fn dialled(
+        stream: Stream,
+        limits: Arc<Limits>,
+        dial: Box<Dial>,
+        handler: Box<dyn Handler>,
+        now: Tick,
+    ) -> Connection {
+        let link = Link::in_phase(stream, None, limits, Phase::Connecting, now);
+        Connection { link, role: Role::Given(handler), origin: Origin::Dialled(Some(dial)), watched: None }
+    }
+
+    pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
+        Connection::taken_over(link, Role::Given(handler), now)
+    }
+
+    pub(crate) fn adopted_by(link: Link, adopter: Adopter, now: Tick) -> Connection {
+        Connection::taken_over(link, Role::Adopter(adopter), now)
+    }
+
+    fn taken_over(mut link: Link, role: Role, now: Tick) -> Connection {
+        link.settle_in(now);
+        Connection { link, role, origin: Origin::Adopted, watched: None }
+    }
+
+    pub(crate) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    pub(crate) fn link_ref(&self) -> &Link {
+        &self.link
+    }
+
+    pub(crate) fn into_link(self) -> Link {
+        self.link
+    }
+
+    /// The acceptor that it counts for.
+    pub(crate) fn acceptor(&self) -> Option<SourceId> {
+        match self.origin {
+            Origin::Accepted(acceptor) => Some(acceptor),
+            Origin::Dialled(_) | Origin::Adopted => None,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        let mut due = self.link.phase_deadline().map_or(Tick::NEVER, |(due, _)| due).min(self.link.timer());
+        if let Origin::Dialled(Some(dial)) = &self.origin {
+            if let Attempt::Retry { at, .. } = dial.attempt {
+                due = due.min(at);
+            }
+        }
+        (due != Tick::NEVER).then_some(due)
+    }
+
+    /// Does what `cause` asks for, and all that follows from it within the turn's budget.
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut [u8], turn: &mut Turn<'_>) -> Next {
+        match cause {
+            Cause::Ready(ready) => self.note(ready, turn),
+            Cause::Again => {}
+            Cause::Expired => self.expire(id, turn),
+            Cause::Order(order) => self.obey(id, order, turn),
+        }
+        self.begin(id, turn);
+        self.send_waiting(id, turn);
+        self.take_input(id, scratch, turn);
+        self.finish_drive(id, turn)
+    }
+
+    /// Runs one callback with this connection lent; `None` if it panicked, or nobody is called back.
+    fn call<T>(
+        &mut self,
+        id: SourceId,
+        turn: &mut Turn<'_>,
+        callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
+    ) -> Option<T> {
+        let Role::Live(handler) = &mut self.role else { return None };
+        let mut conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        let called = guarded(|| callback(handler.as_mut(), &mut conn));
+        if called.is_none() {
+            self.panicked(turn);
+        }
+        called
+    }
+
+    fn panicked(&mut self, turn: &mut Turn<'_>) {
+        turn.desk.counters.panics += 1;
+        turn.desk.parting = None;
+        self.link.signal(Signal::Close(Reason::HandlerPanicked), turn.desk.now);
+    }
+
+    // --- causes ---------------------------------------------------------------------------------------------------
+
+    fn note(&mut self, ready: Readiness, turn: &mut Turn<'_>) {
+        self.link.note(ready);
+        let connecting = self.link.phase() == Phase::Connecting;
+        if ready.error && !connecting && !self.link.may_read() {
+            self.link.check_error(turn.desk.now);
+        }
+    }
+
+    fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let now = turn.desk.now;
+        if let Some((due, expiry)) = self.link.phase_deadline() {
+            if due <= now {
+                self.link.signal(Signal::Expired(expiry), now);
+            }
+        }
+        if self.link.timer() <= now {
+            self.link.set_timer(Tick::NEVER);
+            if self.link.phase().is_lively() {
+                self.call(id, turn, |handler, conn| handler.on_timer(conn));
+            }
+        }
+    }
+
+    fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
+        let now = turn.desk.now;
+        match order {
+            Order::Send(bytes) => {
+                if let Err(why) = self.link.write_bytes(bytes.clone(), &mut turn.desk.buffers, now) {
+                    turn.desk.undelivered.push((id, bytes, why));
+                }
+            }
+            Order::Finish => self.link.signal(Signal::Finish, now),
+            Order::Close => self.link.signal(Signal::Close(turn.closing_reason()), now),
+            Order::Abort => self.link.signal(Signal::Abort, now),
+            Order::Pause => self.link.pause(),
+            Order::Resume => self.link.resume(),
+            Order::Drain => self.drain(id, turn),
+            Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
+            Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
+            Order::Remove | Order::Release(_) | Order::Freed => {}
+        }
+    }
+
+    fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        match self.link.phase() {
+            // Nothing new is connected once draining (A10).
+            Phase::Connecting => self.link.signal(Signal::Close(Reason::Drain), turn.desk.now),
+            Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed => {
+                self.call(id, turn, |handler, conn| handler.on_drain(conn));
+            }
+            // A handshake may go on to its end; `open` tells it then. The others are on their way out.
+            Phase::Handshaking | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed(_) => {}
+        }
+    }
+
+    // --- the beginning --------------------------------------------------------------------------------------------
+
+    /// Goes on with a connect, and opens what is established.
+    fn begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        if self.link.phase() == Phase::Connecting {
+            self.connect(id, turn);
+        }
+        if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
+            self.register(id, turn);
+        }
+        if self.link.phase() == Phase::Handshaking {
+            if !self.is_admitted(turn) {
+                return;
+            }
+            // A plain link has no handshake.
+            self.link.signal(Signal::Secured, turn.desk.now);
+        }
+        if !matches!(self.role, Role::Live(_) | Role::Gone) && self.link.phase().is_lively() {
+            self.open(id, turn);
+        }
+    }
+
+    fn register(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let first = self.link.stream().watched_first();
+        match self.link.stream_mut().register(&turn.desk.registry, id.word(), first) {
+            Ok(()) => self.watched = Some(first),
+            Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
+        }
+    }
+
+    /// Tries addresses until one is under way, established, or none is left.
+    fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let Origin::Dialled(dial) = &mut self.origin else { return };
+        let Some(mut dial) = dial.take() else { return };
+        let left = dial.targets.len() + 1;
+        let mut reason = Reason::Unreachable;
+        for _ in 0..left {
+            match self.attempt(&mut dial, turn.desk.now) {
+                Ok(Progress::Done) => return self.connected(turn),
+                Ok(Progress::Waiting) => {
+                    if self.watched.is_none() {
+                        self.register(id, turn);
+                    }
+                    self.origin = Origin::Dialled(Some(dial));
+                    return;
+                }
+                Ok(Progress::Busy) => {
+                    self.origin = Origin::Dialled(Some(dial));
+                    return;
+                }
+                Err(failed) => reason = failed,
+            }
+            if !self.next_target(&mut dial, &mut reason) {
+                break;
+            }
+        }
+        self.link.signal(Signal::Failed(reason), turn.desk.now);
+    }
+
+    /// Makes or asks after one attempt.
+    fn attempt(&mut self, dial: &mut Dial, now: Tick) -> Result<Progress, Reason> {
+        let stream = self.link.stream();
+        let progress = match dial.attempt {
+            Attempt::Waiting => stream.progress(),
+            Attempt::Retry { at, .. } if now < at => return Ok(Progress::Busy),
+            Attempt::Fresh | Attempt::Retry { .. } => stream.connect(&dial.current),
+        };
+        match progress.map_err(|error| Reason::of(&error))? {
+            Progress::Done if stream.is_self_connected() => Err(Reason::SelfConnected),
+            Progress::Done => Ok(Progress::Done),
+            Progress::Waiting => {
+                dial.attempt = Attempt::Waiting;
+                Ok(Progress::Waiting)
+            }
+            Progress::Busy => {
+                let wait_ms = match dial.attempt {
+                    Attempt::Retry { wait_ms, .. } => (wait_ms * 2).min(RETRY_MS.1),
+                    Attempt::Fresh | Attempt::Waiting => RETRY_MS.0,
+                };
+                dial.attempt = Attempt::Retry { at: now.after(Duration::from_millis(wait_ms.into())), wait_ms };
+                Ok(Progress::Busy)
+            }
+        }
+    }
+
+    /// Makes a socket for the next address; passes over those for which none can be made.
+    fn next_target(&mut self, dial: &mut Dial, reason: &mut Reason) -> bool {
+        while let Some(target) = dial.targets.pop() {
+            dial.current = target;
+            dial.attempt = Attempt::Fresh;
+            match Stream::unconnected(&dial.current, &dial.socket, dial.bind) {
+                Ok(stream) => {
+                    self.link.replace_stream(stream);
+                    self.watched = None;
+                    return true;
+                }
+                Err(error) => *reason = Reason::of(&error),
+            }
+        }
+        false
+    }
+
+    fn connected(&mut self, turn: &mut Turn<'_>) {
+        let peer = self.link.stream().peer();
+        self.link.set_peer(peer);
+        self.link.signal(Signal::Connected, turn.desk.now);
+    }
+
+    /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
+    fn is_admitted(&mut self, turn: &mut Turn<'_>) -> bool {
+        let (Origin::Accepted(acceptor), Role::Accepted) = (&self.origin, &self.role) else { return true };
+        let Some(mut maker) = turn.table.maker(*acceptor).and_then(Option::take) else { return true };
+        let admission = guarded(|| maker.admit(&Peer(&self.link)));
+        put_back(turn, *acceptor, maker);
+        match admission {
+            Some(Admission::Admit) => return true,
+            Some(Admission::Refuse) => turn.desk.counters.refused += 1,
+            None => {
+                turn.desk.counters.panics += 1;
+                turn.desk.counters.failed += 1;
+            }
+        }
+        self.role = Role::Gone;
+        self.link.signal(Signal::Close(Reason::Local), turn.desk.now);
+        false
+    }
+
+    /// Makes the handler and tells it.
+    fn open(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let handler = match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Accepted => self.make(id, turn),
+            Role::Given(handler) => Some(handler),
+            Role::Adopter(adopter) => {
+                let conn = Conn { id, link: &mut self.link, turn: turn.again() };
+                guarded(|| adopter(&conn))
+            }
+            role @ (Role::Live(_) | Role::Gone) => {
+                self.role = role;
+                return;
+            }
+        };
+        let Some(handler) = handler else {
+            self.never_made(Reason::HandlerPanicked, turn);
+            return self.panicked(turn);
+        };
+        self.role = Role::Live(handler);
+        turn.desk.counters.opened += 1;
+        self.call(id, turn, |handler, conn| handler.on_open(conn));
+        if turn.is_draining() && turn.desk.parting.is_none() && self.link.phase().is_lively() {
+            self.call(id, turn, |handler, conn| handler.on_drain(conn));
+        }
+    }
+
+    fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
+        let acceptor = self.acceptor()?;
+        let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
+        let conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        let made = guarded(|| maker.make(&conn));
+        put_back(turn, acceptor, maker);
+        made
+    }
+
+    /// Tells the listener that a connection ended before it had a handler.
+    fn never_made(&mut self, reason: Reason, turn: &mut Turn<'_>) {
+        turn.desk.counters.failed += 1;
+        let Some(acceptor) = self.acceptor() else { return };
+        let Some(mut maker) = turn.table.maker(acceptor).and_then(Option::take) else { return };
+        let event = AcceptEvent::Failed { peer: self.link.peer_ip(), reason };
+        if guarded(|| maker.on_event(&event)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+        put_back(turn, acceptor, maker);
+    }
+
+    // --- output ---------------------------------------------------------------------------------------------------
+
+    /// Offers waiting output to the kernel, and tells the handler when there is room again.
+    fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let desk = &mut *turn.desk;
+        let flushes = self.link.may_flush();
+        if flushes {
+            self.link.flush(&mut desk.buffers, desk.now);
+        }
+        if (flushes || self.link.unsent_bytes() == 0) && self.link.writable_is_due() && !self.is_leaving(turn) {
+            self.link.pay();
+            self.call(id, turn, |handler, conn| handler.on_writable(conn));
+        }
+    }
+
+    fn is_leaving(&self, turn: &Turn<'_>) -> bool {
+        turn.desk.parting.is_some()
+    }
+
+    // --- input ----------------------------------------------------------------------------------------------------
+
+    /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
+    fn take_input(&mut self, id: SourceId, scratch: &mut [u8], turn: &mut Turn<'_>) {
+        if self.link.may_show_rest() && !self.is_leaving(turn) {
+            self.show_rest(id, turn);
+        }
+        let mut budget = self.link.limits().bytes_per_turn;
+        for _ in 0..self.link.limits().reads_per_turn {
+            if budget == 0 || !self.link.may_read() || self.is_leaving(turn) {
+                break;
+            }
+            let piece = READ_BYTES.min(scratch.len()).min(budget);
+            // What waits and what is read may not exceed the inbox together; alone, a read may be shown whole.
+            let waits = self.link.phase().delivers_input() && !self.link.inbox().is_empty();
+            let piece = if waits { piece.min(self.link.inbox_room()) } else { piece };
+            match self.link.receive(&mut scratch[..piece], turn.desk.now) {
+                Received::Bytes(n) => {
+                    budget -= n;
+                    if self.link.phase().delivers_input() {
+                        self.deliver(id, &scratch[..n], turn);
+                    }
+                }
+                Received::Nothing => break,
+            }
+        }
+        if self.link.end_is_due() && !self.is_leaving(turn) {
+            self.tell_end(id, turn);
+        }
+    }
+
+    /// Shows bytes that were just read, behind those that wait.
+    fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
+        if self.link.inbox().is_empty() {
+            let used = if bytes.len() < self.link.need() { 0 } else { self.show(id, bytes, turn) };
+            self.keep(&bytes[used..], turn);
+        } else {
+            self.keep_more(bytes, turn);
+            if self.link.may_show_rest() {
+                self.show_rest(id, turn);
+            }
+            self.check_inbox(turn);
+        }
+    }
+
+    fn keep_more(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
+        self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
+    }
+
+    /// Keeps what was left, unless it is too much or nobody will ask for it.
+    fn keep(&mut self, rest: &[u8], turn: &mut Turn<'_>) {
+        if self.link.phase().delivers_input() && !rest.is_empty() {
+            if rest.len() >= self.link.limits().inbox_bytes_max {
+                return self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
+            }
+            self.keep_more(rest, turn);
+        }
+    }
+
+    fn check_inbox(&mut self, turn: &mut Turn<'_>) {
+        if self.link.phase().delivers_input() && self.link.inbox_room() == 0 {
+            self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
+        }
+    }
+
+    /// Shows what waits in the inbox.
+    fn show_rest(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        if let Some(rest) = self.link.inbox().take() {
+            let used = self.show(id, rest.bytes(), turn);
+            self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
+        }
+    }
+
+    /// Calls `on_data` until all is used, nothing is used, or input is no longer wanted; returns how much was used.
+    fn show(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            self.link.set_need(0);
+            let rest = &bytes[used..];
+            let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
+            if n > rest.len() {
+                log::error!("connection {id}: on_data used {n} of {} bytes", rest.len());
+                self.panicked(turn);
+                break;
+            }
+            used += n;
+            if n == 0 || !self.link.may_deliver() || self.is_leaving(turn) || self.link.need() > bytes.len() - used {
+                break;
+            }
+        }
+        // Without more bytes there is nothing new to show.
+        self.link.set_need(self.link.need().max(bytes.len() - used + 1));
+        used
+    }
+
+    fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        self.link.signal(Signal::PeerEnded, turn.desk.now);
+        match self.link.inbox().take() {
+            None => {
+                self.call(id, turn, |handler, conn| handler.on_end(conn, &[]));
+            }
+            Some(rest) => {
+                let len = rest.bytes().len();
+                self.call(id, turn, |handler, conn| handler.on_end(conn, rest.bytes()));
+                self.link.inbox().put_back(rest, len, &mut turn.desk.buffers.pool);
+            }
+        }
+    }
+
+    // --- the end --------------------------------------------------------------------------------------------------
+
+    fn finish_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+        let desk = &mut *turn.desk;
+        self.link.send_gathered(&mut desk.buffers, desk.now);
+        if desk.parting.is_some() && !matches!(self.link.phase(), Phase::Closed(_)) {
+            return self.part(id, turn);
+        }
+        self.link.settle(&mut desk.buffers, desk.now);
+        if let Phase::Closed(reason) = self.link.phase() {
+            self.close(id, reason, turn);
+            return Next::Remove;
+        }
+        self.watch(id, turn);
+        if self.link.wants_again() || matches!(self.link.phase(), Phase::Closed(_)) { Next::Again } else { Next::Wait }
+    }
+
+    /// Asks the kernel for what is needed now: of Unix streams, writability only while they are blocked.
+    fn watch(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let wanted = self.link.watched();
+        if self.watched.is_some_and(|watched| watched != wanted) {
+            match self.link.stream_mut().reregister(&turn.desk.registry, id.word(), wanted) {
+                Ok(()) => self.watched = Some(wanted),
+                Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
+            }
+        }
+    }
+
+    /// Tells the handler, or the listener if there never was one, that it is over.
+    fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        if reason.resets() {
+            self.link.stream().reset_on_close();
+        }
+        let unsent = self.link.discard(&mut turn.desk.buffers);
+        turn.account_close(reason, unsent);
+        if let Origin::Adopted = self.origin {
+            // It may have duplicates elsewhere, for which the kernel would go on reporting.
+            let _ = self.link.stream_mut().deregister(&turn.desk.registry);
+        }
+        match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Given(handler) | Role::Live(handler) => {
+                self.role = Role::Live(handler);
+                self.say_close(id, reason, turn);
+            }
+            Role::Accepted | Role::Adopter(_) => self.never_made(reason, turn),
+            Role::Gone => {}
+        }
+        turn.desk.parting = None;
+    }
+
+    fn say_close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        turn.desk.counters.closed[reason.index()] += 1;
+        let Role::Live(handler) = &mut self.role else { return };
+        let mut conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+    }
+
+    /// Leaves the reactor alive: the kernel reports no more, the handler is told, and the reactor hands the link on.
+    fn part(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+        // A stream that is still registered can be taken off; if it cannot, it is closed already.
+        let _ = self.link.stream_mut().deregister(&turn.desk.registry);
+        // To its old handler it is closed; to the new one it is what it was.
+        let phase = self.link.set_phase(Phase::Closed(Reason::Detached));
+        self.say_close(id, Reason::Detached, turn);
+        self.link.set_phase(phase);
+        Next::Remove
+    }
+}
+
+/// Gives an acceptor its maker back.
+fn put_back(turn: &mut Turn<'_>, acceptor: SourceId, maker: Box<dyn Maker>) {
+    if let Some(place) = turn.table.maker(acceptor) {
+        *place = Some(maker);
+    }
+}

@@ -1,0 +1,61 @@
+//! A foreign descriptor and its handler.
+//!
+//! Owns neither the descriptor's bytes nor its state: only when its owner is called.
+
+use crate::command::Order;
+use crate::error::Reason;
+use crate::handler::{Next, WatchHandler, guarded};
+use crate::id::SourceId;
+use crate::net::{Readiness, Registry};
+use crate::net::watched::Foreign;
+use crate::source::Cause;
+use crate::turn::Turn;
+use std::io;
+use std::os::fd::AsFd;
+
+pub(crate) struct Watch {
+    foreign: Foreign,
+    handler: Box<dyn WatchHandler>,
+    /// What the kernel said last: `Again` shows it once more.
+    ready: Readiness,
+}
+
+impl Watch {
+    pub(crate) fn new(foreign: Foreign, handler: Box<dyn WatchHandler>) -> Watch {
+        Watch { foreign, handler, ready: Readiness::default() }
+    }
+
+    /// Has the kernel report once more what is ready already.
+    pub(crate) fn report_again(&self, registry: &Registry, id: SourceId) -> io::Result<()> {
+        self.foreign.reregister(registry, id.word())
+    }
+
+    pub(crate) fn drive(&mut self, cause: Cause, turn: &mut Turn<'_>) -> Next {
+        match cause {
+            Cause::Ready(ready) => self.ready = ready,
+            Cause::Again => {}
+            Cause::Order(Order::Remove) => return self.end(Reason::Local, turn),
+            Cause::Order(Order::ReactorDropped) => return self.end(Reason::ReactorDropped, turn),
+            Cause::Order(Order::Cut) => return self.end(Reason::Drain, turn),
+            Cause::Expired | Cause::Order(_) => return Next::Wait,
+        }
+        let called = guarded(|| self.handler.on_ready(turn, self.foreign.as_fd(), self.ready));
+        match called {
+            Some(Next::Remove) => self.end(Reason::Local, turn),
+            Some(next) => next,
+            None => {
+                turn.desk.counters.panics += 1;
+                self.end(Reason::HandlerPanicked, turn)
+            }
+        }
+    }
+
+    fn end(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Next {
+        // The descriptor may live on elsewhere, so the kernel must be told. It fails only if it is closed already.
+        let _ = self.foreign.deregister(&turn.desk.registry);
+        if guarded(|| self.handler.on_close(turn, reason)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+        Next::Remove
+    }
+}

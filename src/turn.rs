@@ -1,0 +1,413 @@
+//! What a source, a callback or a closure is lent while it runs: the clock, the table, and the way to begin new things.
+//!
+//! Owns the gather buffer's owner, the local commands and the timers of the reactor. Never the read scratch. Whatever a
+//! callback begins is a local command: it enters the reactor in the same turn, after the callbacks.
+//!
+//! 1. `buffers.gather` holds bytes of the link that is being driven, `gathered` those of `gatherer`, another one. Both are
+//!    empty between drives.
+
+use crate::address::Address;
+use crate::clock::Tick;
+use crate::command::{Attempt, Dial, Local, Order};
+use crate::config::{ConnectConfig, ListenConfig};
+use crate::conn::Other;
+use crate::counters::Counters;
+use crate::error::{Error, Expiry, Reason};
+use crate::handler::{Accept, Handler, Maker, WatchHandler};
+use crate::id::{ConnId, ListenerId, SourceId, WatchId};
+use crate::link::Link;
+use crate::link::buffers::Buffers;
+use crate::mailbox::{Remote, Report};
+use crate::net::listener::Listener;
+use crate::net::stream::{Stream, Target};
+use crate::net::watched::Foreign;
+use crate::net::{Direction, Registry};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What lies ready for each turn: all of a reactor that is neither its poll nor its table.
+pub(crate) struct Desk {
+    pub(crate) now: Tick,
+    pub(crate) life: Life,
+    pub(crate) buffers: Buffers,
+    pub(crate) gathered: Vec<u8>,
+    pub(crate) gatherer: Option<SourceId>,
+    pub(crate) local: VecDeque<Local>,
+    pub(crate) jobs: BTreeMap<TimerId, Job>,
+    pub(crate) jobs_made: u64,
+    pub(crate) counters: Counters,
+    pub(crate) connections: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) listeners: Vec<(SourceId, Address)>,
+    /// Listeners that wait for something to come free.
+    pub(crate) held: Vec<SourceId>,
+    pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
+    /// What becomes of the link that is being driven, if it is to leave the reactor.
+    pub(crate) parting: Option<Parting>,
+    pub(crate) registry: Registry,
+    pub(crate) remote: Remote,
+}
+
+/// What takes a detached link.
+pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
+
+/// A closure that waits for its time.
+pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
+
+/// Where the reactor is in its own life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    Draining { until: Tick, report: Report },
+    Stopped(Report),
+}
+
+/// Names a closure that waits for its time, so that it can be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId {
+    pub(crate) due: Tick,
+    number: u64,
+}
+
+impl TimerId {
+    /// Whether it was made after the first `made` ones.
+    pub(crate) fn is_later_than(self, made: u64) -> bool {
+        self.number > made
+    }
+}
+
+/// The reactor's table, as a callback may see it.
+pub(crate) trait Roster {
+    /// A place for something that a local command will bring.
+    fn reserve(&mut self) -> Result<SourceId, Error>;
+    /// The link of a connection that is not being driven.
+    fn link(&mut self, id: SourceId) -> Option<&mut Link>;
+    /// Drives a source again next turn.
+    fn rouse(&mut self, id: SourceId);
+    /// The maker of a listener that is not being driven.
+    fn maker(&mut self, id: SourceId) -> Option<&mut Option<Box<dyn Maker>>>;
+    /// Every connection but the one that is being driven.
+    fn connections(&self) -> Vec<ConnId>;
+}
+
+/// What a closure on the reactor is lent; a [`Conn`](crate::Conn) lends it too, by `turn()`.
+pub struct Turn<'a> {
+    pub(crate) desk: &'a mut Desk,
+    pub(crate) table: &'a mut dyn Roster,
+}
+
+impl std::fmt::Debug for Turn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("now", &self.desk.now).finish_non_exhaustive()
+    }
+}
+
+impl Turn<'_> {
+    pub(crate) fn again(&mut self) -> Turn<'_> {
+        Turn { desk: self.desk, table: self.table }
+    }
+
+    /// The turn's time; it is read once a turn, and not for each call.
+    pub fn now(&self) -> Instant {
+        self.desk.now.instant().expect("clock: the present is an instant")
+    }
+
+    /// The way into this reactor from other threads.
+    pub fn remote(&self) -> Remote {
+        self.desk.remote.clone()
+    }
+
+    /// What the reactor counted so far. Bytes of connections that still live are counted when they end.
+    pub fn counters(&self) -> &Counters {
+        &self.desk.counters
+    }
+
+    /// Another connection of this reactor; `None` if it is gone, not begun yet, or the one whose callback this is.
+    pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
+        self.table.link(id.0)?;
+        Some(Other { id: id.0, turn: self.again() })
+    }
+
+    /// All connections of this reactor, but the one whose callback this is.
+    pub fn connections(&self) -> Vec<ConnId> {
+        self.table.connections()
+    }
+
+    /// The listeners of this reactor and where they really listen.
+    pub fn listeners(&self) -> Vec<(ListenerId, Address)> {
+        self.desk.listeners.iter().map(|(id, address)| (ListenerId(*id), address.clone())).collect()
+    }
+
+    /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
+    pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
+        self.desk.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+    }
+
+    // --- beginnings -----------------------------------------------------------------------------------------------
+
+    /// Listens on a stream address; connections are accepted from the end of this turn on.
+    ///
+    /// Of a name with several addresses the first that can be bound is taken. Resolving a name blocks.
+    ///
+    /// # Errors
+    /// `Address`, `Listen`, `PathTaken`, `Transport` or `Config`, each naming the address or field; `Draining`.
+    pub fn listen(&mut self, address: &Address, config: ListenConfig, accept: impl Accept) -> Result<ListenerId, Error> {
+        config.validate()?;
+        self.check_running()?;
+        check_stream(address)?;
+        let listener = Listener::bind(address, &config)?;
+        self.begin_listener(listener, config, Box::new(accept))
+    }
+
+    /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed.
+    ///
+    /// # Errors
+    /// `Descriptor` if it is no listening stream socket; `Config`; `Draining`.
+    pub fn listen_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        config: ListenConfig,
+        accept: impl Accept,
+    ) -> Result<ListenerId, Error> {
+        config.validate()?;
+        self.check_running()?;
+        let listener = Listener::adopt(socket.into())
+            .map_err(|source| Error::Descriptor { action: "adopt the socket as a listener", source })?;
+        self.begin_listener(listener, config, Box::new(accept))
+    }
+
+    fn begin_listener(
+        &mut self,
+        mut listener: Listener,
+        config: ListenConfig,
+        maker: Box<dyn Maker>,
+    ) -> Result<ListenerId, Error> {
+        let failed = |source| Error::Descriptor { action: "register the listener", source };
+        let address = listener.local_address().map_err(failed)?;
+        let id = self.table.reserve()?;
+        if let Err(source) = listener.register(&self.desk.registry, id.word()) {
+            self.desk.local.push_back(Local::Order(id, Order::Remove));
+            return Err(failed(source));
+        }
+        self.desk.listeners.push((id, address));
+        self.desk.local.push_back(Local::Listen { id, listener, config: Box::new(config), maker });
+        Ok(ListenerId(id))
+    }
+
+    /// Stops accepting on a listener until it is resumed; its backlog waits in the kernel.
+    ///
+    /// # Errors
+    /// `Gone` if the listener is.
+    pub fn pause_listener(&mut self, id: ListenerId) -> Result<(), Error> {
+        self.order_listener(id, Order::Pause)
+    }
+
+    /// Accepts on a paused listener again.
+    ///
+    /// # Errors
+    /// `Gone` if the listener is.
+    pub fn resume_listener(&mut self, id: ListenerId) -> Result<(), Error> {
+        self.order_listener(id, Order::Resume)
+    }
+
+    /// Closes a listener; its connections stay.
+    ///
+    /// # Errors
+    /// `Gone` if the listener is.
+    pub fn remove_listener(&mut self, id: ListenerId) -> Result<(), Error> {
+        self.order_listener(id, Order::Remove)
+    }
+
+    /// Removes a listener and hands its socket, still listening, to `then`. A Unix socket's file stays.
+    ///
+    /// # Errors
+    /// `Gone` if the listener is.
+    pub fn release_listener(
+        &mut self,
+        id: ListenerId,
+        then: impl FnOnce(OwnedFd) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.order_listener(id, Order::Release(Box::new(then)))
+    }
+
+    fn order_listener(&mut self, id: ListenerId, order: Order) -> Result<(), Error> {
+        if !self.desk.listeners.iter().any(|(listener, _)| *listener == id.0) {
+            return Err(Error::Gone);
+        }
+        self.desk.local.push_back(Local::Order(id.0, order));
+        Ok(())
+    }
+
+    /// Begins to connect. All addresses of a name are tried in turn; resolving a name blocks.
+    ///
+    /// `handler` gets `on_open`, or `on_close` alone if no address can be reached within `Limits::connect_timeout`.
+    ///
+    /// # Errors
+    /// `Address`, `Transport`, `Config`, `Descriptor` (no socket could be made), `Connections` or `Draining`; the
+    /// handler is dropped then, without a callback.
+    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> Result<ConnId, Error> {
+        config.validate()?;
+        self.check_running()?;
+        check_stream(address)?;
+        self.check_connections()?;
+        let failed = |source| Error::Descriptor { action: "make a socket to connect", source };
+        let mut targets: Vec<Target> = match Target::unix(address) {
+            Some(target) => vec![target.map_err(failed)?],
+            None => address.resolve()?.into_iter().rev().map(Target::Ip).collect(),
+        };
+        let current = targets.pop().ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
+        let stream = Stream::unconnected(&current, &config.socket, config.bind).map_err(failed)?;
+        let id = self.table.reserve()?;
+        let dial = Dial { targets, current, socket: config.socket, bind: config.bind, attempt: Attempt::Fresh };
+        self.desk.connections += 1;
+        self.desk.counters.dialled += 1;
+        self.desk.local.push_back(Local::Dial {
+            id,
+            stream,
+            limits: Arc::new(config.limits),
+            dial: Box::new(dial),
+            handler: Box::new(handler),
+        });
+        Ok(ConnId(id))
+    }
+
+    /// Goes on with a link that was detached elsewhere, or made of a socket by [`Link::new`].
+    ///
+    /// `handler` gets `on_open` again, and then what the link still holds of input. A link that was detached after
+    /// `close()` gets `on_close` alone.
+    ///
+    /// # Errors
+    /// `Connections` or `Draining`; the link is closed then.
+    pub fn adopt(&mut self, link: Link, handler: impl Handler) -> Result<ConnId, Error> {
+        self.adopt_boxed(Box::new(link), Box::new(handler))
+    }
+
+    fn adopt_boxed(&mut self, link: Box<Link>, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
+        self.check_running()?;
+        self.check_connections()?;
+        let id = self.table.reserve()?;
+        self.desk.connections += 1;
+        self.desk.counters.adopted += 1;
+        self.desk.local.push_back(Local::Adopt { id, link, handler });
+        Ok(ConnId(id))
+    }
+
+    /// Watches a descriptor that belongs to the caller, and tells `handler` when it is ready.
+    ///
+    /// # Errors
+    /// `Descriptor` if the system cannot watch it (plain files cannot be).
+    pub fn watch(
+        &mut self,
+        fd: impl AsFd + 'static,
+        direction: Direction,
+        handler: impl WatchHandler,
+    ) -> Result<WatchId, Error> {
+        let foreign = Foreign::new(Box::new(fd), direction);
+        let id = self.table.reserve()?;
+        if let Err(source) = foreign.register(&self.desk.registry, id.word()) {
+            self.desk.local.push_back(Local::Order(id, Order::Remove));
+            return Err(Error::Descriptor { action: "watch the descriptor", source });
+        }
+        self.desk.local.push_back(Local::Watch { id, foreign, handler: Box::new(handler) });
+        Ok(WatchId(id))
+    }
+
+    /// Ends a watch; its handler gets `on_close`. Nothing happens if it has ended already.
+    pub fn unwatch(&mut self, id: WatchId) {
+        self.desk.local.push_back(Local::Order(id.0, Order::Remove));
+    }
+
+    /// Runs `job` on the reactor after `delay`, never early by more than a turn. `Duration::MAX` never comes.
+    ///
+    /// A panic in it is counted and ends nothing.
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
+        self.desk.jobs_made += 1;
+        let id = TimerId { due: self.desk.now.after(delay), number: self.desk.jobs_made };
+        self.desk.jobs.insert(id, Box::new(job));
+        id
+    }
+
+    /// Cancels a job that has not run yet, and says whether there was one.
+    pub fn cancel(&mut self, id: TimerId) -> bool {
+        self.desk.jobs.remove(&id).is_some()
+    }
+
+    /// Drains the reactor within `drain`; see `Reactor::shutdown`. Asked again, the sooner deadline counts.
+    pub fn shutdown(&mut self, drain: Duration) {
+        let until = self.desk.now.after(drain);
+        self.desk.local.push_back(Local::Shutdown { until });
+    }
+
+    fn check_running(&self) -> Result<(), Error> {
+        match self.desk.life {
+            Life::Running => Ok(()),
+            Life::Draining { .. } => Err(Error::Draining),
+            Life::Stopped(_) => Err(Error::ReactorGone),
+        }
+    }
+
+    fn check_connections(&self) -> Result<(), Error> {
+        let limit = self.desk.connections_max;
+        if self.desk.connections < limit { Ok(()) } else { Err(Error::Connections { limit }) }
+    }
+
+    // --- for sources ----------------------------------------------------------------------------------------------
+
+    /// Makes `gathered` that of `id`, sending first what it holds of another link.
+    pub(crate) fn gather_for(&mut self, id: SourceId) {
+        if self.desk.gatherer != Some(id) {
+            self.send_gathered();
+            self.desk.gatherer = Some(id);
+        }
+    }
+
+    /// Sends what was gathered for a link that is not being driven.
+    pub(crate) fn send_gathered(&mut self) {
+        let Some(owner) = self.desk.gatherer.take() else { return };
+        if self.desk.gathered.is_empty() {
+            return;
+        }
+        let desk = &mut *self.desk;
+        if let Some(link) = self.table.link(owner) {
+            std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+            link.send_gathered(&mut desk.buffers, desk.now);
+            std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+            if link.needs_drive() {
+                self.table.rouse(owner);
+            }
+        }
+        debug_assert!(desk.gathered.is_empty(), "turn 1: gathered bytes of nobody");
+        desk.gathered.clear();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(self.desk.life, Life::Draining { .. })
+    }
+
+    /// Counts the end of a connection into the drain's report.
+    pub(crate) fn account_close(&mut self, reason: Reason, unsent: usize) {
+        if let Life::Draining { report, .. } = &mut self.desk.life {
+            if reason == Reason::Timeout(Expiry::Drain) {
+                report.cut += 1;
+                report.unsent_bytes += unsent as u64;
+            } else {
+                report.drained += 1;
+            }
+        }
+    }
+}
+
+/// Streams only, without TLS.
+fn check_stream(address: &Address) -> Result<(), Error> {
+    let refuse = |why| Err(Error::Transport { address: Box::new(address.clone()), why });
+    if address.transport().is_datagram() {
+        return refuse("datagrams are not available yet; use tcp:// or unix:");
+    }
+    if address.transport().is_tls() {
+        return refuse("TLS is not available yet; use tcp:// or unix:");
+    }
+    Ok(())
+}
