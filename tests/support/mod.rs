@@ -1,0 +1,205 @@
+//! What the integration tests share: a world with one reactor on the test's own thread, peers, and a recorder of
+//! callbacks.
+//!
+//! Everything is single-threaded: a test drives the reactor and its peers in turn, so nothing sleeps. A handler given to
+//! [`World::listen`] or [`World::connect`] is wrapped in a [`Recorder`], which checks the callback grammar of DESIGN.md
+//! section 5 at every call; when the world ends it checks that `on_close` came exactly once for every handler.
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
+
+mod peer;
+mod record;
+
+pub use peer::Peer;
+use record::Recording;
+pub use record::{Heard, Log, Recorder, Said};
+use std::time::{Duration, Instant};
+use windlass::{
+    Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Error, Handler, ListenConfig, ListenerId, Reactor,
+    ReactorConfig, Reason, Status,
+};
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The transports over which every stream scenario runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Tcp,
+    Unix,
+}
+
+/// Runs a scenario over every transport; the output of a failed one names it.
+pub fn each_kind(mut scenario: impl FnMut(Kind)) {
+    for kind in [Kind::Tcp, Kind::Unix] {
+        eprintln!("over {kind:?}:");
+        scenario(kind);
+    }
+}
+
+/// Open descriptors of this process; means something only in a test that runs [`alone`].
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("/proc").count()
+}
+
+/// Runs the body of the test `name` in a process of its own.
+pub fn alone(name: &str, body: impl FnOnce()) {
+    if std::env::var("WINDLASS_ALONE").is_ok_and(|alone| alone == name) {
+        return body();
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().expect("our own path"));
+    let command = command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env("WINDLASS_ALONE", name);
+    let output = command.output().expect("a process");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// --- handlers -----------------------------------------------------------------------------------------------------
+
+/// Bytes in are bytes out.
+pub struct Echo;
+
+impl Handler for Echo {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        conn.write_some(data)
+    }
+}
+
+/// Takes all input and does nothing else.
+pub struct Sink;
+
+impl Handler for Sink {
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
+    }
+}
+
+// --- the world ----------------------------------------------------------------------------------------------------
+
+/// A reactor on this thread, a directory for its socket files, and the record of its callbacks.
+pub struct World {
+    reactor: Option<Reactor>,
+    pub log: Log,
+    dir: tempfile::TempDir,
+    paths: usize,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(ReactorConfig::default())
+    }
+
+    pub fn with(config: ReactorConfig) -> World {
+        let reactor = Some(Reactor::new(config).expect("a reactor"));
+        World { reactor, log: Log::default(), dir: tempfile::tempdir().expect("a directory"), paths: 0 }
+    }
+
+    /// The reactor; panics after [`World::drop_reactor`].
+    pub fn reactor(&mut self) -> &mut Reactor {
+        self.reactor.as_mut().expect("the reactor lives")
+    }
+
+    /// Drops the reactor, the record stays.
+    pub fn drop_reactor(&mut self) {
+        self.reactor = None;
+    }
+
+    /// A path in this world's directory.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A free address to listen on.
+    pub fn free_address(&mut self, kind: Kind) -> Address {
+        match kind {
+            Kind::Tcp => "tcp://127.0.0.1:0".parse().expect("an address"),
+            Kind::Unix => {
+                self.paths += 1;
+                Address::unix(self.path(&format!("socket{}", self.paths))).expect("a short path")
+            }
+        }
+    }
+
+    /// Listens on a free address and tells the real one; everything of it is recorded.
+    pub fn listen(&mut self, kind: Kind, config: ListenConfig, accept: impl Accept) -> Address {
+        let address = self.free_address(kind);
+        let id = self.try_listen(&address, config, accept).expect("a listener");
+        self.reactor().listener_address(id).expect("it listens")
+    }
+
+    /// Listens on `address`; everything of it is recorded.
+    pub fn try_listen(
+        &mut self,
+        address: &Address,
+        config: ListenConfig,
+        accept: impl Accept,
+    ) -> Result<ListenerId, Error> {
+        let log = self.log.clone();
+        self.reactor().listen(address, config, Recording { accept, log })
+    }
+
+    /// Begins to connect from the reactor with a recorded handler.
+    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> ConnId {
+        let handler = self.log.record(handler);
+        self.reactor().connect(address, config, handler).expect("a connect that begins")
+    }
+
+    /// One turn that waits at most a millisecond, and a look at the grammar.
+    pub fn turn(&mut self) -> Status {
+        let status = self.reactor().poll_once(Some(Duration::from_millis(1))).expect("a turn");
+        self.log.check();
+        status
+    }
+
+    /// So many turns.
+    pub fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.turn();
+        }
+    }
+
+    /// Turns until the condition holds; fails the test, naming `what`, if that takes too long.
+    pub fn until(&mut self, what: &str, mut condition: impl FnMut(&mut World) -> bool) {
+        let since = Instant::now();
+        while !condition(self) {
+            assert!(since.elapsed() < PATIENCE, "waited in vain for {what}; closed so far: {:?}", self.log.reasons());
+            self.turn();
+        }
+    }
+
+    /// Turns until `count` connections are open, in the handlers' eyes.
+    pub fn until_open(&mut self, count: usize) {
+        self.until("connections to be open", |world| world.log.open() == count);
+    }
+
+    /// Turns until the reactor has no connection, and says why they ended.
+    pub fn until_empty(&mut self) -> Vec<Reason> {
+        self.until("no connection to be left", |world| world.reactor().connections() == 0);
+        self.log.reasons()
+    }
+
+    /// Queues bytes on the connection of a handler, from outside.
+    pub fn send(&mut self, serial: usize, bytes: impl Into<Bytes>) {
+        let id = self.log.id(serial);
+        self.reactor().remote().send(id, bytes.into()).expect("a send");
+    }
+
+    /// Connects a peer; the kernel completes the connection, the reactor need not turn.
+    pub fn dial(&mut self, address: &Address) -> Peer {
+        Peer::dial(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.reactor = None;
+        if !std::thread::panicking() {
+            self.log.check_over();
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The other end of a connection: a plain non-blocking socket that a test reads and writes while the world turns.
+
+use super::World;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+use windlass::Address;
+
+/// The other end of a connection: a plain non-blocking socket. Dropping it closes it.
+pub struct Peer(pub Socket);
+
+impl Peer {
+    /// Connects to a listener.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn dial(address: &Address) -> io::Result<Peer> {
+        let (domain, at) = match (address.ip(), address.path(), address.abstract_name()) {
+            (Some(ip), ..) => (Domain::for_address(ip), SockAddr::from(ip)),
+            (_, Some(path), _) => (Domain::UNIX, SockAddr::unix(path)?),
+            (_, _, Some(name)) => (Domain::UNIX, SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat()))?),
+            (None, None, None) => panic!("{address} is no place to connect to"),
+        };
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.connect(&at)?;
+        socket.set_nonblocking(true)?;
+        Ok(Peer(socket))
+    }
+
+    /// Ends its output.
+    pub fn finish(&self) {
+        self.0.shutdown(Shutdown::Write).expect("a shutdown");
+    }
+
+    /// Closes with a reset (TCP); a Unix socket resets only if it leaves input unread.
+    pub fn reset(self) {
+        self.0.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+    }
+
+    /// The port that it connected from (TCP).
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().expect("an address").as_socket().expect("an IP address").port()
+    }
+
+    /// Reads once; `None` if there is nothing now.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            result => Some(result),
+        }
+    }
+
+    /// Writes what the kernel takes now; 0 if it takes nothing.
+    pub fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            result => result,
+        }
+    }
+
+    /// Sends all, while the world turns.
+    pub fn send_all_while(&mut self, world: &mut World, bytes: &[u8]) {
+        let mut sent = 0;
+        world.until("the peer to send all", |_| {
+            sent += self.write_some(&bytes[sent..]).expect("a write");
+            sent == bytes.len()
+        });
+    }
+
+    /// Reads exactly `count` bytes, while the world turns.
+    pub fn read_exact_while(&mut self, world: &mut World, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        world.until("the peer to read what it expects", |_| {
+            while filled < count {
+                match self.try_read(&mut bytes[filled..]) {
+                    None => break,
+                    Some(Ok(0)) => panic!("the end came after {filled} of {count} bytes"),
+                    Some(result) => filled += result.expect("a read"),
+                }
+            }
+            filled == count
+        });
+        bytes
+    }
+
+    /// Reads until the end, while the world turns, and tells all that came.
+    ///
+    /// # Errors
+    /// The error that ended it: `ConnectionReset` if it was a reset.
+    pub fn read_to_end_while(&mut self, world: &mut World) -> io::Result<Vec<u8>> {
+        let (mut all, mut buffer, mut end) = (Vec::new(), vec![0; 64 * 1024], None);
+        world.until("the peer to read the end", |_| {
+            while end.is_none() {
+                match self.try_read(&mut buffer) {
+                    None => break,
+                    Some(Ok(0)) => end = Some(Ok(())),
+                    Some(Ok(count)) => all.extend_from_slice(&buffer[..count]),
+                    Some(Err(error)) => end = Some(Err(error)),
+                }
+            }
+            end.is_some()
+        });
+        end.unwrap_or(Ok(())).map(|()| all)
+    }
+}

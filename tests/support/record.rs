@@ -1,0 +1,242 @@
+//! What callbacks were called, in which order, and whether the grammar of DESIGN.md section 5 allows it.
+//!
+//! `( on_open ( on_data | on_writable | on_timer | on_drain )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! Faults are kept and told later: a panic in a callback would be taken for the handler's own.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Error, Handler, PauseCause, Reason};
+
+/// One callback, as it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Open,
+    /// So many bytes were shown.
+    Data(usize),
+    Writable,
+    Timer,
+    Drain,
+    /// So many bytes were the rest.
+    End(usize),
+    Close(Reason),
+}
+
+/// What a listener told, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Failed(Reason),
+    Paused(PauseCause),
+    Resumed,
+    Ended(Option<ErrorKind>),
+    Other,
+}
+
+/// How far a handler is in the grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Made,
+    Open,
+    Ended,
+    Panicked,
+    Closed,
+}
+
+struct Entry {
+    at: At,
+    id: Option<ConnId>,
+    said: Vec<Said>,
+}
+
+#[derive(Default)]
+struct Pages {
+    entries: Vec<Entry>,
+    reasons: Vec<Reason>,
+    heard: Vec<Heard>,
+    inside: Option<usize>,
+    faults: Vec<String>,
+}
+
+/// What all recorders of a world recorded; handlers are numbered from 0 in the order in which they were made.
+#[derive(Clone, Default)]
+pub struct Log(Rc<RefCell<Pages>>);
+
+impl Log {
+    /// Wraps a handler so that its callbacks are recorded here.
+    pub fn record<H: Handler>(&self, handler: H) -> Recorder<H> {
+        let mut pages = self.0.borrow_mut();
+        pages.entries.push(Entry { at: At::Made, id: None, said: Vec::new() });
+        Recorder { handler, log: self.clone(), serial: pages.entries.len() - 1 }
+    }
+
+    /// Handlers that were made.
+    pub fn made(&self) -> usize {
+        self.0.borrow().entries.len()
+    }
+
+    /// Handlers that were told `on_open` and not yet `on_close`.
+    pub fn open(&self) -> usize {
+        self.0.borrow().entries.iter().filter(|entry| matches!(entry.at, At::Open | At::Ended | At::Panicked)).count()
+    }
+
+    /// What `on_close` was told, in the order of the calls.
+    pub fn reasons(&self) -> Vec<Reason> {
+        self.0.borrow().reasons.clone()
+    }
+
+    /// The callbacks of one handler so far.
+    pub fn said(&self, serial: usize) -> Vec<Said> {
+        self.0.borrow().entries[serial].said.clone()
+    }
+
+    /// The connection of one handler, known from its first callback on.
+    pub fn id(&self, serial: usize) -> ConnId {
+        self.0.borrow().entries[serial].id.expect("a handler that was called")
+    }
+
+    /// Bytes that one handler was shown, each as often as it was shown.
+    pub fn shown(&self, serial: usize) -> usize {
+        self.said(serial).iter().map(|said| if let Said::Data(bytes) = said { *bytes } else { 0 }).sum()
+    }
+
+    /// What listeners told.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.0.borrow().heard.clone()
+    }
+
+    /// Fails the test if a callback came that the grammar does not allow.
+    pub fn check(&self) {
+        assert_eq!(self.0.borrow().faults, Vec::<String>::new(), "the callback grammar was broken");
+    }
+
+    /// Fails the test if a handler was not told `on_close`, too.
+    pub fn check_over(&self) {
+        self.check();
+        for (serial, entry) in self.0.borrow().entries.iter().enumerate() {
+            assert_eq!(entry.at, At::Closed, "handler {serial} was never told on_close: {:?}", entry.said);
+        }
+    }
+
+    fn enter(&self, serial: usize, said: Said, id: ConnId) -> Visit {
+        let mut pages = self.0.borrow_mut();
+        if let Some(other) = pages.inside.replace(serial) {
+            pages.faults.push(format!("{said:?} of {serial} is nested in a callback of {other}"));
+        }
+        if let Said::Close(reason) = said {
+            pages.reasons.push(reason);
+        }
+        let entry = &mut pages.entries[serial];
+        let next = match (entry.at, said) {
+            (At::Made, Said::Open) => Some(At::Open),
+            (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
+            (At::Open, Said::End(_)) => Some(At::Ended),
+            (At::Ended, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ended),
+            (At::Made | At::Open | At::Ended | At::Panicked, Said::Close(_)) => Some(At::Closed),
+            _ => None,
+        };
+        let right = next.is_some() && entry.id.is_none_or(|known| known == id);
+        entry.id = Some(id);
+        entry.said.push(said);
+        if !right {
+            let fault = format!("handler {serial} in {:?} of {id}: {:?}", entry.at, entry.said);
+            pages.faults.push(fault);
+        } else if let Some(next) = next {
+            entry.at = next;
+        }
+        Visit { log: self.clone(), serial }
+    }
+}
+
+/// A callback that is running.
+struct Visit {
+    log: Log,
+    serial: usize,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut pages = self.log.0.borrow_mut();
+        pages.inside = None;
+        let at = &mut pages.entries[self.serial].at;
+        if std::thread::panicking() && *at != At::Closed {
+            *at = At::Panicked;
+        }
+    }
+}
+
+/// A handler whose callbacks are recorded and held to the grammar.
+pub struct Recorder<H> {
+    handler: H,
+    log: Log,
+    serial: usize,
+}
+
+impl<H: Handler> Handler for Recorder<H> {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::Open, conn.id());
+        self.handler.on_open(conn);
+    }
+
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        let _visit = self.log.enter(self.serial, Said::Data(data.len()), conn.id());
+        self.handler.on_data(conn, data)
+    }
+
+    fn on_writable(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::Writable, conn.id());
+        self.handler.on_writable(conn);
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::Timer, conn.id());
+        self.handler.on_timer(conn);
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::Drain, conn.id());
+        self.handler.on_drain(conn);
+    }
+
+    fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
+        let _visit = self.log.enter(self.serial, Said::End(rest.len()), conn.id());
+        self.handler.on_end(conn, rest);
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
+        let _visit = self.log.enter(self.serial, Said::Close(reason), conn.id());
+        if conn.room() != 0 || conn.write_some(b"x") != 0 || !matches!(conn.write(b"x"), Err(Error::NotOpen)) {
+            self.log.0.borrow_mut().faults.push(format!("handler {}: a write in on_close was taken", self.serial));
+        }
+        self.handler.on_close(conn, reason);
+    }
+}
+
+/// A listener's maker whose handlers and events are recorded.
+pub(super) struct Recording<A> {
+    pub(super) accept: A,
+    pub(super) log: Log,
+}
+
+impl<A: Accept> Accept for Recording<A> {
+    type Handler = Recorder<A::Handler>;
+
+    fn admit(&mut self, peer: &windlass::Peer<'_>) -> Admission {
+        self.accept.admit(peer)
+    }
+
+    fn make(&mut self, conn: &Conn<'_>) -> Self::Handler {
+        let handler = self.accept.make(conn);
+        self.log.record(handler)
+    }
+
+    fn on_event(&mut self, event: &AcceptEvent) {
+        self.log.0.borrow_mut().heard.push(match event {
+            AcceptEvent::Failed { reason, .. } => Heard::Failed(*reason),
+            AcceptEvent::Paused(cause) => Heard::Paused(*cause),
+            AcceptEvent::Resumed => Heard::Resumed,
+            AcceptEvent::Ended(error) => Heard::Ended(error.as_ref().map(io::Error::kind)),
+            _ => Heard::Other,
+        });
+        self.accept.on_event(event);
+    }
+}
