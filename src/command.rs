@@ -54,7 +54,7 @@ pub(crate) type Adopter = Box<dyn FnOnce(&Conn<'_>) -> Box<dyn Handler> + Send>;
 /// What a reactor's own thread tells it; the ids are reserved.
 pub(crate) enum Local {
     Order(SourceId, Order),
-    Accepted { acceptor: SourceId, stream: Stream, peer: Option<SocketAddr>, limits: Arc<Limits> },
+    Accepted { acceptor: u32, stream: Stream, peer: Option<SocketAddr>, limits: Arc<Limits> },
     Dial { id: SourceId, stream: Stream, limits: Arc<Limits>, dial: Box<Dial>, handler: Box<dyn Handler> },
     Adopt { id: SourceId, link: Box<Link>, handler: Box<dyn Handler> },
     Listen { id: SourceId, listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker> },

@@ -431,7 +431,7 @@ impl Core {
                 }
             },
             Local::Dial { id, stream, limits, dial, handler } => {
-                self.bring(id, Source::Connection(Connection::dialled(stream, limits, dial, handler, now)));
+                self.bring(id, Source::Connection(Connection::dialled(stream, limits, *dial, handler, now)));
             }
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
@@ -557,9 +557,9 @@ impl Core {
         }
     }
 
-    fn forget_connection(&mut self, acceptor: Option<SourceId>) {
+    fn forget_connection(&mut self, acceptor: Option<u32>) {
         self.desk.connections -= 1;
-        if let Some(id) = acceptor {
+        if let Some(id) = acceptor.and_then(|slot| self.table.id_at(slot)) {
             if let Some(Source::Acceptor(acceptor)) = self.table.get_mut(id) {
                 if acceptor.release() {
                     self.table.rouse(id);

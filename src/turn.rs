@@ -87,8 +87,8 @@ pub(crate) trait Roster {
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
     /// Drives a source again next turn.
     fn rouse(&mut self, id: SourceId);
-    /// The maker of a listener that is not being driven.
-    fn maker(&mut self, id: SourceId) -> Option<&mut Option<Box<dyn Maker>>>;
+    /// The maker of the listener in a slot, unless it is being driven.
+    fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>>;
     /// Every connection but the one that is being driven.
     fn connections(&self) -> Vec<ConnId>;
 }

@@ -6,15 +6,25 @@ use std::fs;
 
 use crate::Outcome;
 
-/// Processor time of all live threads, in nanoseconds, from the scheduler's own accounts (proc(5), `schedstat`).
+/// The scheduler's own account of all live threads of a process (proc(5), `schedstat`), in nanoseconds.
 ///
 /// It is exact for a thread that sleeps; a running one is charged at its next tick.
-pub(crate) fn cpu_ns(pid: u32) -> Outcome<u64> {
-    let mut total = 0;
+#[derive(Clone, Copy)]
+pub(crate) struct Scheduled {
+    /// Time on a processor.
+    pub(crate) ran_ns: u64,
+    /// Time ready to run while something else had the processor.
+    pub(crate) waited_ns: u64,
+}
+
+pub(crate) fn scheduled(pid: u32) -> Outcome<Scheduled> {
+    let mut total = Scheduled { ran_ns: 0, waited_ns: 0 };
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let field = text.split_whitespace().next().ok_or("an empty schedstat")?;
-        total += field.parse::<u64>()?;
+        let mut fields = text.split_whitespace().map(str::parse::<u64>);
+        let mut field = || fields.next().ok_or("a short schedstat");
+        total.ran_ns += field()??;
+        total.waited_ns += field()??;
     }
     Ok(total)
 }

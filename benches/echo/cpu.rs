@@ -17,17 +17,23 @@ const SETTLE: Duration = Duration::from_millis(5);
 pub(crate) struct Window {
     /// Processor time of the server per unit of work.
     pub(crate) server_ns: f64,
+    /// How much of the slice the server waited for its core, which is then not its own: distrust the figures.
+    waited_percent: f64,
     pub(crate) answer: Answer,
 }
 
 /// Charges a server for the `count` units of work that `work` has it do.
 pub(crate) fn measure(server: &Server, count: usize, work: impl FnOnce() -> Outcome<Answer>) -> Outcome<Window> {
     thread::sleep(SETTLE);
-    let before = account::cpu_ns(server.pid())?;
+    let before = account::scheduled(server.pid())?;
     let answer = work()?;
     thread::sleep(SETTLE);
-    let after = account::cpu_ns(server.pid())?;
-    Ok(Window { server_ns: (after - before) as f64 / count as f64, answer })
+    let after = account::scheduled(server.pid())?;
+    Ok(Window {
+        server_ns: (after.ran_ns - before.ran_ns) as f64 / count as f64,
+        waited_percent: (after.waited_ns - before.waited_ns) as f64 / answer.elapsed_ns as f64 * 100.0,
+        answer,
+    })
 }
 
 pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
@@ -108,11 +114,12 @@ pub(crate) fn print_row(name: &str, windows: &[Window]) {
     let column = |value: fn(&Window) -> f64| -> Vec<f64> { windows.iter().map(value).collect() };
     let microseconds = |value: fn(&Window) -> f64| report::median(&column(value)) / 1_000.0;
     println!(
-        "  {name:<12} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s",
+        "  {name:<12} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s, waited {:.0} %",
         report::spread(&column(|window| window.server_ns)),
         microseconds(|window| window.answer.p50_ns as f64),
         microseconds(|window| window.answer.p99_ns as f64),
         microseconds(|window| window.answer.p999_ns as f64),
         report::median(&column(|window| window.answer.elapsed_ns as f64)) / 1e9,
+        report::median(&column(|window| window.waited_percent)),
     );
 }

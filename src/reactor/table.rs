@@ -95,7 +95,7 @@ impl Table {
         self.sequences[id.slot as usize] = id.sequence.wrapping_add(1) & SourceId::sequence_mask();
         self.removals += 1;
         let (used, held) = (self.slots.len(), self.slots.capacity());
-        if held > SHRINK_SLOTS && (used == 0 || (used < held / 4 && self.removals > held / 8)) {
+        if held > SHRINK_SLOTS && used < held / 4 && self.removals > used {
             self.tidy();
         }
     }
@@ -166,8 +166,8 @@ impl Roster for Table {
         }
     }
 
-    fn maker(&mut self, id: SourceId) -> Option<&mut Option<Box<dyn Maker>>> {
-        match self.get_mut(id)? {
+    fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>> {
+        match self.slots.get_mut(slot as usize)?.source.as_mut()? {
             Source::Acceptor(acceptor) => Some(acceptor.maker()),
             Source::Connection(_) | Source::Watch(_) => None,
         }

@@ -4,7 +4,7 @@
 //! survives it: whoever is there when it fires is asked when it really wants to be driven. So nothing is ever cancelled,
 //! and to refresh an idle timeout costs one store elsewhere.
 //!
-//! 1. `places[slot]` is where the slot's entry stands in `heap`, or `NONE`.
+//! 1. `places[slot]` is where the slot's entry stands in `dues` and `slots`, or `NONE`.
 //! 2. No entry is due before its parent.
 
 use crate::clock::Tick;

@@ -127,7 +127,7 @@ impl Acceptor {
                     self.live += 1;
                     turn.desk.connections += 1;
                     let limits = self.limits.clone();
-                    turn.desk.local.push_back(Local::Accepted { acceptor: id, stream, peer, limits });
+                    turn.desk.local.push_back(Local::Accepted { acceptor: id.slot, stream, peer, limits });
                 }
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {

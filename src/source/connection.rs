@@ -38,6 +38,8 @@ pub(crate) struct Connection {
 enum Role {
     /// The acceptor's maker will make it.
     Accepted,
+    /// Given to `connect`; the kernel connects.
+    Dialling(Box<Dialling>),
     /// Given to `connect` or `adopt`; not open yet.
     Given(Box<dyn Handler>),
     /// To be made when the link is taken over.
@@ -48,16 +50,23 @@ enum Role {
     Gone,
 }
 
-/// Where the link comes from.
+/// A connect under way and who waits for it.
+struct Dialling {
+    dial: Dial,
+    handler: Box<dyn Handler>,
+}
+
+/// Where the link comes from; of the acceptor, which outlives its connections, the slot is enough.
+#[derive(Clone, Copy)]
 enum Origin {
-    Accepted(SourceId),
-    Dialled(Option<Box<Dial>>),
+    Accepted(u32),
+    Dialled,
     Adopted,
 }
 
 impl Connection {
     pub(crate) fn accepted(
-        acceptor: SourceId,
+        acceptor: u32,
         stream: Stream,
         peer: Option<SocketAddr>,
         limits: Arc<Limits>,
@@ -70,12 +79,13 @@ impl Connection {
     pub(crate) fn dialled(
         stream: Stream,
         limits: Arc<Limits>,
-        dial: Box<Dial>,
+        dial: Dial,
         handler: Box<dyn Handler>,
         now: Tick,
     ) -> Connection {
         let link = Link::in_phase(stream, None, limits, Phase::Connecting, now);
-        Connection { link, role: Role::Given(handler), origin: Origin::Dialled(Some(dial)), watched: None }
+        let role = Role::Dialling(Box::new(Dialling { dial, handler }));
+        Connection { link, role, origin: Origin::Dialled, watched: None }
     }
 
     pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
@@ -103,18 +113,18 @@ impl Connection {
         self.link
     }
 
-    /// The acceptor that it counts for.
-    pub(crate) fn acceptor(&self) -> Option<SourceId> {
+    /// The slot of the acceptor that it counts for.
+    pub(crate) fn acceptor(&self) -> Option<u32> {
         match self.origin {
             Origin::Accepted(acceptor) => Some(acceptor),
-            Origin::Dialled(_) | Origin::Adopted => None,
+            Origin::Dialled | Origin::Adopted => None,
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
         let mut due = self.link.phase_deadline().map_or(Tick::NEVER, |(due, _)| due).min(self.link.timer());
-        if let Origin::Dialled(Some(dial)) = &self.origin {
-            if let Attempt::Retry { at, .. } = dial.attempt {
+        if let Role::Dialling(dialling) = &self.role {
+            if let Attempt::Retry { at, .. } = dialling.dial.attempt {
                 due = due.min(at);
             }
         }
@@ -246,31 +256,46 @@ impl Connection {
 
     /// Tries addresses until one is under way, established, or none is left.
     fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Origin::Dialled(dial) = &mut self.origin else { return };
-        let Some(mut dial) = dial.take() else { return };
-        let left = dial.targets.len() + 1;
-        let mut reason = Reason::Unreachable;
-        for _ in 0..left {
-            match self.attempt(&mut dial, turn.desk.now) {
-                Ok(Progress::Done) => return self.connected(turn),
+        let mut dialling = match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Dialling(dialling) => dialling,
+            other => {
+                self.role = other;
+                return;
+            }
+        };
+        match self.try_targets(id, &mut dialling.dial, turn) {
+            Ok(Progress::Done) => {
+                self.role = Role::Given(dialling.handler);
+                let peer = self.link.stream().peer();
+                self.link.set_peer(peer);
+                self.link.signal(Signal::Connected, turn.desk.now);
+            }
+            Ok(Progress::Waiting | Progress::Busy) => self.role = Role::Dialling(dialling),
+            Err(reason) => {
+                self.role = Role::Given(dialling.handler);
+                self.link.signal(Signal::Failed(reason), turn.desk.now);
+            }
+        }
+    }
+
+    /// Goes through the addresses until one is not refused; the last refusal counts.
+    fn try_targets(&mut self, id: SourceId, dial: &mut Dial, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
+        loop {
+            match self.attempt(dial, turn.desk.now) {
                 Ok(Progress::Waiting) => {
                     if self.watched.is_none() {
                         self.register(id, turn);
                     }
-                    self.origin = Origin::Dialled(Some(dial));
-                    return;
+                    return Ok(Progress::Waiting);
                 }
-                Ok(Progress::Busy) => {
-                    self.origin = Origin::Dialled(Some(dial));
-                    return;
+                Ok(progress) => return Ok(progress),
+                Err(mut reason) => {
+                    if !self.next_target(dial, &mut reason) {
+                        return Err(reason);
+                    }
                 }
-                Err(failed) => reason = failed,
-            }
-            if !self.next_target(&mut dial, &mut reason) {
-                break;
             }
         }
-        self.link.signal(Signal::Failed(reason), turn.desk.now);
     }
 
     /// Makes or asks after one attempt.
@@ -316,12 +341,6 @@ impl Connection {
         false
     }
 
-    fn connected(&mut self, turn: &mut Turn<'_>) {
-        let peer = self.link.stream().peer();
-        self.link.set_peer(peer);
-        self.link.signal(Signal::Connected, turn.desk.now);
-    }
-
     /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
     fn is_admitted(&mut self, turn: &mut Turn<'_>) -> bool {
         let (Origin::Accepted(acceptor), Role::Accepted) = (&self.origin, &self.role) else { return true };
@@ -350,7 +369,7 @@ impl Connection {
                 let conn = Conn { id, link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Live(_) | Role::Gone) => {
+            role @ (Role::Dialling(_) | Role::Live(_) | Role::Gone) => {
                 self.role = role;
                 return;
             }
@@ -556,21 +575,22 @@ impl Connection {
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         }
         match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Given(handler) | Role::Live(handler) => {
-                self.role = Role::Live(handler);
-                self.say_close(id, reason, turn);
-            }
+            Role::Dialling(dialling) => self.say_close(id, dialling.handler, reason, turn),
+            Role::Given(handler) | Role::Live(handler) => self.say_close(id, handler, reason, turn),
             Role::Accepted | Role::Adopter(_) => self.never_made(reason, turn),
             Role::Gone => {}
         }
         turn.desk.parting = None;
     }
 
-    fn say_close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+    fn say_close(&mut self, id: SourceId, mut handler: Box<dyn Handler>, reason: Reason, turn: &mut Turn<'_>) {
         turn.desk.counters.closed[reason.index()] += 1;
-        let Role::Live(handler) = &mut self.role else { return };
         let mut conn = Conn { id, link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+        // A handler's own Drop is user code too.
+        if guarded(|| drop(handler)).is_none() {
             turn.desk.counters.panics += 1;
         }
     }
@@ -581,14 +601,16 @@ impl Connection {
         let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         // To its old handler it is closed; to the new one it is what it was.
         let phase = self.link.set_phase(Phase::Closed(Reason::Detached));
-        self.say_close(id, Reason::Detached, turn);
+        if let Role::Live(handler) = std::mem::replace(&mut self.role, Role::Gone) {
+            self.say_close(id, handler, Reason::Detached, turn);
+        }
         self.link.set_phase(phase);
         Next::Remove
     }
 }
 
 /// Gives an acceptor its maker back.
-fn put_back(turn: &mut Turn<'_>, acceptor: SourceId, maker: Box<dyn Maker>) {
+fn put_back(turn: &mut Turn<'_>, acceptor: u32, maker: Box<dyn Maker>) {
     if let Some(place) = turn.table.maker(acceptor) {
         *place = Some(maker);
     }
