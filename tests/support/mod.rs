@@ -6,9 +6,11 @@
 //! section 5 at every call; when the world ends it checks that `on_close` came exactly once for every handler.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
 
+mod hooks;
 mod peer;
 mod record;
 
+pub use hooks::Hooks;
 pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};

@@ -1,0 +1,101 @@
+//! Many connections at once, and many one after the other.
+
+use crate::support::{Echo, Peer, World, each_kind};
+use windlass::{Conn, ListenConfig, Reason};
+
+#[test]
+fn a_thousand_peers_are_counted_exactly() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        assert_eq!(world.reactor().connections(), 0);
+        assert_eq!(world.reactor().snapshot().accepted, 0);
+
+        let mut peers: Vec<Peer> = (0..1000).map(|_| world.dial(&address)).collect();
+        world.until_open(1000);
+        assert_eq!(world.reactor().connections(), 1000);
+        let counters = world.reactor().snapshot();
+        assert_eq!((counters.accepted, counters.opened, counters.closed_total()), (1000, 1000, 0));
+
+        for (number, peer) in peers.iter_mut().enumerate() {
+            assert_eq!(peer.write_some(&(number as u32).to_be_bytes()).expect("a write"), 4);
+        }
+        for (number, peer) in peers.iter_mut().enumerate() {
+            assert_eq!(peer.read_exact_while(&mut world, 4), (number as u32).to_be_bytes());
+        }
+        let counters = world.reactor().snapshot();
+        assert_eq!((counters.bytes_in, counters.bytes_out), (4000, 4000));
+
+        peers.truncate(700);
+        world.until("300 to be gone", |world| world.log.open() == 700);
+        world.turns(3);
+        assert_eq!(world.reactor().connections(), 700);
+        assert_eq!(world.reactor().snapshot().closed_for(Reason::PeerClosed), 300);
+
+        peers.clear();
+        world.until_empty();
+        let counters = world.reactor().snapshot();
+        assert_eq!((counters.closed_total(), counters.closed_for(Reason::PeerClosed)), (1000, 1000));
+        assert_eq!((counters.bytes_in, counters.bytes_out), (4000, 4000));
+        assert_eq!((counters.accepted, counters.opened, counters.failed, counters.panics), (1000, 1000, 0, 0));
+    });
+}
+
+#[test]
+fn connections_that_come_and_go_at_once_are_all_told() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        for number in 0..2000 {
+            let mut peer = world.dial(&address);
+            match number % 4 {
+                // Gone before it is accepted, with and without a word and an end.
+                0 => {}
+                1 => assert_eq!(peer.write_some(b"hello").expect("a write"), 5),
+                2 => peer.finish(),
+                // Gone while it is served.
+                _ => {
+                    assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+                    world.turn();
+                }
+            }
+        }
+        world.until("all to have come", |world| world.log.made() == 2000);
+        world.until_empty();
+        let counters = world.reactor().snapshot();
+        assert_eq!((counters.accepted, counters.opened, counters.closed_total()), (2000, 2000, 2000));
+        let ends = counters.closed_for(Reason::PeerClosed) + counters.closed_for(Reason::Reset);
+        assert_eq!((ends, counters.panics), (2000, 0));
+        // The listener is as well as before.
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"hello");
+        assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+    });
+}
+
+#[test]
+fn resets_at_once_leave_nothing_behind() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        for number in 0..200 {
+            let mut peer = world.dial(&address);
+            if number % 2 == 0 {
+                assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+            }
+            if number % 3 == 0 {
+                world.turn();
+            }
+            peer.reset();
+        }
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"hello");
+        assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        drop(peer);
+        world.until_empty();
+        let counters = world.reactor().snapshot();
+        assert_eq!(counters.opened, counters.closed_total());
+        assert_eq!(counters.accepted, counters.opened + counters.failed);
+        assert_eq!(counters.panics, 0);
+    });
+}
