@@ -78,6 +78,11 @@ fn lasting(field: &'static str, value: Duration) -> Result<(), Error> {
 }
 
 impl Limits {
+    /// Whether an open connection with nothing to send has no deadline.
+    pub(crate) fn is_timeless(&self) -> bool {
+        self.idle_timeout.is_none() && self.lifetime.is_none()
+    }
+
     /// What a full queue may exceed its high mark by: the most that one `on_data` shows.
     fn shown_max(&self) -> usize {
         self.inbox_bytes_max.max(READ_BYTES)

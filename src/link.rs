@@ -279,6 +279,9 @@ impl Link {
 
     /// The next deadline of the phase, and which it is.
     pub(crate) fn phase_deadline(&self) -> Option<(Tick, Expiry)> {
+        if self.phase == Phase::Open && self.outbox.is_empty() && self.limits.is_timeless() {
+            return None;
+        }
         let facts = Facts {
             opened: self.opened,
             entered: self.entered,
@@ -327,12 +330,14 @@ impl Link {
 
     /// Whether a read is wanted and may bring something.
     pub(crate) fn may_read(&self) -> bool {
-        let wanted = if self.phase.delivers_input() {
+        if !matches!(self.input, Input::Ready | Input::Flagged) {
+            return false;
+        }
+        if self.phase.delivers_input() {
             self.delivery == Delivery::Flowing && self.owed != Owed::Throttled
         } else {
             self.phase.discards_input()
-        };
-        wanted && matches!(self.input, Input::Ready | Input::Flagged)
+        }
     }
 
     /// Whether input goes to the handler now.
@@ -597,10 +602,36 @@ impl Link {
         if let Phase::Closed(_) = self.phase {
             buffers.gather.clear();
         }
-        if !buffers.gather.is_empty() {
-            self.transmit(&[], buffers, now);
-            self.throttle();
+        if buffers.gather.is_empty() {
+            return;
         }
+        // Nearly always the kernel takes it whole.
+        match self.stream.write(&buffers.gather) {
+            Ok(sent) if sent == buffers.gather.len() => {
+                self.bytes_out += sent as u64;
+                self.active = now;
+                buffers.gather.clear();
+            }
+            Ok(sent) if sent > 0 => {
+                self.bytes_out += sent as u64;
+                self.active = now;
+                buffers.gather.drain(..sent);
+                self.transmit(&[], buffers, now);
+                self.throttle();
+            }
+            result => {
+                if self.took(result, now).is_some() {
+                    self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+                    self.throttle();
+                }
+                buffers.gather.clear();
+            }
+        }
+    }
+
+    /// Whether output waits, or `on_writable` is owed.
+    pub(crate) fn has_output_business(&self) -> bool {
+        !self.outbox.is_empty() || self.owed != Owed::Nothing
     }
 
     /// Whether something follows from what was done to the link outside its own drive.
@@ -610,6 +641,9 @@ impl Link {
 
     /// Says what the phase has to say once nothing waits.
     pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
+        if self.phase == Phase::Open {
+            return;
+        }
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
         }
@@ -628,6 +662,9 @@ impl Link {
 
     /// Whether there is work that no event will announce.
     pub(crate) fn wants_again(&self) -> bool {
+        if self.input == Input::Dry && self.inbox.is_empty() && !self.has_output_business() {
+            return false;
+        }
         self.may_read()
             || self.may_flush()
             || self.may_show_rest()

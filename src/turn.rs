@@ -365,7 +365,14 @@ impl Turn<'_> {
     }
 
     /// Sends what was gathered for a link that is not being driven.
+    #[inline]
     pub(crate) fn send_gathered(&mut self) {
+        if self.desk.gatherer.is_some() {
+            self.send_to_gatherer();
+        }
+    }
+
+    fn send_to_gatherer(&mut self) {
         let Some(owner) = self.desk.gatherer.take() else { return };
         if self.desk.gathered.is_empty() {
             return;

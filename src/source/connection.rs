@@ -139,8 +139,12 @@ impl Connection {
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
         }
-        self.begin(id, turn);
-        self.send_waiting(id, turn);
+        if !matches!(self.role, Role::Live(_)) {
+            self.begin(id, turn);
+        }
+        if self.link.has_output_business() {
+            self.send_waiting(id, turn);
+        }
         self.take_input(id, scratch, turn);
         self.finish_drive(id, turn)
     }
@@ -512,6 +516,9 @@ impl Connection {
                 break;
             }
             used += n;
+            if used == bytes.len() {
+                return used;
+            }
             if n == 0 || !self.link.may_deliver() || self.is_leaving(turn) || self.link.need() > bytes.len() - used {
                 break;
             }
