@@ -1,1 +1,186 @@
-//! Not written yet.
+//! What `on_data` is shown, and what waits for it.
+
+use super::bytes::pattern;
+use crate::support::{Hooks, Said, World, each_kind};
+use std::cell::RefCell;
+use std::rc::Rc;
+use windlass::{Conn, Error, Limits, ListenConfig, Reason};
+
+#[test]
+fn a_frame_that_comes_in_pieces_is_shown_whole_and_once() {
+    const FRAME: usize = 100_000;
+    each_kind(|kind| {
+        let mut world = World::new();
+        let frames = Rc::new(RefCell::new(Vec::new()));
+        let all = frames.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let frames = frames.clone();
+            let hooks = Hooks::new().open(|conn| conn.need(FRAME).expect("a need that fits"));
+            hooks.data(move |conn, data| {
+                conn.need(FRAME).expect("a need that fits");
+                frames.borrow_mut().push(data[..FRAME].to_vec());
+                FRAME
+            })
+        });
+        let mut peer = world.dial(&address);
+        let bytes = pattern(FRAME * 3);
+        for piece in bytes.chunks(30_000) {
+            peer.send_all_while(&mut world, piece);
+            world.turns(2);
+        }
+        world.until("three frames", |_| all.borrow().len() == 3);
+        assert!(all.borrow().concat() == bytes);
+        peer.send_all_while(&mut world, b"a rest");
+        peer.finish();
+        world.until("the end", |world| world.log.said(0).contains(&Said::End(6)));
+        drop(peer);
+        assert_eq!(world.until_empty(), [Reason::PeerClosed]);
+        assert_eq!(world.log.said(0).iter().filter(|said| matches!(said, Said::Data(_))).count(), 3);
+    });
+}
+
+#[test]
+fn what_is_left_is_shown_again_at_once_and_what_is_not_used_with_more() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let shown = Rc::new(RefCell::new(Vec::new()));
+        let all = shown.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let shown = shown.clone();
+            Hooks::new().data(move |_, data| {
+                shown.borrow_mut().push(data.to_vec());
+                // Two bytes at a time, a single one not at all.
+                if data.len() < 2 { 0 } else { 2 }
+            })
+        });
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"abcde");
+        world.until("the first bytes", |_| all.borrow().len() == 3);
+        world.turns(5);
+        assert_eq!(*all.borrow(), [&b"abcde"[..], b"cde", b"e"]);
+        peer.send_all_while(&mut world, b"f");
+        world.until("the last bytes", |_| all.borrow().len() == 4);
+        assert_eq!(all.borrow()[3], b"ef");
+    });
+}
+
+#[test]
+fn a_paused_connection_is_shown_nothing_until_it_is_resumed() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
+            Hooks::new()
+                .data(|conn, data| {
+                    conn.pause();
+                    conn.set_timer(std::time::Duration::from_millis(30));
+                    data.len().min(3)
+                })
+                .timer(|conn| conn.resume())
+        });
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"abcdef");
+        world.until("the first bytes", |world| world.log.made() == 1 && world.log.said(0).len() == 2);
+        // The end waits behind the bytes that wait.
+        peer.finish();
+        assert_eq!(world.until_empty(), [Reason::PeerClosed]);
+        let close = Said::Close(Reason::PeerClosed);
+        let expected = [Said::Open, Said::Data(6), Said::Timer, Said::Data(3), Said::Timer, Said::End(0), close];
+        assert_eq!(world.log.said(0), expected);
+    });
+}
+
+#[test]
+fn a_paused_peer_is_not_read() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address =
+            world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Hooks::new().open(|conn| conn.pause()));
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, &pattern(10_000));
+        world.turns(20);
+        assert_eq!(world.reactor().snapshot().bytes_in, 0);
+        let id = world.log.id(0);
+        world.reactor().turn().other(id).expect("it lives").resume();
+        world.until("the bytes", |world| world.log.shown(0) == 10_000);
+    });
+}
+
+#[test]
+fn a_handler_that_leaves_too_much_loses_its_connection() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let limits = Limits { inbox_bytes_max: 10_000, ..Limits::default() };
+        let address = world.listen(kind, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| {
+            Hooks::new().data(|conn, _| {
+                let refused = conn.need(10_001).expect_err("a need above the limit");
+                assert!(matches!(refused, Error::Need { asked: 10_001, limit: 10_000 }), "{refused}");
+                0
+            })
+        });
+        let mut peer = world.dial(&address);
+        let mut other = world.dial(&address);
+        other.send_all_while(&mut world, &pattern(9_000));
+        let mut sent = 0;
+        // It may end before it has taken all.
+        world.until("the flood to be sent or refused", |_| {
+            sent += peer.write_some(&pattern(12_000)[sent..]).unwrap_or(12_000 - sent);
+            sent == 12_000
+        });
+        let _ = peer.read_to_end_while(&mut world);
+        drop(peer);
+        world.until("the flooder to be gone", |world| world.log.reasons() == [Reason::InboxLimit]);
+        assert_eq!(world.log.open(), 1, "the one below the limit stays");
+    });
+}
+
+#[test]
+fn to_use_more_than_was_shown_is_a_panic_of_the_handler() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address =
+            world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Hooks::new().data(|_, data| data.len() + 1));
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"abc");
+        assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
+        drop(peer);
+        assert_eq!(world.until_empty(), [Reason::HandlerPanicked]);
+        assert_eq!(world.log.said(0), [Said::Open, Said::Data(3), Said::Close(Reason::HandlerPanicked)]);
+        assert_eq!(world.reactor().snapshot().panics, 1);
+    });
+}
+
+#[test]
+fn a_rest_left_by_a_short_write_is_shown_again_after_on_writable() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        // Three bytes out for each byte in, and a peer that reads late: on_data can use only part of what it is shown.
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
+            Hooks::new().data(|conn, data| {
+                let fits = data.len().min(conn.room() / 3);
+                let thrice: Vec<u8> = data[..fits].iter().flat_map(|byte| [*byte; 3]).collect();
+                conn.write(&thrice).expect("room");
+                if fits < data.len() {
+                    let refused = conn.write(&vec![0; conn.room() + 1]).expect_err("more than there is room for");
+                    assert!(matches!(refused, Error::Full { .. }), "{refused}");
+                }
+                fits
+            })
+        });
+        let bytes = pattern(2 << 20);
+        let mut peer = world.dial(&address);
+        let (mut sent, mut turns, mut got) = (0, 0, Vec::new());
+        let mut buffer = vec![0; 64 * 1024];
+        world.until("every byte three times", |_| {
+            sent += peer.write_some(&bytes[sent..]).expect("a write");
+            turns += 1;
+            while turns > 50 {
+                let Some(count) = peer.try_read(&mut buffer) else { break };
+                got.extend_from_slice(&buffer[..count.expect("a read")]);
+            }
+            got.len() >= 3 * bytes.len()
+        });
+        assert!(got.chunks(3).zip(&bytes).all(|(three, byte)| three == [*byte; 3]));
+        assert!(world.log.said(0).contains(&Said::Writable), "the outbox was never full: the test proves nothing");
+        drop(peer);
+    });
+}
