@@ -84,7 +84,8 @@ impl<'a> Conn<'a> {
         self.link.unsent_bytes() + self.turn.desk.buffers.gather.len()
     }
 
-    /// Gives this connection limits of its own from now on.
+    /// Gives this connection limits of its own from now on. If more input waits than they allow, it ends with
+    /// `InboxLimit`.
     ///
     /// # Errors
     /// `Config` for limits that do not fit each other; the old ones stay then.
@@ -139,7 +140,8 @@ impl<'a> Conn<'a> {
         self.link.write_some(bytes, &mut desk.buffers, desk.now)
     }
 
-    /// Queues all of `bytes` or nothing, without a copy if they must wait: for bytes that go to many connections.
+    /// Queues all of `bytes` or nothing, without a copy if they must wait and are 4 KiB or more: for bytes that go to many
+    /// connections.
     ///
     /// # Errors
     /// As [`Conn::write`].

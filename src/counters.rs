@@ -12,7 +12,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Of those: refused by `Accept::admit`.
     pub refused: u64,
-    /// Of those: ended before their handler was made (registration failed, `admit` or `make` panicked, drained).
+    /// Of those: ended before their handler was made, those that were refused among them.
     pub failed: u64,
     /// Accept calls that failed and were passed over (ECONNABORTED and its like).
     pub accepts_failed: u64,

@@ -164,7 +164,8 @@ impl Peer<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent {
-    /// A connection ended before it had a handler.
+    /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit` or `make`
+    /// panicked, or what the system said.
     Failed {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,

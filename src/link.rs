@@ -57,6 +57,8 @@ enum Output {
 enum Delivery {
     Flowing,
     Paused,
+    /// Flowing, and asked to be shown the rest again while it was being shown.
+    Resumed,
 }
 
 /// What the handler is owed.
@@ -104,7 +106,6 @@ pub struct Link {
 }
 
 /// What [`Link::into_parts`] takes apart.
-#[derive(Debug)]
 pub struct Parts {
     /// The socket, non-blocking.
     pub fd: OwnedFd,
@@ -112,6 +113,13 @@ pub struct Parts {
     pub unread: Vec<u8>,
     /// Bytes that were accepted for it and not sent.
     pub unsent: Vec<u8>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (unread, unsent) = (self.unread.len(), self.unsent.len());
+        f.debug_struct("Parts").field("fd", &self.fd).field("unread", &unread).field("unsent", &unsent).finish()
+    }
 }
 
 impl Link {
@@ -160,6 +168,10 @@ impl Link {
     pub(crate) fn settle_in(&mut self, now: Tick) {
         if self.opened == Tick::NEVER {
             self.opened = now;
+        }
+        if self.phase == Phase::HalfOpen {
+            // The new handler has to be told of the peer's end, too.
+            self.phase = Phase::Open;
         }
         self.entered = now;
         self.active = now;
@@ -334,7 +346,7 @@ impl Link {
             return false;
         }
         if self.phase.delivers_input() {
-            self.delivery == Delivery::Flowing && self.owed != Owed::Throttled
+            self.delivery != Delivery::Paused && self.owed != Owed::Throttled && self.inbox_room() > 0
         } else {
             self.phase.discards_input()
         }
@@ -342,7 +354,7 @@ impl Link {
 
     /// Whether input goes to the handler now.
     pub(crate) fn may_deliver(&self) -> bool {
-        self.phase.delivers_input() && self.delivery == Delivery::Flowing
+        self.phase.delivers_input() && self.delivery != Delivery::Paused
     }
 
     /// Whether the handler should see what waits in the inbox.
@@ -394,6 +406,25 @@ impl Link {
         self.limits.inbox_bytes_max.saturating_sub(self.inbox.len())
     }
 
+    /// Whether the inbox is full and the handler waits for more all the same.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.inbox_room() == 0 && self.may_deliver() && self.owed == Owed::Nothing && !self.may_show_rest()
+    }
+
+    /// Forgets what the handler asked for before.
+    pub(crate) fn about_to_show(&mut self) {
+        self.need = 0;
+        self.delivery = Delivery::Flowing;
+    }
+
+    /// The handler left `rest` bytes: without more there is nothing new to show, unless it asked for just that.
+    pub(crate) fn shown(&mut self, rest: usize) {
+        match self.delivery {
+            Delivery::Resumed => self.delivery = Delivery::Flowing,
+            Delivery::Flowing | Delivery::Paused => self.set_need((self.need as usize).max(rest + 1)),
+        }
+    }
+
     pub(crate) fn need(&self) -> usize {
         self.need as usize
     }
@@ -408,7 +439,7 @@ impl Link {
 
     /// Lets input flow; the rest is shown even without new bytes.
     pub(crate) fn resume(&mut self) {
-        self.delivery = Delivery::Flowing;
+        self.delivery = Delivery::Resumed;
         self.need = 0;
     }
 

@@ -39,7 +39,7 @@ impl std::fmt::Display for Report {
 }
 
 /// Bytes that were not taken, and why.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("not sent: {why}")]
 pub struct Unsent {
     /// The bytes, as they were given.
@@ -58,6 +58,12 @@ pub struct Unadopted {
     /// `MailboxFull` or `ReactorGone`.
     #[source]
     pub why: Error,
+}
+
+impl std::fmt::Debug for Unsent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsent").field("bytes", &self.bytes.len()).field("why", &self.why).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -164,15 +170,15 @@ impl Mailbox {
         }
     }
 
-    /// Moves all that is queued behind `batch`, and tells whether a stop was asked for.
-    pub(crate) fn take(&self, batch: &mut VecDeque<Command>) -> Option<Instant> {
-        let mut inside = self.lock();
-        if batch.is_empty() {
-            std::mem::swap(batch, &mut inside.queue);
-        } else {
-            batch.append(&mut inside.queue);
-        }
-        inside.stop.take()
+    /// Moves all that is queued into `batch`, which is empty.
+    pub(crate) fn take(&self, batch: &mut VecDeque<Command>) {
+        debug_assert!(batch.is_empty(), "mailbox 1: a batch is worked off before the next one is taken");
+        std::mem::swap(batch, &mut self.lock().queue);
+    }
+
+    /// By when a stop was asked for, told once.
+    pub(crate) fn take_stop(&self) -> Option<Instant> {
+        self.lock().stop.take()
     }
 
     /// The reactor is gone: nothing is queued from now on, whoever waits is told. Returns what was still queued.

@@ -106,6 +106,9 @@ enum Mail {
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
+/// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
+const LOCAL_ROUNDS: usize = 2;
+
 /// Numbers reactors, so that ids of one are not taken for ids of another.
 static REACTORS: AtomicU32 = AtomicU32::new(0);
 
@@ -245,6 +248,8 @@ impl Reactor {
             return Ok(Status::Stopped(report));
         }
         let _driving = Driving::reactor(self.core.number);
+        // What was written between turns, through `turn()`.
+        self.core.turn().send_gathered();
         let wait = self.core.wait(timeout);
         match self.poll.poll(&mut self.events, wait) {
             Ok(()) => {}
@@ -287,9 +292,11 @@ impl Drop for Reactor {
         let _driving = Driving::reactor(self.core.number);
         if !matches!(self.core.desk.life, Life::Stopped(_)) {
             self.core.read_clock();
-            // What the local queue still brings in has handlers that must be told.
-            self.core.obey_local();
-            self.core.end_all(|| Order::ReactorDropped);
+            self.core.turn().send_gathered();
+            // Nothing new is begun from now on.
+            self.core.desk.life = Life::Stopped(Report::default());
+            self.core.end_connections(|| Order::ReactorDropped);
+            self.core.end_others(|| Order::ReactorDropped);
             self.core.end_mailbox(None);
         }
     }
@@ -310,6 +317,7 @@ impl Core {
         self.table.wants_again()
             || !self.desk.local.is_empty()
             || !self.commands.is_empty()
+            || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
             || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
     }
@@ -391,9 +399,13 @@ impl Core {
     fn obey(&mut self) {
         self.obey_local();
         if self.mail == Mail::Waiting {
-            self.mail = Mail::None;
-            if let Some(until) = self.mailbox.take(&mut self.commands) {
+            if let Some(until) = self.mailbox.take_stop() {
                 self.begin_drain(Tick::of(until));
+            }
+            // While a batch is being worked off the mailbox fills up to its limit, and then refuses.
+            if self.commands.is_empty() {
+                self.mail = Mail::None;
+                self.mailbox.take(&mut self.commands);
             }
         }
         for _ in 0..self.commands_per_turn {
@@ -431,13 +443,19 @@ impl Core {
                 }
             },
             Local::Dial { id, stream, limits, dial, handler } => {
-                self.bring(id, Source::Connection(Connection::dialled(stream, limits, *dial, handler, now)));
+                let connection = Connection::dialled(stream, limits, *dial, handler, now);
+                self.table.put(id, Source::Connection(connection));
+                // Nothing new is connected once draining (A10).
+                let running = self.desk.life == Life::Running;
+                self.drive(id, if running { Cause::Again } else { Cause::Order(Order::Drain) });
             }
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
             }
             Local::Listen { id, listener, config, maker } => {
-                self.bring(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
+                self.table.put(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
+                let running = self.desk.life == Life::Running;
+                self.drive(id, if running { Cause::Again } else { Cause::Order(Order::Drain) });
             }
             // The kernel may have reported it before it was in its place; only a report drives a watch.
             Local::Watch { id, foreign, handler } => {
@@ -537,12 +555,14 @@ impl Core {
             match self.desk.parting.take() {
                 Some(parting) => {
                     let link = connection.into_link();
+                    self.forget_connection(acceptor);
                     self.run_closure(Box::new(move |turn| parting(link, turn)));
                 }
-                // A handler's own Drop is user code too.
-                None => self.drop_guarded(connection),
+                None => {
+                    drop(connection);
+                    self.forget_connection(acceptor);
+                }
             }
-            self.forget_connection(acceptor);
         } else {
             self.drop_guarded(source);
         }
@@ -585,12 +605,10 @@ impl Core {
             self.order(id, Order::Drain);
         }
         // What the kernel had completed is opened, and told of the drain, before anybody else is told.
-        let told = self.table.ids();
+        let told = self.connection_ids();
         self.obey_local();
         for id in told {
-            if matches!(self.table.get(id), Some(Source::Connection(_))) {
-                self.order(id, Order::Drain);
-            }
+            self.order(id, Order::Drain);
         }
     }
 
@@ -599,11 +617,10 @@ impl Core {
         let Life::Draining { until, .. } = self.desk.life else { return self.status() };
         if self.desk.connections > 0 && self.desk.now >= until {
             // What was begun in this turn has a handler, too.
-            self.obey_local();
-            self.end_all(|| Order::Cut);
+            self.end_connections(|| Order::Cut);
         }
         if self.desk.connections == 0 {
-            self.end_all(|| Order::Cut);
+            self.end_others(|| Order::Cut);
             if let Life::Draining { report, .. } = self.desk.life {
                 log::info!("reactor {}: stopped: {report}", self.number);
                 self.desk.life = Life::Stopped(report);
@@ -621,17 +638,25 @@ impl Core {
         }
     }
 
-    /// Ends every source, connections first, so that their handlers can still reach watches and listeners.
-    fn end_all(&mut self, order: impl Fn() -> Order) {
-        let (connections, others): (Vec<SourceId>, Vec<SourceId>) =
-            self.table.ids().into_iter().partition(|id| matches!(self.table.get(*id), Some(Source::Connection(_))));
-        for id in connections {
+    fn connection_ids(&self) -> Vec<SourceId> {
+        let is_connection = |id: &SourceId| matches!(self.table.get(*id), Some(Source::Connection(_)));
+        self.table.ids().into_iter().filter(is_connection).collect()
+    }
+
+    /// Ends every connection, those that local commands still bring in among them: their handlers must be told too.
+    fn end_connections(&mut self, order: impl Fn() -> Order) {
+        for _ in 0..LOCAL_ROUNDS {
+            self.obey_local();
+        }
+        for id in self.connection_ids() {
             self.order(id, order());
         }
-        if self.desk.connections == 0 {
-            for id in others {
-                self.order(id, order());
-            }
+    }
+
+    /// Ends what is left, after the connections: their handlers could still reach watches and listeners.
+    fn end_others(&mut self, order: impl Fn() -> Order) {
+        for id in self.table.ids() {
+            self.order(id, order());
         }
     }
 

@@ -17,7 +17,7 @@ use crate::handler::{Accept, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, ListenerId, SourceId, WatchId};
 use crate::link::Link;
 use crate::link::buffers::Buffers;
-use crate::mailbox::{Remote, Report};
+use crate::mailbox::{Remote, Report, Unadopted};
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
@@ -280,31 +280,33 @@ impl Turn<'_> {
     /// `close()` gets `on_close` alone.
     ///
     /// # Errors
-    /// `Connections` or `Draining`; the link is closed then.
-    pub fn adopt(&mut self, link: Link, handler: impl Handler) -> Result<ConnId, Error> {
-        self.adopt_boxed(Box::new(link), Box::new(handler))
-    }
-
-    fn adopt_boxed(&mut self, link: Box<Link>, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
-        self.check_running()?;
-        self.check_connections()?;
-        let id = self.table.reserve()?;
+    /// The link comes back with `Connections`, `Draining` or `ReactorGone`; the handler is dropped, without a callback.
+    pub fn adopt(&mut self, link: Link, handler: impl Handler) -> Result<ConnId, Unadopted> {
+        let link = Box::new(link);
+        let place = self.check_running().and_then(|()| self.check_connections()).and_then(|()| self.table.reserve());
+        let id = match place {
+            Ok(id) => id,
+            Err(why) => return Err(Unadopted { link, why }),
+        };
         self.desk.connections += 1;
         self.desk.counters.adopted += 1;
-        self.desk.local.push_back(Local::Adopt { id, link, handler });
+        self.desk.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
         Ok(ConnId(id))
     }
 
     /// Watches a descriptor that belongs to the caller, and tells `handler` when it is ready.
     ///
     /// # Errors
-    /// `Descriptor` if the system cannot watch it (plain files cannot be).
+    /// `Descriptor` if the system cannot watch it (plain files cannot be), `ReactorGone` once the reactor has stopped.
     pub fn watch(
         &mut self,
         fd: impl AsFd + 'static,
         direction: Direction,
         handler: impl WatchHandler,
     ) -> Result<WatchId, Error> {
+        if let Life::Stopped(_) = self.desk.life {
+            return Err(Error::ReactorGone);
+        }
         let foreign = Foreign::new(Box::new(fd), direction);
         let id = self.table.reserve()?;
         if let Err(source) = foreign.register(&self.desk.registry, id.word()) {

@@ -9,16 +9,16 @@ use crate::link::outbox::Queue;
 pub(crate) const GATHER_BYTES: usize = 64 * 1024;
 
 /// Sizes of chunks, in bytes: few waiting bytes shall not hold much memory, many shall not take many pieces.
-pub(crate) const CHUNK_BYTES: [usize; 2] = [4 * 1024, 64 * 1024];
+pub(crate) const CHUNK_BYTES: [usize; 3] = [4 * 1024, 64 * 1024, 256 * 1024];
 
-/// Chunks of each size that are kept for reuse: half a megabyte a reactor.
-const KEPT: [usize; 2] = [16, 7];
+/// Chunks of each size that are kept for reuse: at most 1.5 MiB a reactor.
+const KEPT: [usize; 3] = [16, 7, 4];
 
 /// Queues and rests that are kept for reuse.
 const HEADS_KEPT: usize = 64;
 
 /// What the links of one reactor share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Buffers {
     /// Small writes of the link that is being driven; empty between drives.
     pub(crate) gather: Vec<u8>,
@@ -26,24 +26,24 @@ pub(crate) struct Buffers {
 }
 
 /// Empty buffers that wait for the next link.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Pool {
-    chunks: [Vec<Vec<u8>>; 2],
+    chunks: [Vec<Vec<u8>>; 3],
     queues: Vec<Box<Queue>>,
     rests: Vec<Box<Rest>>,
 }
 
 impl Pool {
-    /// An empty chunk, large if many bytes are to be kept.
+    /// An empty chunk of the smallest size that holds `bytes`, or of the largest.
     pub(crate) fn chunk(&mut self, bytes: usize) -> Vec<u8> {
-        let class = usize::from(bytes > CHUNK_BYTES[0]);
+        let class = CHUNK_BYTES.iter().position(|size| bytes <= *size).unwrap_or(CHUNK_BYTES.len() - 1);
         self.chunks[class].pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES[class]))
     }
 
     /// Takes an emptied chunk back.
     pub(crate) fn take_back(&mut self, mut chunk: Vec<u8>) {
         chunk.clear();
-        for class in [1, 0] {
+        for class in [2, 1, 0] {
             if chunk.capacity() >= CHUNK_BYTES[class] && chunk.capacity() < 2 * CHUNK_BYTES[class] {
                 if self.chunks[class].len() < KEPT[class] {
                     self.chunks[class].push(chunk);

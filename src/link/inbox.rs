@@ -4,7 +4,7 @@
 //!
 //! 1. `start` is at most the buffer's length, and an inbox that holds a `Rest` holds at least one byte.
 
-use crate::link::buffers::{CHUNK_BYTES, Pool};
+use crate::link::buffers::Pool;
 
 /// Input of one link that waits.
 #[derive(Debug, Default)]
@@ -13,10 +13,16 @@ pub(crate) struct Inbox {
 }
 
 /// The memory of an inbox that is not empty.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Rest {
     buffer: Vec<u8>,
     start: usize,
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rest").field("len", &self.bytes().len()).finish()
+    }
 }
 
 impl Rest {
@@ -62,10 +68,10 @@ impl Inbox {
             rest.buffer.drain(..rest.start);
             rest.start = 0;
         }
-        if rest.buffer.len() + bytes.len() > rest.buffer.capacity() && rest.buffer.capacity() < CHUNK_BYTES[1] {
-            let mut large = pool.chunk(CHUNK_BYTES[1]);
-            large.extend_from_slice(&rest.buffer);
-            pool.take_back(std::mem::replace(&mut rest.buffer, large));
+        if rest.buffer.len() + bytes.len() > rest.buffer.capacity() {
+            let mut larger = pool.chunk(rest.buffer.len() + bytes.len());
+            larger.extend_from_slice(&rest.buffer);
+            pool.take_back(std::mem::replace(&mut rest.buffer, larger));
         }
         rest.buffer.extend_from_slice(bytes);
     }

@@ -19,7 +19,7 @@ pub(crate) struct Outbox {
 }
 
 /// The memory of an outbox that is not empty.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Queue {
     segments: VecDeque<Segment>,
     len: usize,
@@ -27,7 +27,6 @@ pub(crate) struct Queue {
     moved: Option<Tick>,
 }
 
-#[derive(Debug)]
 enum Segment {
     Copied(Vec<u8>),
     Shared(Bytes),
@@ -39,6 +38,12 @@ impl Segment {
             Segment::Copied(chunk) => chunk,
             Segment::Shared(bytes) => bytes,
         }
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("len", &self.len).field("segments", &self.segments.len()).finish()
     }
 }
 
@@ -81,9 +86,9 @@ impl Outbox {
             bytes = rest;
         }
         while !bytes.is_empty() {
-            // A queue that has grown will go on growing: take the large size from the second chunk on.
-            let want = if queue.segments.is_empty() { bytes.len() } else { CHUNK_BYTES[1] };
-            let mut chunk = pool.chunk(want);
+            // A chunk that is full will be followed by more: take the larger size then, and only then.
+            let follows = matches!(queue.segments.back(), Some(Segment::Copied(_)));
+            let mut chunk = pool.chunk(if follows { CHUNK_BYTES[1] } else { bytes.len().min(CHUNK_BYTES[1]) });
             let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity()));
             chunk.extend_from_slice(fits);
             queue.segments.push_back(Segment::Copied(chunk));
@@ -91,10 +96,10 @@ impl Outbox {
         }
     }
 
-    /// Queues `bytes` without a copy.
+    /// Queues `bytes`, without a copy unless they are few: a segment and what it keeps alive would weigh more.
     pub(crate) fn push_shared(&mut self, bytes: Bytes, now: Tick, pool: &mut Pool) {
-        if bytes.is_empty() {
-            return;
+        if bytes.len() < CHUNK_BYTES[0] {
+            return self.push(&bytes, now, pool);
         }
         let queue = self.open(now, pool);
         queue.len += bytes.len();
@@ -226,7 +231,7 @@ mod tests {
     #[test]
     fn shared_bytes_are_not_copied() {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
-        let bytes = Bytes::from(vec![7u8; 100]);
+        let bytes = Bytes::from(vec![7u8; 5_000]);
         outbox.push_shared(bytes.clone(), Tick::test(1), &mut pool);
         let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
         outbox.slices(&mut slices);

@@ -14,7 +14,7 @@ use crate::id::SourceId;
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::source::Cause;
-use crate::turn::Turn;
+use crate::turn::{Life, Turn};
 use std::io;
 use std::sync::Arc;
 
@@ -111,6 +111,9 @@ impl Acceptor {
 
     /// Accepts up to `budget` connections.
     fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
+        if let Life::Stopped(_) = turn.desk.life {
+            return self.rest();
+        }
         for _ in 0..budget {
             let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
             if self.live >= self.config.connections_max || turn.desk.connections >= turn.desk.connections_max {

@@ -8,7 +8,7 @@
 
 use crate::clock::Tick;
 use crate::command::{Adopter, Attempt, Dial, Order};
-use crate::config::{Limits, READ_BYTES};
+use crate::config::Limits;
 use crate::conn::Conn;
 use crate::error::{Expiry, Reason};
 use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded};
@@ -351,16 +351,18 @@ impl Connection {
         let Some(mut maker) = turn.table.maker(*acceptor).and_then(Option::take) else { return true };
         let admission = guarded(|| maker.admit(&Peer(&self.link)));
         put_back(turn, *acceptor, maker);
-        match admission {
+        let reason = match admission {
             Some(Admission::Admit) => return true,
-            Some(Admission::Refuse) => turn.desk.counters.refused += 1,
-            None => {
-                turn.desk.counters.panics += 1;
-                turn.desk.counters.failed += 1;
-            }
+            Some(Admission::Refuse) => Reason::Local,
+            None => Reason::HandlerPanicked,
+        };
+        match reason {
+            Reason::Local => turn.desk.counters.refused += 1,
+            _ => turn.desk.counters.panics += 1,
         }
         self.role = Role::Gone;
-        self.link.signal(Signal::Close(Reason::Local), turn.desk.now);
+        self.never_made(reason, turn);
+        self.link.signal(Signal::Close(reason), turn.desk.now);
         false
     }
 
@@ -437,15 +439,14 @@ impl Connection {
         if self.link.may_show_rest() && !self.is_leaving(turn) {
             self.show_rest(id, turn);
         }
+        self.check_inbox(turn);
         let mut budget = self.link.limits().bytes_per_turn;
         for _ in 0..self.link.limits().reads_per_turn {
             if budget == 0 || !self.link.may_read() || self.is_leaving(turn) {
                 break;
             }
-            let piece = READ_BYTES.min(scratch.len()).min(budget);
-            // What waits and what is read may not exceed the inbox together; alone, a read may be shown whole.
-            let waits = self.link.phase().delivers_input() && !self.link.inbox().is_empty();
-            let piece = if waits { piece.min(self.link.inbox_room()) } else { piece };
+            // What waits and what is read may not exceed the inbox together. Where input is discarded nothing waits.
+            let piece = scratch.len().min(budget).min(self.link.inbox_room());
             match self.link.receive(&mut scratch[..piece], turn.desk.now) {
                 Received::Bytes(n) => {
                     budget -= n;
@@ -461,36 +462,25 @@ impl Connection {
         }
     }
 
-    /// Shows bytes that were just read, behind those that wait.
+    /// Shows bytes that were just read, behind those that wait, and keeps what is left.
     fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
-        if self.link.inbox().is_empty() {
-            let used = if bytes.len() < self.link.need() { 0 } else { self.show(id, bytes, turn) };
-            self.keep(&bytes[used..], turn);
+        if self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
+            let used = self.show(id, bytes, turn);
+            if self.link.phase().delivers_input() {
+                self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
+            }
         } else {
-            self.keep_more(bytes, turn);
+            self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
             if self.link.may_show_rest() {
                 self.show_rest(id, turn);
             }
-            self.check_inbox(turn);
         }
+        self.check_inbox(turn);
     }
 
-    fn keep_more(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
-        self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
-    }
-
-    /// Keeps what was left, unless it is too much or nobody will ask for it.
-    fn keep(&mut self, rest: &[u8], turn: &mut Turn<'_>) {
-        if self.link.phase().delivers_input() && !rest.is_empty() {
-            if rest.len() >= self.link.limits().inbox_bytes_max {
-                return self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
-            }
-            self.keep_more(rest, turn);
-        }
-    }
-
+    /// A handler that waits for more than it may leave waits for ever.
     fn check_inbox(&mut self, turn: &mut Turn<'_>) {
-        if self.link.phase().delivers_input() && self.link.inbox_room() == 0 {
+        if self.link.is_stuck() && !self.is_leaving(turn) {
             self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
         }
     }
@@ -507,7 +497,7 @@ impl Connection {
     fn show(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
         let mut used = 0;
         while used < bytes.len() {
-            self.link.set_need(0);
+            self.link.about_to_show();
             let rest = &bytes[used..];
             let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
             if n > rest.len() {
@@ -523,8 +513,7 @@ impl Connection {
                 break;
             }
         }
-        // Without more bytes there is nothing new to show.
-        self.link.set_need(self.link.need().max(bytes.len() - used + 1));
+        self.link.shown(bytes.len() - used);
         used
     }
 
@@ -537,7 +526,9 @@ impl Connection {
             Some(rest) => {
                 let len = rest.bytes().len();
                 self.call(id, turn, |handler, conn| handler.on_end(conn, rest.bytes()));
-                self.link.inbox().put_back(rest, len, &mut turn.desk.buffers.pool);
+                // A link that leaves takes it along: its next handler is told of the end again.
+                let used = if self.is_leaving(turn) { 0 } else { len };
+                self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
             }
         }
     }
