@@ -1,0 +1,479 @@
+//! Connecting: how a connection of ours begins, and how it fails to.
+
+mod scripted;
+mod support;
+
+use scripted::{Does, limited, shared};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use support::{Echo, Kind, Said, World, each_kind};
+use windlass::{
+    Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, SocketOptions,
+};
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+fn patient(connect_timeout: Duration) -> ConnectConfig {
+    ConnectConfig { limits: Limits { connect_timeout, ..Limits::default() }, ..ConnectConfig::default() }
+}
+
+/// A port of 127.0.0.1 on which nobody listens, for a while.
+fn dead_port() -> SocketAddr {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    taken.local_addr().expect("an address")
+}
+
+/// A listener with the smallest backlog, on which nobody accepts.
+fn small_listener(at: &SockAddr) -> Socket {
+    let socket = Socket::new(at.domain(), Type::STREAM, None).expect("a socket");
+    socket.bind(at).expect("bind");
+    socket.listen(0).expect("listen");
+    socket
+}
+
+#[test]
+fn a_connect_opens_and_talks() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let heard = shared(Vec::new());
+        let told = heard.clone();
+        let wanted = address.clone();
+        let dialler = Does::new()
+            .on_open(move |conn| {
+                assert_eq!(conn.peer_address().as_ref(), Some(&wanted));
+                assert_eq!(conn.peer_ip(), wanted.ip());
+                conn.write(b"hello").expect("room");
+            })
+            .on_data(move |conn, data| {
+                told.borrow_mut().extend_from_slice(data);
+                if told.borrow().len() == 5 {
+                    conn.close();
+                }
+                data.len()
+            });
+        world.connect(&address, ConnectConfig::default(), dialler);
+        let mut reasons = world.until_empty();
+        reasons.sort_by_key(|reason| reason.index());
+        assert_eq!(reasons, [Reason::PeerClosed, Reason::Local]);
+        assert_eq!(*heard.borrow(), b"hello");
+        let counters = world.reactor().snapshot();
+        assert_eq!((counters.dialled, counters.accepted, counters.opened), (1, 1, 2));
+    });
+}
+
+#[test]
+fn what_the_server_said_before_we_were_told_is_not_missed() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
+            Does::new().on_open(|conn| {
+                conn.write(b"banner").expect("room");
+                conn.close();
+            })
+        });
+        let log = world.log.clone();
+        world.connect(&address, ConnectConfig::default(), Does::new());
+        world.until_empty();
+        let said = log.said(0);
+        assert_eq!(said, [Said::Open, Said::Data(6), Said::End(0), Said::Close(Reason::PeerClosed)]);
+    });
+}
+
+#[test]
+fn a_refused_connect_tells_on_close_alone() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = match kind {
+            Kind::Tcp => Address::tcp(dead_port()),
+            Kind::Unix => {
+                let path = world.path("dead");
+                drop(small_listener(&SockAddr::unix(&path).expect("a path")));
+                Address::unix(path).expect("a path")
+            }
+        };
+        world.connect(&address, ConnectConfig::default(), Does::new());
+        assert_eq!(world.until_empty(), [Reason::Refused]);
+        assert_eq!(world.log.said(0), [Said::Close(Reason::Refused)]);
+    });
+}
+
+#[test]
+fn a_path_where_nothing_is_cannot_be_reached() {
+    let mut world = World::new();
+    let address = Address::unix(world.path("nothing")).expect("a path");
+    world.connect(&address, ConnectConfig::default(), Does::new());
+    assert_eq!(world.until_empty(), [Reason::Unreachable]);
+}
+
+#[test]
+fn a_connect_that_nobody_answers_times_out() {
+    let mut world = World::new();
+    let listener = small_listener(&"127.0.0.1:0".parse::<SocketAddr>().expect("an address").into());
+    let at = listener.local_addr().expect("an address").as_socket().expect("an IP address");
+    // The backlog is full: further SYNs are dropped.
+    let mut fillers = Vec::new();
+    for _ in 0..3 {
+        let filler = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        filler.set_nonblocking(true).expect("non-blocking");
+        let _ = filler.connect(&at.into());
+        fillers.push(filler);
+    }
+    let since = Instant::now();
+    world.connect(&Address::tcp(at), patient(millis(150)), Does::new());
+    assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Connect)]);
+    let took = since.elapsed();
+    assert!(took >= millis(150) && took < millis(1500), "{took:?}");
+    assert_eq!(world.log.said(0), [Said::Close(Reason::Timeout(Expiry::Connect))]);
+}
+
+/// A Unix listener whose backlog is full, and those who fill it.
+fn full_unix(world: &World) -> (Socket, Vec<Socket>, Address) {
+    let path = world.path("full");
+    let at = SockAddr::unix(&path).expect("a path");
+    let listener = small_listener(&at);
+    let mut fillers = Vec::new();
+    loop {
+        let filler = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        filler.set_nonblocking(true).expect("non-blocking");
+        match filler.connect(&at) {
+            Ok(()) => fillers.push(filler),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                break;
+            }
+        }
+    }
+    (listener, fillers, Address::unix(path).expect("a path"))
+}
+
+#[test]
+fn a_connect_to_a_full_unix_backlog_succeeds_once_there_is_room() {
+    let mut world = World::new();
+    let (listener, fillers, address) = full_unix(&world);
+    let dialler = Does::new().on_open(|conn| {
+        conn.write(b"made it").expect("room");
+        conn.close();
+    });
+    world.connect(&address, patient(Duration::from_secs(10)), dialler);
+    let since = Instant::now();
+    while since.elapsed() < millis(60) {
+        world.turn();
+    }
+    assert_eq!(world.log.said(0), []);
+    // Waiting costs some tries, not a spin.
+    let turns = world.reactor().snapshot().drives;
+    assert!(turns < 30, "{turns} drives in 60 ms");
+    for _ in 0..fillers.len() {
+        drop(listener.accept().expect("a filler"));
+    }
+    world.until_open(1);
+    let (mut accepted, _) = listener.accept().expect("ours");
+    let mut got = String::new();
+    accepted.set_nonblocking(true).expect("non-blocking");
+    let mut buffer = [0; 64];
+    world.until("the end", |_| match accepted.read(&mut buffer) {
+        Ok(0) => true,
+        Ok(n) => {
+            got.push_str(&String::from_utf8_lossy(&buffer[..n]));
+            false
+        }
+        Err(_) => false,
+    });
+    assert_eq!(got, "made it");
+    drop(accepted);
+    assert_eq!(world.until_empty(), [Reason::Local]);
+}
+
+#[test]
+fn a_connect_to_a_unix_backlog_that_stays_full_times_out() {
+    let mut world = World::new();
+    let (_listener, _fillers, address) = full_unix(&world);
+    let since = Instant::now();
+    world.connect(&address, patient(millis(100)), Does::new());
+    assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Connect)]);
+    let took = since.elapsed();
+    assert!(took >= millis(100) && took < millis(600), "{took:?}");
+}
+
+#[test]
+fn a_unix_listener_that_goes_away_while_its_backlog_is_full_refuses() {
+    let mut world = World::new();
+    let (listener, fillers, address) = full_unix(&world);
+    world.connect(&address, patient(Duration::from_secs(10)), Does::new());
+    world.turns(3);
+    drop((listener, fillers));
+    assert_eq!(world.until_empty(), [Reason::Refused]);
+}
+
+#[test]
+fn the_second_address_of_a_name_is_tried_when_the_first_refuses() {
+    let address: Address = "tcp://localhost:1".parse().expect("an address");
+    let found = address.resolve().expect("localhost");
+    if found.len() < 2 {
+        eprintln!("SKIPPED: localhost has only the address {found:?} here");
+        return;
+    }
+    let mut world = World::new();
+    let listener = TcpListener::bind(SocketAddr::new(found[found.len() - 1].ip(), 0)).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let address = format!("tcp://localhost:{port}").parse().expect("an address");
+    let last = listener.local_addr().expect("an address");
+    let dialler = Does::new().on_open(move |conn| {
+        assert_eq!(conn.peer_ip(), Some(last));
+        conn.abort();
+    });
+    world.connect(&address, ConnectConfig::default(), dialler);
+    assert_eq!(world.until_empty(), [Reason::Aborted]);
+    assert_eq!(world.log.said(0), [Said::Open, Said::Close(Reason::Aborted)]);
+}
+
+#[test]
+fn a_connection_of_a_socket_with_itself_is_told_as_such() {
+    let mut world = World::new();
+    let at = dead_port();
+    let config = ConnectConfig { bind: Some(at), ..ConnectConfig::default() };
+    world.connect(&Address::tcp(at), config, Does::new());
+    assert_eq!(world.until_empty(), [Reason::SelfConnected]);
+    assert_eq!(world.log.said(0), [Said::Close(Reason::SelfConnected)]);
+    assert_eq!(world.reactor().snapshot().opened, 0);
+}
+
+#[test]
+fn a_connect_comes_from_the_address_that_it_was_told_to() {
+    let mut world = World::new();
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), |conn: &Conn<'_>| {
+        assert_eq!(conn.peer_ip().expect("an IP address").ip().to_string(), "127.0.0.7");
+        Echo
+    });
+    let config = ConnectConfig { bind: Some("127.0.0.7:0".parse().expect("an address")), ..ConnectConfig::default() };
+    let dialler = Does::new().on_open(|conn| {
+        let ip = conn.local_address().and_then(|address| address.ip()).expect("an IP address");
+        assert_eq!(ip.ip().to_string(), "127.0.0.7");
+        conn.close();
+    });
+    world.connect(&address, config, dialler);
+    world.until_empty();
+    assert_eq!((world.log.made(), world.reactor().snapshot().panics), (2, 0));
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_is_refused_at_the_call() {
+    let mut world = World::new();
+    let config = ConnectConfig { bind: Some("192.0.2.1:0".parse().expect("an address")), ..ConnectConfig::default() };
+    let refused = world.reactor().connect(&Address::tcp(dead_port()), config, Echo);
+    assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
+    world.turn();
+    assert_eq!(world.reactor().connections(), 0);
+}
+
+#[test]
+fn a_callback_can_connect_and_the_new_one_opens_later_never_nested() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let there = address.clone();
+        let log = world.log.clone();
+        let seen = log.clone();
+        let dialler = Does::new().on_open(move |conn| {
+            let next = log.record(Does::new().on_open(|conn| conn.close()));
+            let id = conn.connect(&there, ConnectConfig::default(), next).expect("a connect that begins");
+            assert!(conn.other(id).is_none(), "it has not begun yet");
+            conn.close();
+        });
+        world.connect(&address, ConnectConfig::default(), dialler);
+        world.until("four ends", |_| seen.reasons().len() == 4);
+        assert_eq!(world.reactor().connections(), 0);
+    });
+}
+
+/// Connects again whenever it ends, so many times.
+struct Stubborn {
+    address: Address,
+    tries: usize,
+    log: support::Log,
+}
+
+impl Handler for Stubborn {
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_>, _: Reason) {
+        if self.tries > 0 {
+            let next = Stubborn { address: self.address.clone(), tries: self.tries - 1, log: self.log.clone() };
+            let next = self.log.record(next);
+            conn.connect(&self.address.clone(), ConnectConfig::default(), next).expect("a connect that begins");
+        }
+    }
+}
+
+#[test]
+fn a_handler_can_connect_again_in_on_close() {
+    let mut world = World::new();
+    let address = Address::tcp(dead_port());
+    let log = world.log.clone();
+    world.connect(&address.clone(), ConnectConfig::default(), Stubborn { address, tries: 20, log });
+    assert_eq!(world.until_empty(), [Reason::Refused; 21]);
+}
+
+#[test]
+fn a_handler_made_in_on_close_is_told_its_end_when_the_reactor_is_dropped() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let log = world.log.clone();
+        world.connect(&address.clone(), ConnectConfig::default(), Stubborn { address, tries: 1, log });
+        world.until_open(2);
+        world.drop_reactor();
+        // `check_over` fails for a handler that was made and never told.
+        world.log.check_over();
+    });
+}
+
+#[test]
+fn the_reactor_ends_if_its_connections_always_connect_again() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let log = world.log.clone();
+        let there = address.clone();
+        let dialler = Does::new().on_close(move |conn, _| {
+            let refused = conn.connect(&there, ConnectConfig::default(), Echo);
+            assert!(matches!(refused, Err(Error::Draining)), "{refused:?}");
+        });
+        world.connect(&address, ConnectConfig::default(), dialler);
+        world.until_open(2);
+        world.reactor().shutdown(Duration::from_secs(5));
+        world.until_empty();
+        assert_eq!((log.made(), world.reactor().snapshot().panics), (2, 0));
+    });
+}
+
+#[test]
+fn a_connect_while_draining_is_refused_and_one_under_way_is_given_up() {
+    let mut world = World::new();
+    let (_listener, _fillers, address) = full_unix(&world);
+    world.connect(&address, patient(Duration::from_secs(10)), Does::new());
+    world.turns(2);
+    let tried = shared(None);
+    let told = tried.clone();
+    world.reactor().shutdown(Duration::from_secs(5));
+    let there = address.clone();
+    world.reactor().after(Duration::ZERO, move |turn| {
+        *told.borrow_mut() = Some(turn.connect(&there, ConnectConfig::default(), Echo));
+    });
+    assert_eq!(world.until_empty(), [Reason::Drain]);
+    let refused = world.reactor().connect(&address, ConnectConfig::default(), Echo);
+    assert!(matches!(refused, Err(Error::Draining | Error::ReactorGone)), "{refused:?}");
+}
+
+#[test]
+fn a_connect_above_the_limit_of_connections_is_refused_until_one_ends() {
+    each_kind(|kind| {
+        let mut world = World::with(ReactorConfig { connections_max: 2, ..ReactorConfig::default() });
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let id = world.connect(&address, ConnectConfig::default(), Does::new());
+        world.until_open(2);
+        let refused = world.reactor().connect(&address, ConnectConfig::default(), Echo);
+        assert!(matches!(refused, Err(Error::Connections { limit: 2 })), "{refused:?}");
+        scripted::on_other(&mut world, id, |other| other.close());
+        world.until_empty();
+        world.connect(&address, ConnectConfig::default(), Does::new());
+        world.until_open(2);
+    });
+}
+
+#[test]
+fn another_callback_can_give_up_a_connect_under_way() {
+    let mut world = World::new();
+    let (_listener, _fillers, address) = full_unix(&world);
+    for way in [0, 1, 2] {
+        let id = world.connect(&address, patient(Duration::from_secs(10)), Does::new());
+        world.turns(2);
+        scripted::on_other(&mut world, id, move |other| {
+            assert_eq!((other.room(), other.write_some(b"early")), (0, 0));
+            assert!(matches!(other.write(b"early"), Err(Error::NotOpen)));
+            match way {
+                0 => other.close(),
+                1 => other.finish(),
+                _ => other.abort(),
+            }
+        });
+        world.until_empty();
+    }
+    assert_eq!(world.log.reasons(), [Reason::Local, Reason::Local, Reason::Aborted]);
+    assert_eq!(world.log.said(0), [Said::Close(Reason::Local)]);
+}
+
+#[test]
+fn a_transport_that_is_no_stream_is_refused_at_the_call() {
+    let mut world = World::new();
+    for address in ["udp://127.0.0.1:9", "unixgram:/tmp/x"] {
+        let address: Address = address.parse().expect("an address");
+        let refused = world.reactor().connect(&address, ConnectConfig::default(), Echo);
+        assert!(matches!(refused, Err(Error::Transport { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn accepted_and_dialled_sockets_have_the_buffers_that_were_asked_for() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let socket = SocketOptions {
+            send_buffer_bytes: Some(20_000),
+            receive_buffer_bytes: Some(30_000),
+            ..SocketOptions::default()
+        };
+        let sizes = shared(Vec::new());
+        let note = {
+            let sizes = sizes.clone();
+            move |who: &'static str, conn: &Conn<'_>| {
+                let fd = conn.as_fd();
+                let socket = SockRef::from(&fd);
+                let size = (socket.send_buffer_size().expect("a size"), socket.recv_buffer_size().expect("a size"));
+                sizes.borrow_mut().push((who, size));
+            }
+        };
+        let config = ListenConfig { socket, ..limited(Limits::default()) };
+        let noted = note.clone();
+        let address = world.listen(kind, config, move |conn: &Conn<'_>| {
+            noted("accepted", conn);
+            Echo
+        });
+        let dialler = Does::new().on_open(move |conn| note("dialled", conn));
+        world.connect(&address, ConnectConfig { socket, ..ConnectConfig::default() }, dialler);
+        world.until_open(2);
+        // Linux doubles what it is told.
+        for (who, size) in sizes.borrow().iter() {
+            assert_eq!(*size, (40_000, 60_000), "{who}");
+        }
+    });
+}
+
+#[test]
+fn two_hundred_connects_at_once_all_open() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        for n in 0..200u8 {
+            let dialler = Does::new().on_open(move |conn| conn.write(&[n; 9]).expect("room")).on_data(move |conn, data| {
+                assert!(data.iter().all(|byte| *byte == n));
+                if conn.bytes_in() == 9 {
+                    conn.close();
+                }
+                data.len()
+            });
+            world.connect(&address, ConnectConfig::default(), dialler);
+        }
+        let reasons = world.until_empty();
+        assert_eq!(reasons.len(), 400);
+        assert!(reasons.iter().all(|reason| matches!(reason, Reason::Local | Reason::PeerClosed)));
+        assert_eq!(world.reactor().snapshot().panics, 0);
+    });
+}
