@@ -1,21 +1,16 @@
 //! Socket options: from our words to the system's.
 //!
-//! Owns the order in which they are set. On Linux accepted sockets inherit what the listener has, which saves the
-//! system calls per connection; elsewhere `apply_accepted` sets the one that is not inherited everywhere.
+//! Owns the order in which they are set. On Linux accepted TCP sockets inherit what the listener has, which saves the
+//! system calls per connection; `apply_accepted` sets what is not inherited.
 
 use crate::config::{Nodelay, SocketOptions};
+use crate::net::stream::Stream;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
-use std::os::fd::AsFd;
 
 /// Sets what `options` ask for on a socket that is neither bound nor connected yet.
 pub(crate) fn apply(socket: &Socket, options: &SocketOptions, is_tcp: IsTcp) -> io::Result<()> {
-    if let Some(bytes) = options.receive_buffer_bytes {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.send_buffer_bytes {
-        socket.set_send_buffer_size(bytes)?;
-    }
+    buffers(socket, options)?;
     if options.linger.is_some() {
         socket.set_linger(options.linger)?;
     }
@@ -50,10 +45,23 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets on an accepted TCP socket what this system does not let it inherit.
-pub(crate) fn apply_accepted(socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
-    if cfg!(any(target_os = "linux", target_os = "android")) {
-        return Ok(());
+/// Sets on an accepted socket what this system does not let it inherit.
+pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    match stream {
+        Stream::Tcp(_) if cfg!(any(target_os = "linux", target_os = "android")) => Ok(()),
+        Stream::Tcp(_) => socket.set_tcp_nodelay(options.nodelay == Nodelay::On),
+        // A Unix listener hands nothing down.
+        Stream::Unix(_) => buffers(&socket, options),
     }
-    SockRef::from(socket).set_tcp_nodelay(options.nodelay == Nodelay::On)
+}
+
+fn buffers(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    if let Some(bytes) = options.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
 }
