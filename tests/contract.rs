@@ -117,7 +117,7 @@ fn what_is_needed_and_there_already_is_shown_at_once() {
 }
 
 #[test]
-fn a_frame_of_200_kib_is_offered_twice_not_for_every_segment() {
+fn a_frame_of_200_kib_is_offered_at_most_twice() {
     each_kind(|kind| {
         let mut world = World::new();
         let frame = pattern(200 * KIB);
@@ -138,7 +138,7 @@ fn a_frame_of_200_kib_is_offered_twice_not_for_every_segment() {
         peer.send_all_while(&mut world, &frame);
         world.until("the frame", |_| !whole.borrow().is_empty());
         assert_same(&whole.borrow(), &frame);
-        assert_eq!(world.log.said(0).len(), 3, "{:?}", world.log.said(0));
+        assert!(world.log.said(0).len() <= 3, "{:?}", world.log.said(0));
     });
 }
 
@@ -200,6 +200,31 @@ fn a_handler_that_never_uses_anything_ends_with_the_inbox_limit() {
         assert_eq!(world.until_empty(), [Reason::InboxLimit]);
         let most = world.log.said(0).iter().map(|said| if let Said::Data(n) = said { *n } else { 0 }).max();
         assert!(most <= Some(100 * KIB), "{most:?} bytes were shown");
+    });
+}
+
+#[test]
+fn a_close_with_a_full_inbox_lingers_like_any_other() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let limits = Limits { inbox_bytes_max: 64 * KIB, ..Limits::default() };
+        let address = world.listen(kind, limited(limits), |_: &Conn<'_>| {
+            Does::new().on_data(|conn, data| {
+                if data.len() < 64 * KIB {
+                    conn.need(64 * KIB).expect("exactly the limit");
+                } else {
+                    conn.write(b"too much").expect("room");
+                    conn.close();
+                }
+                0
+            })
+        });
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, &pattern(400 * KIB));
+        assert_eq!(peer.read_to_end_while(&mut world).expect("no reset"), b"too much");
+        assert_eq!(world.reactor().connections(), 1, "it did not wait for the peer's end");
+        drop(peer);
+        assert_eq!(world.until_empty(), [Reason::Local]);
     });
 }
 
@@ -619,10 +644,12 @@ fn nothing_spins_while_a_write_is_refused_again_and_again() {
         });
         let mut peer = world.dial(&address);
         world.until_open(1);
-        world.turns(5);
-        let before = world.reactor().snapshot().drives;
-        world.turns(30);
-        assert_eq!(world.reactor().snapshot().drives, before, "a blocked connection was driven");
+        // The peer's kernel may take a little more at first; a spin would never end.
+        world.until("silence", |world| {
+            let before = world.reactor().snapshot().drives;
+            world.turns(30);
+            world.reactor().snapshot().drives == before
+        });
         // While the peer reads, each on_writable needs news of the kernel.
         let mut buffer = vec![0; 32 * KIB];
         let mut reads = 0;
