@@ -16,7 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
-use windlass::{Bytes, Conn, Handler, ListenConfig, Reactor, ReactorConfig, Status, Turn};
+use windlass::{Bytes, Conn, Handler, ListenConfig, Reactor, ReactorConfig, Status};
 
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -140,19 +140,17 @@ impl Typed {
     }
 }
 
-/// Sends `bytes` to every connection, without a copy for each.
+/// Sends `bytes` to every connection, without a copy for each if they are many.
 fn broadcast(reactor: &mut Reactor, bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
-    // A closure of the reactor: what it writes leaves when it ends.
-    reactor.after(Duration::ZERO, move |turn: &mut Turn<'_>| {
-        let mut missed = 0;
-        for id in turn.connections() {
-            let sent = turn.other(id).map(|mut other| other.write_bytes(bytes.clone()));
-            // A peer that does not read misses lines; it does not hold the others up.
-            missed += usize::from(matches!(sent, Some(Err(_))));
-        }
-        if missed > 0 {
-            eprintln!("{missed} connections could not take the line");
-        }
-    });
+    let mut missed = 0;
+    let mut turn = reactor.turn();
+    for id in turn.connections() {
+        let sent = turn.other(id).map(|mut other| other.write_bytes(bytes.clone()));
+        // A peer that does not read misses lines; it does not hold the others up.
+        missed += usize::from(matches!(sent, Some(Err(_))));
+    }
+    if missed > 0 {
+        eprintln!("{missed} connections could not take the line");
+    }
 }
