@@ -158,7 +158,7 @@ fn a_frame_as_large_as_the_inbox_can_be_needed() {
         });
         let mut peer = world.dial(&address);
         for _ in 0..3 {
-            peer.send_all_while(&mut world, &pattern(96 * KIB));
+            peer.send_all_while(&mut world, pattern(96 * KIB));
         }
         peer.finish();
         assert_eq!(world.until_empty_after_open(), [Reason::PeerClosed]);
@@ -194,7 +194,7 @@ fn a_handler_that_never_uses_anything_ends_with_the_inbox_limit() {
         let limits = Limits { inbox_bytes_max: 100 * KIB, ..Limits::default() };
         let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_data(|_, _| 0));
         let mut peer = world.dial(&address);
-        peer.send_all_while(&mut world, &pattern(300 * KIB));
+        peer.send_all_while(&mut world, pattern(300 * KIB));
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::InboxLimit]);
@@ -220,7 +220,9 @@ fn a_close_with_a_full_inbox_lingers_like_any_other() {
             })
         });
         let mut peer = world.dial(&address);
-        peer.send_all_while(&mut world, &pattern(400 * KIB));
+        peer.send_all_while(&mut world, pattern(10 * KIB));
+        world.until("the first bytes", |world| world.log.made() == 1 && world.log.shown(0) > 0);
+        peer.send_all_while(&mut world, pattern(400 * KIB));
         assert_eq!(peer.read_to_end_while(&mut world).expect("no reset"), b"too much");
         assert_eq!(world.reactor().connections(), 1, "it did not wait for the peer's end");
         drop(peer);
@@ -490,7 +492,7 @@ fn a_half_open_connection_can_go_on_writing_until_it_closes() {
         let mut peer = world.dial(&address);
         peer.finish();
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, &pattern(3 * MIB));
+        assert_same(&got, pattern(3 * MIB));
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
     });
 }
@@ -510,9 +512,9 @@ fn a_lower_inbox_limit_does_not_make_an_end_of_bytes_that_wait() {
                 .on_timer(move |conn| conn.set_limits(limits.clone()).expect("good limits"))
         });
         let mut peer = world.dial(&address);
-        peer.send_all_while(&mut world, &pattern(2000));
+        peer.send_all_while(&mut world, pattern(2000));
         world.until("the limits to be set", |world| world.log.made() == 1 && world.log.said(0).len() == 3);
-        peer.send_all_while(&mut world, &pattern(2000));
+        peer.send_all_while(&mut world, pattern(2000));
         world.turns(10);
         // The peer has not ended, so nobody may be told that it has.
         assert!(!world.log.said(0).iter().any(|said| matches!(said, Said::End(_))), "{:?}", world.log.said(0));
@@ -606,7 +608,7 @@ fn one_on_writable_follows_each_refusal_and_each_short_write() {
         });
         let mut peer = world.dial(&address);
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, &pattern(8 * MIB));
+        assert_same(&got, pattern(8 * MIB));
         drop(peer);
         world.until_empty();
         let told = world.log.said(0).iter().filter(|said| **said == Said::Writable).count();
@@ -704,7 +706,7 @@ fn all_kinds_of_writes_keep_their_order() {
         });
         let mut peer = world.dial(&address);
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, &pattern(4 * MIB));
+        assert_same(&got, pattern(4 * MIB));
     });
 }
 
@@ -853,15 +855,15 @@ fn finish_sends_all_output_before_the_fin_while_input_goes_on() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.finish();
             })
         });
         let mut peer = world.dial(&address);
         world.until_open(1);
-        peer.send_all_while(&mut world, &pattern(100 * KIB));
+        peer.send_all_while(&mut world, pattern(100 * KIB));
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, &pattern(MIB));
+        assert_same(&got, pattern(MIB));
         world.until("the input", |world| world.log.shown(0) == 100 * KIB);
         peer.finish();
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
@@ -1017,7 +1019,7 @@ fn a_close_with_a_mebibyte_queued_reaches_a_slow_peer_that_keeps_sending() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.close();
             })
         });
@@ -1036,7 +1038,7 @@ fn a_close_with_a_mebibyte_queued_reaches_a_slow_peer_that_keeps_sending() {
                 Some(Err(error)) => panic!("{error} after {} bytes", got.len()),
             }
         });
-        assert_same(&got, &pattern(MIB));
+        assert_same(&got, pattern(MIB));
         assert!(sent > MIB, "only {sent} bytes were read and discarded");
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::Local]);
@@ -1050,7 +1052,7 @@ fn a_close_while_paused_does_not_reset_what_the_peer_sent() {
         let address =
             world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Does::new().on_open(|conn| conn.pause()));
         let mut peer = world.dial(&address);
-        let sent = peer.write_some(&pattern(100 * KIB)).expect("a write");
+        let sent = peer.write_some(pattern(100 * KIB)).expect("a write");
         assert!(sent > 0);
         world.until_open(1);
         world.turns(5);
@@ -1071,8 +1073,7 @@ fn a_lingering_close_ends_some_time_after_the_peers_last_byte() {
     each_kind(|kind| {
         let mut world = World::new();
         let limits = Limits { linger_timeout: millis(150), ..Limits::default() };
-        let address =
-            world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
+        let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
         let mut peer = world.dial(&address);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
         let since = Instant::now();
@@ -1092,8 +1093,7 @@ fn a_lingering_close_ends_in_all_even_if_the_peer_never_stops() {
     each_kind(|kind| {
         let mut world = World::new();
         let limits = Limits { linger_timeout: millis(150), linger_total: millis(250), ..Limits::default() };
-        let address =
-            world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
+        let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
         let mut peer = world.dial(&address);
         world.until_open(1);
         let since = Instant::now();
@@ -1112,7 +1112,7 @@ fn an_abort_drops_what_waits_and_resets() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| {
             Does::new().on_data(|conn, data| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.abort();
                 data.len()
             })
@@ -1137,7 +1137,7 @@ fn output_that_does_not_move_ends_the_connection() {
         let mut world = World::new();
         let limits = Limits { write_stall_timeout: millis(80), ..Limits::default() };
         let address = world.listen(kind, tight(limits), |_: &Conn<'_>| {
-            Does::new().on_open(|conn| conn.write(&pattern(MIB)).expect("room"))
+            Does::new().on_open(|conn| conn.write(pattern(MIB)).expect("room"))
         });
         let peer = world.dial(&address);
         world.until_open(1);
@@ -1155,7 +1155,7 @@ fn a_close_to_a_peer_that_does_not_read_ends_with_the_write_stall() {
         let limits = Limits { write_stall_timeout: millis(80), ..Limits::default() };
         let address = world.listen(kind, tight(limits), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.close();
             })
         });
@@ -1184,7 +1184,7 @@ fn slow_output_that_moves_is_not_cut() {
         let limits = Limits { write_stall_timeout: millis(250), ..Limits::default() };
         let address = world.listen(kind, tight(limits), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.close();
             })
         });
@@ -1206,7 +1206,7 @@ fn slow_output_that_moves_is_not_cut() {
             }
             got.extend_from_slice(&buffer[..taken]);
         }
-        assert_same(&got, &pattern(MIB));
+        assert_same(&got, pattern(MIB));
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::Local]);
     });
@@ -1338,14 +1338,14 @@ fn the_longest_limits_never_end_a_connection() {
         };
         let address = world.listen(kind, tight(limits), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(&pattern(MIB)).expect("room");
+                conn.write(pattern(MIB)).expect("room");
                 conn.close();
             })
         });
         let mut peer = world.dial(&address);
         world.until_open(1);
         world.turns(10);
-        assert_same(&peer.read_to_end_while(&mut world).expect("a clean end"), &pattern(MIB));
+        assert_same(&peer.read_to_end_while(&mut world).expect("a clean end"), pattern(MIB));
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::Local]);
     });

@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use support::{Echo, Heard, Kind, Peer, Said, Sink, World, each_kind};
 use windlass::{
-    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits,
-    Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
+    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits, Link,
+    ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
 };
 
 const MIB: usize = 1 << 20;
@@ -592,7 +592,8 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
             };
             told.borrow_mut().push((id, bytes, why));
         });
-        let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| Does::new().on_data(|_, data| data.len()));
+        let address =
+            world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| Does::new().on_data(|_, data| data.len()));
         let peer = world.dial(&address);
         world.until_open(1);
         let (remote, id) = (world.reactor().remote(), world.log.id(0));
@@ -603,7 +604,9 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
         remote.send(id, Bytes::from(vec![0; MIB + 1])).expect("room");
         world.until("what is too much", |_| back.borrow().len() >= 3);
         assert_eq!(back.borrow().last().map(|last| last.2), Some("too long"));
-        assert!(back.borrow().iter().rev().skip(1).all(|(of, bytes, why)| (*of, *why, bytes.len()) == (id, "full", MIB)));
+        assert!(
+            back.borrow().iter().rev().skip(1).all(|(of, bytes, why)| (*of, *why, bytes.len()) == (id, "full", MIB))
+        );
         back.borrow_mut().clear();
         remote.finish(id).expect("room");
         remote.send(id, Bytes::from_static(b"late")).expect("room");
@@ -1115,7 +1118,7 @@ fn a_detached_link_can_be_taken_apart_into_socket_and_bytes() {
         let address = world.listen(kind, tight(Limits::default()), move |_: &Conn<'_>| {
             let told = told.clone();
             Does::new().on_data(move |conn, _| {
-                conn.write(&pattern(900 * KIB)).expect("room");
+                conn.write(pattern(900 * KIB)).expect("room");
                 let told = told.clone();
                 conn.detach(move |link, _| *told.borrow_mut() = Some((link.bytes_out(), link.into_parts())));
                 assert!(matches!(conn.write(b"x"), Err(Error::NotOpen)));
@@ -1134,7 +1137,7 @@ fn a_detached_link_can_be_taken_apart_into_socket_and_bytes() {
         let mut socket = socket2::Socket::from(parts.fd);
         socket.set_nonblocking(false).expect("blocking");
         let got = peer.read_exact_while(&mut world, sent as usize);
-        assert_same(&got, &pattern(sent as usize));
+        assert_same(&got, pattern(sent as usize));
         socket.write_all(b"by hand").expect("a write");
         assert_eq!(peer.read_exact_while(&mut world, 7), b"by hand");
         peer.send_all_while(&mut world, b"hand");
@@ -1265,7 +1268,11 @@ fn a_link_that_leaves_after_its_peers_end_tells_its_new_handler_of_the_end() {
         world.until("the second handler", |world| world.log.made() == 2);
         world.turns(10);
         let said = world.log.said(1);
-        assert_eq!(said.get(..2), Some(&[Said::Open, Said::End(0)][..]), "nobody will ever end this connection: {said:?}");
+        assert_eq!(
+            said.get(..2),
+            Some(&[Said::Open, Said::End(0)][..]),
+            "nobody will ever end this connection: {said:?}"
+        );
         drop(peer);
     });
 }
@@ -1549,7 +1556,7 @@ fn one_slow_receiver_of_a_broadcast_holds_nobody_up() {
         world.until_open(3);
         for _ in 0..60 {
             speaker.send_all_while(&mut world, b"!");
-            assert_same(&quick.read_exact_while(&mut world, 100 * KIB), &pattern(100 * KIB));
+            assert_same(&quick.read_exact_while(&mut world, 100 * KIB), pattern(100 * KIB));
         }
         assert!(*refused.borrow() > 30, "{} were refused", refused.borrow());
         assert_eq!(world.log.said(1), [Said::Open]);
@@ -1635,7 +1642,7 @@ fn a_connection_told_by_another_of_its_refusal_gets_its_own_on_writable() {
         world.until_open(1);
         let id = world.log.id(0);
         on_other(&mut world, id, |other| {
-            while other.write(&pattern(300 * KIB)).is_ok() {}
+            while other.write(pattern(300 * KIB)).is_ok() {}
             assert_eq!(other.unsent_bytes() + other.room(), MIB);
         });
         world.turns(5);

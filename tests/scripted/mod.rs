@@ -117,7 +117,7 @@ impl Handler for Does {
 }
 
 /// Bytes in which a lost, doubled or moved piece shows; at most 16 MiB.
-pub fn pattern(len: usize) -> Vec<u8> {
+pub fn pattern(len: usize) -> &'static [u8] {
     static ALL: OnceLock<Vec<u8>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let mut state = 0x9E37_79B9_7F4A_7C15u64;
@@ -130,7 +130,7 @@ pub fn pattern(len: usize) -> Vec<u8> {
         }
         bytes
     });
-    all[..len].to_vec()
+    &all[..len]
 }
 
 /// Compares long byte strings without printing them.
