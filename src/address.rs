@@ -16,11 +16,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// The longest path a Unix socket can have; the field in the kernel also holds a NUL (`unix(7)`, `unix(4)`).
-const PATH_BYTES_MAX: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
-    107
-} else {
-    103
-};
+const PATH_BYTES_MAX: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
 /// The longest abstract name; a NUL stands before it in the same field.
 const ABSTRACT_BYTES_MAX: usize = 107;
 /// The longest host name, without the final dot (RFC 1035, 2.3.4).
@@ -55,14 +51,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    const ALL: [Self; 6] = [
-        Self::Tcp,
-        Self::Tls,
-        Self::Udp,
-        Self::Unix,
-        Self::TlsUnix,
-        Self::Unixgram,
-    ];
+    const ALL: [Self; 6] = [Self::Tcp, Self::Tls, Self::Udp, Self::Unix, Self::TlsUnix, Self::Unixgram];
 
     /// The scheme of its addresses, without the family, colon or slashes: `tcp`, `tls+unix`.
     pub const fn scheme(self) -> &'static str {
@@ -210,11 +199,7 @@ pub enum AddressError {
     /// A Unix socket's path or abstract name is longer than the system allows.
     #[error("the path of {text:?} is {bytes} bytes long, the limit is {bytes_max}: shorten it")]
     #[allow(missing_docs, reason = "the message says what they are")]
-    PathTooLong {
-        text: String,
-        bytes: usize,
-        bytes_max: usize,
-    },
+    PathTooLong { text: String, bytes: usize, bytes_max: usize },
     /// It holds a line break or the like, or the path a NUL, which no path can.
     #[error("the address {0:?} holds a NUL or other control character: remove it")]
     ControlCharacter(String),
@@ -286,18 +271,12 @@ impl Address {
 
     /// A Unix stream peer without a name. It is shown as `unix:`, which does not parse.
     pub const fn unix_unnamed() -> Self {
-        Self {
-            transport: Transport::Unix,
-            place: Place::Unnamed,
-        }
+        Self { transport: Transport::Unix, place: Place::Unnamed }
     }
 
     /// A Unix datagram peer without a name, which cannot be answered. It is shown as `unixgram:`, which does not parse.
     pub const fn unixgram_unnamed() -> Self {
-        Self {
-            transport: Transport::Unixgram,
-            place: Place::Unnamed,
-        }
+        Self { transport: Transport::Unixgram, place: Place::Unnamed }
     }
 
     /// The same place over another transport, as in turning TCP into TLS.
@@ -331,9 +310,7 @@ impl Address {
     /// [`Family::V4`].
     pub fn ip(&self) -> Option<SocketAddr> {
         match self.place {
-            Place::Host(Host::Ip(ip, scope), Port::Number(port), _) => {
-                Some(socket_addr(ip, scope, port))
-            }
+            Place::Host(Host::Ip(ip, scope), Port::Number(port), _) => Some(socket_addr(ip, scope, port)),
             _ => None,
         }
     }
@@ -391,11 +368,7 @@ impl Address {
     }
 
     fn look_up(&self, service: &str) -> Result<u16, AddressError> {
-        let protocol = if self.transport.is_datagram() {
-            "udp"
-        } else {
-            "tcp"
-        };
+        let protocol = if self.transport.is_datagram() { "udp" } else { "tcp" };
         // An absent file lists nothing.
         let listed = cfg!(unix).then(|| std::fs::read("/etc/services").ok());
         let listed = listed.flatten().unwrap_or_default();
@@ -404,16 +377,10 @@ impl Address {
             .ok_or_else(|| AddressError::UnknownService(self.to_string()))
     }
 
-    fn admitted(
-        &self,
-        found: impl Iterator<Item = SocketAddr>,
-    ) -> Result<Vec<SocketAddr>, AddressError> {
+    fn admitted(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, AddressError> {
         let mut seen = HashSet::new();
         let admits = |found: &SocketAddr| self.family().admits(found.ip());
-        let admitted: Vec<_> = found
-            .filter(admits)
-            .filter(|found| seen.insert(*found))
-            .collect();
+        let admitted: Vec<_> = found.filter(admits).filter(|found| seen.insert(*found)).collect();
         match admitted.is_empty() {
             true => Err(AddressError::NoAddress(self.to_string())),
             false => Ok(admitted),
@@ -439,10 +406,7 @@ impl Address {
                 return Err(AddressError::Unsupported(text(), "Unix sockets"));
             }
             Place::Abstract(_) if !cfg!(any(target_os = "linux", target_os = "android")) => {
-                return Err(AddressError::Unsupported(
-                    text(),
-                    "abstract Unix socket names",
-                ));
+                return Err(AddressError::Unsupported(text(), "abstract Unix socket names"));
             }
             Place::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
                 return Err(AddressError::ControlCharacter(text()));
@@ -454,11 +418,7 @@ impl Address {
         match bytes {
             0 => Err(AddressError::Empty(text())),
             _ if bytes <= bytes_max => Ok(address),
-            _ => Err(AddressError::PathTooLong {
-                text: text(),
-                bytes,
-                bytes_max,
-            }),
+            _ => Err(AddressError::PathTooLong { text: text(), bytes, bytes_max }),
         }
     }
 }
@@ -480,9 +440,7 @@ impl FromStr for Address {
             (None, None) => (scheme, Family::Any),
         };
         let mut known = Transport::ALL.into_iter();
-        let transport = known
-            .find(|known| known.scheme() == scheme)
-            .ok_or_else(unknown)?;
+        let transport = known.find(|known| known.scheme() == scheme).ok_or_else(unknown)?;
         let after_slashes = rest.strip_prefix("//");
         let place = match (transport.is_unix(), family, after_slashes) {
             (true, Family::Any, _) => parse_path_or_name(after_slashes.unwrap_or(rest)),
@@ -573,10 +531,7 @@ fn parse_host_and_port(text: &str, family: Family, rest: &str) -> Result<Place, 
         _ if rest.is_empty() => return Err(fault(AddressError::Empty)),
         "" => return Err(fault(AddressError::NoPort)),
         _ if port.contains(':') => return Err(fault(AddressError::TooManyColons)),
-        _ if is_digits(number) => Port::Number(
-            port.parse()
-                .map_err(|_| fault(AddressError::PortOutOfRange))?,
-        ),
+        _ if is_digits(number) => Port::Number(port.parse().map_err(|_| fault(AddressError::PortOutOfRange))?),
         _ if is_service(port) => Port::Service(port.into()),
         _ => return Err(fault(AddressError::UnknownService)),
     };
@@ -611,9 +566,7 @@ fn is_host_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         (1..=LABEL_BYTES_MAX).contains(&label.len())
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
     let last = host.rsplit('.').next().unwrap_or(host);
     let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
@@ -655,8 +608,7 @@ mod tests {
     use std::error::Error;
 
     fn address(text: &str) -> Address {
-        text.parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn ip(text: &str) -> SocketAddr {
@@ -666,24 +618,14 @@ mod tests {
     /// The lines of a table, each with `N` words.
     fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
         let lines = table.lines().filter(|line| !line.trim().is_empty());
-        lines.map(|line| {
-            Vec::from_iter(line.split_whitespace())
-                .try_into()
-                .expect(line)
-        })
+        lines.map(|line| Vec::from_iter(line.split_whitespace()).try_into().expect(line))
     }
 
     #[track_caller]
     fn refused(outcome: Result<Address, AddressError>, variant: &str, told: &str) {
         let error = outcome.expect_err(told);
-        assert!(
-            format!("{error:?}").starts_with(variant),
-            "{error:?} is not {variant}"
-        );
-        assert!(
-            error.to_string().contains(told),
-            "{error} does not tell {told}"
-        );
+        assert!(format!("{error:?}").starts_with(variant), "{error:?} is not {variant}");
+        assert!(error.to_string().contains(told), "{error} does not tell {told}");
     }
 
     #[test]
@@ -710,27 +652,17 @@ mod tests {
             assert_eq!(parsed.ip(), Some(ip(at)), "{text}");
             assert_eq!(parsed.resolve().expect(text), [ip(at)]);
             assert_eq!(parsed.to_string(), if shown == "=" { text } else { shown });
-            assert_eq!(
-                (parsed.path(), parsed.abstract_name(), parsed.host_name()),
-                (None, None, None)
-            );
+            assert_eq!((parsed.path(), parsed.abstract_name(), parsed.host_name()), (None, None, None));
         }
     }
 
     #[test]
     fn names_and_services_are_kept_until_they_are_resolved() {
-        let table =
-            "tls4://a-b.example_1.org.:443 udp6://x:0 tcp://0xygen:http tls://[fe80::1%3]:http";
+        let table = "tls4://a-b.example_1.org.:443 udp6://x:0 tcp://0xygen:http tls://[fe80::1%3]:http";
         for text in table.split_whitespace() {
-            assert_eq!(
-                (address(text).to_string(), address(text).ip()),
-                (text.to_owned(), None)
-            );
+            assert_eq!((address(text).to_string(), address(text).ip()), (text.to_owned(), None));
         }
-        assert_eq!(
-            address("tls://example.org:443").host_name(),
-            Some("example.org")
-        );
+        assert_eq!(address("tls://example.org:443").host_name(), Some("example.org"));
         let table = "
             tcp://:http                 [::]:80
             udp4://:domain              0.0.0.0:53
@@ -760,21 +692,9 @@ mod tests {
         for [text, transport, path, name, shown] in rows(table) {
             let parsed = address(text);
             assert_eq!(format!("{:?}", parsed.transport()), transport, "{text}");
-            assert_eq!(
-                (parsed.family(), parsed.ip()),
-                (Family::Any, None),
-                "{text}"
-            );
-            assert_eq!(
-                parsed.path().and_then(Path::to_str).unwrap_or("-"),
-                path,
-                "{text}"
-            );
-            assert_eq!(
-                parsed.abstract_name().unwrap_or(b"-"),
-                name.as_bytes(),
-                "{text}"
-            );
+            assert_eq!((parsed.family(), parsed.ip()), (Family::Any, None), "{text}");
+            assert_eq!(parsed.path().and_then(Path::to_str).unwrap_or("-"), path, "{text}");
+            assert_eq!(parsed.abstract_name().unwrap_or(b"-"), name.as_bytes(), "{text}");
             assert_eq!(parsed.to_string(), if shown == "=" { text } else { shown });
         }
         assert_eq!(address("unix:/a b").path(), Some(Path::new("/a b")));
@@ -822,21 +742,9 @@ mod tests {
             refused(text.parse(), variant, &format!("{text:?}"));
         }
         refused("".parse(), "Empty", "tcp://HOST:PORT");
-        refused(
-            "tcp://a\0b:80".parse(),
-            "ControlCharacter",
-            r#""tcp://a\0b:80""#,
-        );
-        refused(
-            format!("tcp://{}:80", "a.".repeat(130)).parse(),
-            "BadHost",
-            "name",
-        );
-        refused(
-            format!("tcp://{}:80", "a".repeat(64)).parse(),
-            "BadHost",
-            "name",
-        );
+        refused("tcp://a\0b:80".parse(), "ControlCharacter", r#""tcp://a\0b:80""#);
+        refused(format!("tcp://{}:80", "a.".repeat(130)).parse(), "BadHost", "name");
+        refused(format!("tcp://{}:80", "a".repeat(64)).parse(), "BadHost", "name");
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -852,17 +760,9 @@ mod tests {
         for (prefix, bytes_max) in [("unix:", 107), ("unix:@", 107), ("tls+unix:///", 106)] {
             let text = format!("{prefix}{}", "x".repeat(bytes_max));
             assert_eq!(address(&text).to_string(), text.replace("///", "/"));
-            refused(
-                format!("{text}x").parse(),
-                "PathTooLong",
-                "108 bytes long, the limit is 107",
-            );
+            refused(format!("{text}x").parse(), "PathTooLong", "108 bytes long, the limit is 107");
         }
-        refused(
-            Address::unix_abstract([b'x'; 108]),
-            "PathTooLong",
-            "108 bytes",
-        );
+        refused(Address::unix_abstract([b'x'; 108]), "PathTooLong", "108 bytes");
     }
 
     #[cfg(not(unix))]
@@ -876,10 +776,7 @@ mod tests {
     fn constructed_addresses_equal_parsed_ones() {
         let scoped = ip("[fe80::1%3]:80");
         assert_eq!(Address::tcp(scoped), address("tcp://[fe80::1%3]:80"));
-        assert_eq!(
-            Address::tls(scoped),
-            Address::try_from("tls://[fe80::1%3]:80").expect("tls")
-        );
+        assert_eq!(Address::tls(scoped), Address::try_from("tls://[fe80::1%3]:80").expect("tls"));
         assert_eq!(Address::udp(ip("1.2.3.4:5")), address("udp://1.2.3.4:5"));
         let labelled = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 7, 0);
         assert_eq!(Address::tcp(labelled.into()), address("tcp://[::1]:80"));
@@ -892,10 +789,7 @@ mod tests {
         assert_eq!(shown(Address::unixgram("//a")), "unixgram:////a");
         assert_eq!(shown(Address::unix("@a")), "unix:./@a");
         assert_eq!(shown(Address::unix("/a\nb")), r"unix:/a\nb");
-        assert_eq!(
-            shown(Address::unix_abstract(b"a\0\xffb")),
-            "unix:@a\\u{0}\u{fffd}b"
-        );
+        assert_eq!(shown(Address::unix_abstract(b"a\0\xffb")), "unix:@a\\u{0}\u{fffd}b");
         assert_eq!(shown(Address::unixgram_abstract("a")), "unixgram:@a");
         assert_eq!(Address::unix_unnamed().to_string(), "unix:");
         assert_eq!(Address::unixgram_unnamed().to_string(), "unixgram:");
@@ -903,24 +797,12 @@ mod tests {
 
     #[test]
     fn a_transport_changes_only_into_one_of_the_same_kind() {
-        let tls = address("tcp6://[::1]:80")
-            .with_transport(Transport::Tls)
-            .expect("tls");
+        let tls = address("tcp6://[::1]:80").with_transport(Transport::Tls).expect("tls");
         assert_eq!(tls, address("tls6://[::1]:80"));
-        refused(
-            tls.with_transport(Transport::Unix),
-            "WrongKind",
-            r#""tls6://[::1]:80""#,
-        );
-        let unnamed = Address::unix_unnamed()
-            .with_transport(Transport::TlsUnix)
-            .expect("unix");
+        refused(tls.with_transport(Transport::Unix), "WrongKind", r#""tls6://[::1]:80""#);
+        let unnamed = Address::unix_unnamed().with_transport(Transport::TlsUnix).expect("unix");
         assert_eq!(unnamed.to_string(), "tls+unix:");
-        refused(
-            unnamed.with_transport(Transport::Udp),
-            "WrongKind",
-            "tcp, tls or udp",
-        );
+        refused(unnamed.with_transport(Transport::Udp), "WrongKind", "tcp, tls or udp");
     }
 
     #[test]
@@ -932,14 +814,8 @@ mod tests {
         assert!(matches!(error, AddressError::WrongKind(..)), "{error}");
         // The standard library refuses a NUL before it asks any resolver.
         let place = Place::Host(Host::Name("a\0b".into()), Port::Number(80), Family::Any);
-        let error = fault(Address {
-            transport: Transport::Tcp,
-            place,
-        });
-        assert!(
-            matches!(error, AddressError::ResolutionFailed(..)),
-            "{error}"
-        );
+        let error = fault(Address { transport: Transport::Tcp, place });
+        assert!(matches!(error, AddressError::ResolutionFailed(..)), "{error}");
         assert!(error.source().is_some());
     }
 
@@ -950,9 +826,7 @@ mod tests {
         assert_eq!(of("tcp://a:80"), [found[0], found[1], found[3]]);
         assert_eq!(of("tcp6://a:80"), [found[0], found[3]]);
         assert_eq!(of("tcp4://a:80"), [found[1]]);
-        let error = address("tcp4://a:80")
-            .admitted([found[0]].into_iter())
-            .expect_err("only IPv6");
+        let error = address("tcp4://a:80").admitted([found[0]].into_iter()).expect_err("only IPv6");
         assert!(matches!(error, AddressError::NoAddress(_)), "{error}");
         assert!(error.to_string().contains("tcp4://a:80"), "{error}");
     }
@@ -961,31 +835,18 @@ mod tests {
     fn a_services_file_is_read_by_name_alias_and_protocol() {
         let file = "# words\nhttp 80/tcp www web # hidden\n\nbroken\nshell\t514/tcp\nsyslog 514/udp\nodd x/tcp";
         let port = |name, protocol| service_port(file, name, protocol);
-        assert_eq!(
-            (port("http", "tcp"), port("web", "tcp")),
-            (Some(80), Some(80))
-        );
-        assert_eq!(
-            (port("syslog", "udp"), port("syslog", "tcp")),
-            (Some(514), None)
-        );
-        assert_eq!(
-            ["hidden", "broken", "odd"].map(|name| port(name, "tcp")),
-            [None; 3]
-        );
+        assert_eq!((port("http", "tcp"), port("web", "tcp")), (Some(80), Some(80)));
+        assert_eq!((port("syslog", "udp"), port("syslog", "tcp")), (Some(514), None));
+        assert_eq!(["hidden", "broken", "odd"].map(|name| port(name, "tcp")), [None; 3]);
         assert_eq!(service_port(SERVICES, "http", "any"), Some(80));
         assert_eq!(service_port(SERVICES, "echo", "any"), Some(7));
     }
 
     #[test]
     fn no_text_makes_parsing_panic_and_all_that_parses_comes_back_from_its_shown_form() {
-        let starts = "tcp tls udp unix unixgram tls+unix ["
-            .split(' ')
-            .collect::<Vec<_>>();
+        let starts = "tcp tls udp unix unixgram tls+unix [".split(' ').collect::<Vec<_>>();
         let joints = " 4 6 : :// :// ://[".split(' ').collect::<Vec<_>>();
-        let pieces = ": : // / @ [ ] % ::1 1 4 6 80 a . - é \n \0 http"
-            .split(' ')
-            .collect::<Vec<_>>();
+        let pieces = ": : // / @ [ ] % ::1 1 4 6 80 a . - é \n \0 http".split(' ').collect::<Vec<_>>();
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut below = |bound: usize| {
             state ^= state << 13;
@@ -995,11 +856,7 @@ mod tests {
         };
         let mut parsed_count = 0;
         for _ in 0..200_000 {
-            let mut text = format!(
-                "{}{}",
-                starts[below(starts.len())],
-                joints[below(joints.len())]
-            );
+            let mut text = format!("{}{}", starts[below(starts.len())], joints[below(joints.len())]);
             (0..below(8)).for_each(|_| text.push_str(pieces[below(pieces.len())]));
             let Ok(parsed) = text.parse::<Address>() else {
                 continue;
@@ -1009,9 +866,6 @@ mod tests {
             assert_eq!(address(&shown).to_string(), shown, "{text:?}");
             parsed_count += 1;
         }
-        assert!(
-            parsed_count > 10_000,
-            "only {parsed_count}: the pieces no longer fit the forms"
-        );
+        assert!(parsed_count > 10_000, "only {parsed_count}: the pieces no longer fit the forms");
     }
 }

@@ -13,6 +13,7 @@ use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
 use crate::turn::Turn;
 use bytes::Bytes;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Order(SourceId, Order),
     Run(Box<dyn FnOnce(&mut Turn<'_>) + Send>),
     Adopt(Box<Link>, Adopter),
+    /// Drain, by when the mailbox knows: what was sent before comes first.
+    Stop,
 }
 
 /// Makes the handler of an adopted link on its new reactor.
@@ -65,21 +68,43 @@ pub(crate) enum Local {
 /// A connect under way.
 #[derive(Debug)]
 pub(crate) struct Dial {
-    /// Addresses to try, the next one last.
+    /// Addresses still to be tried, the next one last.
     pub(crate) targets: Vec<Target>,
-    /// The one that is being tried.
-    pub(crate) current: Target,
     pub(crate) socket: SocketOptions,
     pub(crate) bind: Option<SocketAddr>,
     pub(crate) attempt: Attempt,
 }
 
 /// How far the present address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Attempt {
-    Fresh,
+    None,
+    Fresh(Target),
     /// The kernel will tell.
     Waiting,
     /// A full Unix backlog: try again then, and double the wait.
-    Retry { at: Tick, wait_ms: u32 },
+    Retry {
+        target: Target,
+        at: Tick,
+        wait_ms: u32,
+    },
+}
+
+impl Dial {
+    /// Makes a socket for the next address, passing over those for which none can be made.
+    ///
+    /// The error is that of the last one, or that there was none left.
+    pub(crate) fn next_socket(&mut self) -> io::Result<Stream> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        while let Some(target) = self.targets.pop() {
+            match Stream::unconnected(&target, &self.socket, self.bind) {
+                Ok(stream) => {
+                    self.attempt = Attempt::Fresh(target);
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
 }

@@ -229,7 +229,12 @@ impl<'a> Conn<'a> {
     ///
     /// # Errors
     /// As [`Turn::connect`].
-    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> Result<ConnId, Error> {
+    pub fn connect(
+        &mut self,
+        address: &Address,
+        config: ConnectConfig,
+        handler: impl Handler,
+    ) -> Result<ConnId, Error> {
         self.turn.connect(address, config, handler)
     }
 
@@ -355,7 +360,7 @@ impl Turn<'_> {
     pub(crate) fn closing_reason(&self) -> Reason {
         match self.desk.life {
             Life::Running => Reason::Local,
-            Life::Draining { .. } | Life::Stopped(_) => Reason::Drain,
+            Life::Draining { .. } | Life::Cutting(_) | Life::Stopped(_) => Reason::Drain,
         }
     }
 }

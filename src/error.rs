@@ -63,7 +63,9 @@ pub enum Error {
         room: usize,
     },
     /// The output queue is too small for all of it, even when empty; nothing was queued, and nothing follows.
-    #[error("{asked} bytes can never be queued at once: the output queue holds {limit}; raise outbox_bytes_max, or write_some")]
+    #[error(
+        "{asked} bytes can never be queued at once: the output queue holds {limit}; raise outbox_bytes_max, or write_some"
+    )]
     TooLong {
         /// How many bytes were to be written.
         asked: usize,
@@ -106,7 +108,9 @@ pub enum Error {
     #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
     NotDriven,
     /// The call would wait for the reactor on the reactor's own thread.
-    #[error("this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait")]
+    #[error(
+        "this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait"
+    )]
     OnReactorThread,
     /// The system's poll failed.
     #[error("cannot poll: {0}")]
@@ -198,7 +202,9 @@ impl Reason {
         match error.kind() {
             Kind::ConnectionReset | Kind::BrokenPipe | Kind::ConnectionAborted => Reason::Reset,
             Kind::ConnectionRefused => Reason::Refused,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound | Kind::NetworkDown => Reason::Unreachable,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound | Kind::NetworkDown => {
+                Reason::Unreachable
+            }
             _ => error.raw_os_error().map_or(Reason::Bug, Reason::Os),
         }
     }

@@ -23,9 +23,7 @@ mod turn;
 
 pub use address::{Address, AddressError, Family, Transport};
 pub use bytes::Bytes;
-pub use config::{
-    ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack,
-};
+pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
 pub use counters::Counters;
 pub use error::{Error, Expiry, Reason};

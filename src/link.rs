@@ -57,7 +57,7 @@ enum Output {
 enum Delivery {
     Flowing,
     Paused,
-    /// Flowing, and asked to be shown the rest again while it was being shown.
+    /// Flowing, and paused before: the rest is shown again, also if it is being shown just now.
     Resumed,
 }
 
@@ -294,12 +294,8 @@ impl Link {
         if self.phase == Phase::Open && self.outbox.is_empty() && self.limits.is_timeless() {
             return None;
         }
-        let facts = Facts {
-            opened: self.opened,
-            entered: self.entered,
-            active: self.active,
-            stalled: self.outbox.stalled(),
-        };
+        let facts =
+            Facts { opened: self.opened, entered: self.entered, active: self.active, stalled: self.outbox.stalled() };
         phase::deadline(self.phase, facts, &self.limits)
     }
 
@@ -326,6 +322,7 @@ impl Link {
     pub(crate) fn note(&mut self, ready: Readiness) {
         let flagged = ready.ended || ready.error || ready.priority;
         if self.input != Input::Ended && (ready.readable || flagged) {
+            let flagged = flagged || self.input == Input::Flagged;
             self.input = if flagged { Input::Flagged } else { Input::Ready };
         }
         if ready.writable || ready.error {
@@ -439,7 +436,9 @@ impl Link {
 
     /// Lets input flow; the rest is shown even without new bytes.
     pub(crate) fn resume(&mut self) {
-        self.delivery = Delivery::Resumed;
+        if self.delivery == Delivery::Paused {
+            self.delivery = Delivery::Resumed;
+        }
         self.need = 0;
     }
 

@@ -158,6 +158,10 @@ impl Mailbox {
         if !matches!(inside.end, End::NotYet) {
             return Err(Error::ReactorGone);
         }
+        // Behind all that was sent before it, and only once: the limit does not hold it up.
+        if inside.stop.is_none() {
+            inside.queue.push_back(Command::Stop);
+        }
         inside.stop = Some(inside.stop.map_or(until, |asked| asked.min(until)));
         drop(inside);
         self.wake();
@@ -313,6 +317,9 @@ impl Remote {
     /// # Errors
     /// As [`Remote::wait`], which is given a moment more than `drain`.
     pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
+        if DRIVING.get() == Some(self.0.reactor) {
+            return Err(Error::OnReactorThread);
+        }
         match self.stop(drain) {
             Ok(()) | Err(Error::ReactorGone) => self.wait(drain.saturating_add(REPORT_GRACE)),
             Err(error) => Err(error),

@@ -12,14 +12,14 @@ use crate::command::{Attempt, Dial, Local, Order};
 use crate::config::{ConnectConfig, ListenConfig};
 use crate::conn::Other;
 use crate::counters::Counters;
-use crate::error::{Error, Expiry, Reason};
+use crate::error::Error;
 use crate::handler::{Accept, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, ListenerId, SourceId, WatchId};
 use crate::link::Link;
 use crate::link::buffers::Buffers;
 use crate::mailbox::{Remote, Report, Unadopted};
 use crate::net::listener::Listener;
-use crate::net::stream::{Stream, Target};
+use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
 use bytes::Bytes;
@@ -61,7 +61,12 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     Running,
-    Draining { until: Tick, report: Report },
+    Draining {
+        until: Tick,
+        report: Report,
+    },
+    /// The deadline is past: what is left is being ended.
+    Cutting(Report),
     Stopped(Report),
 }
 
@@ -154,7 +159,12 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// `Address`, `Listen`, `PathTaken`, `Transport` or `Config`, each naming the address or field; `Draining`.
-    pub fn listen(&mut self, address: &Address, config: ListenConfig, accept: impl Accept) -> Result<ListenerId, Error> {
+    pub fn listen(
+        &mut self,
+        address: &Address,
+        config: ListenConfig,
+        accept: impl Accept,
+    ) -> Result<ListenerId, Error> {
         config.validate()?;
         self.check_running()?;
         check_stream(address)?;
@@ -248,20 +258,24 @@ impl Turn<'_> {
     /// # Errors
     /// `Address`, `Transport`, `Config`, `Descriptor` (no socket could be made), `Connections` or `Draining`; the
     /// handler is dropped then, without a callback.
-    pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> Result<ConnId, Error> {
+    pub fn connect(
+        &mut self,
+        address: &Address,
+        config: ConnectConfig,
+        handler: impl Handler,
+    ) -> Result<ConnId, Error> {
         config.validate()?;
         self.check_running()?;
         check_stream(address)?;
         self.check_connections()?;
         let failed = |source| Error::Descriptor { action: "make a socket to connect", source };
-        let mut targets: Vec<Target> = match Target::unix(address) {
+        let targets: Vec<Target> = match Target::unix(address) {
             Some(target) => vec![target.map_err(failed)?],
             None => address.resolve()?.into_iter().rev().map(Target::Ip).collect(),
         };
-        let current = targets.pop().ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
-        let stream = Stream::unconnected(&current, &config.socket, config.bind).map_err(failed)?;
+        let mut dial = Dial { targets, socket: config.socket, bind: config.bind, attempt: Attempt::None };
+        let stream = dial.next_socket().map_err(failed)?;
         let id = self.table.reserve()?;
-        let dial = Dial { targets, current, socket: config.socket, bind: config.bind, attempt: Attempt::Fresh };
         self.desk.connections += 1;
         self.desk.counters.dialled += 1;
         self.desk.local.push_back(Local::Dial {
@@ -346,7 +360,7 @@ impl Turn<'_> {
     fn check_running(&self) -> Result<(), Error> {
         match self.desk.life {
             Life::Running => Ok(()),
-            Life::Draining { .. } => Err(Error::Draining),
+            Life::Draining { .. } | Life::Cutting(_) => Err(Error::Draining),
             Life::Stopped(_) => Err(Error::ReactorGone),
         }
     }
@@ -393,18 +407,18 @@ impl Turn<'_> {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        matches!(self.desk.life, Life::Draining { .. })
+        matches!(self.desk.life, Life::Draining { .. } | Life::Cutting(_))
     }
 
     /// Counts the end of a connection into the drain's report.
-    pub(crate) fn account_close(&mut self, reason: Reason, unsent: usize) {
-        if let Life::Draining { report, .. } = &mut self.desk.life {
-            if reason == Reason::Timeout(Expiry::Drain) {
+    pub(crate) fn account_close(&mut self, unsent: usize) {
+        match &mut self.desk.life {
+            Life::Draining { report, .. } => report.drained += 1,
+            Life::Cutting(report) => {
                 report.cut += 1;
                 report.unsent_bytes += unsent as u64;
-            } else {
-                report.drained += 1;
             }
+            Life::Running | Life::Stopped(_) => {}
         }
     }
 }

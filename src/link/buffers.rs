@@ -25,12 +25,15 @@ pub(crate) struct Buffers {
     pub(crate) pool: Pool,
 }
 
+/// Heads are boxed where they are used, and are kept so.
+type Spare<T> = Vec<Box<T>>;
+
 /// Empty buffers that wait for the next link.
 #[derive(Default)]
 pub(crate) struct Pool {
     chunks: [Vec<Vec<u8>>; 3],
-    queues: Vec<Box<Queue>>,
-    rests: Vec<Box<Rest>>,
+    queues: Spare<Queue>,
+    rests: Spare<Rest>,
 }
 
 impl Pool {

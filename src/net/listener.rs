@@ -11,6 +11,7 @@ use crate::net::stream::{Stream, Target, name};
 use crate::net::{Registry, uninterrupted};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Token};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Metadata, Permissions};
 use std::io;
@@ -23,7 +24,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, Option<SocketFile>),
+    /// The file first: while the socket is open its inode cannot be another's, so it is removed before the close.
+    Unix(Option<SocketFile>, UnixListener),
 }
 
 /// The file of a Unix listener that this process made; dropping it removes the file if it is still the same one.
@@ -57,14 +59,25 @@ impl Listener {
             return bind_path(address, path, config);
         }
         if let Some(target) = Target::unix(address) {
-            let Target::Unix(at) = target.map_err(refused)? else { return Err(refused(io::ErrorKind::Unsupported.into())) };
-            return bind_unix(&at, config, |_| Ok(())).map(|unix| Listener::Unix(unix, None)).map_err(refused);
+            let Target::Unix(at) = target.map_err(refused)? else {
+                return Err(refused(io::ErrorKind::Unsupported.into()));
+            };
+            return bind_unix(&at, config, |_| Ok(())).map(|unix| Listener::Unix(None, unix)).map_err(refused);
         }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        for at in address.resolve()? {
+        let mut all = address.resolve()?;
+        if let (Some(SocketAddr::V6(v6)), Family::Any) = (address.ip(), address.family()) {
+            if v6.ip().is_unspecified() {
+                // All addresses, also where the system has no IPv6.
+                all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
+            }
+        }
+        for at in all {
             match bind_tcp(at, address.family(), config) {
                 Ok(tcp) => return Ok(Listener::Tcp(tcp)),
-                Err(error) => last = error,
+                // No IPv6, or not that address: the next one may do. Others, a taken port above all, must be told.
+                Err(error) if is_lack(&error) => last = error,
+                Err(error) => return Err(refused(error)),
             }
         }
         Err(refused(last))
@@ -82,7 +95,7 @@ impl Listener {
         let fd = OwnedFd::from(socket);
         match domain {
             Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(TcpListener::from(fd))),
-            Domain::UNIX => Ok(Listener::Unix(UnixListener::from(fd), None)),
+            Domain::UNIX => Ok(Listener::Unix(None, UnixListener::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
     }
@@ -91,7 +104,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(tcp) => tcp.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Listener::Unix(unix, _) => unix.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            Listener::Unix(_, unix) => unix.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         }
     }
 
@@ -104,7 +117,7 @@ impl Listener {
     pub(crate) fn register(&mut self, registry: &Registry, word: usize) -> io::Result<()> {
         match self {
             Listener::Tcp(tcp) => registry.register(tcp, Token(word), Interest::READABLE),
-            Listener::Unix(unix, _) => registry.register(unix, Token(word), Interest::READABLE),
+            Listener::Unix(_, unix) => registry.register(unix, Token(word), Interest::READABLE),
         }
     }
 
@@ -112,9 +125,15 @@ impl Listener {
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Listener::Tcp(tcp) => registry.deregister(tcp),
-            Listener::Unix(unix, _) => registry.deregister(unix),
+            Listener::Unix(_, unix) => registry.deregister(unix),
         }
     }
+}
+
+/// Whether the system has no such family or address.
+fn is_lack(error: &io::Error) -> bool {
+    let lacks = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
+    error.raw_os_error().is_some_and(|errno| lacks.contains(&Errno::from_raw_os_error(errno)))
 }
 
 fn bind_tcp(at: SocketAddr, family: Family, config: &ListenConfig) -> io::Result<TcpListener> {
@@ -159,9 +178,11 @@ fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Li
     let at = SockAddr::unix(path).map_err(refused)?;
     clear(address, path, &at)?;
     let mut file = None;
+    // The process may change its directory before the file is removed.
+    let whole = std::path::absolute(path).map_err(refused)?;
     let unix = bind_unix(&at, config, |_| {
         let made = fs::symlink_metadata(path)?;
-        let owned = file.insert(SocketFile { path: path.to_owned(), device: made.dev(), inode: made.ino() });
+        let owned = file.insert(SocketFile { path: whole.clone(), device: made.dev(), inode: made.ino() });
         if let Some(group) = config.unix_group {
             std::os::unix::fs::lchown(path, None, Some(group))?;
         }
@@ -169,7 +190,7 @@ fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Li
         if owned.is(&fs::symlink_metadata(path)?) { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
     })
     .map_err(refused)?;
-    Ok(Listener::Unix(unix, file))
+    Ok(Listener::Unix(file, unix))
 }
 
 /// Removes a socket at `path` that nobody listens on; refuses if anything else is there.
@@ -208,7 +229,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Listener::Tcp(tcp) => tcp.as_fd(),
-            Listener::Unix(unix, _) => unix.as_fd(),
+            Listener::Unix(_, unix) => unix.as_fd(),
         }
     }
 }
@@ -218,7 +239,7 @@ impl From<Listener> for OwnedFd {
         match listener {
             Listener::Tcp(tcp) => tcp.into(),
             // Whoever gets the socket gets the care of its file too.
-            Listener::Unix(unix, file) => {
+            Listener::Unix(file, unix) => {
                 if let Some(mut file) = file {
                     file.path = PathBuf::new();
                 }

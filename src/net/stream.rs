@@ -75,7 +75,11 @@ impl Target {
 
 impl Stream {
     /// A socket that can connect to `target`.
-    pub(crate) fn unconnected(target: &Target, options: &SocketOptions, bind: Option<SocketAddr>) -> io::Result<Stream> {
+    pub(crate) fn unconnected(
+        target: &Target,
+        options: &SocketOptions,
+        bind: Option<SocketAddr>,
+    ) -> io::Result<Stream> {
         let (domain, is_tcp) = match target {
             Target::Ip(ip) => (Domain::for_address(*ip), IsTcp::Yes),
             Target::Unix(_) => (Domain::UNIX, IsTcp::No),

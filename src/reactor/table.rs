@@ -86,22 +86,23 @@ impl Table {
         self.slot_mut(id)?.source.as_mut()
     }
 
-    /// Frees a slot for the next occupant; gives memory back when most slots are free.
-    pub(crate) fn remove(&mut self, id: SourceId) {
-        if self.slot(id).is_none() {
-            return;
-        }
+    /// Whether a place waits for its source.
+    pub(crate) fn is_reserved(&self, id: SourceId) -> bool {
+        self.slot(id).is_some_and(|slot| slot.source.is_none())
+    }
+
+    /// Frees a slot for the next occupant. Gives memory back when most slots are free, and says then how many are kept.
+    pub(crate) fn remove(&mut self, id: SourceId) -> Option<usize> {
+        self.slot(id)?;
         self.slots.remove(id.slot as usize);
         self.sequences[id.slot as usize] = id.sequence.wrapping_add(1) & SourceId::sequence_mask();
         self.removals += 1;
         let (used, held) = (self.slots.len(), self.slots.capacity());
-        if held > SHRINK_SLOTS && used < held / 4 && self.removals > used {
-            self.tidy();
-        }
+        (held > SHRINK_SLOTS && used < held / 4 && self.removals > used / 16).then(|| self.tidy())
     }
 
     /// Gives back the free slots behind the last one that is used; the cost is spread over the removals before.
-    fn tidy(&mut self) {
+    fn tidy(&mut self) -> usize {
         self.removals = 0;
         self.slots.shrink_to_fit();
         let kept = self.slots.iter().next_back().map_or(0, |(slot, _)| slot + 1);
@@ -110,6 +111,7 @@ impl Table {
             self.floor = self.floor.max(forgotten);
             self.sequences.shrink_to_fit();
         }
+        kept
     }
 
     /// Ids of all occupied slots, reserved ones too.
@@ -234,7 +236,9 @@ mod tests {
     fn memory_is_given_back_when_most_are_gone() {
         let mut table = Table::new(1);
         let ids: Vec<_> = (0..20_000).map(|_| table.reserve().expect("room")).collect();
-        ids.iter().for_each(|id| table.remove(*id));
+        for id in &ids {
+            table.remove(*id);
+        }
         assert!(table.slots.capacity() <= SHRINK_SLOTS, "{}", table.slots.capacity());
         let again = table.reserve().expect("room");
         assert!(ids.iter().all(|id| *id != again));

@@ -4,7 +4,7 @@
 //! survives it: whoever is there when it fires is asked when it really wants to be driven. So nothing is ever cancelled,
 //! and to refresh an idle timeout costs one store elsewhere.
 //!
-//! 1. `places[slot]` is where the slot's entry stands in `dues` and `slots`, or `NONE`.
+//! 1. `places[slot]` is where the slot's entry stands in `heap`, or `NONE`.
 //! 2. No entry is due before its parent.
 
 use crate::clock::Tick;
@@ -63,10 +63,23 @@ impl Timers {
             self.places[last.slot as usize] = 0;
             self.sink(0);
         }
-        if self.heap.is_empty() && self.places.len() > SHRINK_PLACES {
-            *self = Timers::default();
-        }
         Some(first.slot)
+    }
+
+    /// Forgets the entries of all slots from `slots` on: the table has given them back.
+    pub(crate) fn truncate(&mut self, slots: usize) {
+        if slots >= self.places.len() {
+            return;
+        }
+        self.heap.retain(|entry| (entry.slot as usize) < slots);
+        // A sorted vector is a heap.
+        self.heap.sort_unstable_by_key(|entry| entry.due);
+        self.heap.shrink_to_fit();
+        self.places.truncate(slots);
+        self.places.shrink_to_fit();
+        for (place, entry) in self.heap.iter().enumerate() {
+            self.places[entry.slot as usize] = place as u32;
+        }
     }
 
     fn rise(&mut self, mut at: usize) {
@@ -99,9 +112,6 @@ impl Timers {
     }
 }
 
-/// Places that are worth giving back once no entry is left.
-const SHRINK_PLACES: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +125,10 @@ mod tests {
         ) {
             let (mut timers, mut model, mut now) = (Timers::default(), BTreeMap::<u32, u64>::new(), 0u64);
             for (slot, wait, pops) in ops {
-                if pops {
+                if wait % 37 == 0 {
+                    timers.truncate(slot as usize);
+                    model.retain(|kept, _| *kept < slot);
+                } else if pops {
                     now += wait / 20;
                     while let Some(slot) = timers.pop(Tick::test(now)) {
                         let due = model.remove(&slot);

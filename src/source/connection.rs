@@ -101,6 +101,10 @@ impl Connection {
         Connection { link, role, origin: Origin::Adopted, watched: None }
     }
 
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.link.phase() == Phase::Connecting
+    }
+
     pub(crate) fn link(&mut self) -> &mut Link {
         &mut self.link
     }
@@ -285,7 +289,7 @@ impl Connection {
     /// Goes through the addresses until one is not refused; the last refusal counts.
     fn try_targets(&mut self, id: SourceId, dial: &mut Dial, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
         loop {
-            match self.attempt(dial, turn.desk.now) {
+            let refused = match self.attempt(dial, turn.desk.now) {
                 Ok(Progress::Waiting) => {
                     if self.watched.is_none() {
                         self.register(id, turn);
@@ -293,56 +297,39 @@ impl Connection {
                     return Ok(Progress::Waiting);
                 }
                 Ok(progress) => return Ok(progress),
-                Err(mut reason) => {
-                    if !self.next_target(dial, &mut reason) {
-                        return Err(reason);
-                    }
-                }
+                Err(reason) => reason,
+            };
+            if dial.targets.is_empty() {
+                return Err(refused);
             }
+            self.link.replace_stream(dial.next_socket().map_err(|error| Reason::of(&error))?);
+            self.watched = None;
         }
     }
 
     /// Makes or asks after one attempt.
     fn attempt(&mut self, dial: &mut Dial, now: Tick) -> Result<Progress, Reason> {
         let stream = self.link.stream();
-        let progress = match dial.attempt {
-            Attempt::Waiting => stream.progress(),
-            Attempt::Retry { at, .. } if now < at => return Ok(Progress::Busy),
-            Attempt::Fresh | Attempt::Retry { .. } => stream.connect(&dial.current),
-        };
-        match progress.map_err(|error| Reason::of(&error))? {
-            Progress::Done if stream.is_self_connected() => Err(Reason::SelfConnected),
-            Progress::Done => Ok(Progress::Done),
-            Progress::Waiting => {
-                dial.attempt = Attempt::Waiting;
-                Ok(Progress::Waiting)
+        let (target, waited_ms) = match std::mem::replace(&mut dial.attempt, Attempt::Waiting) {
+            Attempt::Fresh(target) => (Some(target), 0),
+            Attempt::Retry { target, at, wait_ms } if now < at => {
+                dial.attempt = Attempt::Retry { target, at, wait_ms };
+                return Ok(Progress::Busy);
             }
-            Progress::Busy => {
-                let wait_ms = match dial.attempt {
-                    Attempt::Retry { wait_ms, .. } => (wait_ms * 2).min(RETRY_MS.1),
-                    Attempt::Fresh | Attempt::Waiting => RETRY_MS.0,
-                };
-                dial.attempt = Attempt::Retry { at: now.after(Duration::from_millis(wait_ms.into())), wait_ms };
+            Attempt::Retry { target, wait_ms, .. } => (Some(target), wait_ms),
+            Attempt::Waiting | Attempt::None => (None, 0),
+        };
+        let progress = target.as_ref().map_or_else(|| stream.progress(), |target| stream.connect(target));
+        match (progress.map_err(|error| Reason::of(&error))?, target) {
+            (Progress::Done, _) if stream.is_self_connected() => Err(Reason::SelfConnected),
+            (Progress::Busy, Some(target)) => {
+                let wait_ms = (waited_ms * 2).clamp(RETRY_MS.0, RETRY_MS.1);
+                let at = now.after(Duration::from_millis(wait_ms.into()));
+                dial.attempt = Attempt::Retry { target, at, wait_ms };
                 Ok(Progress::Busy)
             }
+            (progress, _) => Ok(progress),
         }
-    }
-
-    /// Makes a socket for the next address; passes over those for which none can be made.
-    fn next_target(&mut self, dial: &mut Dial, reason: &mut Reason) -> bool {
-        while let Some(target) = dial.targets.pop() {
-            dial.current = target;
-            dial.attempt = Attempt::Fresh;
-            match Stream::unconnected(&dial.current, &dial.socket, dial.bind) {
-                Ok(stream) => {
-                    self.link.replace_stream(stream);
-                    self.watched = None;
-                    return true;
-                }
-                Err(error) => *reason = Reason::of(&error),
-            }
-        }
-        false
     }
 
     /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
@@ -445,8 +432,9 @@ impl Connection {
             if budget == 0 || !self.link.may_read() || self.is_leaving(turn) {
                 break;
             }
-            // What waits and what is read may not exceed the inbox together. Where input is discarded nothing waits.
-            let piece = scratch.len().min(budget).min(self.link.inbox_room());
+            // What waits and what is read may not exceed the inbox together.
+            let room = if self.link.phase().delivers_input() { self.link.inbox_room() } else { usize::MAX };
+            let piece = scratch.len().min(budget).min(room);
             match self.link.receive(&mut scratch[..piece], turn.desk.now) {
                 Received::Bytes(n) => {
                     budget -= n;
@@ -567,7 +555,7 @@ impl Connection {
             self.link.stream().reset_on_close();
         }
         let unsent = self.link.discard(&mut turn.desk.buffers);
-        turn.account_close(reason, unsent);
+        turn.account_close(unsent);
         if let Origin::Adopted = self.origin {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
