@@ -352,7 +352,7 @@ fn nothing_new_begins_once_it_drains() {
         let error = turn.listen(&free, ListenConfig::default(), |_: &Conn<'_>| Echo).expect_err("it drains");
         assert!(matches!(error, Error::Draining), "{error}");
         let error = turn.adopt(link(), Echo).expect_err("it drains");
-        assert!(matches!(error, Error::Draining), "{error}");
+        assert!(matches!(error.why, Error::Draining), "{error}");
         assert!(free.path().is_none_or(|path| !path.exists()));
         drop(peers);
         until_stopped(&mut world);

@@ -301,7 +301,7 @@ fn want_of_descriptors_pauses_accepting_and_loses_nobody() {
             let spare = [0, 1].map(|_| world.reactor().as_fd().try_clone_to_owned().expect("a descriptor"));
             let next = spare.iter().map(AsRawFd::as_raw_fd).max().expect("two") as u64 + 1;
             drop(spare);
-            let tight = rustix::process::Rlimit { current: Some(next), ..old.clone() };
+            let tight = rustix::process::Rlimit { current: Some(next), ..old };
             rustix::process::setrlimit(rustix::process::Resource::Nofile, tight).expect("a lower limit");
             world.until_open(2);
             world.turns(20);

@@ -183,9 +183,8 @@ fn a_lifetime_ends_cleanly_whatever_the_connection_does() {
         world.until("the end of its life", |_| {
             if !ended {
                 let _ = peer.write_some(&[7; 100]).expect("a write");
-                match peer.try_read(&mut buffer) {
-                    Some(count) => ended = count.expect("an end, not a reset") == 0,
-                    None => {}
+                if let Some(count) = peer.try_read(&mut buffer) {
+                    ended = count.expect("an end, not a reset") == 0;
                 }
             }
             ended

@@ -4,17 +4,20 @@ use super::Sink;
 use windlass::{Conn, Handler, Reason};
 
 type Hook = Box<dyn FnMut(&mut Conn<'_>)>;
+type DataHook = Box<dyn FnMut(&mut Conn<'_>, &[u8]) -> usize>;
+type EndHook = Box<dyn FnMut(&mut Conn<'_>, &[u8])>;
+type CloseHook = Box<dyn FnMut(&mut Conn<'_>, Reason)>;
 
 /// A handler made of closures; what none was given for does what the library does by default, and input is taken.
 #[derive(Default)]
 pub struct Hooks {
     open: Option<Hook>,
-    data: Option<Box<dyn FnMut(&mut Conn<'_>, &[u8]) -> usize>>,
+    data: Option<DataHook>,
     writable: Option<Hook>,
     timer: Option<Hook>,
     drain: Option<Hook>,
-    end: Option<Box<dyn FnMut(&mut Conn<'_>, &[u8])>>,
-    close: Option<Box<dyn FnMut(&mut Conn<'_>, Reason)>>,
+    end: Option<EndHook>,
+    close: Option<CloseHook>,
 }
 
 impl Hooks {
