@@ -139,7 +139,8 @@ pub struct SocketOptions {
     pub send_buffer_bytes: Option<usize>,
     /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged (Linux). Default: the system's.
     pub user_timeout: Option<Duration>,
-    /// SO_LINGER. Default: `None`, off. Our own lingering close does not need it.
+    /// SO_LINGER. Default: `None`, off, and best left so: with it close(2) blocks the whole loop. Our own lingering close
+    /// does not need it.
     pub linger: Option<Duration>,
     /// A hook that is given the raw socket before it is bound or connected, for what is not named here.
     pub prepare: Option<fn(&socket2::Socket) -> std::io::Result<()>>,
@@ -259,7 +260,7 @@ pub struct ConnectConfig {
     pub limits: Limits,
     /// For its socket.
     pub socket: SocketOptions,
-    /// The local address to connect from. Default: the system's choice.
+    /// The local IP address to connect from. Default: the system's choice.
     pub bind: Option<std::net::SocketAddr>,
 }
 
@@ -278,7 +279,8 @@ impl ConnectConfig {
 pub struct ReactorConfig {
     /// Kernel events that one turn takes. Default: 1,024.
     pub events_per_turn: usize,
-    /// Commands of other threads that may wait. Default: 65,536.
+    /// Commands of other threads that may wait in the mailbox; as many again may have been taken out and wait for their
+    /// turn. Default: 65,536.
     pub mailbox_commands_max: usize,
     /// Commands of other threads that one turn carries out. Default: 4,096.
     pub commands_per_turn: usize,

@@ -8,7 +8,7 @@ use crate::clock::Tick;
 use crate::config::{ConnectConfig, Limits};
 use crate::error::{Error, Reason};
 use crate::handler::Handler;
-use crate::id::{ConnId, SourceId};
+use crate::id::{ConnId, ListenerId, SourceId};
 use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 /// A connection, lent to its handler for one callback.
 pub struct Conn<'a> {
     pub(crate) id: SourceId,
+    /// The slot of the listener that accepted it.
+    pub(crate) acceptor: Option<u32>,
     pub(crate) link: &'a mut Link,
     pub(crate) turn: Turn<'a>,
 }
@@ -37,6 +39,11 @@ impl<'a> Conn<'a> {
     /// Its name, for [`Remote`] and [`Conn::other`].
     pub fn id(&self) -> ConnId {
         ConnId(self.id)
+    }
+
+    /// The listener that accepted it; `None` if it was dialled or adopted.
+    pub fn listener(&self) -> Option<ListenerId> {
+        self.acceptor.and_then(|slot| self.turn.table.id_at(slot)).map(ListenerId)
     }
 
     /// What is common to all callbacks of this reactor: time, timers, listeners, other connections.
@@ -165,7 +172,8 @@ impl<'a> Conn<'a> {
         self.link.signal(Signal::Close(reason), self.turn.desk.now);
     }
 
-    /// Ends the connection at once: output that waits is dropped and the peer sees a reset. Only `on_close` follows.
+    /// Ends the connection at once: output that waits is dropped and the peer sees a reset (over a Unix socket, which has
+    /// none, an end). Only `on_close` follows.
     pub fn abort(&mut self) {
         self.link.signal(Signal::Abort, self.turn.desk.now);
     }
@@ -192,7 +200,8 @@ impl<'a> Conn<'a> {
         self.link.pause();
     }
 
-    /// Takes input again, beginning next turn with what was left.
+    /// Takes input again, beginning next turn with what was left. Without a [`Conn::pause`] before it, in `on_data`, it
+    /// changes nothing: what this callback leaves waits for more bytes.
     pub fn resume(&mut self) {
         self.link.resume();
     }
@@ -220,7 +229,7 @@ impl<'a> Conn<'a> {
         self.turn.after(delay, job)
     }
 
-    /// Another connection of this reactor; `None` if it is gone, not begun yet, or this one.
+    /// Another connection of this reactor; see [`Turn::other`].
     pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
         self.turn.other(id)
     }
@@ -246,7 +255,8 @@ impl<'a> Conn<'a> {
     /// Takes the connection out of this reactor when this callback returns, and hands it to `then` with all that waits.
     ///
     /// Writes are refused from now on. The handler gets `on_close(Detached)`, and then `then` runs; it may adopt the link
-    /// again, send it to another reactor or thread, or take it apart. Nothing happens in `on_close`.
+    /// again, send it to another reactor or thread, or take it apart. Nothing happens in `on_close`. If the connection
+    /// breaks before the callback has returned, `on_close` tells why and `then` is dropped.
     pub fn detach(&mut self, then: impl FnOnce(Link, &mut Turn<'_>) + 'static) {
         if !matches!(self.link.phase(), Phase::Closed(_)) {
             self.turn.desk.parting = Some(Box::new(then));

@@ -151,6 +151,8 @@ pub enum Reason {
     Refused,
     /// The network, host or path cannot be reached.
     Unreachable,
+    /// The kernel had no answer from the peer for too long (retransmission, keepalive, TCP_USER_TIMEOUT).
+    Unresponsive,
     /// The kernel connected the socket to itself; nobody listened there.
     SelfConnected,
     /// A deadline ran out.
@@ -173,7 +175,7 @@ pub enum Reason {
 
 impl Reason {
     /// How many kinds there are, each timeout one of its own.
-    pub const KINDS: usize = 21;
+    pub const KINDS: usize = 22;
 
     /// A number below [`Reason::KINDS`], one for each kind; all `Os` errors share one.
     pub fn index(self) -> usize {
@@ -192,7 +194,8 @@ impl Reason {
             Reason::ReactorDropped => 11,
             Reason::Os(_) => 12,
             Reason::Bug => 13,
-            Reason::Timeout(expiry) => 14 + expiry as usize,
+            Reason::Unresponsive => 14,
+            Reason::Timeout(expiry) => 15 + expiry as usize,
         }
     }
 
@@ -205,6 +208,7 @@ impl Reason {
             Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NotFound | Kind::NetworkDown => {
                 Reason::Unreachable
             }
+            Kind::TimedOut => Reason::Unresponsive,
             _ => error.raw_os_error().map_or(Reason::Bug, Reason::Os),
         }
     }
@@ -229,6 +233,7 @@ impl std::fmt::Display for Reason {
             Reason::Reset => "reset by the peer",
             Reason::Refused => "refused",
             Reason::Unreachable => "unreachable",
+            Reason::Unresponsive => "no answer from the peer",
             Reason::SelfConnected => "connected to itself: nobody listens there",
             Reason::InboxLimit => "input queue full",
             Reason::Drain => "drained",

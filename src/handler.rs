@@ -5,6 +5,7 @@
 //!
 //! `( on_open ( on_data | on_writable | on_timer | on_drain )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 
+use crate::address::Address;
 use crate::conn::Conn;
 use crate::error::Reason;
 use crate::link::Link;
@@ -152,6 +153,11 @@ impl Peer<'_> {
     /// Its IP address and port, `None` for Unix peers. Free of system calls.
     pub fn ip(&self) -> Option<SocketAddr> {
         self.0.peer_ip()
+    }
+
+    /// The address that it connected to, `None` if the system no longer knows.
+    pub fn local_address(&self) -> Option<Address> {
+        self.0.local_address()
     }
 
     /// The kernel's credentials of a Unix peer, `None` for TCP and where the system does not tell.

@@ -262,7 +262,8 @@ impl Remote {
         self.0.push(Command::Run(Box::new(call))).map_err(|(_, why)| why)
     }
 
-    /// Gives a link to this reactor; `make` makes its handler there.
+    /// Gives a link to this reactor; `make` makes its handler there. If the reactor is full or draining by then the link is
+    /// closed.
     ///
     /// # Errors
     /// The link comes back with `MailboxFull` or `ReactorGone`. If the reactor ends before its turn the link is closed.

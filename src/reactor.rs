@@ -9,12 +9,13 @@ mod timers;
 
 use crate::address::Address;
 use crate::clock::Tick;
-use crate::command::{Command, Local, Order};
+use crate::command::{Adopter, Command, Local, Order};
 use crate::config::{ConnectConfig, ListenConfig, READ_BYTES, ReactorConfig};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, Handler, Next, guarded};
 use crate::id::{ConnId, ListenerId, SourceId};
+use crate::link::Link;
 use crate::link::buffers::Buffers;
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
 use crate::net::Readiness;
@@ -128,6 +129,15 @@ enum Mail {
     Waiting,
 }
 
+/// A vector that grows past a page goes straight to a size that malloc maps apart (128 KiB), so that its memory can be
+/// given back whole; what is not touched costs nothing. Small steps would leave holes behind for good.
+fn room_for<T>(len: usize, capacity: usize) -> usize {
+    if len <= capacity || len * size_of::<T>() <= 4096 {
+        return 0;
+    }
+    len.max(2 * capacity).max(128 * 1024 / size_of::<T>() + 1)
+}
+
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
@@ -220,7 +230,7 @@ impl Reactor {
 
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
-        self.core.desk.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+        self.core.desk.listener_address(id)
     }
 
     /// Runs `job` on the reactor after `delay`; see [`Turn::after`].
@@ -442,6 +452,7 @@ impl Core {
         for _ in 0..self.commands_per_turn {
             let Some(command) = self.commands.pop_front() else { break };
             self.desk.counters.commands += 1;
+            self.count_drive();
             match command {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
@@ -517,19 +528,20 @@ impl Core {
         self.drive(id, cause);
     }
 
-    fn adopt(&mut self, link: crate::link::Link, adopter: crate::command::Adopter) {
-        let refused = self.desk.connections >= self.desk.connections_max || self.desk.life != Life::Running;
-        let id = if refused { Err(Error::Draining) } else { self.table.reserve() };
-        match id {
+    fn adopt(&mut self, link: Link, adopter: Adopter) {
+        let turn = self.turn();
+        let place = turn.check_begins().and_then(|()| turn.table.reserve());
+        match place {
             Ok(id) => {
                 self.desk.connections += 1;
-                self.desk.counters.adopted += 1;
+                self.desk.count_adopted(&link);
                 let connection = Connection::adopted_by(link, adopter, self.desk.now);
                 self.bring(id, Source::Connection(connection));
             }
             Err(error) => {
                 log::warn!("reactor {}: an adopted connection was closed: {error}", self.number);
                 self.desk.counters.failed += 1;
+                self.drop_guarded((link, adopter));
             }
         }
     }
@@ -561,16 +573,21 @@ impl Core {
         }
     }
 
+    /// Reads the clock now and then, so that a long turn does not work with an old one.
+    fn count_drive(&mut self) {
+        self.drives_since_clock += 1;
+        if self.drives_since_clock >= DRIVES_PER_CLOCK {
+            self.read_clock();
+        }
+    }
+
     // --- driving --------------------------------------------------------------------------------------------------
 
     /// Drives one source, with the table lent to it, and does what it says.
     fn drive(&mut self, id: SourceId, cause: Cause) {
         let Some(mut source) = self.table.take(id) else { return };
         self.desk.counters.drives += 1;
-        self.drives_since_clock += 1;
-        if self.drives_since_clock >= DRIVES_PER_CLOCK {
-            self.read_clock();
-        }
+        self.count_drive();
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
         let next = source.drive(id, cause, self.scratch.bytes(), &mut turn);
         turn.send_gathered();
@@ -600,8 +617,7 @@ impl Core {
         if let Source::Connection(connection) = source {
             let acceptor = connection.acceptor();
             let link = connection.link_ref();
-            self.desk.counters.bytes_in += link.bytes_in();
-            self.desk.counters.bytes_out += link.bytes_out();
+            self.desk.counters.count_bytes(link.bytes_in(), link.bytes_out());
             match self.desk.parting.take() {
                 Some(parting) => {
                     let link = connection.into_link();
@@ -655,9 +671,9 @@ impl Core {
             self.order(id, Order::Drain);
         }
         // What the kernel had completed is opened, and told of the drain, before anybody else is told.
-        let told = self.connection_ids();
+        let told = self.table.connections();
         self.obey_local();
-        for id in told {
+        for ConnId(id) in told {
             self.order(id, Order::Drain);
         }
     }
@@ -688,17 +704,12 @@ impl Core {
         }
     }
 
-    fn connection_ids(&self) -> Vec<SourceId> {
-        let is_connection = |id: &SourceId| matches!(self.table.get(*id), Some(Source::Connection(_)));
-        self.table.ids().into_iter().filter(is_connection).collect()
-    }
-
     /// Ends every connection, those that local commands still bring in among them: their handlers must be told too.
     fn end_connections(&mut self, order: impl Fn() -> Order) {
         for _ in 0..LOCAL_ROUNDS {
             self.obey_local();
         }
-        for id in self.connection_ids() {
+        for ConnId(id) in self.table.connections() {
             self.order(id, order());
         }
     }
@@ -725,8 +736,8 @@ impl Core {
         let mut counters = self.desk.counters;
         for id in self.table.ids() {
             if let Some(Source::Connection(connection)) = self.table.get(id) {
-                counters.bytes_in += connection.link_ref().bytes_in();
-                counters.bytes_out += connection.link_ref().bytes_out();
+                let link = connection.link_ref();
+                counters.count_bytes(link.bytes_in(), link.bytes_out());
             }
         }
         counters

@@ -51,6 +51,19 @@ pub(crate) struct Desk {
     pub(crate) remote: Remote,
 }
 
+impl Desk {
+    /// Where a listener really listens.
+    pub(crate) fn listener_address(&self, id: ListenerId) -> Option<Address> {
+        self.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+    }
+
+    /// Counts an adopted link, but not the bytes that it moved before.
+    pub(crate) fn count_adopted(&mut self, link: &Link) {
+        self.counters.adopted += 1;
+        self.counters.count_bytes(link.bytes_in().wrapping_neg(), link.bytes_out().wrapping_neg());
+    }
+}
+
 /// What takes a detached link.
 pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
 
@@ -94,6 +107,8 @@ pub(crate) trait Roster {
     fn rouse(&mut self, id: SourceId);
     /// The maker of the listener in a slot, unless it is being driven.
     fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>>;
+    /// The id of whatever is in a slot.
+    fn id_at(&self, slot: u32) -> Option<SourceId>;
     /// Every connection but the one that is being driven.
     fn connections(&self) -> Vec<ConnId>;
 }
@@ -130,7 +145,8 @@ impl Turn<'_> {
         &self.desk.counters
     }
 
-    /// Another connection of this reactor; `None` if it is gone, not begun yet, or the one whose callback this is.
+    /// Another connection of this reactor; `None` if it is gone, or the one whose callback this is, or was begun in this
+    /// very turn. One that still connects takes no output yet.
     pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
         self.table.link(id.0)?;
         Some(Other { id: id.0, turn: self.again() })
@@ -148,7 +164,7 @@ impl Turn<'_> {
 
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
-        self.desk.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+        self.desk.listener_address(id)
     }
 
     // --- beginnings -----------------------------------------------------------------------------------------------
@@ -251,7 +267,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Begins to connect. All addresses of a name are tried in turn; resolving a name blocks.
+    /// Begins to connect. All addresses of a name are tried in turn, all within one `Limits::connect_timeout`; resolving a
+    /// name blocks.
     ///
     /// `handler` gets `on_open`, or `on_close` alone if no address can be reached within `Limits::connect_timeout`.
     ///
@@ -265,9 +282,12 @@ impl Turn<'_> {
         handler: impl Handler,
     ) -> Result<ConnId, Error> {
         config.validate()?;
-        self.check_running()?;
+        self.check_begins()?;
         check_stream(address)?;
-        self.check_connections()?;
+        if config.bind.is_some() && address.transport().is_unix() {
+            let why = "ConnectConfig::bind is for IP addresses; leave it out";
+            return Err(Error::Transport { address: Box::new(address.clone()), why });
+        }
         let failed = |source| Error::Descriptor { action: "make a socket to connect", source };
         let targets: Vec<Target> = match Target::unix(address) {
             Some(target) => vec![target.map_err(failed)?],
@@ -297,13 +317,13 @@ impl Turn<'_> {
     /// The link comes back with `Connections`, `Draining` or `ReactorGone`; the handler is dropped, without a callback.
     pub fn adopt(&mut self, link: Link, handler: impl Handler) -> Result<ConnId, Unadopted> {
         let link = Box::new(link);
-        let place = self.check_running().and_then(|()| self.check_connections()).and_then(|()| self.table.reserve());
+        let place = self.check_begins().and_then(|()| self.table.reserve());
         let id = match place {
             Ok(id) => id,
             Err(why) => return Err(Unadopted { link, why }),
         };
         self.desk.connections += 1;
-        self.desk.counters.adopted += 1;
+        self.desk.count_adopted(&link);
         self.desk.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
         Ok(ConnId(id))
     }
@@ -365,7 +385,9 @@ impl Turn<'_> {
         }
     }
 
-    fn check_connections(&self) -> Result<(), Error> {
+    /// Whether one more connection may begin.
+    pub(crate) fn check_begins(&self) -> Result<(), Error> {
+        self.check_running()?;
         let limit = self.desk.connections_max;
         if self.desk.connections < limit { Ok(()) } else { Err(Error::Connections { limit }) }
     }

@@ -302,7 +302,7 @@ fn the_rest_is_shown_after_a_resume_from_its_own_timer() {
 }
 
 #[test]
-fn resume_shows_the_rest_again_even_if_it_is_called_in_on_data() {
+fn resume_after_pause_shows_the_rest_again_even_in_the_same_on_data() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
@@ -310,6 +310,7 @@ fn resume_shows_the_rest_again_even_if_it_is_called_in_on_data() {
             Does::new().on_data(move |conn, data| {
                 seen.set(seen.get() + 1);
                 if seen.get() == 1 {
+                    conn.pause();
                     conn.resume();
                     return 0;
                 }

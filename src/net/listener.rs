@@ -46,6 +46,11 @@ impl Drop for SocketFile {
 }
 
 impl SocketFile {
+    /// Leaves the file to somebody else.
+    fn keep(mut self) {
+        self.path = PathBuf::new();
+    }
+
     fn is(&self, found: &Metadata) -> bool {
         found.dev() == self.device && found.ino() == self.inode
     }
@@ -89,6 +94,9 @@ impl Listener {
         #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd")))]
         if !socket.is_listener()? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen; call listen(2) first"));
+        }
+        if socket.r#type()? != Type::STREAM {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
         }
         let domain = socket.local_addr()?.domain();
         socket.set_nonblocking(true)?;
@@ -240,9 +248,7 @@ impl From<Listener> for OwnedFd {
             Listener::Tcp(tcp) => tcp.into(),
             // Whoever gets the socket gets the care of its file too.
             Listener::Unix(file, unix) => {
-                if let Some(mut file) = file {
-                    file.path = PathBuf::new();
-                }
+                file.into_iter().for_each(SocketFile::keep);
                 unix.into()
             }
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
-    /// The process.
+    /// The process; 0 if it lives in another process namespace.
     pub pid: i32,
     /// Its effective user.
     pub uid: u32,
@@ -214,12 +214,8 @@ impl Stream {
     pub(crate) fn peer_credentials(&self) -> Option<PeerCredentials> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Stream::Unix(unix) = self {
-            let credentials = rustix::net::sockopt::socket_peercred(unix).ok()?;
-            return Some(PeerCredentials {
-                pid: credentials.pid.as_raw_nonzero().get(),
-                uid: credentials.uid.as_raw(),
-                gid: credentials.gid.as_raw(),
-            });
+            let peer = nix::sys::socket::getsockopt(unix, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+            return Some(PeerCredentials { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() });
         }
         None
     }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::handler::Maker;
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
+use crate::reactor::room_for;
 use crate::source::Source;
 use crate::turn::Roster;
 use slab::Slab;
@@ -47,12 +48,6 @@ impl Table {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
-    }
-
-    /// The slot's own id, for an event or a timer that knows only its number.
-    pub(crate) fn id_at(&self, slot: u32) -> Option<SourceId> {
-        let sequence = self.slots.get(slot as usize)?.sequence;
-        Some(SourceId { reactor: self.reactor, slot, sequence })
     }
 
     fn slot(&self, id: SourceId) -> Option<&Slot> {
@@ -142,9 +137,13 @@ impl Roster for Table {
         if self.slots.len() >= SourceId::SLOTS_MAX {
             return Err(Error::Connections { limit: SourceId::SLOTS_MAX });
         }
+        let (used, held) = (self.slots.len(), self.slots.capacity());
+        self.slots.reserve_exact(room_for::<Slot>(used + 1, held).saturating_sub(used));
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if slot >= self.sequences.len() {
+            let (used, held) = (self.sequences.len(), self.sequences.capacity());
+            self.sequences.reserve_exact(room_for::<u32>(slot + 1, held).saturating_sub(used));
             self.sequences.resize(slot + 1, self.floor);
         }
         let sequence = self.sequences[slot];
@@ -173,6 +172,11 @@ impl Roster for Table {
             Source::Acceptor(acceptor) => Some(acceptor.maker()),
             Source::Connection(_) | Source::Watch(_) => None,
         }
+    }
+
+    fn id_at(&self, slot: u32) -> Option<SourceId> {
+        let sequence = self.slots.get(slot as usize)?.sequence;
+        Some(SourceId { reactor: self.reactor, slot, sequence })
     }
 
     fn connections(&self) -> Vec<ConnId> {

@@ -8,6 +8,7 @@
 //! 2. No entry is due before its parent.
 
 use crate::clock::Tick;
+use crate::reactor::room_for;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
@@ -33,10 +34,14 @@ impl Timers {
     pub(crate) fn arm(&mut self, slot: u32, due: Tick, now: Tick) {
         let index = slot as usize;
         if index >= self.places.len() {
+            let (used, held) = (self.places.len(), self.places.capacity());
+            self.places.reserve_exact(room_for::<u32>(index + 1, held).saturating_sub(used));
             self.places.resize(index + 1, NONE);
         }
         let place = self.places[index];
         if place == NONE {
+            let (used, held) = (self.heap.len(), self.heap.capacity());
+            self.heap.reserve_exact(room_for::<Entry>(used + 1, held).saturating_sub(used));
             self.heap.push(Entry { due: due.rounded(now), slot });
             self.places[index] = (self.heap.len() - 1) as u32;
             self.rise(self.heap.len() - 1);

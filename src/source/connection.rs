@@ -64,6 +64,15 @@ enum Origin {
     Adopted,
 }
 
+impl Origin {
+    fn acceptor(self) -> Option<u32> {
+        match self {
+            Origin::Accepted(acceptor) => Some(acceptor),
+            Origin::Dialled | Origin::Adopted => None,
+        }
+    }
+}
+
 impl Connection {
     pub(crate) fn accepted(
         acceptor: u32,
@@ -119,10 +128,7 @@ impl Connection {
 
     /// The slot of the acceptor that it counts for.
     pub(crate) fn acceptor(&self) -> Option<u32> {
-        match self.origin {
-            Origin::Accepted(acceptor) => Some(acceptor),
-            Origin::Dialled | Origin::Adopted => None,
-        }
+        self.origin.acceptor()
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
@@ -161,7 +167,7 @@ impl Connection {
         callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
     ) -> Option<T> {
         let Role::Live(handler) = &mut self.role else { return None };
-        let mut conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         let called = guarded(|| callback(handler.as_mut(), &mut conn));
         if called.is_none() {
             self.panicked(turn);
@@ -340,13 +346,15 @@ impl Connection {
         put_back(turn, *acceptor, maker);
         let reason = match admission {
             Some(Admission::Admit) => return true,
-            Some(Admission::Refuse) => Reason::Local,
-            None => Reason::HandlerPanicked,
+            Some(Admission::Refuse) => {
+                turn.desk.counters.refused += 1;
+                Reason::Local
+            }
+            None => {
+                turn.desk.counters.panics += 1;
+                Reason::HandlerPanicked
+            }
         };
-        match reason {
-            Reason::Local => turn.desk.counters.refused += 1,
-            _ => turn.desk.counters.panics += 1,
-        }
         self.role = Role::Gone;
         self.never_made(reason, turn);
         self.link.signal(Signal::Close(reason), turn.desk.now);
@@ -359,7 +367,7 @@ impl Connection {
             Role::Accepted => self.make(id, turn),
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
-                let conn = Conn { id, link: &mut self.link, turn: turn.again() };
+                let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
             role @ (Role::Dialling(_) | Role::Live(_) | Role::Gone) => {
@@ -382,7 +390,7 @@ impl Connection {
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
         let acceptor = self.acceptor()?;
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         let made = guarded(|| maker.make(&conn));
         put_back(turn, acceptor, maker);
         made
@@ -571,7 +579,7 @@ impl Connection {
 
     fn say_close(&mut self, id: SourceId, mut handler: Box<dyn Handler>, reason: Reason, turn: &mut Turn<'_>) {
         turn.desk.counters.closed[reason.index()] += 1;
-        let mut conn = Conn { id, link: &mut self.link, turn: turn.again() };
+        let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
             turn.desk.counters.panics += 1;
         }
