@@ -483,13 +483,14 @@ fn two_hundred_connects_at_once_all_open() {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         for n in 0..200u8 {
-            let dialler = Does::new().on_open(move |conn| conn.write(&[n; 9]).expect("room")).on_data(move |conn, data| {
-                assert!(data.iter().all(|byte| *byte == n));
-                if conn.bytes_in() == 9 {
-                    conn.close();
-                }
-                data.len()
-            });
+            let dialler =
+                Does::new().on_open(move |conn| conn.write(&[n; 9]).expect("room")).on_data(move |conn, data| {
+                    assert!(data.iter().all(|byte| *byte == n));
+                    if conn.bytes_in() == 9 {
+                        conn.close();
+                    }
+                    data.len()
+                });
             world.connect(&address, ConnectConfig::default(), dialler);
         }
         let reasons = world.until_empty();

@@ -135,9 +135,9 @@ fn a_frame_of_200_kib_is_offered_at_most_twice() {
             })
         });
         let mut peer = world.dial(&address);
-        peer.send_all_while(&mut world, &frame);
+        peer.send_all_while(&mut world, frame);
         world.until("the frame", |_| !whole.borrow().is_empty());
-        assert_same(&whole.borrow(), &frame);
+        assert_same(&whole.borrow(), frame);
         assert!(world.log.said(0).len() <= 3, "{:?}", world.log.said(0));
     });
 }

@@ -72,7 +72,11 @@ impl Handler for Tagged {
             let pick = chaos.roll(sides) as usize;
             let id = chaos.live[pick];
             if let Some(mut other) = conn.other(id) {
-                if chaos.roll(3) == 0 { other.close() } else { other.abort() }
+                if chaos.roll(3) == 0 {
+                    other.close()
+                } else {
+                    other.abort()
+                }
                 // Whoever begins now may get a slot that is just free, in the same batch of events.
                 if chaos.roll(2) == 0 {
                     let next = Tagged { tag: None, dials: true, chaos: self.chaos.clone() };
@@ -106,8 +110,11 @@ fn no_event_reaches_the_next_occupant_of_a_slot() {
             ended: 0,
         });
         let inside = chaos.clone();
-        let address = world
-            .listen(kind, ListenConfig::default(), move |_: &Conn<'_>| Tagged { tag: None, dials: false, chaos: inside.clone() });
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| Tagged {
+            tag: None,
+            dials: false,
+            chaos: inside.clone(),
+        });
         chaos.borrow_mut().address = Some(address.clone());
         let mut made = 0u32;
         let mut next = |world: &mut World| {
@@ -481,7 +488,11 @@ fn commit(deed: Deed, conn: &mut Conn<'_>) {
         Deed::CloseAll | Deed::AbortAll | Deed::AbortAllAndItself => {
             for id in conn.turn().connections() {
                 let mut other = conn.other(id).expect("it was listed");
-                if deed == Deed::CloseAll { other.close() } else { other.abort() }
+                if deed == Deed::CloseAll {
+                    other.close()
+                } else {
+                    other.abort()
+                }
                 // Twice is once.
                 other.close();
                 other.finish();
@@ -839,7 +850,10 @@ fn a_handler_that_says_again_by_resuming_for_ever_starves_nobody() {
             assert_eq!(bystander.read_exact_while(&mut world, 5), b"hello");
         }
         let turns = world.reactor().snapshot().turns as usize;
-        assert!(world.log.said(0).len().max(world.log.said(1).len()) <= 2 * turns, "it was called more than once a turn");
+        assert!(
+            world.log.said(0).len().max(world.log.said(1).len()) <= 2 * turns,
+            "it was called more than once a turn"
+        );
         drop(peer);
         world.until("it to be gone", |world| world.reactor().connections() == 1);
     });
@@ -879,7 +893,11 @@ fn what_other_threads_close_and_peers_close_at_once_ends_once() {
             } else {
                 remote.close(id).expect("room");
             }
-            if round % 2 == 0 { drop(peer) } else { peer.reset() }
+            if round % 2 == 0 {
+                drop(peer)
+            } else {
+                peer.reset()
+            }
             world.until_empty();
         }
         assert_eq!(world.log.reasons().len(), 50);

@@ -1195,7 +1195,7 @@ fn stream_through_two_reactors(kind: Kind, heir: &mut dyn FnMut(), to: windlass:
             }
         }
     });
-    assert_same(&got, &all);
+    assert_same(&got, all);
     assert_eq!(world.log.reasons(), [Reason::Detached]);
 }
 
@@ -1498,7 +1498,7 @@ fn a_proxy_of_two_links_is_whole_bounded_and_passes_each_end_on() {
             }
             ends == [true; 2]
         });
-        assert_same(&at_server, &all);
+        assert_same(&at_server, all);
         assert_same(&at_client, &all[..MIB]);
         assert_eq!(world.until_empty(), [Reason::PeerClosed; 2]);
         assert_eq!(world.reactor().snapshot().panics, 0);
@@ -1522,7 +1522,7 @@ fn one_message_goes_to_a_hundred_connections_in_order() {
         let mut peers: Vec<Peer> = (0..100).map(|_| world.dial(&address)).collect();
         world.until_open(100);
         let large = pattern(20_000);
-        for message in [&b"small"[..], &large, b"end"] {
+        for message in [&b"small"[..], large, b"end"] {
             peers[3].send_all_while(&mut world, message);
             for peer in &mut peers {
                 assert_same(&peer.read_exact_while(&mut world, message.len()), message);
