@@ -11,8 +11,11 @@ pub(crate) const GATHER_BYTES: usize = 64 * 1024;
 /// Sizes of chunks, in bytes: few waiting bytes shall not hold much memory, many shall not take many pieces.
 pub(crate) const CHUNK_BYTES: [usize; 3] = [4 * 1024, 64 * 1024, 256 * 1024];
 
-/// Chunks of each size that are kept for reuse: at most 1.5 MiB a reactor.
+/// Chunks of each size that are kept for reuse: 1.5 MiB a reactor, and more only where larger frames are common.
 const KEPT: [usize; 3] = [16, 7, 4];
+
+/// A larger chunk is not kept.
+const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
 
 /// Queues and rests that are kept for reuse.
 const HEADS_KEPT: usize = 64;
@@ -37,22 +40,22 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// An empty chunk of the smallest size that holds `bytes`, or of the largest.
+    /// An empty chunk of the smallest size that holds `bytes`; beyond the largest size, one that holds just them.
     pub(crate) fn chunk(&mut self, bytes: usize) -> Vec<u8> {
         let class = CHUNK_BYTES.iter().position(|size| bytes <= *size).unwrap_or(CHUNK_BYTES.len() - 1);
-        self.chunks[class].pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES[class]))
+        let kept = &mut self.chunks[class];
+        match kept.iter().rposition(|chunk| chunk.capacity() >= bytes) {
+            Some(found) => kept.swap_remove(found),
+            None => Vec::with_capacity(bytes.max(CHUNK_BYTES[class])),
+        }
     }
 
     /// Takes an emptied chunk back.
     pub(crate) fn take_back(&mut self, mut chunk: Vec<u8>) {
         chunk.clear();
-        for class in [2, 1, 0] {
-            if chunk.capacity() >= CHUNK_BYTES[class] && chunk.capacity() < 2 * CHUNK_BYTES[class] {
-                if self.chunks[class].len() < KEPT[class] {
-                    self.chunks[class].push(chunk);
-                }
-                return;
-            }
+        let Some(class) = CHUNK_BYTES.iter().rposition(|size| chunk.capacity() >= *size) else { return };
+        if self.chunks[class].len() < KEPT[class] && chunk.capacity() <= CHUNK_KEPT_BYTES {
+            self.chunks[class].push(chunk);
         }
     }
 

@@ -571,7 +571,13 @@ impl Connection {
         match std::mem::replace(&mut self.role, Role::Gone) {
             Role::Dialling(dialling) => self.say_close(id, dialling.handler, reason, turn),
             Role::Given(handler) | Role::Live(handler) => self.say_close(id, handler, reason, turn),
-            Role::Accepted | Role::Adopter(_) => self.never_made(reason, turn),
+            Role::Adopter(adopter) => {
+                if guarded(|| drop(adopter)).is_none() {
+                    turn.desk.counters.panics += 1;
+                }
+                self.never_made(reason, turn);
+            }
+            Role::Accepted => self.never_made(reason, turn),
             Role::Gone => {}
         }
         turn.desk.parting = None;

@@ -1,6 +1,6 @@
 //! Listeners: where they listen, whom they take, and how many.
 
-use crate::support::{Echo, Heard, Kind, Peer, World, alone, each_kind};
+use crate::support::{Echo, Heard, Hooks, Kind, Peer, World, alone, each_kind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -13,18 +13,29 @@ fn address(text: &str) -> Address {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// Listens with [`Echo`] and tells id and port.
+/// Listens with [`greeter`] and tells id and port.
 fn listen(world: &mut World, text: &str, config: ListenConfig) -> Result<(ListenerId, u16), Error> {
-    let id = world.try_listen(&address(text), config, |_: &Conn<'_>| Echo)?;
+    let id = world.try_listen(&address(text), config, greeter)?;
     let real = world.reactor().listener_address(id).and_then(|address| address.ip()).expect("it listens");
     Ok((id, real.port()))
 }
 
-/// Whether a peer that connects to `ip` is answered.
+/// What only this test's listeners say: another test's may have the same port of the other family.
+fn greeting() -> Vec<u8> {
+    format!("{} {:?}", std::process::id(), std::thread::current().id()).into()
+}
+
+/// A handler that says it.
+fn greeter(_: &Conn<'_>) -> Hooks {
+    Hooks::new().open(|conn| conn.write(&greeting()).expect("room"))
+}
+
+/// Whether a peer that connects to `ip` is served here.
 fn answers(world: &mut World, ip: SocketAddr) -> bool {
     let Ok(mut peer) = Peer::dial(&Address::tcp(ip)) else { return false };
-    peer.send_all_while(world, b"hello");
-    peer.read_exact_while(world, 5) == b"hello"
+    world.turns(5);
+    let mut heard = [0; 64];
+    matches!(peer.try_read(&mut heard), Some(Ok(count)) if heard[..count] == greeting())
 }
 
 /// Whether this machine has IPv6; says so if not.
@@ -116,7 +127,7 @@ fn a_socket_that_listens_already_is_taken_over() {
     let mut world = World::new();
     let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let ip = socket.local_addr().expect("an address");
-    let id = world.reactor().turn().listen_on(socket, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken");
+    let id = world.reactor().turn().listen_on(socket, ListenConfig::default(), greeter).expect("taken");
     assert_eq!(world.reactor().listener_address(id), Some(Address::tcp(ip)));
     assert!(answers(&mut world, ip));
     let unbound = UdpSocket::bind("127.0.0.1:0").expect("a socket");
@@ -410,7 +421,7 @@ fn limits_of_a_live_connection_can_be_changed_and_bad_ones_change_nothing() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
-            crate::support::Hooks::new().open(|conn| {
+            Hooks::new().open(|conn| {
                 let bad = Limits { outbox_bytes_max: 1, ..Limits::default() };
                 assert!(matches!(conn.set_limits(bad.into()), Err(Error::Config { field: "outbox_bytes_max", .. })));
                 assert_eq!(conn.room(), Limits::default().outbox_bytes_max);

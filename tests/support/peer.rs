@@ -25,6 +25,8 @@ impl Peer {
             (None, None, None) => panic!("{address} is no place to connect to"),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
+        // Else thousands of peers in TIME_WAIT leave no port 0 to those who listen next.
+        socket.set_reuse_address(true)?;
         socket.connect(&at)?;
         socket.set_nonblocking(true)?;
         Ok(Peer(socket))
