@@ -65,14 +65,15 @@ fn port_0_is_told_as_the_real_port() {
 
 #[test]
 fn each_family_is_reached_at_its_own_address() {
-    let mut world = World::new();
     for text in ["tcp://127.0.0.1:0", "tcp4://127.0.0.1:0", "tcp4://:0", "tcp4://localhost:0"] {
+        let mut world = World::new();
         let (_, port) = listen(&mut world, text, ListenConfig::default()).expect(text);
         assert!(answers(&mut world, (Ipv4Addr::LOCALHOST, port).into()), "{text} over IPv4");
         assert!(!answers(&mut world, (Ipv6Addr::LOCALHOST, port).into()), "{text} over IPv6");
     }
     for text in ["tcp://[::1]:0", "tcp6://[::1]:0", "tcp6://[::]:0", "tcp6://:0"] {
         if has_v6() {
+            let mut world = World::new();
             let (_, port) = listen(&mut world, text, ListenConfig::default()).expect(text);
             assert!(answers(&mut world, (Ipv6Addr::LOCALHOST, port).into()), "{text} over IPv6");
             assert!(!answers(&mut world, (Ipv4Addr::LOCALHOST, port).into()), "{text} over IPv4");
@@ -90,6 +91,7 @@ fn all_addresses_are_dual_stack_unless_asked_otherwise() {
         let (_, port) = listen(&mut world, text, ListenConfig::default()).expect(text);
         assert!(answers(&mut world, (Ipv4Addr::LOCALHOST, port).into()), "{text} over IPv4");
         assert!(answers(&mut world, (Ipv6Addr::LOCALHOST, port).into()), "{text} over IPv6");
+        let mut world = World::new();
         let only = ListenConfig { stack: Stack::V6Only, ..ListenConfig::default() };
         let (_, port) = listen(&mut world, text, only).expect(text);
         assert!(!answers(&mut world, (Ipv4Addr::LOCALHOST, port).into()), "{text} over IPv4, V6Only");
