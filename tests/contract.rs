@@ -405,20 +405,20 @@ fn a_rest_left_by_a_short_write_is_shown_again_after_on_writable() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| expander());
         let mut peer = world.dial(&address);
-        // 8 MiB of answers.
-        let asked = pattern(256 * KIB);
+        // 3 MiB of answers.
+        let asked = pattern(96 * KIB);
         let mut sent = 0;
         let (mut got, mut buffer) = (Vec::new(), vec![0; 256 * KIB]);
         world.until("all answers", |_| {
             sent += peer.write_some(&asked[sent..]).expect("a write");
-            if let Some(read) = peer.try_read(&mut buffer) {
+            while let Some(read) = peer.try_read(&mut buffer) {
                 let read = read.expect("a read");
                 assert!(read > 0, "the end came early");
                 got.extend_from_slice(&buffer[..read]);
             }
             got.len() == 32 * asked.len()
         });
-        assert_same(&got, &expanded(&asked));
+        assert_same(&got, &expanded(asked));
         assert!(world.log.said(0).contains(&Said::Writable), "the writes were never short: {:?}", world.log.said(0));
     });
 }
@@ -429,7 +429,7 @@ fn a_fin_waits_behind_a_rest_that_waits_for_room() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| expander());
         let mut peer = world.dial(&address);
-        let asked = pattern(60 * KIB);
+        let asked = pattern(40 * KIB);
         let mut sent = 0;
         world.until("all to be asked", |_| {
             sent += peer.write_some(&asked[sent..]).expect("a write");
@@ -438,7 +438,7 @@ fn a_fin_waits_behind_a_rest_that_waits_for_room() {
         peer.finish();
         world.turns(10);
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, &expanded(&asked));
+        assert_same(&got, &expanded(asked));
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
         let said = world.log.said(0);
         assert!(said.contains(&Said::Writable), "the writes were never short: {said:?}");
@@ -479,9 +479,9 @@ fn a_half_open_connection_can_go_on_writing_until_it_closes() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| {
-            let left = Rc::new(Cell::new(3 * MIB));
+            let left = Rc::new(Cell::new(3 * MIB / 2));
             let more = move |conn: &mut Conn<'_>| {
-                let sent = conn.write_some(&pattern(3 * MIB)[3 * MIB - left.get()..]);
+                let sent = conn.write_some(&pattern(3 * MIB / 2)[3 * MIB / 2 - left.get()..]);
                 left.set(left.get() - sent);
                 if left.get() == 0 {
                     conn.close();
@@ -493,7 +493,7 @@ fn a_half_open_connection_can_go_on_writing_until_it_closes() {
         let mut peer = world.dial(&address);
         peer.finish();
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, pattern(3 * MIB));
+        assert_same(&got, pattern(3 * MIB / 2));
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
     });
 }
@@ -579,10 +579,10 @@ fn one_on_writable_follows_each_refusal_and_each_short_write() {
         let refusals = shared(0);
         let told = refusals.clone();
         let address = world.listen(kind, tight(Limits::default()), move |_: &Conn<'_>| {
-            let left = Rc::new(Cell::new(8 * MIB));
+            let left = Rc::new(Cell::new(4 * MIB));
             let told = told.clone();
             let more = move |conn: &mut Conn<'_>| {
-                let all = pattern(8 * MIB);
+                let all = pattern(4 * MIB);
                 while left.get() > 0 {
                     let rest = &all[all.len() - left.get()..];
                     let piece = &rest[..rest.len().min(100_000)];
@@ -609,11 +609,16 @@ fn one_on_writable_follows_each_refusal_and_each_short_write() {
         });
         let mut peer = world.dial(&address);
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
-        assert_same(&got, pattern(8 * MIB));
+        assert_same(&got, pattern(4 * MIB));
         drop(peer);
         world.until_empty();
         let told = world.log.said(0).iter().filter(|said| **said == Said::Writable).count();
-        assert!(told > 3 && told == *refusals.borrow(), "{told} for {} refusals", refusals.borrow());
+        assert!(
+            told > 2 && told == *refusals.borrow(),
+            "{told} for {} refusals: {:?}",
+            refusals.borrow(),
+            world.log.said(0)
+        );
     });
 }
 
@@ -798,7 +803,7 @@ fn below_the_high_mark_an_answer_as_long_as_what_was_shown_is_never_refused() {
             }
             got.len() == all.len()
         });
-        assert_same(&got, &all);
+        assert_same(&got, all);
     });
 }
 
@@ -810,7 +815,7 @@ fn an_echo_of_a_peer_that_does_not_read_stops_reading_it() {
         let mut peer = world.dial(&address);
         let (flood, mut sent, mut quiet) = (pattern(64 * KIB), 0, 0);
         world.until("the peer to be stopped", |_| {
-            let taken = peer.write_some(&flood).expect("a write");
+            let taken = peer.write_some(flood).expect("a write");
             sent += taken;
             quiet = if taken == 0 { quiet + 1 } else { 0 };
             assert!(sent < 64 * MIB, "it is never stopped");
@@ -1028,7 +1033,7 @@ fn a_close_with_a_mebibyte_queued_reaches_a_slow_peer_that_keeps_sending() {
         let (mut got, mut sent, mut buffer) = (Vec::new(), 0, vec![0; 4 * KIB]);
         let flood = pattern(64 * KIB);
         world.until("a clean end", |_| {
-            sent += peer.write_some(&flood).expect("no reset while all is not read");
+            sent += peer.write_some(flood).expect("no reset while all is not read");
             match peer.try_read(&mut buffer) {
                 None => false,
                 Some(Ok(0)) => true,
@@ -1193,7 +1198,7 @@ fn slow_output_that_moves_is_not_cut() {
         let (mut got, mut buffer) = (Vec::new(), vec![0; 128 * KIB]);
         let mut ended = false;
         while !ended {
-            turn_for(&mut world, millis(40));
+            turn_for(&mut world, millis(20));
             let mut taken = 0;
             while taken < buffer.len() {
                 match peer.try_read(&mut buffer[taken..]) {

@@ -1554,11 +1554,11 @@ fn one_slow_receiver_of_a_broadcast_holds_nobody_up() {
         let mut quick = world.dial(&address);
         let slow = world.dial(&address);
         world.until_open(3);
-        for _ in 0..60 {
+        for _ in 0..25 {
             speaker.send_all_while(&mut world, b"!");
             assert_same(&quick.read_exact_while(&mut world, 100 * KIB), pattern(100 * KIB));
         }
-        assert!(*refused.borrow() > 30, "{} were refused", refused.borrow());
+        assert!(*refused.borrow() > 5, "{} were refused", refused.borrow());
         assert_eq!(world.log.said(1), [Said::Open]);
         drop(slow);
         let id = world.log.id(2);
