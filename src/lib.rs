@@ -31,6 +31,6 @@ pub use handler::{Accept, AcceptEvent, Admission, Handler, Next, PauseCause, Pee
 pub use id::{ConnId, ListenerId, WatchId};
 pub use link::{Link, Parts};
 pub use mailbox::{Remote, Report, Unadopted, Unsent};
-pub use net::{Direction, PeerCredentials, Readiness};
+pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
 pub use reactor::{Reactor, Status};
 pub use turn::{TimerId, Turn};

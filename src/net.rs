@@ -43,6 +43,22 @@ impl Readiness {
     }
 }
 
+/// Raises the soft limit of open descriptors to the hard one, setrlimit(2), and returns it; `u64::MAX` means no limit.
+///
+/// For the whole process: programs that select(2) on high descriptors, and children that inherit the limit, may mind.
+///
+/// # Errors
+/// What the system says; the limit stays then.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
 /// Times a call is tried again after EINTR until it counts as blocked; non-blocking calls hardly ever see one.
 const INTERRUPTS_MAX: u32 = 16;
 
