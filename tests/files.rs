@@ -10,7 +10,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 use support::{Echo, Hooks, Kind, Peer, World, alone, each_kind};
-use windlass::{Address, Conn, ConnectConfig, Error, ListenConfig, ListenerId, PeerCredentials, Reason};
+use windlass::{
+    Address, Conn, ConnectConfig, Error, ListenConfig, ListenerId, PeerCredentials, Reactor, ReactorConfig, Reason,
+};
 
 fn listen(world: &mut World, path: &Path, config: ListenConfig) -> Result<ListenerId, Error> {
     world.try_listen(&Address::unix(path).expect("a short path"), config, |_: &Conn<'_>| Echo)
@@ -330,4 +332,35 @@ fn unix_peers_are_known_by_their_credentials() {
         world.until("both to end", |world| world.log.reasons().len() == 2);
         assert_eq!(world.reactor().snapshot().panics, 0);
     });
+}
+
+#[test]
+fn of_many_who_start_at_once_on_a_stale_socket_one_listens_and_the_others_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..40 {
+        let path = folder.path().join(format!("race-{round}.sock"));
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that goes stale"));
+        let address = Address::unix(&path).expect("an address");
+        let start = std::sync::Barrier::new(4);
+        let won: usize = std::thread::scope(|scope| {
+            let starters: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+                        start.wait();
+                        let listens = reactor.listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo);
+                        // Nobody leaves before all have tried.
+                        start.wait();
+                        match listens {
+                            Ok(_) => 1,
+                            Err(Error::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => 0,
+                            Err(error) => panic!("{error}"),
+                        }
+                    })
+                })
+                .collect();
+            starters.into_iter().map(|starter| starter.join().expect("a starter")).sum()
+        });
+        assert_eq!(won, 1, "round {round}");
+    }
 }

@@ -11,6 +11,7 @@ use crate::net::stream::{Stream, Target, name};
 use crate::net::{Registry, uninterrupted};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Token};
+use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::fs::{self, Metadata, Permissions};
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -184,10 +186,12 @@ fn bind_unix(
 fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Listener, Error> {
     let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
     let at = SockAddr::unix(path).map_err(refused)?;
-    clear(address, path, &at)?;
-    let mut file = None;
     // The process may change its directory before the file is removed.
     let whole = std::path::absolute(path).map_err(refused)?;
+    // Between bind and listen a socket looks dead: of two who start at once, one waits here.
+    let _turn = lock_folder(&whole).map_err(refused)?;
+    clear(address, path, &at)?;
+    let mut file = None;
     let unix = bind_unix(&at, config, |_| {
         let made = fs::symlink_metadata(path)?;
         let owned = file.insert(SocketFile { path: whole.clone(), device: made.dev(), inode: made.ino() });
@@ -199,6 +203,26 @@ fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Li
     })
     .map_err(refused)?;
     Ok(Listener::Unix(file, unix))
+}
+
+/// How often, a millisecond apart, the lock of a folder is asked for; who holds it needs it for microseconds.
+const LOCK_TRIES: u32 = 1000;
+
+/// Locks the folder of `path` against others who bind sockets in it, until the descriptor is dropped; flock(2).
+fn lock_folder(path: &Path) -> io::Result<Option<fs::File>> {
+    // A folder that may be written but not listed cannot be locked; one that is not there is told by the bind.
+    let Ok(folder) = fs::File::open(path.parent().unwrap_or(Path::new("/"))) else { return Ok(None) };
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK) => std::thread::park_timeout(Duration::from_millis(1)),
+            Err(Errno::INTR) => {}
+            // A file system without locks: nothing can be done about it.
+            Err(Errno::NOTSUP | Errno::NOLCK | Errno::INVAL | Errno::NOSYS) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "somebody holds a lock on the folder of the socket"))
 }
 
 /// Removes a socket at `path` that nobody listens on; refuses if anything else is there.
