@@ -1,0 +1,259 @@
+//! The example programs as people run them: options, signals, exit codes, and what they promise.
+//!
+//! `cargo test` builds them; where one is missing (a run of this file alone in a fresh folder) its test says so.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Nothing here takes as long; a read that does has hung.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program(name: &str) -> Option<PathBuf> {
+    let tests = std::env::current_exe().expect("an executable");
+    let found = tests.parent()?.parent()?.join("examples").join(name);
+    if found.exists() {
+        return Some(found);
+    }
+    println!("skipped: the example {name} is not built; run `cargo build --examples`");
+    None
+}
+
+/// A running example; killed when it is dropped.
+struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(name: &str, args: &[&str]) -> Option<Running> {
+        let mut command = Command::new(program(name)?);
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts");
+        let out = BufReader::new(child.stdout.take().expect("its output"));
+        Some(Running { child, out })
+    }
+
+    /// The next line of its output.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
+    /// The address behind `listening on` and a scheme.
+    fn address(&mut self) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "it ended before it listened");
+            if let Some(address) = line.strip_prefix("listening on ") {
+                return address.to_owned();
+            }
+        }
+    }
+
+    fn tcp(&mut self) -> String {
+        self.address().strip_prefix("tcp://").expect("a TCP address").to_owned()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
+    /// All that it still says, and whether it ended well.
+    fn rest(mut self) -> (String, bool) {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).expect("its output");
+        let ended_well = self.child.wait().expect("its end").success();
+        (rest, ended_well)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(name: &str, args: &[&str]) -> Option<Output> {
+    Some(Command::new(program(name)?).args(args).output().expect("a program that starts"))
+}
+
+fn dial(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+fn exchange(stream: &mut (impl Read + Write), text: &str) -> String {
+    stream.write_all(text.as_bytes()).expect("a write");
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back).expect("an answer");
+    String::from_utf8(back).expect("text")
+}
+
+#[test]
+fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {
+    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let tcp = echo.tcp();
+    assert!(echo.line().contains("socat"));
+    assert_eq!(exchange(&mut dial(&tcp), "over tcp"), "over tcp");
+    let path = echo.address().strip_prefix("unix:").expect("a Unix address").to_owned();
+    let mut unix = UnixStream::connect(&path).expect("a connection");
+    assert_eq!(exchange(&mut unix, "over unix"), "over unix");
+    drop(unix);
+    echo.signal(rustix::process::Signal::TERM);
+    let (rest, ended_well) = echo.rest();
+    assert!(ended_well && rest.lines().last().is_some_and(|last| last.starts_with("drained: ")), "{rest}");
+    assert!(!std::path::Path::new(&path).exists(), "its files are gone");
+}
+
+#[test]
+fn echo_drains_on_the_first_signal_and_cuts_on_the_second() {
+    let Some(mut echo) = Running::start("echo", &["--listen=tcp://127.0.0.1:0", "--drain", "60"]) else { return };
+    let address = echo.tcp();
+    let mut stuck = dial(&address);
+    stuck.set_nonblocking(true).expect("a mode");
+    // Until nothing moves any more: the server holds output that nobody reads.
+    let mut blocked = 0;
+    while blocked < 50 {
+        match stuck.write(&[7; 65536]) {
+            Ok(_) => blocked = 0,
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                blocked += 1;
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+    }
+    echo.signal(rustix::process::Signal::INT);
+    // It accepts nothing new, and waits for the one that is stuck.
+    while TcpStream::connect(&address).is_ok() {}
+    echo.signal(rustix::process::Signal::TERM);
+    let (rest, ended_well) = echo.rest();
+    assert!(ended_well && rest.contains(" 1 cut, "), "{rest}");
+    assert!(!rest.contains(" 0 bytes never sent"), "{rest}");
+}
+
+#[test]
+fn echo_closes_idle_connections_and_holds_the_limit_of_connections() {
+    let args = ["--listen", "tcp://127.0.0.1:0", "--idle", "0.2", "--max-connections", "1", "--stats", "0.05"];
+    let Some(mut echo) = Running::start("echo", &args) else { return };
+    let address = echo.tcp();
+    let mut first = dial(&address);
+    assert_eq!(exchange(&mut first, "first"), "first");
+    // Waits in the backlog until the first one is closed for being idle.
+    let mut second = dial(&address);
+    assert_eq!(exchange(&mut second, "second"), "second");
+    assert_eq!(first.read(&mut [0; 1]).expect("a clean end"), 0);
+    assert!(echo.line().starts_with("stats: accepted "));
+}
+
+#[test]
+fn echo_refuses_what_it_cannot_do_and_says_why() {
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["--nonsense"], 2, "--nonsense is not an option"),
+        (&["--listen"], 2, "--listen needs a value"),
+        (&["--listen", "127.0.0.1:80"], 2, "127.0.0.1:80"),
+        (&["--idle", "soon"], 2, "soon is not a number of seconds"),
+        (&["--drain", "-1"], 2, "--drain: -1"),
+        (&["--max-connections", "0"], 2, "0 is not a positive number"),
+        (&["--listen", "udp://127.0.0.1:0"], 1, "not available yet"),
+        (&["--cert", "x.pem"], 2, "not available yet"),
+        (&["--listen", "unix:/nowhere/at/all.sock"], 1, "cannot listen on unix:/nowhere/at/all.sock"),
+    ];
+    for (args, code, text) in cases {
+        let Some(output) = run("echo", args) else { return };
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        assert!(told.starts_with("echo: ") && told.contains(text), "{args:?}: {told}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn proxy_passes_bytes_and_half_closes_on_and_ends_the_other_side_with_a_reset() {
+    let target = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let to = format!("tcp://{}", target.local_addr().expect("an address"));
+    let Some(mut proxy) = Running::start("proxy", &["tcp://127.0.0.1:0", &to]) else { return };
+    let address = proxy.tcp();
+
+    let mut client = dial(&address);
+    let (mut server, _) = target.accept().expect("the proxy's connection");
+    server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    client.write_all(b"question").expect("a write");
+    client.shutdown(Shutdown::Write).expect("a half-close");
+    let mut question = String::new();
+    server.read_to_string(&mut question).expect("the question and its end");
+    assert_eq!(question, "question");
+    server.write_all(b"an answer behind the half-close").expect("a write");
+    drop(server);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the answer and its end");
+    assert_eq!(answer, "an answer behind the half-close");
+
+    let mut client = dial(&address);
+    let (mut server, _) = target.accept().expect("the proxy's connection");
+    client.write_all(b"x").expect("a write");
+    server.read_exact(&mut [0]).expect("a byte");
+    socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO)).expect("an option");
+    drop(server);
+    let error = client.read(&mut [0]).expect_err("a reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+
+    drop(target);
+    let mut client = dial(&address);
+    assert!(client.read(&mut [0]).map_or(true, |read| read == 0), "nobody is behind the proxy any more");
+}
+
+#[test]
+fn framed_answers_in_order_and_shares_what_is_shared() {
+    let Some(mut framed) = Running::start("framed", &[]) else { return };
+    let address = framed.address();
+    let ask = |requests: &[&str]| {
+        let args = [&[address.as_str()], requests].concat();
+        run("framed", &args).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    };
+    assert_eq!(ask(&["SET a one two", "GET a", "COUNT"]), "ok\none two\n3\n");
+    assert_eq!(ask(&["GET a", "GET b", "COUNT", "nonsense here"]), "one two\nnone\n3\nwhat?\n");
+    let mut huge = dial(address.strip_prefix("tcp://").expect("TCP"));
+    huge.write_all(&u32::MAX.to_be_bytes()).expect("a write");
+    assert_eq!(huge.read(&mut [0]).expect("a clean end"), 0);
+}
+
+#[test]
+fn chat_sends_each_line_to_everybody_else() {
+    let Some(mut chat) = Running::start("chat", &[]) else { return };
+    let address = chat.tcp();
+    let join = |count: usize| {
+        let mut member = BufReader::new(dial(&address));
+        let mut line = String::new();
+        member.read_line(&mut line).expect("a greeting");
+        assert_eq!(line, format!("{count} here\n"));
+        member
+    };
+    let mut members: Vec<_> = (1..=3).map(join).collect();
+    members[0].get_mut().write_all(b"hello\nto all\nnot yet a line").expect("a write");
+    for member in &mut members[1..] {
+        for expected in ["hello\n", "to all\n"] {
+            let mut line = String::new();
+            member.read_line(&mut line).expect("a line");
+            assert_eq!(line, expected);
+        }
+    }
+}
+
+#[test]
+fn hold_opens_what_it_is_told_and_reports() {
+    let Some(mut echo) = Running::start("echo", &["--listen", "tcp://127.0.0.1:0"]) else { return };
+    let address = format!("tcp://{}", echo.tcp());
+    let Some(output) = run("hold", &[&address, "300"]) else { return };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.starts_with("300 connections echoed, 0 failed\n"), "{told}");
+}
