@@ -217,11 +217,6 @@ impl Reason {
     pub(crate) fn is_ordinary(self) -> bool {
         matches!(self, Reason::PeerClosed | Reason::Local | Reason::Drain)
     }
-
-    /// Whether the peer is to see a reset instead of an end (A9).
-    pub(crate) fn resets(self) -> bool {
-        matches!(self, Reason::Aborted | Reason::Timeout(Expiry::WriteStall | Expiry::Drain))
-    }
 }
 
 impl std::fmt::Display for Reason {

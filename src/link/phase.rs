@@ -60,6 +60,13 @@ pub(crate) enum Signal {
     Expired(Expiry),
 }
 
+impl Signal {
+    /// Whether the peer is to see a reset instead of an end (A9), whatever reason is told.
+    pub(crate) fn resets(self) -> bool {
+        matches!(self, Signal::Abort | Signal::Expired(Expiry::WriteStall | Expiry::Drain))
+    }
+}
+
 impl Phase {
     /// The phase that follows this one on `signal`; `None` where the signal cannot come in this phase.
     pub(crate) fn after(self, signal: Signal) -> Option<Phase> {

@@ -9,10 +9,18 @@ use crate::error::Error;
 use crate::handler::Maker;
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
-use crate::reactor::room_for;
 use crate::source::Source;
 use crate::turn::Roster;
 use slab::Slab;
+
+/// A vector that grows past a page goes straight to a size that malloc maps apart (128 KiB), so that its memory can be
+/// given back whole; what is not touched costs nothing. Small steps would leave holes behind for good.
+pub(super) fn room_for<T>(len: usize, capacity: usize) -> usize {
+    if len <= capacity || len * size_of::<T>() <= 4096 {
+        return 0;
+    }
+    len.max(2 * capacity).max(128 * 1024 / size_of::<T>() + 1)
+}
 
 pub(crate) struct Table {
     reactor: u32,

@@ -8,7 +8,7 @@
 //! 2. No entry is due before its parent.
 
 use crate::clock::Tick;
-use crate::reactor::room_for;
+use crate::reactor::table::room_for;
 
 #[derive(Debug, Default)]
 pub(crate) struct Timers {

@@ -6,6 +6,8 @@
 //! 1. A handler is called only in a phase that allows it, and `on_close` once, last (A3).
 //! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
 
+mod dialling;
+
 use crate::clock::Tick;
 use crate::command::{Adopter, Attempt, Dial, Order};
 use crate::config::Limits;
@@ -13,18 +15,16 @@ use crate::conn::Conn;
 use crate::error::{Expiry, Reason};
 use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded};
 use crate::id::SourceId;
+use crate::link::Link;
+use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
-use crate::link::{Link, Received};
 use crate::net::Readiness;
-use crate::net::stream::{Progress, Stream, Watched};
+use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
 use crate::turn::Turn;
+use dialling::Dialling;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The first and the longest wait before a full Unix backlog is tried again, in milliseconds.
-const RETRY_MS: (u32, u32) = (1, 128);
 
 pub(crate) struct Connection {
     link: Link,
@@ -48,12 +48,6 @@ enum Role {
     Live(Box<dyn Handler>),
     /// It was never made, or it is over.
     Gone,
-}
-
-/// A connect under way and who waits for it.
-struct Dialling {
-    dial: Dial,
-    handler: Box<dyn Handler>,
 }
 
 /// Where the link comes from; of the acceptor, which outlives its connections, the slot is enough.
@@ -265,76 +259,6 @@ impl Connection {
         match self.link.stream_mut().register(&turn.desk.registry, id.word(), first) {
             Ok(()) => self.watched = Some(first),
             Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
-        }
-    }
-
-    /// Tries addresses until one is under way, established, or none is left.
-    fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let mut dialling = match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Dialling(dialling) => dialling,
-            other => {
-                self.role = other;
-                return;
-            }
-        };
-        match self.try_targets(id, &mut dialling.dial, turn) {
-            Ok(Progress::Done) => {
-                self.role = Role::Given(dialling.handler);
-                let peer = self.link.stream().peer();
-                self.link.set_peer(peer);
-                self.link.signal(Signal::Connected, turn.desk.now);
-            }
-            Ok(Progress::Waiting | Progress::Busy) => self.role = Role::Dialling(dialling),
-            Err(reason) => {
-                self.role = Role::Given(dialling.handler);
-                self.link.signal(Signal::Failed(reason), turn.desk.now);
-            }
-        }
-    }
-
-    /// Goes through the addresses until one is not refused; the last refusal counts.
-    fn try_targets(&mut self, id: SourceId, dial: &mut Dial, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
-        loop {
-            let refused = match self.attempt(dial, turn.desk.now) {
-                Ok(Progress::Waiting) => {
-                    if self.watched.is_none() {
-                        self.register(id, turn);
-                    }
-                    return Ok(Progress::Waiting);
-                }
-                Ok(progress) => return Ok(progress),
-                Err(reason) => reason,
-            };
-            if dial.targets.is_empty() {
-                return Err(refused);
-            }
-            self.link.replace_stream(dial.next_socket().map_err(|error| Reason::of(&error))?);
-            self.watched = None;
-        }
-    }
-
-    /// Makes or asks after one attempt.
-    fn attempt(&mut self, dial: &mut Dial, now: Tick) -> Result<Progress, Reason> {
-        let stream = self.link.stream();
-        let (target, waited_ms) = match std::mem::replace(&mut dial.attempt, Attempt::Waiting) {
-            Attempt::Fresh(target) => (Some(target), 0),
-            Attempt::Retry { target, at, wait_ms } if now < at => {
-                dial.attempt = Attempt::Retry { target, at, wait_ms };
-                return Ok(Progress::Busy);
-            }
-            Attempt::Retry { target, wait_ms, .. } => (Some(target), wait_ms),
-            Attempt::Waiting | Attempt::None => (None, 0),
-        };
-        let progress = target.as_ref().map_or_else(|| stream.progress(), |target| stream.connect(target));
-        match (progress.map_err(|error| Reason::of(&error))?, target) {
-            (Progress::Done, _) if stream.is_self_connected() => Err(Reason::SelfConnected),
-            (Progress::Busy, Some(target)) => {
-                let wait_ms = (waited_ms * 2).clamp(RETRY_MS.0, RETRY_MS.1);
-                let at = now.after(Duration::from_millis(wait_ms.into()));
-                dial.attempt = Attempt::Retry { target, at, wait_ms };
-                Ok(Progress::Busy)
-            }
-            (progress, _) => Ok(progress),
         }
     }
 
@@ -559,9 +483,6 @@ impl Connection {
 
     /// Tells the handler, or the listener if there never was one, that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
-        if reason.resets() {
-            self.link.stream().reset_on_close();
-        }
         let unsent = self.link.discard(&mut turn.desk.buffers);
         turn.account_close(unsent);
         if let Origin::Adopted = self.origin {

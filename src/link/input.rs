@@ -1,0 +1,152 @@
+//! How a link reads: when the kernel is asked, and what is shown to the handler when.
+//!
+//! Owns the rules only; the state is the link's.
+
+use crate::clock::Tick;
+use crate::error::Reason;
+use crate::link::inbox::Inbox;
+use crate::link::phase::Signal;
+use crate::link::{Delivery, Input, Link, Output, Owed};
+use crate::net::Readiness;
+use std::io;
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Bytes(usize),
+    /// None now, or never: the phase tells.
+    Nothing,
+}
+
+/// Whether a read shorter than its buffer means that the kernel has no more: on epoll and kqueue it does (A1).
+const SHORT_READ_IS_DRY: bool = cfg!(unix);
+
+impl Link {
+    /// Takes note of what the kernel said.
+    pub(crate) fn note(&mut self, ready: Readiness) {
+        let flagged = ready.ended || ready.error || ready.priority;
+        if self.input != Input::Ended && (ready.readable || flagged) {
+            let flagged = flagged || self.input == Input::Flagged;
+            self.input = if flagged { Input::Flagged } else { Input::Ready };
+        }
+        if ready.writable || ready.error {
+            self.output = Output::Free;
+        }
+    }
+
+    /// A reset is told at once where nobody reads.
+    pub(crate) fn check_error(&mut self, now: Tick) {
+        if let Some(error) = self.stream.take_error() {
+            self.signal(Signal::Failed(Reason::of(&error)), now);
+        }
+    }
+
+    /// Whether a read is wanted and may bring something.
+    pub(crate) fn may_read(&self) -> bool {
+        if !matches!(self.input, Input::Ready | Input::Flagged) {
+            return false;
+        }
+        if self.phase.delivers_input() {
+            self.delivery != Delivery::Paused && self.owed != Owed::Throttled && self.inbox_room() > 0
+        } else {
+            self.phase.discards_input()
+        }
+    }
+
+    /// Whether input goes to the handler now.
+    pub(crate) fn may_deliver(&self) -> bool {
+        self.phase.delivers_input() && self.delivery != Delivery::Paused
+    }
+
+    /// Whether the handler should see what waits in the inbox.
+    pub(crate) fn may_show_rest(&self) -> bool {
+        self.may_deliver() && !self.inbox.is_empty() && self.inbox.len() >= self.need as usize
+    }
+
+    /// Whether the peer's end has come to the front: all before it was shown, and the rest is not waited for.
+    pub(crate) fn end_is_due(&self) -> bool {
+        self.input == Input::Ended && self.may_deliver() && (self.inbox.is_empty() || self.owed == Owed::Nothing)
+    }
+
+    /// Reads once into `buffer`, which must not be empty.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8], now: Tick) -> Received {
+        debug_assert!(!buffer.is_empty(), "an empty read would look like the peer's end");
+        match self.stream.read(buffer) {
+            Ok(0) => {
+                self.input = Input::Ended;
+                Received::Nothing
+            }
+            Ok(n) => {
+                self.bytes_in += n as u64;
+                self.active = now;
+                if n < buffer.len() && self.input == Input::Ready && SHORT_READ_IS_DRY {
+                    self.input = Input::Dry;
+                }
+                Received::Bytes(n)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.input = Input::Dry;
+                Received::Nothing
+            }
+            // Still interrupted after many tries: it stays ready, and the source says `Again`.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Received::Nothing,
+            Err(error) => {
+                self.input = Input::Ended;
+                self.signal(Signal::Failed(Reason::of(&error)), now);
+                Received::Nothing
+            }
+        }
+    }
+
+    pub(crate) fn inbox(&mut self) -> &mut Inbox {
+        &mut self.inbox
+    }
+
+    /// Bytes that the inbox can still take.
+    pub(crate) fn inbox_room(&self) -> usize {
+        self.limits.inbox_bytes_max.saturating_sub(self.inbox.len())
+    }
+
+    /// Whether the inbox is full and the handler waits for more all the same.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.inbox_room() == 0 && self.may_deliver() && self.owed == Owed::Nothing && !self.may_show_rest()
+    }
+
+    /// Forgets what the handler asked for before.
+    pub(crate) fn about_to_show(&mut self) {
+        self.need = 0;
+        self.delivery = Delivery::Flowing;
+    }
+
+    /// The handler left `rest` bytes: without more there is nothing new to show, unless it asked for just that.
+    pub(crate) fn shown(&mut self, rest: usize) {
+        match self.delivery {
+            Delivery::Resumed => self.delivery = Delivery::Flowing,
+            Delivery::Flowing | Delivery::Paused => self.set_need((self.need as usize).max(rest + 1)),
+        }
+    }
+
+    pub(crate) fn need(&self) -> usize {
+        self.need as usize
+    }
+
+    pub(crate) fn set_need(&mut self, bytes: usize) {
+        self.need = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn pause(&mut self) {
+        self.delivery = Delivery::Paused;
+    }
+
+    /// Lets input flow; the rest is shown even without new bytes.
+    pub(crate) fn resume(&mut self) {
+        if self.delivery == Delivery::Paused {
+            self.delivery = Delivery::Resumed;
+        }
+        self.need = 0;
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.delivery == Delivery::Paused
+    }
+}

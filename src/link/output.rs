@@ -1,0 +1,231 @@
+//! How a link writes: what is gathered, what goes to the kernel at once, what waits, and who is owed `on_writable`.
+//!
+//! Owns the rules only; the state is the link's.
+
+use crate::clock::Tick;
+use crate::error::{Error, Reason};
+use crate::link::buffers::{Buffers, GATHER_BYTES};
+use crate::link::outbox::Outbox;
+use crate::link::phase::{Phase, Signal};
+use crate::link::{Link, Output, Owed};
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+
+/// Writes of at least this many bytes go to the kernel at once instead of into the gather buffer.
+const DIRECT_BYTES: usize = 8 * 1024;
+
+impl Link {
+    /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
+    pub(crate) fn room(&self, gathered: usize) -> usize {
+        if self.phase.takes_output() {
+            self.limits.outbox_bytes_max.saturating_sub(self.outbox.len() + gathered)
+        } else {
+            0
+        }
+    }
+
+    /// Refuses `asked` bytes if they do not fit whole.
+    fn check_room(&mut self, asked: usize, gathered: usize) -> Result<(), Error> {
+        if !self.phase.takes_output() {
+            return Err(Error::NotOpen);
+        }
+        let room = self.room(gathered);
+        if asked <= room {
+            return Ok(());
+        }
+        if asked > self.limits.outbox_bytes_max {
+            return Err(Error::TooLong { asked, limit: self.limits.outbox_bytes_max });
+        }
+        self.owe(Owed::Writable);
+        Err(Error::Full { asked, room })
+    }
+
+    fn owe(&mut self, owed: Owed) {
+        if self.owed != Owed::Throttled {
+            self.owed = owed;
+        }
+    }
+
+    /// Takes all of `slices` or nothing.
+    pub(crate) fn write(&mut self, slices: &[&[u8]], buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+        let asked = slices.iter().map(|slice| slice.len()).sum();
+        self.check_room(asked, buffers.gather.len())?;
+        slices.iter().for_each(|slice| self.accept(slice, buffers, now));
+        Ok(())
+    }
+
+    /// Takes what fits of `bytes` and says how much.
+    pub(crate) fn write_some(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) -> usize {
+        let room = self.room(buffers.gather.len());
+        if bytes.len() > room {
+            if !self.phase.takes_output() {
+                return 0;
+            }
+            self.owe(Owed::Writable);
+        }
+        let taken = bytes.len().min(room);
+        self.accept(&bytes[..taken], buffers, now);
+        taken
+    }
+
+    /// Takes all of `bytes`, without a copy if they must wait, or nothing.
+    pub(crate) fn write_bytes(&mut self, bytes: Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+        self.check_room(bytes.len(), buffers.gather.len())?;
+        if self.outbox.is_empty() && bytes.len() < DIRECT_BYTES {
+            self.accept(&bytes, buffers, now);
+            return Ok(());
+        }
+        let taken = if self.outbox.is_empty() { self.transmit(&bytes, buffers, now) } else { 0 };
+        self.outbox.push_shared(bytes.slice(taken..), now, &mut buffers.pool);
+        self.throttle();
+        Ok(())
+    }
+
+    /// Takes bytes that have room: gathers few, sends many, queues behind what waits.
+    fn accept(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
+        if self.outbox.is_empty() {
+            if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
+                buffers.gather.extend_from_slice(bytes);
+                return;
+            }
+            let taken = self.transmit(bytes, buffers, now);
+            self.outbox.push(&bytes[taken..], now, &mut buffers.pool);
+        } else {
+            self.outbox.push(bytes, now, &mut buffers.pool);
+        }
+        self.throttle();
+    }
+
+    /// Above the high mark the peer is not read.
+    fn throttle(&mut self) {
+        if self.outbox.len() > self.limits.outbox_bytes_high {
+            self.owed = Owed::Throttled;
+        }
+    }
+
+    /// Offers the gather buffer and then `bytes` to the kernel until it blocks; what it leaves of the gather buffer is
+    /// queued. Returns how many of `bytes` it took, all of them if the link broke.
+    fn transmit(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) -> usize {
+        debug_assert!(self.outbox.is_empty(), "link 1: bytes would overtake those that wait");
+        let gathered = buffers.gather.len();
+        let mut sent = 0;
+        while sent < gathered + bytes.len() {
+            let result = match (buffers.gather.get(sent..).unwrap_or(&[]), &bytes[sent.saturating_sub(gathered)..]) {
+                ([], rest) => self.stream.write(rest),
+                (rest, []) => self.stream.write(rest),
+                (first, second) => self.stream.write_slices(&[IoSlice::new(first), IoSlice::new(second)]),
+            };
+            match self.took(result, now) {
+                Some(0) => break,
+                Some(taken) => sent += taken,
+                None => {
+                    buffers.gather.clear();
+                    return bytes.len();
+                }
+            }
+        }
+        if sent < gathered {
+            self.outbox.push(&buffers.gather[sent..], now, &mut buffers.pool);
+        }
+        buffers.gather.clear();
+        sent.saturating_sub(gathered)
+    }
+
+    /// What a write's result means: bytes that were taken, 0 if it would block, `None` if the link broke.
+    fn took(&mut self, result: io::Result<usize>, now: Tick) -> Option<usize> {
+        match result {
+            Ok(taken) if taken > 0 => {
+                self.bytes_out += taken as u64;
+                self.active = now;
+                Some(taken)
+            }
+            Ok(_) => {
+                self.output = Output::Blocked;
+                Some(0)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.output = Output::Blocked;
+                Some(0)
+            }
+            // Still interrupted after many tries: it stays free, and the source says `Again`.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
+            Err(error) => {
+                self.signal(Signal::Failed(Reason::of(&error)), now);
+                None
+            }
+        }
+    }
+
+    /// Whether output waits that the kernel may take.
+    pub(crate) fn may_flush(&self) -> bool {
+        self.output == Output::Free && !self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes.
+    pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
+        while self.may_flush() {
+            let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
+            let filled = self.outbox.slices(&mut slices);
+            let result = match &slices[..filled] {
+                [only] => self.stream.write(only),
+                several => self.stream.write_slices(several),
+            };
+            match self.took(result, now) {
+                Some(taken) if taken > 0 => self.outbox.advance(taken, now, &mut buffers.pool),
+                _ => break,
+            }
+        }
+    }
+
+    /// Whether `on_writable` is due: it is owed, and the outbox is at its low mark.
+    ///
+    /// Asked only after a flush or while nothing waits, so that a write that is refused again and again cannot spin.
+    pub(crate) fn writable_is_due(&self) -> bool {
+        self.owed != Owed::Nothing && self.phase.is_lively() && self.outbox.len() <= self.limits.outbox_bytes_low
+    }
+
+    /// The debt is paid: `on_writable` is about to be called. A rest that waits for nothing else is shown after it.
+    pub(crate) fn pay(&mut self) {
+        self.owed = Owed::Nothing;
+        if self.need as usize <= self.inbox.len() + 1 {
+            self.need = 0;
+        }
+    }
+
+    /// Sends what was gathered for this link; drops it if the link is over.
+    pub(crate) fn send_gathered(&mut self, buffers: &mut Buffers, now: Tick) {
+        if let Phase::Closed(_) = self.phase {
+            buffers.gather.clear();
+        }
+        if buffers.gather.is_empty() {
+            return;
+        }
+        // Nearly always the kernel takes it whole.
+        match self.stream.write(&buffers.gather) {
+            Ok(sent) if sent == buffers.gather.len() => {
+                self.bytes_out += sent as u64;
+                self.active = now;
+                buffers.gather.clear();
+            }
+            Ok(sent) if sent > 0 => {
+                self.bytes_out += sent as u64;
+                self.active = now;
+                buffers.gather.drain(..sent);
+                self.transmit(&[], buffers, now);
+                self.throttle();
+            }
+            result => {
+                if self.took(result, now).is_some() {
+                    self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+                    self.throttle();
+                }
+                buffers.gather.clear();
+            }
+        }
+    }
+
+    /// Whether output waits, or `on_writable` is owed.
+    pub(crate) fn has_output_business(&self) -> bool {
+        !self.outbox.is_empty() || self.owed != Owed::Nothing
+    }
+}
