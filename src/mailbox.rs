@@ -1,9 +1,9 @@
 //! A reactor's cross-thread queue, and the senders into it.
 //!
-//! Owns the bounded queue, the waker, and what is known of the reactor's end. Knows nothing of what the commands do.
-//!
-//! 1. Whoever finds the queue empty wakes the reactor; the reactor takes the whole queue: at most one wake per batch.
-//! 2. Once the reactor is gone nothing is queued any more.
+//! Owns the waker, and what is known of the reactor's end. Knows nothing of what the commands do. Who wakes, and what is
+//! refused, is decided in `mailbox/queue.rs`.
+
+mod queue;
 
 use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
@@ -14,10 +14,11 @@ use crate::link::Link;
 use crate::net::Registry;
 use crate::turn::Turn;
 use bytes::Bytes;
+use queue::{Queue, Refusal};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a drain came to.
@@ -71,26 +72,11 @@ pub(crate) struct Mailbox {
     reactor: u32,
     commands_max: usize,
     waker: mio::Waker,
-    inside: Mutex<Inside>,
-    ended: Condvar,
-}
-
-struct Inside {
-    queue: VecDeque<Command>,
-    /// By when the reactor was asked to be drained.
-    stop: Option<Instant>,
-    end: End,
-}
-
-impl std::fmt::Debug for Inside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inside").field("queued", &self.queue.len()).field("end", &self.end).finish()
-    }
+    queue: Queue<Command, End>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum End {
-    NotYet,
     Stopped(Report),
     Dropped,
 }
@@ -124,48 +110,21 @@ impl Mailbox {
             reactor,
             commands_max,
             waker: mio::Waker::new(registry, mio::Token(Mailbox::WORD))?,
-            inside: Mutex::new(Inside { queue: VecDeque::new(), stop: None, end: End::NotYet }),
-            ended: Condvar::new(),
+            queue: Queue::new(commands_max),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
-        // No user code runs under the lock; a poisoned one holds a whole queue all the same.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Full => Error::MailboxFull { limit: self.commands_max },
+            Refusal::Ended => Error::ReactorGone,
+        }
     }
 
     /// Queues a command; gives it back if it cannot.
     fn push(&self, command: Command) -> Result<(), (Command, Error)> {
-        let mut inside = self.lock();
-        if !matches!(inside.end, End::NotYet) {
-            return Err((command, Error::ReactorGone));
-        }
-        if inside.queue.len() >= self.commands_max {
-            return Err((command, Error::MailboxFull { limit: self.commands_max }));
-        }
-        let first = inside.queue.is_empty();
-        inside.queue.push_back(command);
-        drop(inside);
-        if first {
-            self.wake();
-        }
-        Ok(())
-    }
-
-    /// Asks for a drain by `until`; the soonest asked counts. Never refused for lack of room.
-    fn push_stop(&self, until: Instant) -> Result<(), Error> {
-        let mut inside = self.lock();
-        if !matches!(inside.end, End::NotYet) {
-            return Err(Error::ReactorGone);
-        }
-        // Behind all that was sent before it, and only once: the limit does not hold it up.
-        if inside.stop.is_none() {
-            inside.queue.push_back(Command::Stop);
-        }
-        inside.stop = Some(inside.stop.map_or(until, |asked| asked.min(until)));
-        drop(inside);
-        self.wake();
-        Ok(())
+        let pushed = self.queue.push(command, || self.wake());
+        pushed.map_err(|(command, refusal)| (command, self.refused(refusal)))
     }
 
     fn wake(&self) {
@@ -176,23 +135,17 @@ impl Mailbox {
 
     /// Moves all that is queued into `batch`, which is empty.
     pub(crate) fn take(&self, batch: &mut VecDeque<Command>) {
-        debug_assert!(batch.is_empty(), "mailbox 1: a batch is worked off before the next one is taken");
-        std::mem::swap(batch, &mut self.lock().queue);
+        self.queue.take(batch);
     }
 
     /// By when a stop was asked for, told once.
     pub(crate) fn take_stop(&self) -> Option<Instant> {
-        self.lock().stop.take()
+        self.queue.take_stop()
     }
 
     /// The reactor is gone: nothing is queued from now on, whoever waits is told. Returns what was still queued.
     pub(crate) fn end(&self, report: Option<Report>) -> VecDeque<Command> {
-        let mut inside = self.lock();
-        if let End::NotYet = inside.end {
-            inside.end = report.map_or(End::Dropped, End::Stopped);
-        }
-        self.ended.notify_all();
-        std::mem::take(&mut inside.queue)
+        self.queue.end(report.map_or(End::Dropped, End::Stopped))
     }
 }
 
@@ -285,7 +238,9 @@ impl Remote {
     /// `ReactorGone` if it has stopped already.
     pub fn stop(&self, drain: Duration) -> Result<(), Error> {
         let now = Instant::now();
-        self.0.push_stop(now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into())))
+        let until = now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let pushed = self.0.queue.push_stop(until, Command::Stop, || self.0.wake());
+        pushed.map_err(|refusal| self.0.refused(refusal))
     }
 
     /// Waits until the reactor has stopped. Everybody who waits gets the same report.
@@ -294,22 +249,16 @@ impl Remote {
     /// `NotDriven` after `timeout`, `ReactorGone` if it was dropped without a stop, `OnReactorThread` if it would wait
     /// for itself.
     pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
-        let mut inside = self.0.lock();
-        if matches!(inside.end, End::NotYet) && DRIVING.get() == Some(self.0.reactor) {
+        if DRIVING.get() == Some(self.0.reactor) && self.0.queue.ended().is_none() {
             return Err(Error::OnReactorThread);
         }
         let until = Instant::now().checked_add(timeout);
-        loop {
-            match inside.end {
-                End::Stopped(report) => return Ok(report),
-                End::Dropped => return Err(Error::ReactorGone),
-                End::NotYet => {}
-            }
-            let left = until.map_or(Duration::from_secs(3600), |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(Error::NotDriven);
-            }
-            inside = self.0.ended.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+        let an_hour = Duration::from_secs(3600);
+        let left = || until.map_or(an_hour, |until| until.saturating_duration_since(Instant::now()));
+        match self.0.queue.wait(left) {
+            Some(End::Stopped(report)) => Ok(report),
+            Some(End::Dropped) => Err(Error::ReactorGone),
+            None => Err(Error::NotDriven),
         }
     }
 

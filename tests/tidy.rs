@@ -12,7 +12,7 @@ const ROWS: [(&str, &str); 6] = [
     ("words", "address address/* clock config counters error id"),
     ("sockets", "net net/*"),
     ("link", "link link/*"),
-    ("contract", "handler conn command mailbox turn"),
+    ("contract", "handler conn command mailbox mailbox/* turn"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
 ];
