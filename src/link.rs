@@ -3,7 +3,7 @@
 //! Owns the rules of reading and writing: when the kernel is asked, what waits where, and who is owed `on_writable`.
 //! Knows nothing of handlers, tables or timers; the time is an argument.
 //!
-//! 1. While the outbox is not empty the gather buffer holds nothing of this link, so that bytes keep their order.
+//! 1. Gathered bytes are younger than all that is queued: whatever queues or sends takes the gather buffer first.
 //! 2. `Input::Dry` and `Output::Blocked` are said only after the kernel said so (A1).
 //! 3. `owed` is not `Nothing` after a refused or short write, until `on_writable` was called (A12).
 
@@ -39,7 +39,7 @@ enum Input {
     Flagged,
     /// There are none; an event will tell.
     Dry,
-    /// The peer's end was read.
+    /// The peer's end was read: all that it will ever say is here. (With TLS: its FIN, or its close_notify.)
     Ended,
 }
 
@@ -196,7 +196,7 @@ impl Link {
         self.stream.peer_credentials()
     }
 
-    /// Bytes read so far.
+    /// Bytes read of the socket so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
     }
@@ -206,7 +206,7 @@ impl Link {
         self.bytes_out
     }
 
-    /// Bytes of output that wait.
+    /// Bytes for the socket that wait.
     pub fn unsent_bytes(&self) -> usize {
         self.outbox.len()
     }

@@ -11,6 +11,7 @@ use crate::clock::Tick;
 use crate::command::Order;
 use crate::handler::Next;
 use crate::id::SourceId;
+use crate::link::buffers::Scratch;
 use crate::net::Readiness;
 use crate::turn::Turn;
 use acceptor::Acceptor;
@@ -38,7 +39,7 @@ pub(crate) enum Source {
 
 impl Source {
     /// Does what `cause` asks for; user code runs in here and nowhere else.
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut [u8], turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
         match self {
             Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
             Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),

@@ -1,7 +1,8 @@
-//! Buffers that all links of a reactor share: the gather buffer, and chunks for those that must keep bytes.
+//! Buffers that all links of a reactor share: what is read into, what is gathered, and chunks for what must be kept.
 //!
 //! Owns the allocations and how many of them are kept for the next link. Knows nothing of what is in them.
 
+use crate::config::READ_BYTES;
 use crate::link::inbox::Rest;
 use crate::link::outbox::Queue;
 
@@ -19,6 +20,29 @@ const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
 
 /// Queues and rests that are kept for reuse.
 const HEADS_KEPT: usize = 64;
+
+/// What streams are read into.
+pub(crate) struct Scratch {
+    memory: Box<[u8]>,
+    start: usize,
+}
+
+impl Scratch {
+    /// The kernel copies to the start of a page almost twice as fast as to 16 bytes behind it, where malloc would put a
+    /// large buffer (measured: 256 KiB at a time, 1.5 against 0.83 of a bare loop's processor time).
+    const ALIGNMENT: usize = 4096;
+
+    pub(crate) fn new() -> Scratch {
+        let memory = vec![0; READ_BYTES + Self::ALIGNMENT].into_boxed_slice();
+        let start = memory.as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
+        Scratch { memory, start }
+    }
+
+    /// The whole of it; what was read before is overwritten.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..][..READ_BYTES]
+    }
+}
 
 /// What the links of one reactor share.
 #[derive(Default)]

@@ -51,6 +51,9 @@ pub(crate) enum Signal {
     Flushed,
     /// A system call or the peer broke it.
     Failed(Reason),
+    /// The peer broke the protocol: what answers it is still sent, its input is discarded.
+    #[cfg_attr(not(test), expect(dead_code, reason = "comes with TLS; its cells are decided and tested now"))]
+    Broken(Reason),
     /// End at once, by reset.
     Abort,
     /// Begin a handshake in the middle.
@@ -76,6 +79,10 @@ impl Phase {
             (_, Signal::Abort) => Closed(Reason::Aborted),
             (Flushing(first) | Lingering(first), Signal::Failed(later)) => Closed(graver(first, later)),
             (_, Signal::Failed(reason)) => Closed(reason),
+
+            (Handshaking | Open | HalfOpen | Finishing, Signal::Broken(reason)) => Flushing(reason),
+            (WriteClosed, Signal::Broken(reason)) => Lingering(reason),
+            (Connecting | Flushing(_) | Lingering(_), Signal::Broken(_)) => return None,
 
             (Connecting, Signal::Connected) => Handshaking,
             (Connecting | Handshaking, Signal::Finish) => Closed(Reason::Local),
@@ -257,10 +264,17 @@ mod tests {
             Signal::Close(R),
             Signal::Flushed,
             Signal::Failed(Reason::Reset),
+            Signal::Broken(Reason::Bug),
             Signal::Abort,
             Signal::Upgrade,
         ];
         all.extend(EXPIRIES.map(Signal::Expired));
+        // A new signal does not compile here, and then belongs into the list above.
+        all.iter().for_each(|signal| match signal {
+            Signal::Connected | Signal::Secured | Signal::PeerEnded | Signal::Finish | Signal::Close(_) => {}
+            Signal::Flushed | Signal::Failed(_) | Signal::Broken(_) | Signal::Abort | Signal::Upgrade => {}
+            Signal::Expired(_) => {}
+        });
         all
     }
 

@@ -16,6 +16,7 @@ use crate::error::{Expiry, Reason};
 use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded};
 use crate::id::SourceId;
 use crate::link::Link;
+use crate::link::buffers::Scratch;
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::net::Readiness;
@@ -36,8 +37,10 @@ pub(crate) struct Connection {
 
 /// Who is called back.
 enum Role {
-    /// The acceptor's maker will make it.
+    /// The listener is to be asked whether it is wanted.
     Accepted,
+    /// It is; the acceptor's maker will make the handler once the handshake is done.
+    Admitted,
     /// Given to `connect`; the kernel connects.
     Dialling(Box<Dialling>),
     /// Given to `connect` or `adopt`; not open yet.
@@ -136,7 +139,7 @@ impl Connection {
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut [u8], turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
             Cause::Again => {}
@@ -242,10 +245,10 @@ impl Connection {
         if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
             self.register(id, turn);
         }
+        if let Role::Accepted = self.role {
+            self.ask_admission(turn);
+        }
         if self.link.phase() == Phase::Handshaking {
-            if !self.is_admitted(turn) {
-                return;
-            }
             // A plain link has no handshake.
             self.link.signal(Signal::Secured, turn.desk.now);
         }
@@ -263,13 +266,14 @@ impl Connection {
     }
 
     /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
-    fn is_admitted(&mut self, turn: &mut Turn<'_>) -> bool {
-        let (Origin::Accepted(acceptor), Role::Accepted) = (&self.origin, &self.role) else { return true };
-        let Some(mut maker) = turn.table.maker(*acceptor).and_then(Option::take) else { return true };
+    fn ask_admission(&mut self, turn: &mut Turn<'_>) {
+        self.role = Role::Admitted;
+        let Some(acceptor) = self.acceptor() else { return };
+        let Some(mut maker) = turn.table.maker(acceptor).and_then(Option::take) else { return };
         let admission = guarded(|| maker.admit(&Peer(&self.link)));
-        put_back(turn, *acceptor, maker);
+        put_back(turn, acceptor, maker);
         let reason = match admission {
-            Some(Admission::Admit) => return true,
+            Some(Admission::Admit) => return,
             Some(Admission::Refuse) => {
                 turn.desk.counters.refused += 1;
                 Reason::Local
@@ -279,16 +283,13 @@ impl Connection {
                 Reason::HandlerPanicked
             }
         };
-        self.role = Role::Gone;
-        self.never_made(reason, turn);
         self.link.signal(Signal::Close(reason), turn.desk.now);
-        false
     }
 
     /// Makes the handler and tells it.
     fn open(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         let handler = match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Accepted => self.make(id, turn),
+            Role::Accepted | Role::Admitted => self.make(id, turn),
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
                 let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
@@ -354,7 +355,7 @@ impl Connection {
     // --- input ----------------------------------------------------------------------------------------------------
 
     /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
-    fn take_input(&mut self, id: SourceId, scratch: &mut [u8], turn: &mut Turn<'_>) {
+    fn take_input(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
         if self.link.may_show_rest() && !self.is_leaving(turn) {
             self.show_rest(id, turn);
         }
@@ -366,6 +367,7 @@ impl Connection {
             }
             // What waits and what is read may not exceed the inbox together.
             let room = if self.link.phase().delivers_input() { self.link.inbox_room() } else { usize::MAX };
+            let scratch = scratch.bytes();
             let piece = scratch.len().min(budget).min(room);
             match self.link.receive(&mut scratch[..piece], turn.desk.now) {
                 Received::Bytes(n) => {
@@ -384,14 +386,15 @@ impl Connection {
 
     /// Shows bytes that were just read, behind those that wait, and keeps what is left.
     fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
-        if self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
+        let wanted = self.link.may_deliver() && !self.is_leaving(turn);
+        if wanted && self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
             let used = self.show(id, bytes, turn);
             if self.link.phase().delivers_input() {
                 self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
             }
         } else {
             self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
-            if self.link.may_show_rest() {
+            if wanted && self.link.may_show_rest() {
                 self.show_rest(id, turn);
             }
         }
@@ -498,7 +501,7 @@ impl Connection {
                 }
                 self.never_made(reason, turn);
             }
-            Role::Accepted => self.never_made(reason, turn),
+            Role::Accepted | Role::Admitted => self.never_made(reason, turn),
             Role::Gone => {}
         }
         turn.desk.parting = None;
