@@ -1,0 +1,213 @@
+//! A server is told to stop while its peers are owed much: what it has read comes back, and a clean end.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use windlass::{Conn, Handler, ListenConfig, Reactor, ReactorConfig};
+
+use crate::Outcome;
+use crate::child::Server;
+use crate::options::Options;
+use crate::pattern::Pattern;
+use crate::peer::{Heard, PATIENCE, Peer, retain_fallible, until};
+use crate::report::Report;
+use crate::tracer::{Log, Tracer};
+
+/// Peers that send without reading, until the server reads no more.
+const DEEP_PEERS: usize = 40;
+const DEEP_BYTES: u64 = 12 << 20;
+/// The server reads no more if nothing moved for so long.
+const STILL_TIME: Duration = Duration::from_millis(500);
+
+/// Peers whose bytes the server has wholly read.
+const MANY_PEERS: usize = 1_000;
+const MANY_BYTES: u64 = 300 * 1024;
+
+const DRAIN_TIME: Duration = Duration::from_secs(60);
+
+/// A peer with its place in both streams.
+struct Debtor {
+    peer: Peer,
+    port: u16,
+    sent: u64,
+    received: u64,
+    end: Option<Heard>,
+}
+
+impl Debtor {
+    fn dial(address: SocketAddr, number: usize) -> Outcome<Self> {
+        let peer = Peer::dial(address, number)?;
+        let port = peer.socket.local_addr()?.as_socket().ok_or("no address")?.port();
+        Ok(Debtor { peer, port, sent: 0, received: 0, end: None })
+    }
+
+    /// Sends what the kernel takes of its bytes, and says whether anything moved.
+    fn send(&mut self, pattern: &Pattern, bytes: u64) -> Outcome<bool> {
+        let piece = pattern.piece(self.sent, (bytes - self.sent) as usize);
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        let count = self.peer.write_some(piece)?;
+        self.sent += count as u64;
+        Ok(count > 0)
+    }
+
+    /// Reads what there is and compares it; says whether it is over.
+    fn receive(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> Outcome<bool> {
+        loop {
+            match self.peer.read(buffer)? {
+                Heard::Nothing => return Ok(false),
+                Heard::Bytes(count) => {
+                    if !pattern.holds(self.received, &buffer[..count]) {
+                        return Err(format!("wrong bytes at {} of port {}", self.received, self.port).into());
+                    }
+                    self.received += count as u64;
+                }
+                end => {
+                    self.end = Some(end);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+/// Reads all to their ends.
+fn collect(debtors: &mut [Debtor], pattern: &Pattern) -> Outcome<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut waiting: Vec<&mut Debtor> = debtors.iter_mut().collect();
+    until("the ends of all peers", DRAIN_TIME, || {
+        retain_fallible(&mut waiting, |debtor| {
+            let is_over = debtor.receive(pattern, &mut buffer)?;
+            // Who has read the end closes; a failure means that the other side has, too.
+            if is_over {
+                let _ = debtor.peer.socket.shutdown(Shutdown::Both);
+            }
+            Ok(!is_over)
+        })?;
+        Ok(waiting.is_empty())
+    })
+    .map(drop)
+}
+
+fn tell_ends(debtors: &[Debtor], report: &mut Report) {
+    let clean = debtors.iter().filter(|debtor| debtor.end == Some(Heard::End)).count();
+    report.exactly("clean ends", clean as u64, debtors.len() as u64);
+}
+
+pub(crate) fn owed(options: &Options, report: &mut Report) -> Outcome<()> {
+    if !Tracer::is_installed() {
+        report.skipped("strace is not installed: nothing would tell what the server has read");
+        return Ok(());
+    }
+    let count = options.pick(DEEP_PEERS, DEEP_PEERS / 4);
+    let pattern = Pattern::new();
+    let mut server = Server::start(&[&options.echo, "--drain", "60"], 1)?;
+    let tracer = Tracer::attach(server.pid(), "accept4,read,readv,recvfrom,recvmsg", &[])?;
+    let mut debtors =
+        (0..count).map(|number| Debtor::dial(server.address(), number)).collect::<Outcome<Vec<Debtor>>>()?;
+    let mut moved = Instant::now();
+    while moved.elapsed() < STILL_TIME {
+        for debtor in &mut debtors {
+            while debtor.send(&pattern, DEEP_BYTES)? {
+                moved = Instant::now();
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    server.process.signal(Signal::TERM)?;
+    // It reads and discards from now on, and nobody reads yet.
+    thread::sleep(Duration::from_millis(100));
+    collect(&mut debtors, &pattern)?;
+    let status = server.process.wait(PATIENCE)?;
+    let told = server.process.line(PATIENCE)?;
+    report.note(&format!("the server says `{told}`"));
+    let log = tracer.detach()?;
+
+    tell_ends(&debtors, report);
+    let read = read_before_signal(&log)?;
+    let whole = debtors.iter().filter(|debtor| read.get(&debtor.port) == Some(&debtor.received)).count();
+    report.exactly("peers that got back all that was read of them", whole as u64, count as u64);
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let owed: u64 = debtors.iter().map(|debtor| debtor.received).sum();
+    let sent: u64 = debtors.iter().map(|debtor| debtor.sent).sum();
+    report.note(&format!("{:.1} MiB sent and {:.1} owed a peer", mib(sent) / count as f64, mib(owed) / count as f64));
+    let expected = format!("drained: {count} drained, 0 cut, 0 bytes never sent");
+    report.condition("the server drained all and ended well", status.success() && told == expected);
+    Ok(())
+}
+
+/// Bytes that the server had read of each peer, by port, when the signal came.
+fn read_before_signal(log: &Log) -> Outcome<HashMap<u16, u64>> {
+    let signalled = log.signalled.ok_or("strace saw no signal")?;
+    let mut ports = HashMap::new();
+    let mut read = HashMap::new();
+    for call in log.calls.iter().filter(|call| call.time < signalled && call.result > 0) {
+        if call.name == "accept4" {
+            let (_, rest) = call.arguments.split_once("sin_port=htons(").ok_or("an accept without a port")?;
+            let (port, _) = rest.split_once(')').ok_or("an accept without a port")?;
+            let port: u16 = port.parse()?;
+            ports.insert(call.result, port);
+            read.insert(port, 0);
+        } else if let Some(bytes) = call.descriptor().and_then(|fd| ports.get(&fd)).and_then(|port| read.get_mut(port))
+        {
+            *bytes += call.result as u64;
+        }
+    }
+    Ok(read)
+}
+
+/// Echoes, and counts what it took of all connections.
+struct Echo(Arc<AtomicU64>);
+
+impl Handler for Echo {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        let taken = conn.write_some(data);
+        self.0.fetch_add(taken as u64, Ordering::Relaxed);
+        taken
+    }
+}
+
+pub(crate) fn read(options: &Options, report: &mut Report) -> Outcome<()> {
+    let count = options.pick(MANY_PEERS, MANY_PEERS / 2);
+    let pattern = Pattern::new();
+    let (sender, receiver) = mpsc::channel();
+    let taken = Arc::new(AtomicU64::new(0));
+    let tally = taken.clone();
+    let server = thread::spawn(move || -> Result<_, windlass::Error> {
+        let mut reactor = Reactor::new(ReactorConfig::default())?;
+        let address = "tcp://127.0.0.1:0".parse()?;
+        let id = reactor.listen(&address, ListenConfig::default(), move |_: &Conn<'_>| Echo(tally.clone()))?;
+        let _ = sender.send((reactor.remote(), reactor.listener_address(id)));
+        reactor.run()
+    });
+    let (remote, address) = receiver.recv()?;
+    let address = address.and_then(|address| address.ip()).ok_or("the listener has no address")?;
+    let mut debtors = Vec::new();
+    for number in 0..count {
+        debtors.push(Debtor::dial(address, number)?);
+    }
+    until("all peers to have sent", PATIENCE, || {
+        let mut all = true;
+        for debtor in &mut debtors {
+            while debtor.send(&pattern, MANY_BYTES)? {}
+            all &= debtor.sent == MANY_BYTES;
+        }
+        Ok(all)
+    })?;
+    until("the server to have read all", PATIENCE, || Ok(taken.load(Ordering::Relaxed) == count as u64 * MANY_BYTES))?;
+    remote.stop(DRAIN_TIME)?;
+    collect(&mut debtors, &pattern)?;
+    tell_ends(&debtors, report);
+    let whole = debtors.iter().filter(|debtor| debtor.received == MANY_BYTES).count();
+    report.exactly(&format!("peers that got all {MANY_BYTES} bytes back"), whole as u64, count as u64);
+    drop(debtors);
+    let told = server.join().map_err(|_| "the reactor's thread panicked")??;
+    report.condition(&format!("the reactor says `{told}`"), told.drained == count as u64 && told.cut == 0);
+    Ok(())
+}

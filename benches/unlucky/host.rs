@@ -1,0 +1,165 @@
+//! A server of this crate that tells what happens to it, in a process of its own.
+//!
+//! It prints `listening on ADDRESS` for each `--listen`, and a line `event …` for what its listeners are told. The line
+//! `stats` on its input is answered by `stats CONNECTIONS OPENED CLOSED PANICS`.
+//!
+//! What it does with a connection depends on the first byte; see `Ending`.
+
+use std::io::BufRead;
+use std::time::Duration;
+
+use windlass::{
+    Accept, AcceptEvent, Address, Conn, Handler, Limits, ListenConfig, PauseCause, Reactor, ReactorConfig, Remote,
+};
+
+use crate::Outcome;
+use crate::child::Server;
+use crate::panics;
+use crate::peer::PATIENCE;
+
+/// How long a connection that began with [`NAP`] is not read.
+const NAP_TIME: Duration = Duration::from_millis(20);
+
+pub(crate) const CLOSE: u8 = b'C';
+pub(crate) const ABORT: u8 = b'A';
+pub(crate) const PANIC: u8 = b'P';
+pub(crate) const NAP: u8 = b'N';
+
+/// What a connection asked for by its first byte.
+enum Ending {
+    Unasked,
+    /// Echo, then whatever the peer does.
+    None,
+    /// Nothing is read for a while, and nothing answered.
+    Sleepy,
+}
+
+struct Guest(Ending);
+
+impl Handler for Guest {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        match self.0 {
+            Ending::None => return conn.write_some(data),
+            Ending::Sleepy => return data.len(),
+            Ending::Unasked => {}
+        }
+        match data[0] {
+            CLOSE => {
+                let taken = conn.write_some(data);
+                conn.close();
+                taken
+            }
+            ABORT => {
+                conn.abort();
+                data.len()
+            }
+            PANIC => panic!("{}", panics::DELIBERATE),
+            NAP => {
+                self.0 = Ending::Sleepy;
+                conn.pause();
+                conn.set_timer(NAP_TIME);
+                data.len()
+            }
+            _ => {
+                self.0 = Ending::None;
+                conn.write_some(data)
+            }
+        }
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>) {
+        conn.resume();
+    }
+}
+
+struct Doorman;
+
+impl Accept for Doorman {
+    type Handler = Guest;
+
+    fn make(&mut self, _: &Conn<'_>) -> Guest {
+        Guest(Ending::Unasked)
+    }
+
+    fn on_event(&mut self, event: &AcceptEvent) {
+        match event {
+            AcceptEvent::Failed { .. } => println!("event failed"),
+            AcceptEvent::Paused(PauseCause::Starved(errno)) => println!("event starved {errno}"),
+            AcceptEvent::Paused(_) => println!("event paused"),
+            AcceptEvent::Resumed => println!("event resumed"),
+            AcceptEvent::Ended(Some(error)) => println!("event broken {}", error.raw_os_error().unwrap_or(0)),
+            AcceptEvent::Ended(None) => println!("event ended"),
+            _ => println!("event unknown"),
+        }
+    }
+}
+
+/// Serves until its input ends.
+pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
+    let mut reactor = Reactor::new(ReactorConfig::default())?;
+    let mut config = ListenConfig::default();
+    for pair in arguments.chunks(2) {
+        match pair {
+            [option, value] if option == "--idle" => {
+                let idle_timeout = Some(Duration::from_secs_f64(value.parse()?));
+                config.limits = Limits { idle_timeout, ..Limits::default() };
+            }
+            [option, value] if option == "--listen" => {
+                let address: Address = value.parse()?;
+                let id = reactor.listen(&address, config.clone(), Doorman)?;
+                println!("listening on {}", reactor.listener_address(id).ok_or("the listener is gone")?);
+            }
+            _ => return Err(format!("unknown option: {pair:?}").into()),
+        }
+    }
+    let remote = reactor.remote();
+    std::thread::spawn(move || obey(&remote));
+    reactor.run()?;
+    Ok(())
+}
+
+fn obey(remote: &Remote) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if line == "stats" {
+            let told = remote.run(|turn| {
+                let counters = turn.counters();
+                let (opened, closed, panics) = (counters.opened, counters.closed_total(), counters.panics);
+                println!("stats {} {opened} {closed} {panics}", turn.connections().len());
+            });
+            if told.is_err() {
+                break;
+            }
+        }
+    }
+    // The reactor may be gone already.
+    let _ = remote.stop(Duration::ZERO);
+}
+
+/// What a host counted.
+pub(crate) struct Stats {
+    pub(crate) connections: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    pub(crate) panics: u64,
+    /// Lines about listeners since the last question.
+    pub(crate) events: Vec<String>,
+}
+
+/// Asks a host for its counts.
+pub(crate) fn ask(server: &mut Server) -> Outcome<Stats> {
+    server.process.order("stats")?;
+    let mut events = Vec::new();
+    loop {
+        let line = server.process.line(PATIENCE)?;
+        if let Some(event) = line.strip_prefix("event ") {
+            events.push(event.to_owned());
+            continue;
+        }
+        let numbers = line.strip_prefix("stats ").ok_or_else(|| format!("the host printed `{line}`"))?;
+        let numbers = numbers.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+        let &[connections, opened, closed, panics] = numbers.as_slice() else {
+            return Err(format!("the host printed `{line}`").into());
+        };
+        return Ok(Stats { connections, opened, closed, panics, events });
+    }
+}
