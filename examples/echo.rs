@@ -165,7 +165,11 @@ fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn s
         while let Ok(n @ 1..) = io::Read::read(&mut pipe, &mut bytes) {
             seen += n;
         }
-        turn.shutdown(if seen > 1 { Duration::ZERO } else { drain });
+        match seen {
+            0 => {}
+            1 => turn.shutdown(drain),
+            _ => turn.shutdown(Duration::ZERO),
+        }
         Next::Wait
     })?;
     Ok(())

@@ -23,7 +23,8 @@ pub struct Limits {
     pub inbox_bytes_max: usize,
     /// Bytes of output that may wait; a write beyond is refused. Default: 1 MiB.
     pub outbox_bytes_max: usize,
-    /// Above this many waiting bytes of output the peer is not read. Default: 256 KiB.
+    /// Above this many waiting bytes of output `on_writable` is owed; and the peer is not read, if they were written in
+    /// `on_data`, as answers to it. Default: 256 KiB.
     pub outbox_bytes_high: usize,
     /// At or below this many the peer is read again and `on_writable` comes, if owed. Default: 64 KiB.
     pub outbox_bytes_low: usize,

@@ -69,6 +69,16 @@ enum Owed {
     Throttled,
 }
 
+/// Whether output answers input: only then not to read this peer keeps the output from growing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answering {
+    No,
+    /// The handler is being shown input.
+    Shown,
+    /// It wrote meanwhile, in this drive.
+    Answered,
+}
+
 /// A connection without its handler: socket, waiting bytes and state; what [`Conn::detach`](crate::Conn::detach) yields.
 ///
 /// It can be sent to another thread and given to another reactor with a new handler, which loses no byte in either
@@ -85,6 +95,7 @@ pub struct Link {
     output: Output,
     delivery: Delivery,
     owed: Owed,
+    answering: Answering,
     /// How many bytes must wait before they are shown.
     need: u32,
     opened: Tick,
@@ -144,6 +155,7 @@ impl Link {
             output: Output::Free,
             delivery: Delivery::Flowing,
             owed: Owed::Nothing,
+            answering: Answering::No,
             need: 0,
             opened: now,
             entered: now,
@@ -318,6 +330,7 @@ impl Link {
 
     /// Says what the phase has to say once nothing waits.
     pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
+        self.answering = Answering::No;
         if self.phase == Phase::Open {
             return;
         }

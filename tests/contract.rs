@@ -1356,3 +1356,25 @@ fn the_longest_limits_never_end_a_connection() {
         assert_eq!(world.until_empty(), [Reason::Local]);
     });
 }
+
+/// A relay to an echo server hung: output from elsewhere stopped the reading of its peer, on both sides at once.
+#[test]
+fn output_from_elsewhere_does_not_stop_the_reading() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address =
+            world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Does::new().on_data(|_, data| data.len()));
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        let id = world.log.id(0);
+        // Far above the high mark, whatever the kernel takes.
+        let mut turn = world.reactor().turn();
+        let mut link = turn.other(id).expect("a connection");
+        while link.unsent_bytes() < 512 * 1024 {
+            assert!(link.write_some(&[7; 65536]) > 0);
+        }
+        world.turns(3);
+        peer.send_all_while(&mut world, b"heard all the same");
+        world.until("the peer is read", |world| world.log.shown(0) == 18);
+    });
+}

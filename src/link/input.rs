@@ -6,7 +6,7 @@ use crate::clock::Tick;
 use crate::error::Reason;
 use crate::link::inbox::Inbox;
 use crate::link::phase::Signal;
-use crate::link::{Delivery, Input, Link, Output, Owed};
+use crate::link::{Answering, Delivery, Input, Link, Output, Owed};
 use crate::net::Readiness;
 use std::io;
 
@@ -116,6 +116,7 @@ impl Link {
     pub(crate) fn about_to_show(&mut self) {
         self.need = 0;
         self.delivery = Delivery::Flowing;
+        self.answering = Answering::Shown;
     }
 
     /// The handler left `rest` bytes: without more there is nothing new to show, unless it asked for just that.

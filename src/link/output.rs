@@ -7,7 +7,7 @@ use crate::error::{Error, Reason};
 use crate::link::buffers::{Buffers, GATHER_BYTES};
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Phase, Signal};
-use crate::link::{Link, Output, Owed};
+use crate::link::{Answering, Link, Output, Owed};
 use bytes::Bytes;
 use std::io::{self, IoSlice};
 
@@ -75,6 +75,7 @@ impl Link {
             self.accept(&bytes, buffers, now);
             return Ok(());
         }
+        self.answer();
         let taken = if self.outbox.is_empty() { self.transmit(&bytes, buffers, now) } else { 0 };
         self.outbox.push_shared(bytes.slice(taken..), now, &mut buffers.pool);
         self.throttle();
@@ -83,6 +84,7 @@ impl Link {
 
     /// Takes bytes that have room: gathers few, sends many, queues behind what waits.
     fn accept(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
+        self.answer();
         if self.outbox.is_empty() {
             if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
                 buffers.gather.extend_from_slice(bytes);
@@ -96,10 +98,20 @@ impl Link {
         self.throttle();
     }
 
-    /// Above the high mark the peer is not read.
+    /// Takes note of a write: if the handler is being shown input, it is an answer.
+    fn answer(&mut self) {
+        if self.answering == Answering::Shown {
+            self.answering = Answering::Answered;
+        }
+    }
+
+    /// Above the high mark `on_writable` is owed, and if the output answers input the peer is not read.
+    ///
+    /// Output from elsewhere is bounded by its own writer. Not to read the peer for it would gain nothing, and two
+    /// sides that do so wait for each other for ever.
     fn throttle(&mut self) {
         if self.outbox.len() > self.limits.outbox_bytes_high {
-            self.owed = Owed::Throttled;
+            self.owe(if self.answering == Answering::Answered { Owed::Throttled } else { Owed::Writable });
         }
     }
 
