@@ -345,20 +345,26 @@ impl Core {
 
     /// Drives one source, with the table lent to it, and does what it says.
     pub(super) fn drive(&mut self, id: SourceId, cause: Cause) {
-        let Some(mut source) = self.table.take(id) else { return };
+        // Moved as the option that it is in its slot: once out and once back.
+        let mut taken = self.table.take(id);
+        let Some(source) = &mut taken else { return };
         self.desk.counters.drives += 1;
         self.count_drive();
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
         let next = source.drive(id, cause, &mut self.scratch, &mut turn);
         turn.send_gathered();
         match next {
-            Next::Remove => self.remove(id, source),
+            Next::Remove => {
+                if let Some(source) = taken {
+                    self.remove(id, source);
+                }
+            }
             Next::Wait | Next::Again => {
                 // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
                 if let Some(due) = source.deadline() {
                     self.timers.arm(id.slot, due, self.desk.now);
                 }
-                self.table.put(id, source);
+                self.table.put_back(id, taken);
                 if next == Next::Again {
                     self.table.rouse(id);
                 }

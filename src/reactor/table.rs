@@ -74,10 +74,16 @@ impl Table {
         self.slot_mut(id)?.source.take()
     }
 
-    /// Puts a source where it was, or into its reserved place.
+    /// Puts a source into its reserved place.
     pub(crate) fn put(&mut self, id: SourceId, source: Source) {
+        self.put_back(id, Some(source));
+    }
+
+    /// Puts a source where it was taken from.
+    pub(crate) fn put_back(&mut self, id: SourceId, source: Option<Source>) {
         let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
-        slot.source = Some(source);
+        debug_assert!(slot.source.is_none(), "table 1: a slot has one occupant");
+        slot.source = source;
     }
 
     /// A source that is not being driven.

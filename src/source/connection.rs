@@ -356,13 +356,15 @@ impl Connection {
 
     /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
     fn take_input(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
-        if self.link.may_show_rest() && !self.is_leaving(turn) {
-            self.show_rest(id, turn);
+        if !self.link.inbox().is_empty() {
+            if self.link.may_show_rest() && !self.is_leaving(turn) {
+                self.show_rest(id, turn);
+            }
+            self.check_inbox(turn);
         }
-        self.check_inbox(turn);
         let mut budget = self.link.limits().bytes_per_turn;
         for _ in 0..self.link.limits().reads_per_turn {
-            if budget == 0 || !self.link.may_read() || self.is_leaving(turn) {
+            if !self.link.may_read() || budget == 0 || self.is_leaving(turn) {
                 break;
             }
             // What waits and what is read may not exceed the inbox together.
@@ -389,6 +391,9 @@ impl Connection {
         let wanted = self.link.may_deliver() && !self.is_leaving(turn);
         if wanted && self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
             let used = self.show(id, bytes, turn);
+            if used == bytes.len() {
+                return;
+            }
             if self.link.phase().delivers_input() {
                 self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
             }
