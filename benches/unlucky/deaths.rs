@@ -17,7 +17,7 @@ const CYCLES: usize = 100_000;
 const CYCLES_QUICK: usize = 6_000;
 /// Before memory is read for the first time, so that code and buffers every server needs are there.
 const WARM_UP: usize = 12_000;
-const WARM_UP_QUICK: usize = 2_400;
+const WARM_UP_QUICK: usize = 6_000;
 /// Connections of each way in one batch.
 const OF_EACH: usize = 25;
 const IDLE_SECONDS: &str = "1";
@@ -103,6 +103,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let after = account::resident(server.pid())?;
     let stats = host::ask(&mut server)?;
     report.note(&format!("{buried} connections died in {} ways in {seconds:.1} s", Way::ALL.len()));
+    let reasons = host::REASONS.iter().zip(&stats.reasons).map(|(reason, count)| format!("{reason} {count}"));
+    report.note(&format!("as the server saw it: {}", reasons.collect::<Vec<String>>().join(", ")));
     report.exactly("descriptors", account::open_descriptors(server.pid())? as u64, descriptors.min(bare) as u64);
     report.exactly("connections left", stats.connections, 0);
     report.exactly("handlers closed", stats.closed, stats.opened);

@@ -124,12 +124,11 @@ pub(crate) fn owed(options: &Options, report: &mut Report) -> Outcome<()> {
     // It reads and discards from now on, and nobody reads yet.
     thread::sleep(Duration::from_millis(100));
     collect(&mut debtors, &pattern)?;
+    tell_ends(&debtors, report);
     let status = server.process.wait(PATIENCE)?;
     let told = server.process.line(PATIENCE)?;
     report.note(&format!("the server says `{told}`"));
     let log = tracer.detach()?;
-
-    tell_ends(&debtors, report);
     let read = read_before_signal(&log)?;
     let whole = debtors.iter().filter(|debtor| read.get(&debtor.port) == Some(&debtor.received)).count();
     report.exactly("peers that got back all that was read of them", whole as u64, count as u64);

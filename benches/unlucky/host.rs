@@ -1,7 +1,7 @@
 //! A server of this crate that tells what happens to it, in a process of its own.
 //!
 //! It prints `listening on ADDRESS` for each `--listen`, and a line `event …` for what its listeners are told. The line
-//! `stats` on its input is answered by `stats CONNECTIONS OPENED CLOSED PANICS`.
+//! `stats` on its input is answered by `stats CONNECTIONS OPENED CLOSED PANICS` and a count for each of [`REASONS`].
 //!
 //! What it does with a connection depends on the first byte; see `Ending`.
 
@@ -9,7 +9,8 @@ use std::io::BufRead;
 use std::time::Duration;
 
 use windlass::{
-    Accept, AcceptEvent, Address, Conn, Handler, Limits, ListenConfig, PauseCause, Reactor, ReactorConfig, Remote,
+    Accept, AcceptEvent, Address, Conn, Expiry, Handler, Limits, ListenConfig, PauseCause, Reactor, ReactorConfig,
+    Reason, Remote,
 };
 
 use crate::Outcome;
@@ -24,6 +25,17 @@ pub(crate) const CLOSE: u8 = b'C';
 pub(crate) const ABORT: u8 = b'A';
 pub(crate) const PANIC: u8 = b'P';
 pub(crate) const NAP: u8 = b'N';
+
+/// The reasons that are told apart.
+pub(crate) const REASONS: [Reason; 7] = [
+    Reason::PeerClosed,
+    Reason::Local,
+    Reason::Aborted,
+    Reason::Reset,
+    Reason::Timeout(Expiry::Idle),
+    Reason::Timeout(Expiry::Linger),
+    Reason::HandlerPanicked,
+];
 
 /// What a connection asked for by its first byte.
 enum Ending {
@@ -124,7 +136,8 @@ fn obey(remote: &Remote) {
             let told = remote.run(|turn| {
                 let counters = turn.counters();
                 let (opened, closed, panics) = (counters.opened, counters.closed_total(), counters.panics);
-                println!("stats {} {opened} {closed} {panics}", turn.connections().len());
+                let reasons = REASONS.map(|reason| counters.closed_for(reason).to_string()).join(" ");
+                println!("stats {} {opened} {closed} {panics} {reasons}", turn.connections().len());
             });
             if told.is_err() {
                 break;
@@ -141,6 +154,8 @@ pub(crate) struct Stats {
     pub(crate) opened: u64,
     pub(crate) closed: u64,
     pub(crate) panics: u64,
+    /// Connections that ended for each of [`REASONS`].
+    pub(crate) reasons: Vec<u64>,
     /// Lines about listeners since the last question.
     pub(crate) events: Vec<String>,
 }
@@ -157,9 +172,9 @@ pub(crate) fn ask(server: &mut Server) -> Outcome<Stats> {
         }
         let numbers = line.strip_prefix("stats ").ok_or_else(|| format!("the host printed `{line}`"))?;
         let numbers = numbers.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-        let &[connections, opened, closed, panics] = numbers.as_slice() else {
+        let &[connections, opened, closed, panics, ref reasons @ ..] = numbers.as_slice() else {
             return Err(format!("the host printed `{line}`").into());
         };
-        return Ok(Stats { connections, opened, closed, panics, events });
+        return Ok(Stats { connections, opened, closed, panics, reasons: reasons.to_vec(), events });
     }
 }

@@ -200,6 +200,7 @@ fn be_busy(address: SocketAddr, stop: &AtomicBool, dice: &mut Dice) {
 
 fn meet(stream: &mut TcpStream, dice: &mut Dice) -> std::io::Result<()> {
     stream.set_read_timeout(Some(ANSWER_TIME))?;
+    stream.set_write_timeout(Some(ANSWER_TIME))?;
     match dice.below(6) {
         0 => Ok(()),
         1 => {

@@ -1,6 +1,6 @@
 //! Very many bytes through the proxy to a slow reader: its memory stays what it was.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::account;
 use crate::child::Server;
 use crate::options::Options;
 use crate::pattern::{PIECE_BYTES_MAX, Pattern};
-use crate::peer::PATIENCE;
+use crate::peer::{PATIENCE, until};
 use crate::report::Report;
 
 const BYTES: u64 = 10_000_000_000;
@@ -33,8 +33,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
 
     let address = proxy.address();
     let sender = thread::spawn(move || send(TcpStream::connect(address)?, bytes));
-    let (stream, _) = target.accept()?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let stream = accept(&target)?;
     let reading = read_slowly(stream, &proxy, rate)?;
     let waited = sender.join().map_err(|_| "the sender's thread panicked")??;
 
@@ -53,6 +52,25 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     proxy.wait_for_descriptors(descriptors)
 }
 
+/// Waits for the proxy to connect.
+fn accept(target: &TcpListener) -> Outcome<TcpStream> {
+    target.set_nonblocking(true)?;
+    let mut accepted = None;
+    until("the proxy to connect", PATIENCE, || match target.accept() {
+        Ok((stream, _)) => {
+            accepted = Some(stream);
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error.into()),
+    })?;
+    let stream = accepted.ok_or("no connection")?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
 struct Sending {
     is_answered: bool,
 }
@@ -61,6 +79,8 @@ struct Sending {
 const ANSWER: &[u8] = b"all";
 
 fn send(mut stream: TcpStream, bytes: u64) -> std::io::Result<Sending> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let pattern = Pattern::new();
     let mut sent = 0;
     while sent < bytes {
