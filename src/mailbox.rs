@@ -151,6 +151,8 @@ impl Mailbox {
 
 /// The way into a reactor from other threads. Cheap to clone.
 ///
+/// As long as one is kept it keeps one descriptor of the reactor open, also after the reactor's end.
+///
 /// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. Commands of one `Remote` are carried out in their order.
 #[derive(Clone, Debug)]
 pub struct Remote(pub(crate) Arc<Mailbox>);
