@@ -282,7 +282,14 @@ impl Link {
 
     /// Moves the phase.
     pub(crate) fn signal(&mut self, signal: Signal, now: Tick) {
-        if signal.resets() && !matches!(self.phase, Phase::Closed(_)) {
+        let resets = match signal {
+            // Nothing failed: only output that waits would be cut off.
+            Signal::Failed(Reason::ReactorDropped) => !self.outbox.is_empty(),
+            // Once our end is said nothing of ours is missing.
+            Signal::Failed(_) => !matches!(self.phase, Phase::Lingering(_)),
+            signal => signal.resets(),
+        };
+        if resets && !matches!(self.phase, Phase::Closed(_)) {
             self.stream.reset_on_close();
         }
         let next = self.phase.after(signal);
