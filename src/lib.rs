@@ -12,6 +12,9 @@ mod config;
 mod conn;
 mod counters;
 mod error;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod id;
 mod link;

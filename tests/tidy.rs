@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 6] = [
+const ROWS: [(&str, &str); 7] = [
     ("words", "address address/* clock config counters error id"),
     ("sockets", "net net/*"),
     ("link", "link link/*"),
     ("contract", "handler conn command mailbox mailbox/* turn"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
+    ("models", "fuzzing"),
 ];
 
 /// Re-exports, and so stands above all rows.
@@ -29,8 +30,9 @@ const PLACES: [(&str, &str); 4] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 2] = [
+const CLOCK_READERS: [(&str, &str); 3] = [
     ("reactor/core", "the one clock of a reactor"),
+    ("fuzzing", "its times begin at any moment"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),
 ];
 
