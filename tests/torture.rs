@@ -3,11 +3,15 @@
 //! The library is `torture/shim.c`; what it runs is built with `--cfg rustix_use_libc`, since rustix otherwise makes its
 //! system calls past libc, where nobody can be preloaded. Without a C compiler all of this is skipped.
 //!
-//! `TORTURE_SEEDS=N` runs N seeds; without it there are a few dozen.
+//! `TORTURE_SEEDS=N` runs N seeds and every fault; without it there are a few dozen seeds and a sample of the faults.
 #![cfg(target_os = "linux")]
 
 mod support;
 
+#[path = "torture/faults.rs"]
+mod faults;
+#[path = "torture/play.rs"]
+mod play;
 #[path = "torture/rig.rs"]
 mod rig;
 #[path = "torture/seeds.rs"]

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(crate) struct Rig {
     pub(crate) shim: PathBuf,
     pub(crate) streams: PathBuf,
+    pub(crate) torture: PathBuf,
     pub(crate) echo: PathBuf,
 }
 
@@ -45,9 +46,10 @@ fn build_shim() -> Option<PathBuf> {
 }
 
 fn build_programs(shim: PathBuf) -> Rig {
-    let tests = cargo(&["test", "--no-run", "--test=streams"]);
+    let tests = cargo(&["test", "--no-run", "--test=streams", "--test=torture"]);
     let examples = cargo(&["build", "--example=echo"]);
-    Rig { shim, streams: executable(&tests, "streams"), echo: executable(&examples, "echo") }
+    let [streams, torture] = ["streams", "torture"].map(|name| executable(&tests, name));
+    Rig { shim, streams, torture, echo: executable(&examples, "echo") }
 }
 
 /// Builds in a target directory of its own, with all system calls made through libc; returns what cargo tells.

@@ -286,6 +286,8 @@ int accept4(int fd, __SOCKADDR_ARG peer, socklen_t *size, int flags) {
 int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t size) {
     int family = to.__sockaddr__->sa_family, errored = 0;
     if (fails("connect", fd)) errored = errno;
+    /* A Unix connect that does not block has nothing that a signal could interrupt. */
+    if (errored == EINTR && family == AF_UNIX) errored = 0;
     if (!errored && dice && fcntl(fd, F_GETFL) & O_NONBLOCK) {
         pthread_mutex_lock(&lock);
         if (happens(CONNECT)) errored = family == AF_UNIX ? EAGAIN : EINTR;
