@@ -58,7 +58,7 @@ impl Tick {
         Tick(self.0.saturating_add(step - 1) & !(step - 1))
     }
 
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn test(nanos: u64) -> Tick {
         Tick(nanos)
     }

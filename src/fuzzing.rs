@@ -8,18 +8,21 @@ use crate::address::{Address, Transport};
 use crate::clock::Tick;
 use crate::config::Limits;
 use crate::error::{Expiry, Reason};
+use crate::id::SourceId;
 use crate::link::buffers::Pool;
 use crate::link::inbox::Inbox;
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Facts, Phase, Signal, deadline};
-use std::collections::VecDeque;
+use crate::reactor::table::Table;
+use crate::reactor::timers::Timers;
+use crate::turn::Roster;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::io::IoSlice;
 use std::mem::discriminant;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// More than this is not queued: a list of operations shall not become a test of memory.
 const BYTES_MAX: usize = 1 << 19;
@@ -77,12 +80,6 @@ impl Content {
     }
 }
 
-/// The moment that many nanoseconds after the first one asked for.
-fn tick(nanos: u64) -> Tick {
-    static START: OnceLock<Tick> = OnceLock::new();
-    START.get_or_init(|| Tick::of(Instant::now())).after(Duration::from_nanos(nanos))
-}
-
 fn starts_with(model: &VecDeque<u8>, shown: &[u8]) -> bool {
     let (front, back) = model.as_slices();
     let here = front.len().min(shown.len());
@@ -99,7 +96,7 @@ pub fn outbox(data: &[u8]) {
     while let Some(op) = input.next() {
         let (outbox, model, moved) = &mut pairs[usize::from(op >> 7)];
         millis += u64::from(op);
-        let now = tick(millis);
+        let now = Tick::test(millis);
         match op % 8 {
             kind @ 0..=4 => {
                 let bytes = content.take(input.size());
@@ -203,7 +200,7 @@ pub fn phase(data: &[u8]) {
     let seconds = |n: u8| (n > 64).then(|| Duration::from_secs(n.into()));
     let (idle_timeout, lifetime) = (seconds(input.byte()), seconds(input.byte()));
     let limits = Limits { idle_timeout, lifetime, ..Limits::default() };
-    let start = tick(0);
+    let start = Tick::test(0);
     let mut facts = Facts { opened: start, entered: start, active: start, stalled: None };
     let mut now = start;
     while let Some(op) = input.next() {
@@ -305,6 +302,103 @@ fn assert_ends(mut phase: Phase, facts: Facts, limits: &Limits) {
         };
     }
     panic!("{phase:?} does not end");
+}
+
+// --- reactor ----------------------------------------------------------------------------------------------------------
+
+/// A table of places, of which no id comes back, and the queue of those that want to be driven again.
+pub fn table(data: &[u8]) {
+    let (mut input, mut table) = (Input(data), Table::new(1));
+    let (mut live, mut again) = (BTreeMap::<u32, SourceId>::new(), Vec::<SourceId>::new());
+    let (mut stale, mut seen, mut queued) = (Vec::<SourceId>::new(), HashSet::new(), HashSet::new());
+    while let Some(op) = input.next() {
+        let count = if op < 240 { 1 } else { input.number() % 2_000 };
+        let at = input.number();
+        for n in 0..count {
+            let last = live.values().next_back().copied();
+            let near = last.map_or(0, |last| (at + n * 7) as u32 % (last.slot + 1));
+            let picked = live.range(near..).next().map(|(_, id)| *id);
+            match (op % 8, picked) {
+                (0..=2, _) | (3..=5, None) => {
+                    let id = table.reserve().expect("room");
+                    assert!(seen.insert(id), "table 1: {id} came back");
+                    assert_eq!(live.insert(id.slot, id), None, "{id} is taken");
+                }
+                (3 | 4, Some(id)) => {
+                    // Sometimes from the end, so that there is something to give back.
+                    let id = last.filter(|_| at % 2 == 0).unwrap_or(id);
+                    let kept = table.remove(id);
+                    live.remove(&id.slot);
+                    stale.push(id);
+                    let slots = live.keys().next_back().map_or(0, |last| *last as usize + 1);
+                    assert!(kept.is_none_or(|kept| kept == slots), "{kept:?} slots are kept and {slots} used");
+                }
+                (5, Some(id)) => {
+                    table.rouse(id);
+                    if queued.insert(id) {
+                        again.push(id);
+                    }
+                }
+                (6, _) => {
+                    let mut queue = Vec::new();
+                    table.take_again(&mut queue);
+                    assert_eq!(queue, std::mem::take(&mut again), "table 2");
+                    queued.clear();
+                }
+                _ => stale.iter().rev().take(4).for_each(|id| assert_stale(&mut table, *id)),
+            }
+        }
+        assert_eq!((table.len(), table.wants_again()), (live.len(), !again.is_empty()));
+        assert!(table.ids().iter().eq(live.values()));
+        if let Some((slot, id)) = live.iter().next_back() {
+            assert_eq!((table.id_at(*slot), table.is_reserved(*id)), (Some(*id), true));
+        }
+    }
+}
+
+fn assert_stale(table: &mut Table, id: SourceId) {
+    table.rouse(id);
+    assert!(table.take(id).is_none() && table.get(id).is_none() && !table.is_reserved(id), "A4: {id} is found");
+    assert_eq!(table.remove(id), None, "A4: {id} is removed twice");
+    assert_ne!(table.id_at(id.slot), Some(id));
+}
+
+/// One deadline for each slot: the soonest, but for its rounding.
+pub fn timers(data: &[u8]) {
+    let (mut input, mut timers, mut model) = (Input(data), Timers::default(), BTreeMap::<u32, (Tick, Tick)>::new());
+    let mut now = Tick::test(0);
+    while let Some(op) = input.next() {
+        match op % 8 {
+            0..=4 => {
+                let wait = Duration::from_micros(input.number() as u64) * (1 << (op >> 4));
+                let slot = u32::from(input.byte()) * if op % 8 == 4 { 97 } else { 1 };
+                let asked = if op == 4 { Tick::NEVER } else { now.after(wait) };
+                timers.arm(slot, asked, now);
+                let (soonest, latest) = model.entry(slot).or_insert((asked, asked.rounded(now)));
+                if asked < *latest {
+                    *latest = asked.rounded(now).min(*latest);
+                }
+                *soonest = asked.min(*soonest);
+            }
+            5 | 6 => {
+                now = now.after(Duration::from_micros(input.number() as u64) * (1 << (op >> 5)));
+                let mut last = None;
+                while let Some(slot) = timers.pop(now) {
+                    let (soonest, latest) = model.remove(&slot).expect("only what was armed fires, and once");
+                    assert!(soonest <= latest && latest <= now, "slot {slot} is early");
+                    assert!(last <= Some(latest), "slot {slot} is out of order");
+                    last = Some(latest);
+                }
+                assert!(model.values().all(|(_, latest)| *latest > now), "something is late");
+            }
+            _ => {
+                let slots = input.number();
+                timers.truncate(slots);
+                model.retain(|slot, _| (*slot as usize) < slots);
+            }
+        }
+        assert_eq!(timers.next(), model.values().map(|(_, latest)| *latest).min());
+    }
 }
 
 // --- address ----------------------------------------------------------------------------------------------------------
@@ -471,6 +565,16 @@ mod tests {
     #[test]
     fn a_phase_goes_forward_and_ends() {
         smoke(super::phase, 20_000, 64);
+    }
+
+    #[test]
+    fn no_id_comes_back_and_no_stale_one_finds_anything() {
+        smoke(super::table, 30, 200);
+    }
+
+    #[test]
+    fn a_timer_fires_for_the_soonest_deadline_of_its_slot() {
+        smoke(super::timers, 1_000, 500);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
 mod core;
-mod table;
-mod timers;
+pub(crate) mod table;
+pub(crate) mod timers;
 
 use crate::address::Address;
 use crate::clock::Tick;

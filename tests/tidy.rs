@@ -30,9 +30,8 @@ const PLACES: [(&str, &str); 4] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 3] = [
+const CLOCK_READERS: [(&str, &str); 2] = [
     ("reactor/core", "the one clock of a reactor"),
-    ("fuzzing", "its times begin at any moment"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),
 ];
 

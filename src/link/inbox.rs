@@ -107,6 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn it_is_a_queue_of_bytes_in_one_piece(
             ops in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..9_000), 0usize..9_000), 0..40)

@@ -203,6 +203,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn it_is_a_queue_of_bytes(ops in prop::collection::vec(op(), 0..40)) {
             let (mut outbox, mut pool, mut model) = (Outbox::default(), Pool::default(), Vec::new());

@@ -52,7 +52,10 @@ pub(crate) enum Signal {
     /// A system call or the peer broke it.
     Failed(Reason),
     /// The peer broke the protocol: what answers it is still sent, its input is discarded.
-    #[cfg_attr(not(test), expect(dead_code, reason = "comes with TLS; its cells are decided and tested now"))]
+    #[cfg_attr(
+        not(any(fuzzing, test)),
+        expect(dead_code, reason = "comes with TLS; its cells are decided and tested now")
+    )]
     Broken(Reason),
     /// End at once, by reset.
     Abort,

@@ -2,7 +2,7 @@
 //!
 //! Owns their registration. Never reads or writes them.
 
-use crate::net::Registry;
+use crate::net::{Readiness, Registry};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use std::io;
@@ -28,6 +28,13 @@ pub(crate) struct Foreign {
 impl Foreign {
     pub(crate) fn new(fd: Box<dyn AsFd>, direction: Direction) -> Foreign {
         Foreign { fd, direction }
+    }
+
+    /// What it asks for, as if all of it had been reported.
+    pub(crate) fn asked(&self) -> Readiness {
+        let readable = matches!(self.direction, Direction::Read | Direction::Both);
+        let writable = matches!(self.direction, Direction::Write | Direction::Both);
+        Readiness { readable, writable, ..Readiness::default() }
     }
 
     fn interest(&self) -> Interest {

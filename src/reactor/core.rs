@@ -259,13 +259,16 @@ impl Core {
             Local::Listen { id, listener, config, maker } => {
                 self.bring(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
             }
-            // The kernel may have reported it before it was in its place; only a report drives a watch.
+            // The kernel may have reported it while its place was only reserved.
             Local::Watch { id, foreign, handler } => {
                 let watch = Watch::new(foreign, handler);
-                if let Err(error) = watch.report_again(&self.desk.registry, id) {
-                    log::debug!("watch {id}: {error}");
-                }
+                let reported = watch.report_again(&self.desk.registry, id);
+                let asked = watch.asked();
                 self.table.put(id, Source::Watch(Box::new(watch)));
+                if reported.is_err() {
+                    // It may be ready, and nobody else will say so.
+                    self.drive(id, Cause::Ready(asked));
+                }
             }
             Local::Shutdown { until } => self.begin_drain(until),
         }

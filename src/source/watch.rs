@@ -30,6 +30,11 @@ impl Watch {
         self.foreign.reregister(registry, id.word())
     }
 
+    /// All that it wants to be told of.
+    pub(crate) fn asked(&self) -> Readiness {
+        self.foreign.asked()
+    }
+
     pub(crate) fn drive(&mut self, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
             Cause::Ready(ready) => self.ready = ready,
