@@ -3,7 +3,7 @@
 //! The library is `torture/shim.c`; what it runs is built with `--cfg rustix_use_libc`, since rustix otherwise makes its
 //! system calls past libc, where nobody can be preloaded. Without a C compiler all of this is skipped.
 //!
-//! `TORTURE_SEEDS=N` runs N seeds and every fault; without it there are a few dozen seeds and a sample of the faults.
+//! `TORTURE_SEEDS=N` runs N seeds and every fault; without it there are a few seeds and a sample of the faults.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -77,7 +77,7 @@ const WAKE: &str = "wake";
 const CALLS_MAX: usize = 500;
 
 /// Of the lines of the table, so many make one for a run that was not asked for all.
-const SAMPLE: usize = 12;
+const SAMPLE: usize = 25;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
