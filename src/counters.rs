@@ -12,7 +12,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Of those: refused by `Accept::admit`.
     pub refused: u64,
-    /// Of those: ended before their handler was made, those that were refused among them.
+    /// Connections that ended before their handler was made, those that were refused among them.
     pub failed: u64,
     /// Accept calls that failed and were passed over (ECONNABORTED and its like).
     pub accepts_failed: u64,
@@ -20,7 +20,7 @@ pub struct Counters {
     pub accepts_starved: u64,
     /// Connections begun by `connect`.
     pub dialled: u64,
-    /// Links adopted.
+    /// Links adopted, or given for it and refused.
     pub adopted: u64,
     /// Connections whose `on_open` was called.
     pub opened: u64,

@@ -303,6 +303,7 @@ impl Core {
             }
             Err(error) => {
                 log::warn!("reactor {}: an adopted connection was closed: {error}", self.number);
+                self.desk.counters.adopted += 1;
                 self.desk.counters.failed += 1;
                 self.drop_guarded((link, adopter));
             }

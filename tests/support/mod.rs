@@ -199,6 +199,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if let (Some(reactor), false) = (&self.reactor, std::thread::panicking()) {
+            // Whatever began lives, or has ended and was told.
+            let counted = reactor.snapshot();
+            let begun = counted.accepted + counted.dialled + counted.adopted;
+            let ended = counted.closed_total() + counted.failed;
+            assert_eq!(begun, ended + reactor.connections() as u64, "{counted:?}");
+        }
         self.reactor = None;
         if !std::thread::panicking() {
             self.log.check_over();
