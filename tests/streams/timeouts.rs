@@ -17,7 +17,7 @@ fn ms(count: u64) -> Duration {
 }
 
 /// Turns until the condition holds, calling `each` in between; tells the longest turn.
-fn until_with(world: &mut World, what: &str, mut done: impl FnMut(&mut World) -> bool) -> Duration {
+pub(super) fn until_with(world: &mut World, what: &str, mut done: impl FnMut(&mut World) -> bool) -> Duration {
     let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
     world.until(what, |world| {
         longest = longest.max(last.elapsed());
