@@ -18,6 +18,13 @@ struct Host {
 
 impl Host {
     fn new(world: &mut World, kind: Kind, backlog: i32) -> Host {
+        let host = Host::deaf(world, kind);
+        host.socket.listen(backlog).expect("a listener");
+        host
+    }
+
+    /// One that holds its address and does not listen: nobody else can be reached there meanwhile.
+    fn deaf(world: &mut World, kind: Kind) -> Host {
         let wanted = world.free_address(kind);
         let (domain, at) = match wanted.path() {
             Some(path) => (Domain::UNIX, SockAddr::unix(path).expect("a path")),
@@ -25,7 +32,6 @@ impl Host {
         };
         let socket = Socket::new(domain, Type::STREAM, None).expect("a socket");
         socket.bind(&at).expect("a free address");
-        socket.listen(backlog).expect("a listener");
         socket.set_nonblocking(true).expect("a non-blocking socket");
         let address = match socket.local_addr().expect("an address").as_socket() {
             Some(ip) => Address::tcp(ip),
@@ -122,10 +128,8 @@ fn both_ends_may_live_in_one_reactor_and_know_each_other() {
 fn to_dial_nobody_is_told_as_refused() {
     each_kind(|kind| {
         let mut world = World::new();
-        let host = Host::new(&mut world, kind, 16);
+        let host = Host::deaf(&mut world, kind);
         let address = host.address.clone();
-        // The port is free again; the socket file stays behind.
-        drop(host);
         for _ in 0..20 {
             world.connect(&address, ConnectConfig::default(), Echo);
         }
@@ -315,9 +319,8 @@ fn a_client_can_connect_again_from_on_close() {
 fn a_client_that_nobody_answers_can_try_again_from_on_close() {
     each_kind(|kind| {
         let mut world = World::new();
-        let host = Host::new(&mut world, kind, 16);
+        let host = Host::deaf(&mut world, kind);
         let (address, log) = (host.address.clone(), world.log.clone());
-        drop(host);
         world.connect(&address.clone(), ConnectConfig::default(), Persistent { address, log, left: 50 });
         world.until("the last attempt", |world| world.log.reasons().len() == 51);
         assert_eq!(world.log.reasons(), [Reason::Refused; 51]);
