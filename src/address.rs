@@ -292,6 +292,16 @@ impl Address {
         }
     }
 
+    /// The same place over TLS; what is no plain stream stays as it is.
+    pub(crate) fn over_tls(self) -> Self {
+        let transport = match self.transport {
+            Transport::Tcp => Transport::Tls,
+            Transport::Unix => Transport::TlsUnix,
+            other @ (Transport::Tls | Transport::TlsUnix | Transport::Udp | Transport::Unixgram) => other,
+        };
+        Self { transport, ..self }
+    }
+
     /// The kind of socket it is for.
     pub const fn transport(&self) -> Transport {
         self.transport

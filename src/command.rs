@@ -8,6 +8,7 @@ use crate::conn::Conn;
 use crate::handler::{Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
+use crate::link::session::Session;
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
@@ -57,12 +58,40 @@ pub(crate) type Adopter = Box<dyn FnOnce(&Conn<'_>) -> Box<dyn Handler> + Send>;
 /// What a reactor's own thread tells it; the ids are reserved.
 pub(crate) enum Local {
     Order(SourceId, Order),
-    Accepted { acceptor: u32, stream: Stream, peer: Option<SocketAddr>, limits: Arc<Limits> },
-    Dial { id: SourceId, stream: Stream, limits: Arc<Limits>, dial: Box<Dial>, handler: Box<dyn Handler> },
-    Adopt { id: SourceId, link: Box<Link>, handler: Box<dyn Handler> },
-    Listen { id: SourceId, listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker> },
-    Watch { id: SourceId, foreign: Foreign, handler: Box<dyn WatchHandler> },
-    Shutdown { until: Tick },
+    Accepted {
+        acceptor: u32,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        limits: Arc<Limits>,
+        session: Option<Session>,
+    },
+    Dial {
+        id: SourceId,
+        stream: Stream,
+        limits: Arc<Limits>,
+        session: Option<Session>,
+        dial: Box<Dial>,
+        handler: Box<dyn Handler>,
+    },
+    Adopt {
+        id: SourceId,
+        link: Box<Link>,
+        handler: Box<dyn Handler>,
+    },
+    Listen {
+        id: SourceId,
+        listener: Listener,
+        config: Box<ListenConfig>,
+        maker: Box<dyn Maker>,
+    },
+    Watch {
+        id: SourceId,
+        foreign: Foreign,
+        handler: Box<dyn WatchHandler>,
+    },
+    Shutdown {
+        until: Tick,
+    },
 }
 
 /// A connect under way.

@@ -9,6 +9,14 @@ use std::time::Duration;
 /// processor time of bulk traffic (measured), and the peer is woken less often.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
 
+/// The longest record, header and all, that a peer may send; RFC 5246, section 6.2.3.
+pub(crate) const RECORD_BYTES: usize = 18 * 1024 + 5;
+
+/// How many bytes sealing adds at most to `bytes`: 22 for each record of 16 KiB, and a key update.
+pub(crate) const fn sealing_bytes(bytes: usize) -> usize {
+    bytes / 512 + 128
+}
+
 /// What one connection may use, and for how long.
 ///
 /// ```
@@ -18,8 +26,8 @@ pub(crate) const READ_BYTES: usize = 256 * 1024;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of input that one `on_data` may be shown, and may leave. A handler that leaves so many and still waits for
-    /// more ends its connection. Default: 256 KiB.
+    /// Bytes of input that one `on_data` may be shown, and may leave; with TLS, up to one record (16 KiB) more. A handler
+    /// that leaves so many and still waits for more ends its connection. Default: 256 KiB.
     pub inbox_bytes_max: usize,
     /// Bytes of output that may wait; a write beyond is refused. Default: 1 MiB.
     pub outbox_bytes_max: usize,
@@ -113,6 +121,19 @@ impl Limits {
         lasting("linger_total", self.linger_total)?;
         lasting("idle_timeout", self.idle_timeout.unwrap_or(Duration::MAX))?;
         lasting("lifetime", self.lifetime.unwrap_or(Duration::MAX))
+    }
+
+    /// Checks that TLS fits too: what is shown may be a record longer than the inbox, and what is sealed is longer than
+    /// what was written.
+    #[cfg(feature = "tls")]
+    pub(crate) fn validate_sealed(&self) -> Result<(), Error> {
+        let shown = self.inbox_bytes_max.saturating_add(RECORD_BYTES);
+        let sealed = self.outbox_bytes_high.saturating_add(shown).saturating_add(sealing_bytes(shown));
+        if self.outbox_bytes_max < sealed {
+            let why = "with TLS it must be at least outbox_bytes_high, inbox_bytes_max and 20 KiB together";
+            return refuse("outbox_bytes_max", self.outbox_bytes_max, why);
+        }
+        Ok(())
     }
 }
 
@@ -211,6 +232,9 @@ pub struct ListenConfig {
     pub unix_group: Option<u32>,
     /// How long accepting pauses when the system lacks descriptors or memory. Default: 100 ms.
     pub starved_pause: Duration,
+    /// TLS, for `tls://` and `tls+unix:` addresses, and for listeners that are adopted. Default: none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsServer>,
 }
 
 impl Default for ListenConfig {
@@ -226,6 +250,8 @@ impl Default for ListenConfig {
             unix_mode: 0o770,
             unix_group: None,
             starved_pause: Duration::from_millis(100),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -250,6 +276,11 @@ impl ListenConfig {
         if self.unix_group == Some(u32::MAX) {
             return refuse("unix_group", u32::MAX, "this number means 'unchanged' to the system; use None for that");
         }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.validate()?;
+            self.limits.validate_sealed()?;
+        }
         Ok(())
     }
 }
@@ -263,6 +294,9 @@ pub struct ConnectConfig {
     pub socket: SocketOptions,
     /// The local IP address to connect from. Default: the system's choice.
     pub bind: Option<std::net::SocketAddr>,
+    /// TLS, for `tls://` and `tls+unix:` addresses. Default: none.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::TlsClient>,
 }
 
 impl ConnectConfig {
@@ -271,6 +305,11 @@ impl ConnectConfig {
     /// # Errors
     /// `Error::Config` names the first field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            tls.validate()?;
+            self.limits.validate_sealed()?;
+        }
         self.limits.validate()
     }
 }
@@ -287,6 +326,11 @@ pub struct ReactorConfig {
     pub commands_per_turn: usize,
     /// Connections at once. Above it, accepting pauses and `connect` is refused. Default: no limit.
     pub connections_max: usize,
+    /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
+    /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.
+    pub handshakes_max: usize,
+    /// How long one turn works on TLS handshakes, after all other traffic; at least one step is taken. Default: 500 us.
+    pub handshake_budget: Duration,
 }
 
 impl Default for ReactorConfig {
@@ -296,6 +340,8 @@ impl Default for ReactorConfig {
             mailbox_commands_max: 65_536,
             commands_per_turn: 4096,
             connections_max: usize::MAX,
+            handshakes_max: 16_384,
+            handshake_budget: Duration::from_micros(500),
         }
     }
 }
@@ -309,6 +355,7 @@ impl ReactorConfig {
         positive("events_per_turn", self.events_per_turn)?;
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
+        positive("handshakes_max", self.handshakes_max)?;
         positive("connections_max", self.connections_max)
     }
 }

@@ -76,6 +76,12 @@ impl<'a> Conn<'a> {
         self.link.peer_credentials()
     }
 
+    /// What was agreed on in the TLS handshake; `None` for plain connections.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::TlsInfo<'_>> {
+        self.link.tls()
+    }
+
     /// Bytes read so far.
     pub fn bytes_in(&self) -> u64 {
         self.link.bytes_in()
@@ -97,9 +103,7 @@ impl<'a> Conn<'a> {
     /// # Errors
     /// `Config` for limits that do not fit each other; the old ones stay then.
     pub fn set_limits(&mut self, limits: Arc<Limits>) -> Result<(), Error> {
-        limits.validate()?;
-        self.link.set_limits(limits);
-        Ok(())
+        self.link.set_limits(limits)
     }
 
     // --- output ---------------------------------------------------------------------------------------------------

@@ -24,8 +24,7 @@ pub struct Counters {
     pub adopted: u64,
     /// Connections whose `on_open` was called.
     pub opened: u64,
-    /// Connections that ended after their handler was made, by [`Reason::index`].
-    pub closed: [u64; Reason::KINDS],
+    closed: Closed,
     /// Bytes read.
     pub bytes_in: u64,
     /// Bytes that the kernel took.
@@ -42,7 +41,22 @@ pub struct Counters {
     pub panics: u64,
 }
 
+/// Connections that ended after their handler was made, by [`Reason::index`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Closed([u64; Reason::KINDS]);
+
+impl Default for Closed {
+    fn default() -> Closed {
+        Closed([0; Reason::KINDS])
+    }
+}
+
 impl Counters {
+    /// One more connection ended for `reason`.
+    pub(crate) fn count_closed(&mut self, reason: Reason) {
+        self.closed.0[reason.index()] += 1;
+    }
+
     /// Adds the bytes of one link. Those of an adopted one were taken off before, so that no byte is counted twice.
     pub(crate) fn count_bytes(&mut self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in = self.bytes_in.wrapping_add(bytes_in);
@@ -51,11 +65,11 @@ impl Counters {
 
     /// Connections that ended for `reason`.
     pub fn closed_for(&self, reason: Reason) -> u64 {
-        self.closed[reason.index()]
+        self.closed.0[reason.index()]
     }
 
     /// Connections that ended after their handler was made.
     pub fn closed_total(&self) -> u64 {
-        self.closed.iter().sum()
+        self.closed.0.iter().sum()
     }
 }

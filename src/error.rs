@@ -69,7 +69,7 @@ pub enum Error {
     TooLong {
         /// How many bytes were to be written.
         asked: usize,
-        /// `Limits::outbox_bytes_max`.
+        /// `Limits::outbox_bytes_max`; with TLS a 512th part less, and 128.
         limit: usize,
     },
     /// The connection takes no output: it is not open yet, finished, closing or closed.
@@ -167,17 +167,83 @@ pub enum Reason {
     Detached,
     /// The reactor was dropped.
     ReactorDropped,
+    /// The peer's FIN came without the close_notify that TLS wants before it: somebody may have cut the stream.
+    Truncated,
+    /// TLS failed.
+    Tls(TlsFault),
     /// The system said this error number.
     Os(i32),
     /// An invariant of this library broke.
     Bug,
 }
 
-impl Reason {
-    /// How many kinds there are, each timeout one of its own.
-    pub const KINDS: usize = 22;
+/// What went wrong in TLS. The text that rustls has for it goes to the log, at debug level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// What came is no TLS: plain text, or another protocol.
+    NotTls,
+    /// The peer gave up and said so by this alert; RFC 8446, section 6.2.
+    AlertReceived(u8),
+    /// No version, suite, group or signature scheme is common to both.
+    Incompatible,
+    /// No application protocol (ALPN) is common to both.
+    NoApplicationProtocol,
+    /// The peer showed no certificate, and one is required.
+    NoCertificate,
+    /// The peer's certificate was refused: unknown issuer, expired, revoked, or for another name.
+    BadCertificate,
+    /// A record could not be decrypted.
+    BadRecord,
+    /// A record or handshake message was longer than it may be.
+    TooLarge,
+    /// The peer broke the protocol in another way.
+    Misbehaved,
+    /// It failed on this side: no certificate for the name that was asked for, no random bytes, worn-out keys.
+    Internal,
+}
 
-    /// A number below [`Reason::KINDS`], one for each kind; all `Os` errors share one.
+impl TlsFault {
+    const KINDS: usize = 10;
+
+    fn index(self) -> usize {
+        match self {
+            TlsFault::NotTls => 0,
+            TlsFault::AlertReceived(_) => 1,
+            TlsFault::Incompatible => 2,
+            TlsFault::NoApplicationProtocol => 3,
+            TlsFault::NoCertificate => 4,
+            TlsFault::BadCertificate => 5,
+            TlsFault::BadRecord => 6,
+            TlsFault::TooLarge => 7,
+            TlsFault::Misbehaved => 8,
+            TlsFault::Internal => 9,
+        }
+    }
+}
+
+impl std::fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TlsFault::NotTls => "TLS: the peer speaks something else",
+            TlsFault::AlertReceived(alert) => return write!(f, "TLS: the peer sent alert {alert}"),
+            TlsFault::Incompatible => "TLS: no version, suite or group in common",
+            TlsFault::NoApplicationProtocol => "TLS: no application protocol in common",
+            TlsFault::NoCertificate => "TLS: the peer showed no certificate",
+            TlsFault::BadCertificate => "TLS: the peer's certificate was refused",
+            TlsFault::BadRecord => "TLS: a record could not be decrypted",
+            TlsFault::TooLarge => "TLS: a record or message was too long",
+            TlsFault::Misbehaved => "TLS: the peer broke the protocol",
+            TlsFault::Internal => "TLS: failed on this side, by its configuration or system",
+        })
+    }
+}
+
+impl Reason {
+    /// How many kinds there are, each timeout and TLS fault one of its own.
+    pub const KINDS: usize = 23 + TlsFault::KINDS;
+
+    /// A number below [`Reason::KINDS`], one for each kind; all `Os` errors share one, and all received alerts.
     pub fn index(self) -> usize {
         match self {
             Reason::PeerClosed => 0,
@@ -196,6 +262,8 @@ impl Reason {
             Reason::Bug => 13,
             Reason::Unresponsive => 14,
             Reason::Timeout(expiry) => 15 + expiry as usize,
+            Reason::Truncated => 22,
+            Reason::Tls(fault) => 23 + fault.index(),
         }
     }
 
@@ -236,6 +304,8 @@ impl std::fmt::Display for Reason {
             Reason::Detached => "detached",
             Reason::ReactorDropped => "reactor dropped",
             Reason::Bug => "a fault in windlass",
+            Reason::Truncated => "truncated: the peer ended without close_notify",
+            Reason::Tls(fault) => return fault.fmt(f),
             Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Reason::Timeout(expiry) => match expiry {
                 Expiry::Connect => "connect timeout",

@@ -193,6 +193,8 @@ pub enum PauseCause {
     Asked,
     /// `ListenConfig::connections_max` or `ReactorConfig::connections_max` is reached.
     ConnectionLimit,
+    /// `ReactorConfig::handshakes_max` is reached.
+    HandshakeLimit,
     /// The system lacks descriptors or memory: this error number.
     Starved(i32),
 }

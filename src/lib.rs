@@ -1,4 +1,4 @@
-//! A readiness-based event loop with sockets, on mio, without an async runtime.
+//! A readiness-based event loop with sockets and TLS, on mio, without an async runtime.
 //!
 //! A [`Reactor`] owns listeners, connections and watched descriptors on one thread and calls a [`Handler`] for each
 //! connection. Everything that waits is bounded; everything that is bounded says so. `ARCHITECTURE.md` in the repository
@@ -22,6 +22,8 @@ mod mailbox;
 mod net;
 mod reactor;
 mod source;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod turn;
 
 pub use address::{Address, AddressError, Family, Transport};
@@ -29,11 +31,17 @@ pub use bytes::Bytes;
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
 pub use counters::Counters;
-pub use error::{Error, Expiry, Reason};
+pub use error::{Error, Expiry, Reason, TlsFault};
 pub use handler::{Accept, AcceptEvent, Admission, Handler, Next, PauseCause, Peer, WatchHandler};
 pub use id::{ConnId, ListenerId, WatchId};
+#[cfg(feature = "tls")]
+pub use link::session::TlsInfo;
 pub use link::{Link, Parts};
 pub use mailbox::{Remote, Report, Unadopted, Unsent};
 pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
 pub use reactor::{Reactor, Status};
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "tls")]
+pub use tls::{TlsClient, TlsServer, Truncation};
 pub use turn::{TimerId, Turn};

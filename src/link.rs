@@ -13,6 +13,9 @@ pub(crate) mod input;
 pub(crate) mod outbox;
 mod output;
 pub(crate) mod phase;
+mod records;
+#[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
+pub(crate) mod session;
 
 use crate::address::Address;
 use crate::clock::Tick;
@@ -24,6 +27,8 @@ use buffers::Buffers;
 use inbox::Inbox;
 use outbox::Outbox;
 use phase::{Facts, Phase, Signal};
+use records::Security;
+use session::Session;
 use std::io::IoSlice;
 use std::mem::discriminant;
 use std::net::SocketAddr;
@@ -86,6 +91,7 @@ enum Answering {
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
+    security: Security,
     outbox: Outbox,
     inbox: Inbox,
     limits: Arc<Limits>,
@@ -133,7 +139,49 @@ impl Link {
         let stream = Stream::adopt(socket.into())
             .map_err(|source| Error::Descriptor { action: "adopt the socket as a stream", source })?;
         let peer = stream.peer();
-        Ok(Link::in_phase(stream, peer, Arc::new(limits), Phase::Open, Tick::NEVER))
+        Ok(Link::in_phase(stream, peer, Arc::new(limits), Phase::Open, None, Tick::NEVER))
+    }
+
+    /// Has a link that was made by [`Link::new`] speak TLS, as the server's side of it. The handshake begins when a
+    /// reactor adopts it; its handler gets `on_open` when it is done.
+    ///
+    /// # Errors
+    /// `Error::Config` for what cannot work, `Error::NotOpen` for a link that has been in use.
+    #[cfg(feature = "tls")]
+    pub fn with_tls_server(self, tls: &crate::tls::TlsServer) -> Result<Link, Error> {
+        tls.validate()?;
+        self.with_session(Session::server(tls))
+    }
+
+    /// Has a link that was made by [`Link::new`] speak TLS, as the client's side of it, to the server that
+    /// `TlsClient::server_name` names.
+    ///
+    /// # Errors
+    /// As [`Link::with_tls_server`]; `Error::Config` too if no name is given.
+    #[cfg(feature = "tls")]
+    pub fn with_tls_client(self, tls: &crate::tls::TlsClient) -> Result<Link, Error> {
+        tls.validate()?;
+        self.with_session(Session::client(tls, None)?)
+    }
+
+    #[cfg(feature = "tls")]
+    fn with_session(mut self, session: Session) -> Result<Link, Error> {
+        self.limits.validate_sealed()?;
+        if self.opened != Tick::NEVER || self.is_tls() {
+            return Err(Error::NotOpen);
+        }
+        self.security = Security::of(Some(session));
+        self.phase = Phase::Handshaking;
+        Ok(self)
+    }
+
+    /// What was agreed on in the TLS handshake; `None` before it is done, and for plain connections.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<session::TlsInfo<'_>> {
+        match &self.security {
+            Security::Plain => None,
+            Security::Tls(tls) => tls.session.info(),
+        }
     }
 
     /// A link in a given phase. `Tick::NEVER` for `now` means that its life begins when a reactor takes it.
@@ -142,10 +190,12 @@ impl Link {
         peer: Option<SocketAddr>,
         limits: Arc<Limits>,
         phase: Phase,
+        session: Option<Session>,
         now: Tick,
     ) -> Link {
         Link {
             stream,
+            security: Security::of(session),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             limits,
@@ -190,7 +240,12 @@ impl Link {
 
     /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
     pub fn peer_address(&self) -> Option<Address> {
-        self.peer.map(Address::tcp).or_else(|| self.stream.peer_address().ok())
+        self.peer.map(Address::tcp).or_else(|| self.stream.peer_address().ok()).map(|address| self.named(address))
+    }
+
+    /// The address with the transport that this link is of.
+    fn named(&self, address: Address) -> Address {
+        if self.is_tls() { address.over_tls() } else { address }
     }
 
     /// The peer's IP address and port, `None` for Unix sockets. Free of system calls.
@@ -200,7 +255,7 @@ impl Link {
 
     /// This side's address, `None` if the system no longer knows.
     pub fn local_address(&self) -> Option<Address> {
-        self.stream.local_address().ok()
+        self.stream.local_address().ok().map(|address| self.named(address))
     }
 
     /// Who is at the other end of a Unix socket; `None` for TCP and where the system does not tell (Linux does).
@@ -208,17 +263,17 @@ impl Link {
         self.stream.peer_credentials()
     }
 
-    /// Bytes read of the socket so far.
+    /// Bytes read of the socket so far; with TLS, of records.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in
     }
 
-    /// Bytes that the kernel has taken so far.
+    /// Bytes that the kernel has taken so far; with TLS, of records.
     pub fn bytes_out(&self) -> u64 {
         self.bytes_out
     }
 
-    /// Bytes for the socket that wait.
+    /// Bytes for the socket that wait; with TLS, of records.
     pub fn unsent_bytes(&self) -> usize {
         self.outbox.len()
     }
@@ -229,6 +284,8 @@ impl Link {
     }
 
     /// Gives the socket back, with what was read and not used, and what was accepted and not sent.
+    ///
+    /// With TLS the session is lost, and nobody can go on with it: `unread` is plaintext, `unsent` are records.
     pub fn into_parts(self) -> Parts {
         let mut unsent = Vec::with_capacity(self.outbox.len());
         let mut outbox = self.outbox;
@@ -248,8 +305,14 @@ impl Link {
         &self.limits
     }
 
-    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) {
+    pub(crate) fn set_limits(&mut self, limits: Arc<Limits>) -> Result<(), Error> {
+        limits.validate()?;
+        #[cfg(feature = "tls")]
+        if self.is_tls() {
+            limits.validate_sealed()?;
+        }
         self.limits = limits;
+        Ok(())
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -343,6 +406,13 @@ impl Link {
         }
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
+            self.drop_kept(buffers);
+        }
+        if self.phase == Phase::Handshaking && self.input == Input::Ended {
+            self.signal(Signal::PeerEnded, now);
+        }
+        if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) {
+            self.say_close(buffers, now);
         }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.outbox.is_empty() {
             // With the peer's end read, closing the socket says FIN and cannot reset.
@@ -372,6 +442,7 @@ impl Link {
     /// Drops what waits, and says how many bytes were never sent.
     pub(crate) fn discard(&mut self, buffers: &mut Buffers) -> usize {
         self.inbox.clear(&mut buffers.pool);
+        self.drop_kept(buffers);
         self.outbox.clear(&mut buffers.pool)
     }
 }

@@ -1,6 +1,7 @@
 //! One poll, one table, one clock: the turn.
 //!
-//! Owns the loop and its four funnels (kernel events, those that said `Again`, deadlines, commands), which all end in
+//! Owns the loop and its five funnels (kernel events, those that said `Again`, deadlines, commands, steps of handshakes),
+//! which all end in
 //! [`Core::drive`], the only place where sources are driven. Each funnel has a budget or takes its queue before it
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
@@ -208,6 +209,7 @@ impl Reactor {
         self.core.drive_again();
         self.core.drive_due();
         self.core.obey();
+        self.core.drive_handshakes();
         Ok(self.core.check_drain())
     }
 }

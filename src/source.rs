@@ -28,6 +28,8 @@ pub(crate) enum Cause {
     Expired,
     /// It is told something.
     Order(Order),
+    /// Its handshake may take its next step.
+    Step,
 }
 
 /// Something with a token.

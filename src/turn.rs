@@ -6,6 +6,8 @@
 //! 1. `buffers.gather` holds bytes of the link that is being driven, `gathered` those of `gatherer`, another one. Both are
 //!    empty between drives.
 
+pub(crate) mod handshakes;
+
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::command::{Attempt, Dial, Local, Order};
@@ -17,12 +19,14 @@ use crate::handler::{Accept, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, ListenerId, SourceId, WatchId};
 use crate::link::Link;
 use crate::link::buffers::Buffers;
+use crate::link::session::Session;
 use crate::mailbox::{Remote, Report, Unadopted};
 use crate::net::listener::Listener;
 use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
 use bytes::Bytes;
+use handshakes::Handshakes;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -36,6 +40,7 @@ pub(crate) struct Desk {
     pub(crate) gathered: Vec<u8>,
     pub(crate) gatherer: Option<SourceId>,
     pub(crate) local: VecDeque<Local>,
+    pub(crate) handshakes: Handshakes,
     pub(crate) jobs: BTreeMap<TimerId, Job>,
     pub(crate) jobs_made: u64,
     pub(crate) counters: Counters,
@@ -55,6 +60,20 @@ impl Desk {
     /// Where a listener really listens.
     pub(crate) fn listener_address(&self, id: ListenerId) -> Option<Address> {
         self.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+    }
+
+    /// Has listeners that wait for something to come free try again.
+    pub(crate) fn free_held(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            self.local.push_back(Local::Order(held, Order::Freed));
+        }
+    }
+
+    /// An accepted connection with TLS is through with its handshake, or over.
+    pub(crate) fn leave_handshake(&mut self) {
+        if self.handshakes.leave() {
+            self.free_held();
+        }
     }
 
     /// Counts an adopted link, but not the bytes that it moved before.
@@ -183,7 +202,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         config.validate()?;
         self.check_running()?;
-        check_stream(address)?;
+        check_stream(address, Session::accepted(&config).as_ref())?;
         let listener = Listener::bind(address, &config)?;
         self.begin_listener(listener, config, Box::new(accept))
     }
@@ -213,6 +232,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         let failed = |source| Error::Descriptor { action: "register the listener", source };
         let address = listener.local_address().map_err(failed)?;
+        let address = if Session::accepted(&config).is_some() { address.over_tls() } else { address };
         let id = self.table.reserve()?;
         if let Err(source) = listener.register(&self.desk.registry, id.word()) {
             self.desk.local.push_back(Local::Order(id, Order::Remove));
@@ -283,7 +303,8 @@ impl Turn<'_> {
     ) -> Result<ConnId, Error> {
         config.validate()?;
         self.check_begins()?;
-        check_stream(address)?;
+        let session = Session::dialled(&config, address)?;
+        check_stream(address, session.as_ref())?;
         if config.bind.is_some() && address.transport().is_unix() {
             let why = "ConnectConfig::bind is for IP addresses; leave it out";
             return Err(Error::Transport { address: Box::new(address.clone()), why });
@@ -302,6 +323,7 @@ impl Turn<'_> {
             id,
             stream,
             limits: Arc::new(config.limits),
+            session,
             dial: Box::new(dial),
             handler: Box::new(handler),
         });
@@ -445,14 +467,18 @@ impl Turn<'_> {
     }
 }
 
-/// Streams only, without TLS.
-fn check_stream(address: &Address) -> Result<(), Error> {
+/// Streams only, and TLS where the address says so.
+fn check_stream(address: &Address, session: Option<&Session>) -> Result<(), Error> {
     let refuse = |why| Err(Error::Transport { address: Box::new(address.clone()), why });
     if address.transport().is_datagram() {
-        return refuse("datagrams are not available yet; use tcp:// or unix:");
+        return refuse("datagrams are not available yet; use a stream address, tcp:// or unix:");
     }
-    if address.transport().is_tls() {
-        return refuse("TLS is not available yet; use tcp:// or unix:");
+    match (address.transport().is_tls(), session) {
+        (true, None) if cfg!(feature = "tls") => refuse("its scheme asks for TLS; set `tls` in the configuration"),
+        (true, None) => refuse("windlass was built without TLS; turn the feature `tls` on"),
+        (false, Some(_)) => {
+            refuse("its scheme says plain text, and `tls` is set; write tls:// or tls+unix:, or unset it")
+        }
+        (true, Some(_)) | (false, None) => Ok(()),
     }
-    Ok(())
 }

@@ -158,7 +158,7 @@ fn echo_closes_idle_connections_and_holds_the_limit_of_connections() {
 
 #[test]
 fn echo_refuses_what_it_cannot_do_and_says_why() {
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["--nonsense"], 2, "--nonsense is not an option"),
         (&["--listen"], 2, "--listen needs a value"),
         (&["--listen", "127.0.0.1:80"], 2, "127.0.0.1:80"),
@@ -166,7 +166,12 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
         (&["--drain", "-1"], 2, "--drain: -1"),
         (&["--max-connections", "0"], 2, "0 is not a positive number"),
         (&["--listen", "udp://127.0.0.1:0"], 1, "not available yet"),
-        (&["--cert", "x.pem"], 2, "not available yet"),
+        (&["--cert", "x.pem"], 2, "--cert and --key belong together"),
+        (
+            &["--listen", "tls://127.0.0.1:0", "--cert", "/nowhere.pem", "--key", "/nowhere.pem"],
+            1,
+            "--cert /nowhere.pem",
+        ),
         (&["--listen", "unix:/nowhere/at/all.sock"], 1, "cannot listen on unix:/nowhere/at/all.sock"),
     ];
     for (args, code, text) in cases {

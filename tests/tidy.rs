@@ -9,10 +9,10 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 7] = [
-    ("words", "address address/* clock config counters error id"),
+    ("words", "address address/* clock config counters error id tls"),
     ("sockets", "net net/*"),
     ("link", "link link/*"),
-    ("contract", "handler conn command mailbox mailbox/* turn"),
+    ("contract", "handler conn command mailbox mailbox/* turn turn/*"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("models", "fuzzing"),
@@ -22,11 +22,12 @@ const ROWS: [(&str, &str); 7] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 4] = [
+const PLACES: [(&str, &str); 5] = [
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),
     ("slab", "reactor/table"),
+    ("rustls", "tls link/session link/session/*"),
 ];
 
 /// Who may read the clock (A8).

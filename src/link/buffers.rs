@@ -10,10 +10,15 @@ use crate::link::outbox::Queue;
 pub(crate) const GATHER_BYTES: usize = 64 * 1024;
 
 /// Sizes of chunks, in bytes: few waiting bytes shall not hold much memory, many shall not take many pieces.
-pub(crate) const CHUNK_BYTES: [usize; 3] = [4 * 1024, 64 * 1024, 256 * 1024];
+///
+/// The second holds an unfinished TLS record.
+pub(crate) const CHUNK_BYTES: [usize; 4] = [4 * 1024, 20 * 1024, 64 * 1024, 256 * 1024];
 
-/// Chunks of each size that are kept for reuse: 1.5 MiB a reactor, and more only where larger frames are common.
-const KEPT: [usize; 3] = [16, 7, 4];
+/// Which of them queued output is put into, when a chunk of it is full.
+pub(crate) const QUEUE_CHUNK: usize = 2;
+
+/// Chunks of each size that are kept for reuse: 1.7 MiB a reactor, and more only where larger frames are common.
+const KEPT: [usize; 4] = [16, 8, 7, 4];
 
 /// A larger chunk is not kept.
 const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
@@ -21,10 +26,15 @@ const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
 /// Queues and rests that are kept for reuse.
 const HEADS_KEPT: usize = 64;
 
-/// What streams are read into.
+/// The most of an unfinished record or handshake message that one link keeps: rustls takes handshake messages up to 64
+/// KiB, and a peer may cut them into many records.
+pub(crate) const KEPT_BYTES_MAX: usize = 68 * 1024;
+
+/// What streams are read into, and records are opened into.
 pub(crate) struct Scratch {
     memory: Box<[u8]>,
     start: usize,
+    plain: Vec<u8>,
 }
 
 impl Scratch {
@@ -33,14 +43,73 @@ impl Scratch {
     const ALIGNMENT: usize = 4096;
 
     pub(crate) fn new() -> Scratch {
-        let memory = vec![0; READ_BYTES + Self::ALIGNMENT].into_boxed_slice();
-        let start = memory.as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
-        Scratch { memory, start }
+        let memory = vec![0; KEPT_BYTES_MAX + READ_BYTES + Self::ALIGNMENT].into_boxed_slice();
+        let aligned = memory[KEPT_BYTES_MAX..].as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
+        Scratch { memory, start: KEPT_BYTES_MAX + aligned, plain: Vec::new() }
     }
 
-    /// The whole of it; what was read before is overwritten.
+    /// What is read into; what was read before is overwritten.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..][..READ_BYTES]
+    }
+
+    /// Puts `kept` in front of the first `read` bytes, and lends both in one piece, with the place for what they open to,
+    /// which is empty.
+    pub(crate) fn wire(&mut self, kept: &[u8], read: usize) -> (&mut [u8], &mut Vec<u8>) {
+        let from = self.start - kept.len();
+        self.memory[from..self.start].copy_from_slice(kept);
+        self.plain.clear();
+        // Nothing opens to more bytes than it had: without this it would grow step by step.
+        self.plain.reserve(kept.len() + read);
+        (&mut self.memory[from..self.start + read], &mut self.plain)
+    }
+
+    /// What was opened last.
+    pub(crate) fn plain(&self) -> &[u8] {
+        &self.plain
+    }
+}
+
+/// Sealed bytes on their way out, of one link at a time.
+///
+/// Its memory stays initialized, since rustls writes into slices.
+#[derive(Default)]
+pub(crate) struct Sealed {
+    memory: Vec<u8>,
+    len: usize,
+}
+
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing is sealed then"))]
+impl Sealed {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// At least `bytes` of memory behind what is sealed.
+    pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.memory.len() < self.len + bytes {
+            self.memory.resize(self.len + bytes, 0);
+        }
+        &mut self.memory[self.len..]
+    }
+
+    /// The first `bytes` of the room are sealed now.
+    pub(crate) fn written(&mut self, bytes: usize) {
+        self.len += bytes;
+        debug_assert!(self.len <= self.memory.len(), "more was sealed than there was room for");
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.written(bytes.len());
     }
 }
 
@@ -49,6 +118,8 @@ impl Scratch {
 pub(crate) struct Buffers {
     /// Small writes of the link that is being driven; empty between drives.
     pub(crate) gather: Vec<u8>,
+    /// Records of the link that is being driven; empty whenever user code runs.
+    pub(crate) sealed: Sealed,
     pub(crate) pool: Pool,
 }
 
@@ -58,7 +129,7 @@ type Spare<T> = Vec<Box<T>>;
 /// Empty buffers that wait for the next link.
 #[derive(Default)]
 pub(crate) struct Pool {
-    chunks: [Vec<Vec<u8>>; 3],
+    chunks: [Vec<Vec<u8>>; CHUNK_BYTES.len()],
     queues: Spare<Queue>,
     rests: Spare<Rest>,
 }

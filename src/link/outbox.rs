@@ -7,7 +7,7 @@
 //! 3. No segment is empty.
 
 use crate::clock::Tick;
-use crate::link::buffers::{CHUNK_BYTES, Pool};
+use crate::link::buffers::{CHUNK_BYTES, Pool, QUEUE_CHUNK};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -88,7 +88,8 @@ impl Outbox {
         while !bytes.is_empty() {
             // A chunk that is full will be followed by more: take the larger size then, and only then.
             let follows = matches!(queue.segments.back(), Some(Segment::Copied(_)));
-            let mut chunk = pool.chunk(if follows { CHUNK_BYTES[1] } else { bytes.len().min(CHUNK_BYTES[1]) });
+            let mut chunk =
+                pool.chunk(if follows { CHUNK_BYTES[QUEUE_CHUNK] } else { bytes.len().min(CHUNK_BYTES[QUEUE_CHUNK]) });
             let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity()));
             chunk.extend_from_slice(fits);
             queue.segments.push_back(Segment::Copied(chunk));

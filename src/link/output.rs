@@ -18,7 +18,7 @@ impl Link {
     /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
     pub(crate) fn room(&self, gathered: usize) -> usize {
         if self.phase.takes_output() {
-            self.limits.outbox_bytes_max.saturating_sub(self.outbox.len() + gathered)
+            self.writable(self.limits.outbox_bytes_max.saturating_sub(self.outbox.len())).saturating_sub(gathered)
         } else {
             0
         }
@@ -33,8 +33,9 @@ impl Link {
         if asked <= room {
             return Ok(());
         }
-        if asked > self.limits.outbox_bytes_max {
-            return Err(Error::TooLong { asked, limit: self.limits.outbox_bytes_max });
+        let limit = self.writable(self.limits.outbox_bytes_max);
+        if asked > limit {
+            return Err(Error::TooLong { asked, limit });
         }
         self.owe(Owed::Writable);
         Err(Error::Full { asked, room })
@@ -71,7 +72,7 @@ impl Link {
     /// Takes all of `bytes`, without a copy if they must wait, or nothing.
     pub(crate) fn write_bytes(&mut self, bytes: Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.check_room(bytes.len(), buffers.gather.len())?;
-        if self.outbox.is_empty() && bytes.len() < DIRECT_BYTES {
+        if self.is_tls() || (self.outbox.is_empty() && bytes.len() < DIRECT_BYTES) {
             self.accept(&bytes, buffers, now);
             return Ok(());
         }
@@ -85,7 +86,14 @@ impl Link {
     /// Takes bytes that have room: gathers few, sends many, queues behind what waits.
     fn accept(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
         self.answer();
-        if self.outbox.is_empty() {
+        if self.is_tls() {
+            // Small writes are gathered behind a full outbox too: into one record, which costs more than its bytes.
+            if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
+                buffers.gather.extend_from_slice(bytes);
+                return;
+            }
+            self.seal(bytes, buffers, now);
+        } else if self.outbox.is_empty() {
             if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
                 buffers.gather.extend_from_slice(bytes);
                 return;
@@ -144,7 +152,7 @@ impl Link {
     }
 
     /// What a write's result means: bytes that were taken, 0 if it would block, `None` if the link broke.
-    fn took(&mut self, result: io::Result<usize>, now: Tick) -> Option<usize> {
+    pub(super) fn took(&mut self, result: io::Result<usize>, now: Tick) -> Option<usize> {
         match result {
             Ok(taken) if taken > 0 => {
                 self.bytes_out += taken as u64;
@@ -211,6 +219,10 @@ impl Link {
         }
         if buffers.gather.is_empty() {
             return;
+        }
+        if self.is_tls() {
+            self.seal(&[], buffers, now);
+            return self.throttle();
         }
         // Nearly always the kernel takes it whole.
         match self.stream.write(&buffers.gather) {

@@ -52,15 +52,11 @@ pub(crate) enum Signal {
     /// A system call or the peer broke it.
     Failed(Reason),
     /// The peer broke the protocol: what answers it is still sent, its input is discarded.
-    #[cfg_attr(
-        not(any(fuzzing, test)),
-        expect(dead_code, reason = "comes with TLS; its cells are decided and tested now")
-    )]
     Broken(Reason),
     /// End at once, by reset.
     Abort,
     /// Begin a handshake in the middle.
-    #[cfg_attr(not(test), expect(dead_code, reason = "comes with TLS; its cells are decided and tested now"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "comes with STARTTLS; its cells are decided and tested now"))]
     Upgrade,
     /// A deadline ran out.
     Expired(Expiry),

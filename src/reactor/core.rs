@@ -21,6 +21,7 @@ use crate::source::acceptor::Acceptor;
 use crate::source::connection::Connection;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
+use crate::turn::handshakes::Handshakes;
 use crate::turn::{Desk, Job, Life, Roster, Turn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,6 +39,7 @@ pub(super) struct Core {
     /// Commands that were taken from the mailbox and wait for the next turns.
     commands: VecDeque<Command>,
     commands_per_turn: usize,
+    handshake_budget: Duration,
     mail: Mail,
     scratch: Scratch,
     /// Buffers of the funnels, empty between turns.
@@ -74,6 +76,7 @@ impl Core {
             gathered: Vec::new(),
             gatherer: None,
             local: VecDeque::new(),
+            handshakes: Handshakes::new(config.handshakes_max),
             jobs: BTreeMap::new(),
             jobs_made: 0,
             counters: Counters::default(),
@@ -94,6 +97,7 @@ impl Core {
             mailbox,
             commands: VecDeque::new(),
             commands_per_turn: config.commands_per_turn,
+            handshake_budget: config.handshake_budget,
             mail: Mail::None,
             scratch: Scratch::new(),
             queue: Vec::new(),
@@ -122,6 +126,7 @@ impl Core {
         self.table.wants_again()
             || !self.desk.local.is_empty()
             || !self.commands.is_empty()
+            || !self.desk.handshakes.is_empty()
             || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
             || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
@@ -226,6 +231,25 @@ impl Core {
         }
     }
 
+    /// Takes steps of handshakes for as long as a turn may, after all other traffic; at least one.
+    pub(super) fn drive_handshakes(&mut self) {
+        let waiting = self.desk.handshakes.len();
+        if waiting == 0 {
+            return;
+        }
+        self.read_clock();
+        let end = self.desk.now.after(self.handshake_budget);
+        for _ in 0..waiting {
+            let table = &self.table;
+            let Some(id) = self.desk.handshakes.next(self.desk.now, |id| table.get(id).is_some()) else { break };
+            self.drive(id, Cause::Step);
+            self.read_clock();
+            if self.desk.now >= end {
+                break;
+            }
+        }
+    }
+
     /// Carries out the local commands there are; those that they make wait for the next turn.
     fn obey_local(&mut self) {
         for _ in 0..self.desk.local.len() {
@@ -238,19 +262,22 @@ impl Core {
         let now = self.desk.now;
         match local {
             Local::Order(id, order) => self.order(id, order),
-            Local::Accepted { acceptor, stream, peer, limits } => match self.table.reserve() {
+            Local::Accepted { acceptor, stream, peer, limits, session } => match self.table.reserve() {
                 Ok(id) => {
-                    let connection = Connection::accepted(acceptor, stream, peer, limits, now);
+                    let connection = Connection::accepted(acceptor, stream, peer, limits, session, now);
                     self.bring(id, Source::Connection(connection));
                 }
                 Err(_) => {
                     drop(stream);
+                    if session.is_some() {
+                        self.desk.leave_handshake();
+                    }
                     self.desk.counters.failed += 1;
                     self.forget_connection(Some(acceptor));
                 }
             },
-            Local::Dial { id, stream, limits, dial, handler } => {
-                let connection = Connection::dialled(stream, limits, *dial, handler, now);
+            Local::Dial { id, stream, limits, session, dial, handler } => {
+                let connection = Connection::dialled(stream, limits, session, *dial, handler, now);
                 self.bring(id, Source::Connection(connection));
             }
             Local::Adopt { id, link, handler } => {
@@ -402,9 +429,7 @@ impl Core {
         } else {
             self.drop_guarded(source);
         }
-        for held in std::mem::take(&mut self.desk.held) {
-            self.desk.local.push_back(Local::Order(held, Order::Freed));
-        }
+        self.desk.free_held();
     }
 
     fn drop_guarded<T>(&mut self, source: T) {

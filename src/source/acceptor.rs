@@ -11,6 +11,7 @@ use crate::command::{Local, Order};
 use crate::config::{Limits, ListenConfig};
 use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
 use crate::id::SourceId;
+use crate::link::session::Session;
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::source::Cause;
@@ -97,7 +98,7 @@ impl Acceptor {
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
-            Cause::Ready(_) | Cause::Again => {}
+            Cause::Ready(_) | Cause::Again | Cause::Step => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),
@@ -117,7 +118,12 @@ impl Acceptor {
         for _ in 0..budget {
             let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
             if self.live >= self.config.connections_max || turn.desk.connections >= turn.desk.connections_max {
-                self.hold_full(id, turn);
+                self.hold_full(id, PauseCause::ConnectionLimit, turn);
+                return Next::Wait;
+            }
+            let session = Session::accepted(&self.config);
+            if session.is_some() && turn.desk.handshakes.is_full() {
+                self.hold_full(id, PauseCause::HandshakeLimit, turn);
                 return Next::Wait;
             }
             match listener.accept() {
@@ -130,7 +136,10 @@ impl Acceptor {
                     self.live += 1;
                     turn.desk.connections += 1;
                     let limits = self.limits.clone();
-                    turn.desk.local.push_back(Local::Accepted { acceptor: id.slot, stream, peer, limits });
+                    if session.is_some() {
+                        turn.desk.handshakes.enter();
+                    }
+                    turn.desk.local.push_back(Local::Accepted { acceptor: id.slot, stream, peer, limits, session });
                 }
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {
@@ -171,13 +180,13 @@ impl Acceptor {
         }
     }
 
-    fn hold_full(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn hold_full(&mut self, id: SourceId, cause: PauseCause, turn: &mut Turn<'_>) {
         let told = matches!(self.gate, Gate::Probing(_));
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener);
             turn.desk.held.push(id);
             if !told {
-                self.tell(&AcceptEvent::Paused(PauseCause::ConnectionLimit), turn);
+                self.tell(&AcceptEvent::Paused(cause), turn);
             }
         }
     }

@@ -17,8 +17,8 @@ use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::buffers::Scratch;
-use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
+use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
@@ -41,6 +41,8 @@ enum Role {
     Accepted,
     /// It is; the acceptor's maker will make the handler once the handshake is done.
     Admitted,
+    /// Its handshake failed: no handler will be made, and the listener is told when it is over.
+    Refused,
     /// Given to `connect`; the kernel connects.
     Dialling(Box<Dialling>),
     /// Given to `connect` or `adopt`; not open yet.
@@ -76,20 +78,22 @@ impl Connection {
         stream: Stream,
         peer: Option<SocketAddr>,
         limits: Arc<Limits>,
+        session: Option<Session>,
         now: Tick,
     ) -> Connection {
-        let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, now);
+        let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, session, now);
         Connection { link, role: Role::Accepted, origin: Origin::Accepted(acceptor), watched: None }
     }
 
     pub(crate) fn dialled(
         stream: Stream,
         limits: Arc<Limits>,
+        session: Option<Session>,
         dial: Dial,
         handler: Box<dyn Handler>,
         now: Tick,
     ) -> Connection {
-        let link = Link::in_phase(stream, None, limits, Phase::Connecting, now);
+        let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
         let role = Role::Dialling(Box::new(Dialling { dial, handler }));
         Connection { link, role, origin: Origin::Dialled, watched: None }
     }
@@ -140,9 +144,10 @@ impl Connection {
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
+        let steps = matches!(cause, Cause::Step);
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
-            Cause::Again => {}
+            Cause::Again | Cause::Step => {}
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
         }
@@ -151,6 +156,9 @@ impl Connection {
         }
         if self.link.has_output_business() {
             self.send_waiting(id, turn);
+        }
+        if steps {
+            self.take_step(id, scratch, turn);
         }
         self.take_input(id, scratch, turn);
         self.finish_drive(id, turn)
@@ -248,7 +256,7 @@ impl Connection {
         if let Role::Accepted = self.role {
             self.ask_admission(turn);
         }
-        if self.link.phase() == Phase::Handshaking {
+        if self.link.phase() == Phase::Handshaking && !self.link.is_tls() {
             // A plain link has no handshake.
             self.link.signal(Signal::Secured, turn.desk.now);
         }
@@ -286,16 +294,54 @@ impl Connection {
         self.link.signal(Signal::Close(reason), turn.desk.now);
     }
 
+    /// Takes the handshake's next step, and opens what is established by it.
+    fn take_step(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
+        let desk = &mut *turn.desk;
+        let Some(bytes) = guarded(|| self.link.take_step(scratch, &mut desk.buffers, desk.now)) else {
+            desk.counters.panics += 1;
+            return self.link.fail_step(desk.now);
+        };
+        match self.link.phase() {
+            Phase::Handshaking => {}
+            Phase::Open => {
+                if !matches!(self.role, Role::Live(_) | Role::Gone) {
+                    self.open(id, turn);
+                }
+                if !bytes.is_empty() && self.link.phase().delivers_input() {
+                    self.deliver(id, bytes, turn);
+                }
+            }
+            _ => self.give_up(turn),
+        }
+    }
+
+    /// A handshake failed: it counts as under way no longer, though its alert may still be on the way.
+    fn give_up(&mut self, turn: &mut Turn<'_>) {
+        if let Role::Accepted | Role::Admitted = self.role {
+            self.role = Role::Refused;
+            self.leave_handshake(turn);
+        }
+    }
+
+    fn leave_handshake(&self, turn: &mut Turn<'_>) {
+        if self.link.is_tls() {
+            turn.desk.leave_handshake();
+        }
+    }
+
     /// Makes the handler and tells it.
     fn open(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         let handler = match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Accepted | Role::Admitted => self.make(id, turn),
+            Role::Accepted | Role::Admitted => {
+                self.leave_handshake(turn);
+                self.make(id, turn)
+            }
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
                 let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Dialling(_) | Role::Live(_) | Role::Gone) => {
+            role @ (Role::Dialling(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
                 self.role = role;
                 return;
             }
@@ -367,22 +413,22 @@ impl Connection {
             if !self.link.may_read() || budget == 0 || self.is_leaving(turn) {
                 break;
             }
-            // What waits and what is read may not exceed the inbox together.
-            let room = if self.link.phase().delivers_input() { self.link.inbox_room() } else { usize::MAX };
-            let scratch = scratch.bytes();
-            let piece = scratch.len().min(budget).min(room);
-            match self.link.receive(&mut scratch[..piece], turn.desk.now) {
-                Received::Bytes(n) => {
-                    budget -= n;
-                    if self.link.phase().delivers_input() {
-                        self.deliver(id, &scratch[..n], turn);
-                    }
-                }
-                Received::Nothing => break,
+            let desk = &mut *turn.desk;
+            let piece = self.link.piece(budget, scratch);
+            let Some((read, bytes)) = self.link.receive_opened(piece, scratch, &mut desk.buffers, desk.now) else {
+                break;
+            };
+            budget -= read;
+            if !bytes.is_empty() && self.link.phase().delivers_input() {
+                self.deliver(id, bytes, turn);
             }
         }
         if self.link.end_is_due() && !self.is_leaving(turn) {
-            self.tell_end(id, turn);
+            if self.link.is_truncated() {
+                self.link.signal(Signal::Close(Reason::Truncated), turn.desk.now);
+            } else {
+                self.tell_end(id, turn);
+            }
         }
     }
 
@@ -475,6 +521,9 @@ impl Connection {
             return Next::Remove;
         }
         self.watch(id, turn);
+        if self.link.queues_step() {
+            turn.desk.handshakes.push(id, turn.desk.now, self.link.limits().handshake_timeout);
+        }
         if self.link.wants_again() || matches!(self.link.phase(), Phase::Closed(_)) { Next::Again } else { Next::Wait }
     }
 
@@ -491,6 +540,7 @@ impl Connection {
 
     /// Tells the handler, or the listener if there never was one, that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        self.link.take_leave(reason, &mut turn.desk.buffers);
         let unsent = self.link.discard(&mut turn.desk.buffers);
         turn.account_close(unsent);
         if let Origin::Adopted = self.origin {
@@ -506,14 +556,18 @@ impl Connection {
                 }
                 self.never_made(reason, turn);
             }
-            Role::Accepted | Role::Admitted => self.never_made(reason, turn),
+            Role::Accepted | Role::Admitted => {
+                self.leave_handshake(turn);
+                self.never_made(reason, turn);
+            }
+            Role::Refused => self.never_made(reason, turn),
             Role::Gone => {}
         }
         turn.desk.parting = None;
     }
 
     fn say_close(&mut self, id: SourceId, mut handler: Box<dyn Handler>, reason: Reason, turn: &mut Turn<'_>) {
-        turn.desk.counters.closed[reason.index()] += 1;
+        turn.desk.counters.count_closed(reason);
         let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
             turn.desk.counters.panics += 1;

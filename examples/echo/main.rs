@@ -1,0 +1,169 @@
+//! An echo server: bytes in are bytes out, over every transport that windlass has.
+//!
+//! `cargo run --release --example echo` listens on free ports and tells how to talk to it; `--help` tells the rest.
+//! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report.
+
+mod options;
+#[cfg(feature = "tls")]
+mod tls;
+
+use options::{Asked, Options, USAGE, parse};
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use windlass::{
+    Address, Conn, Direction, Handler, Limits, ListenConfig, Next, Reactor, ReactorConfig, Transport, Turn,
+};
+
+struct Echo;
+
+impl Handler for Echo {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        conn.write_some(data)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(Asked::Run(options)) => options,
+        Ok(Asked::Help) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("echo: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let explains = options.listen.is_empty();
+    let listen = if explains { everything(folder.path())? } else { options.listen.clone() };
+
+    let config = ReactorConfig { connections_max: options.max_connections, ..ReactorConfig::default() };
+    let mut reactor = Reactor::new(config)?;
+    watch_signals(&mut reactor, options.drain)?;
+    let plain =
+        ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
+    let secured = secured(&listen, &options, &plain, folder.path())?;
+    for address in &listen {
+        let config = if address.transport().is_tls() { &secured } else { &plain };
+        let id = reactor.listen(address, config.clone(), |_: &Conn<'_>| Echo)?;
+        let real = reactor.listener_address(id).ok_or("the listener is gone")?;
+        println!("listening on {real}");
+        if explains {
+            println!("  talk to it: {}", how_to_talk(&real, folder.path()));
+        }
+    }
+    if explains {
+        println!("  udp and unixgram are not available yet; stop it with Ctrl-C");
+    }
+    io::stdout().flush()?;
+    if let Some(every) = options.stats {
+        tell_stats(&mut reactor.turn(), every);
+    }
+
+    let report = reactor.run()?;
+    drop(folder);
+    println!("drained: {report}");
+    Ok(())
+}
+
+/// One address of each kind.
+fn everything(folder: &Path) -> Result<Vec<Address>, Box<dyn std::error::Error>> {
+    let mut listen = vec!["tcp://127.0.0.1:0".parse()?, Address::unix(folder.join("echo.sock"))?];
+    if cfg!(feature = "tls") {
+        listen.push("tls://127.0.0.1:0".parse()?);
+        listen.push(Address::unix(folder.join("tls.sock"))?.with_transport(Transport::TlsUnix)?);
+    }
+    Ok(listen)
+}
+
+/// The configuration with TLS; it is made only if an address asks for it.
+#[cfg(feature = "tls")]
+fn secured(
+    listen: &[Address],
+    options: &Options,
+    plain: &ListenConfig,
+    folder: &Path,
+) -> Result<ListenConfig, Box<dyn std::error::Error>> {
+    let files =
+        tls::Files { identity: options.cert.clone().zip(options.key.clone()), client_ca: options.client_ca.clone() };
+    let is_asked = listen.iter().any(|address| address.transport().is_tls());
+    let tls = if is_asked { Some(tls::server(&files, folder)?) } else { None };
+    Ok(ListenConfig { tls, ..plain.clone() })
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(
+    _: &[Address],
+    _: &Options,
+    plain: &ListenConfig,
+    _: &Path,
+) -> Result<ListenConfig, Box<dyn std::error::Error>> {
+    Ok(plain.clone())
+}
+
+fn how_to_talk(address: &Address, folder: &Path) -> String {
+    let trust = folder.join("echo.pem");
+    let trust = trust.display();
+    match (address.ip(), address.path(), address.transport().is_tls()) {
+        (Some(ip), _, false) => format!("socat - TCP:{ip}   or   nc {} {}", ip.ip(), ip.port()),
+        (Some(ip), _, true) => format!("openssl s_client -quiet -connect {ip} -CAfile {trust}"),
+        (None, Some(path), false) => format!("socat - UNIX-CONNECT:{0}   or   nc -U {0}", path.display()),
+        (None, Some(path), true) => format!("openssl s_client -quiet -unix {} -CAfile {trust}", path.display()),
+        (None, None, _) => format!("{address}"),
+    }
+}
+
+/// The first SIGTERM or SIGINT drains, the second one cuts what is left.
+fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    let mut pipe = reader.try_clone()?;
+    let mut seen = 0;
+    reactor.turn().watch(reader, Direction::Read, move |turn: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
+        let mut bytes = [0; 64];
+        while let Ok(n @ 1..) = io::Read::read(&mut pipe, &mut bytes) {
+            seen += n;
+        }
+        match seen {
+            0 => {}
+            1 => turn.shutdown(drain),
+            _ => turn.shutdown(Duration::ZERO),
+        }
+        Next::Wait
+    })?;
+    Ok(())
+}
+
+/// Prints the counters every so often.
+fn tell_stats(turn: &mut Turn<'_>, every: Duration) {
+    turn.after(every, move |turn| {
+        let counters = turn.counters();
+        println!(
+            "stats: accepted {} opened {} closed {} turns {} drives {} panics {}",
+            counters.accepted,
+            counters.opened,
+            counters.closed_total(),
+            counters.turns,
+            counters.drives,
+            counters.panics
+        );
+        tell_stats(turn, every);
+    });
+}

@@ -1,0 +1,86 @@
+//! What the echo server is asked on its command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use windlass::Address;
+
+pub(crate) const USAGE: &str = "\
+usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--reactors N]
+            [--idle SECONDS] [--max-connections N] [--drain SECONDS] [--stats SECONDS]
+
+ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
+tls+unix:/path or tls+unix:@name. Without --listen it listens on free loopback ports and on Unix sockets in a
+temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction.";
+
+pub(crate) struct Options {
+    pub(crate) listen: Vec<Address>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) max_connections: usize,
+    pub(crate) drain: Duration,
+    pub(crate) stats: Option<Duration>,
+}
+
+pub(crate) enum Asked {
+    Help,
+    Run(Options),
+}
+
+const NAMES: [&str; 9] =
+    ["--listen", "--cert", "--key", "--client-ca", "--reactors", "--idle", "--max-connections", "--drain", "--stats"];
+
+pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut options = Options {
+        listen: Vec::new(),
+        cert: None,
+        key: None,
+        client_ca: None,
+        idle: None,
+        max_connections: usize::MAX,
+        drain: Duration::from_secs(30),
+        stats: None,
+    };
+    while let Some(arg) = args.next() {
+        let (name, inline) = match arg.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (arg, None),
+        };
+        if matches!(name.as_str(), "--help" | "-h") {
+            return Ok(Asked::Help);
+        }
+        if !NAMES.contains(&name.as_str()) {
+            return Err(format!("{name} is not an option; --help lists them"));
+        }
+        let value = inline.or_else(|| args.next()).ok_or(format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--listen" => options.listen.push(value.parse().map_err(|error| format!("--listen: {error}"))?),
+            "--cert" => options.cert = Some(value.into()),
+            "--key" => options.key = Some(value.into()),
+            "--client-ca" => options.client_ca = Some(value.into()),
+            "--idle" => options.idle = Some(seconds(&name, &value)?).filter(|idle| !idle.is_zero()),
+            "--drain" => options.drain = seconds(&name, &value)?,
+            "--stats" => options.stats = Some(seconds(&name, &value)?).filter(|every| !every.is_zero()),
+            "--max-connections" => options.max_connections = count(&name, &value)?,
+            _ if count(&name, &value)? == 1 => {}
+            _ => return Err("--reactors: more than one is not available yet".to_owned()),
+        }
+    }
+    if options.cert.is_some() != options.key.is_some() {
+        return Err("--cert and --key belong together; give both, or neither".to_owned());
+    }
+    Ok(Asked::Run(options))
+}
+
+fn seconds(name: &str, value: &str) -> Result<Duration, String> {
+    let number: f64 = value.parse().map_err(|_| format!("{name}: {value} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(number).map_err(|error| format!("{name}: {value}: {error}"))
+}
+
+fn count(name: &str, value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{name}: {value} is not a positive number")),
+    }
+}

@@ -1,0 +1,279 @@
+//! How a link with TLS reads and writes: records between the socket and the handler.
+//!
+//! Owns the unfinished record of each link, and when records are opened, sealed and sent; what a record is, the session
+//! knows. An idle link keeps the session and no buffer.
+//!
+//! 1. All that was read is opened at once, so at most an unfinished record is kept: a link that pauses leaves plaintext in
+//!    its inbox, and never a record that could be opened.
+//! 2. What was sealed has left, or is in the outbox, before user code runs: `Buffers::sealed` is empty then.
+
+use crate::clock::Tick;
+use crate::config::{RECORD_BYTES, sealing_bytes};
+use crate::error::{Expiry, Reason, TlsFault};
+use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch};
+use crate::link::input::Received;
+use crate::link::phase::{Phase, Signal};
+use crate::link::session::{Opened, Session};
+use crate::link::{Input, Link};
+
+/// What lies between the socket and the handler.
+#[derive(Debug)]
+pub(super) enum Security {
+    Plain,
+    Tls(Box<Tls>),
+}
+
+/// A session, and the record that is not whole yet.
+pub(super) struct Tls {
+    pub(super) session: Session,
+    /// As the session left it: it remembers what it has done to these bytes.
+    kept: Vec<u8>,
+    step: Step,
+}
+
+/// Whether the next step of the handshake waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    None,
+    Queued,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("session", &self.session).field("kept", &self.kept.len()).finish()
+    }
+}
+
+impl Security {
+    pub(super) fn of(session: Option<Session>) -> Security {
+        match session {
+            None => Security::Plain,
+            Some(session) => Security::Tls(Box::new(Tls { session, kept: Vec::new(), step: Step::None })),
+        }
+    }
+}
+
+/// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
+const SEAL_BYTES: usize = 64 * 1024;
+
+/// Reads that one step of a handshake makes.
+const STEP_READS: usize = 4;
+
+impl Link {
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.security, Security::Tls(_))
+    }
+
+    /// Whether an end of the stream that came without the peer's close_notify counts as one that was cut.
+    pub(crate) fn is_truncated(&self) -> bool {
+        match &self.security {
+            Security::Plain => false,
+            Security::Tls(tls) => tls.session.is_truncated(),
+        }
+    }
+
+    // --- the handshake --------------------------------------------------------------------------------------------
+
+    /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
+    pub(crate) fn queues_step(&mut self) -> bool {
+        let Security::Tls(tls) = &mut self.security else { return false };
+        let comes = matches!(self.input, Input::Ready | Input::Flagged) || tls.session.is_silent();
+        if self.phase != Phase::Handshaking || tls.step == Step::Queued || !comes {
+            return false;
+        }
+        tls.step = Step::Queued;
+        true
+    }
+
+    /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
+    /// plaintext.
+    ///
+    /// A panic of the configuration's code (a certificate resolver, a verifier) goes through it; see [`Link::fail_step`].
+    pub(crate) fn take_step<'s>(&mut self, scratch: &'s mut Scratch, buffers: &mut Buffers, now: Tick) -> &'s [u8] {
+        let Security::Tls(tls) = &mut self.security else { return &[] };
+        tls.step = Step::None;
+        if self.phase != Phase::Handshaking {
+            return &[];
+        }
+        let room = KEPT_BYTES_MAX - tls.kept.len();
+        let (is_unmade, is_silent) = (tls.session.is_unmade(), tls.session.is_silent());
+        let mut read = 0;
+        for _ in 0..STEP_READS {
+            if !matches!(self.input, Input::Ready | Input::Flagged) || read == room {
+                break;
+            }
+            match self.receive(&mut scratch.bytes()[read..room], now) {
+                Received::Bytes(n) => read += n,
+                Received::Nothing => break,
+            }
+        }
+        // Nothing is spent on a peer that has gone before anything was spent on it.
+        let is_gone = self.input == Input::Ended && is_unmade && !is_silent;
+        if self.phase != Phase::Handshaking || is_gone || (read == 0 && !is_silent) {
+            return &[];
+        }
+        self.open(read, scratch, buffers, now);
+        scratch.plain()
+    }
+
+    /// A step panicked: nothing that it left half done is used again.
+    pub(crate) fn fail_step(&mut self, now: Tick) {
+        if let Security::Tls(tls) = &mut self.security {
+            tls.session.fail();
+        }
+        self.signal(Signal::Failed(Reason::HandlerPanicked), now);
+    }
+
+    // --- input ----------------------------------------------------------------------------------------------------
+
+    /// How many bytes to read at once, within the turn's budget: what waits and what is read may not exceed the inbox
+    /// together, but a record must fit, since less than one cannot be opened.
+    pub(crate) fn piece(&self, budget: usize, scratch: &mut Scratch) -> usize {
+        let room = if self.phase.delivers_input() { self.inbox_room() } else { usize::MAX };
+        let room = match &self.security {
+            Security::Plain => room,
+            Security::Tls(tls) => room.max(RECORD_BYTES).saturating_sub(tls.kept.len()).max(1),
+        };
+        scratch.bytes().len().min(budget).min(room)
+    }
+
+    /// Reads once, and opens what came; returns what it is for the handler, `None` if nothing was read.
+    pub(crate) fn receive_opened<'s>(
+        &mut self,
+        piece: usize,
+        scratch: &'s mut Scratch,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Option<(usize, &'s [u8])> {
+        match self.receive(&mut scratch.bytes()[..piece], now) {
+            Received::Nothing => None,
+            Received::Bytes(read) => match self.security {
+                Security::Tls(_) if !self.phase.discards_input() => {
+                    self.open(read, scratch, buffers, now);
+                    Some((read, scratch.plain()))
+                }
+                Security::Plain | Security::Tls(_) => Some((read, &scratch.bytes()[..read])),
+            },
+        }
+    }
+
+    /// Opens the records of the first `read` bytes in the scratch, behind what was kept. Answers leave, the phase moves.
+    fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
+        let Security::Tls(tls) = &mut self.security else { return };
+        let (wire, plain) = scratch.wire(&tls.kept, read);
+        let Opened { eaten, mut fault } = tls.session.open(wire, plain, &mut buffers.sealed);
+        let rest = &wire[eaten..];
+        if rest.len() > tls.kept.capacity() {
+            let larger = buffers.pool.chunk(rest.len());
+            buffers.pool.take_back(std::mem::replace(&mut tls.kept, larger));
+        }
+        tls.kept.clear();
+        tls.kept.extend_from_slice(rest);
+        if rest.is_empty() && tls.kept.capacity() > 0 {
+            buffers.pool.take_back(std::mem::take(&mut tls.kept));
+        }
+        if tls.kept.len() >= KEPT_BYTES_MAX {
+            fault = Some(TlsFault::TooLarge);
+        }
+        let (is_secured, is_ended) = (tls.session.is_secured(), tls.session.is_peer_closed());
+        if !plain.is_empty() {
+            self.active = now;
+        }
+        self.ship(buffers, now);
+        if is_ended {
+            self.input = Input::Ended;
+        }
+        match fault {
+            Some(fault) => self.signal(Signal::Broken(Reason::Tls(fault)), now),
+            None if is_secured && self.phase == Phase::Handshaking => self.signal(Signal::Secured, now),
+            None => {}
+        }
+    }
+
+    /// Gives back what was kept of a record that nobody will open.
+    pub(super) fn drop_kept(&mut self, buffers: &mut Buffers) {
+        if let Security::Tls(tls) = &mut self.security {
+            if tls.kept.capacity() > 0 {
+                buffers.pool.take_back(std::mem::take(&mut tls.kept));
+            }
+        }
+    }
+
+    // --- output ---------------------------------------------------------------------------------------------------
+
+    /// How many bytes can be written where `free` may be queued: sealing adds some.
+    pub(super) fn writable(&self, free: usize) -> usize {
+        match self.security {
+            Security::Plain => free,
+            Security::Tls(_) => free.saturating_sub(sealing_bytes(free)),
+        }
+    }
+
+    /// Seals the gather buffer and then `bytes`, and sends them, or queues them behind what waits.
+    pub(super) fn seal(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
+        let mut gather = std::mem::take(&mut buffers.gather);
+        for piece in gather.chunks(SEAL_BYTES).chain(bytes.chunks(SEAL_BYTES)) {
+            let Security::Tls(tls) = &mut self.security else { break };
+            if let Err(fault) = tls.session.seal(piece, &mut buffers.sealed) {
+                self.signal(Signal::Failed(Reason::Tls(fault)), now);
+                break;
+            }
+            if buffers.sealed.len() >= SEAL_BYTES {
+                self.ship(buffers, now);
+            }
+        }
+        self.ship(buffers, now);
+        gather.clear();
+        buffers.gather = gather;
+    }
+
+    /// Sends what is sealed, or queues it behind what waits. Once our end is said nothing may follow it.
+    fn ship(&mut self, buffers: &mut Buffers, now: Tick) {
+        if buffers.sealed.len() == 0 {
+            return;
+        }
+        let mut sealed = std::mem::take(&mut buffers.sealed);
+        if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_) | Phase::Closed(_)) {
+            let bytes = sealed.bytes();
+            let sent = if self.outbox.is_empty() { self.offer(bytes, now) } else { 0 };
+            self.outbox.push(&bytes[sent..], now, &mut buffers.pool);
+        }
+        sealed.clear();
+        buffers.sealed = sealed;
+    }
+
+    /// Offers `bytes` to the kernel until it blocks; returns how many it took, all of them if the link broke.
+    fn offer(&mut self, bytes: &[u8], now: Tick) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let result = self.stream.write(&bytes[sent..]);
+            match self.took(result, now) {
+                Some(0) => break,
+                Some(taken) => sent += taken,
+                None => return bytes.len(),
+            }
+        }
+        sent
+    }
+
+    /// Says close_notify behind all that waits (A9).
+    pub(super) fn say_close(&mut self, buffers: &mut Buffers, now: Tick) {
+        if let Security::Tls(tls) = &mut self.security {
+            tls.session.close(&mut buffers.sealed);
+            self.ship(buffers, now);
+        }
+    }
+
+    /// Says close_notify where the link ends at once and in order; whether it arrives is not waited for.
+    pub(crate) fn take_leave(&mut self, reason: Reason, buffers: &mut Buffers) {
+        let Security::Tls(tls) = &mut self.security else { return };
+        let in_order = matches!(reason, Reason::Timeout(Expiry::Idle) | Reason::ReactorDropped);
+        if in_order && self.outbox.is_empty() {
+            tls.session.close(&mut buffers.sealed);
+            if buffers.sealed.len() > 0 {
+                let _ = self.stream.write(buffers.sealed.bytes());
+            }
+            buffers.sealed.clear();
+        }
+    }
+}

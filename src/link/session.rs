@@ -1,0 +1,491 @@
+//! The TLS state of one link: records in, plaintext out, and records to send.
+//!
+//! Owns the rustls connection, and what rustls does not latch by itself: that it failed, and who has said close_notify.
+//! Knows no socket and keeps no buffer. With `tls` it is the only file that names rustls. Without the feature there are
+//! no sessions, and `session/none.rs` stands in its place.
+//!
+//! 1. A server's session holds nothing of rustls' before a whole ClientHello is there, a client's nothing before its
+//!    socket is connected.
+//! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
+//! 3. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
+
+mod hello;
+
+use crate::address::Address;
+use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
+use crate::error::{Error, TlsFault};
+use crate::link::buffers::Sealed;
+use crate::tls::{TlsClient, TlsServer, Truncation};
+use hello::{Heard, Hello};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
+use std::fmt;
+
+/// The TLS state of one link.
+pub(crate) struct Session {
+    engine: Engine,
+    latch: Latch,
+    truncation: Truncation,
+}
+
+enum Engine {
+    /// A server that waits for the peer's first message.
+    Awaiting(Hello),
+    /// A client that has not spoken.
+    Silent(Box<(TlsClient, ServerName<'static>)>),
+    Server(Box<Server>),
+    Client(Box<Client>),
+}
+
+struct Server {
+    rustls: UnbufferedServerConnection,
+    /// What the peer asked for; rustls' unbuffered connections cannot tell.
+    name: Option<Box<str>>,
+}
+
+struct Client {
+    rustls: UnbufferedClientConnection,
+    name: ServerName<'static>,
+}
+
+/// How far both sides are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Latch {
+    Shaking,
+    Secured,
+    /// The peer has said close_notify.
+    PeerClosed,
+    /// We have.
+    WeClosed,
+    BothClosed,
+    Failed,
+}
+
+impl Latch {
+    fn after_peers_close(self) -> Latch {
+        match self {
+            Latch::Shaking | Latch::Secured | Latch::PeerClosed => Latch::PeerClosed,
+            Latch::WeClosed | Latch::BothClosed => Latch::BothClosed,
+            Latch::Failed => Latch::Failed,
+        }
+    }
+
+    fn after_our_close(self) -> Latch {
+        match self {
+            Latch::Secured | Latch::WeClosed => Latch::WeClosed,
+            Latch::PeerClosed | Latch::BothClosed => Latch::BothClosed,
+            Latch::Shaking | Latch::Failed => self,
+        }
+    }
+}
+
+/// What a call of [`Session::open`] did.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Bytes that are done with; the rest must be shown again, as it is now, with more behind it.
+    pub(crate) eaten: usize,
+    /// What is wrong, if anything is; what answers it is sealed already.
+    pub(crate) fault: Option<TlsFault>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("latch", &self.latch).finish_non_exhaustive()
+    }
+}
+
+/// rustls' two kinds of connection; their states are of different types.
+trait Records {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn is_handshaking(&self) -> bool;
+}
+
+impl Records for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
+        self.process_tls_records(wire)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        CommonState::is_handshaking(self)
+    }
+}
+
+impl Records for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
+        self.process_tls_records(wire)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        CommonState::is_handshaking(self)
+    }
+}
+
+impl Session {
+    /// The session of a connection that such a listener accepted; `None` if it is to be plain.
+    pub(crate) fn accepted(config: &ListenConfig) -> Option<Session> {
+        config.tls.as_ref().map(Session::server)
+    }
+
+    /// The session of a connect to `address`; `None` if it is to be plain.
+    ///
+    /// # Errors
+    /// `Config` if there is no name to check the server's certificate against.
+    pub(crate) fn dialled(config: &ConnectConfig, address: &Address) -> Result<Option<Session>, Error> {
+        let Some(tls) = &config.tls else { return Ok(None) };
+        Session::client(tls, Some(address)).map(Some)
+    }
+
+    pub(crate) fn server(tls: &TlsServer) -> Session {
+        Session {
+            engine: Engine::Awaiting(Hello::new(tls.config.clone())),
+            latch: Latch::Shaking,
+            truncation: tls.truncation,
+        }
+    }
+
+    pub(crate) fn client(tls: &TlsClient, address: Option<&Address>) -> Result<Session, Error> {
+        let refuse = |value: String, why| Err(Error::Config { field: "server_name", value, why });
+        let name = match (&tls.server_name, address.and_then(Address::host_name), address.and_then(Address::ip)) {
+            (Some(given), _, _) => given.clone(),
+            (None, Some(host), _) => match ServerName::try_from(host.to_owned()) {
+                Ok(name) => name,
+                Err(_) => return refuse(format!("{host:?}"), "no certificate can be for it; give server_name"),
+            },
+            (None, None, Some(ip)) => ServerName::from(ip.ip()),
+            (None, None, None) => {
+                return refuse("None".to_owned(), "the address names no host; give the name of the certificate");
+            }
+        };
+        let engine = Engine::Silent(Box::new((tls.clone(), name)));
+        Ok(Session { engine, latch: Latch::Shaking, truncation: tls.truncation })
+    }
+
+    /// Opens whole records of `wire`: appends plaintext to `plain`, and what answers them to `out`.
+    pub(crate) fn open(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, out: &mut Sealed) -> Opened {
+        let all = wire.len();
+        if matches!(self.latch, Latch::Failed | Latch::PeerClosed | Latch::BothClosed) {
+            return Opened { eaten: all, fault: None };
+        }
+        if let Err(fault) = self.begin(wire, out) {
+            self.latch = Latch::Failed;
+            return Opened { eaten: all, fault: Some(fault) };
+        }
+        let done = match &mut self.engine {
+            Engine::Awaiting(_) | Engine::Silent(_) => return Opened { eaten: 0, fault: None },
+            Engine::Server(server) => pump(&mut server.rustls, wire, plain, out, &mut self.latch),
+            Engine::Client(client) => pump(&mut client.rustls, wire, plain, out, &mut self.latch),
+        };
+        match done {
+            Ok(eaten) => Opened { eaten, fault: None },
+            Err(error) => {
+                log::debug!("tls: {error}");
+                self.latch = Latch::Failed;
+                self.answer(out);
+                Opened { eaten: all, fault: Some(TlsFault::of(&error)) }
+            }
+        }
+    }
+
+    /// Makes rustls' connection once it is time.
+    fn begin(&mut self, wire: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
+        let internal = |error: rustls::Error| {
+            log::warn!("tls: {error}");
+            TlsFault::Internal
+        };
+        match &mut self.engine {
+            Engine::Server(_) | Engine::Client(_) => {}
+            Engine::Silent(silent) => {
+                let (tls, name) = &**silent;
+                let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
+                self.engine = Engine::Client(Box::new(Client { rustls, name: name.clone() }));
+            }
+            Engine::Awaiting(hello) => match hello.hear(wire, out)? {
+                Heard::Part => {}
+                Heard::Whole(name) => {
+                    let rustls = UnbufferedServerConnection::new(hello.config()).map_err(internal)?;
+                    self.engine = Engine::Server(Box::new(Server { rustls, name }));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Seals all that rustls has to say by itself, an alert after a failure.
+    fn answer(&mut self, out: &mut Sealed) {
+        match &mut self.engine {
+            Engine::Awaiting(_) | Engine::Silent(_) => {}
+            Engine::Server(server) => drain(&mut server.rustls, out),
+            Engine::Client(client) => drain(&mut client.rustls, out),
+        }
+    }
+
+    /// Seals `plain` behind what is in `out`.
+    ///
+    /// # Errors
+    /// The keys are worn out and cannot be renewed (TLS 1.2).
+    pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
+        if plain.is_empty() || !matches!(self.latch, Latch::Secured | Latch::PeerClosed) {
+            return Ok(());
+        }
+        let sealed = self.say(Say::Data(plain), out);
+        sealed.inspect_err(|_| self.latch = Latch::Failed)
+    }
+
+    /// Seals our close_notify, once, if the handshake is done.
+    pub(crate) fn close(&mut self, out: &mut Sealed) {
+        if !matches!(self.latch, Latch::Secured | Latch::PeerClosed) {
+            return;
+        }
+        self.latch = self.latch.after_our_close();
+        // Without it the peer sees a truncation, which is what it then is.
+        let _ = self.say(Say::Close, out);
+    }
+
+    fn say(&mut self, say: Say<'_>, out: &mut Sealed) -> Result<(), TlsFault> {
+        match &mut self.engine {
+            Engine::Awaiting(_) | Engine::Silent(_) => Ok(()),
+            Engine::Server(server) => write(&mut server.rustls, say, out),
+            Engine::Client(client) => write(&mut client.rustls, say, out),
+        }
+    }
+
+    /// Ends it after user code of its configuration panicked: rustls is not asked again.
+    pub(crate) fn fail(&mut self) {
+        self.latch = Latch::Failed;
+    }
+
+    /// Whether the handshake is done.
+    pub(crate) fn is_secured(&self) -> bool {
+        !matches!(self.latch, Latch::Shaking | Latch::Failed)
+    }
+
+    /// Whether it has something to say before it has heard anything.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.engine, Engine::Silent(_))
+    }
+
+    /// Whether nothing was spent on it yet.
+    pub(crate) fn is_unmade(&self) -> bool {
+        matches!(self.engine, Engine::Awaiting(_) | Engine::Silent(_))
+    }
+
+    /// Whether the peer has said that it ends.
+    pub(crate) fn is_peer_closed(&self) -> bool {
+        matches!(self.latch, Latch::PeerClosed | Latch::BothClosed)
+    }
+
+    /// Whether an end of the socket's stream now is no end of the peer's.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.truncation == Truncation::Refused && !self.is_peer_closed()
+    }
+}
+
+/// More than most handshake messages take; larger ones say how much they need.
+const ANSWER_BYTES: usize = 2048;
+
+/// What is to be sealed.
+#[derive(Clone, Copy)]
+enum Say<'a> {
+    Data(&'a [u8]),
+    Close,
+}
+
+/// Has rustls go through `wire` until it wants more; returns how much is done with.
+///
+/// It ends: each round but the last eats a record, or takes one answer away.
+fn pump<R: Records>(
+    rustls: &mut R,
+    wire: &mut [u8],
+    plain: &mut Vec<u8>,
+    out: &mut Sealed,
+    latch: &mut Latch,
+) -> Result<usize, rustls::Error> {
+    let mut eaten = 0;
+    loop {
+        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[eaten..]);
+        eaten += discard;
+        match state? {
+            ConnectionState::ReadTraffic(mut traffic) => {
+                while let Some(record) = traffic.next_record() {
+                    let record = record?;
+                    eaten += record.discard;
+                    plain.extend_from_slice(record.payload);
+                }
+            }
+            ConnectionState::EncodeTlsData(message) => encode(message, out)?,
+            ConnectionState::TransmitTlsData(sent) => sent.done(),
+            ConnectionState::PeerClosed | ConnectionState::Closed => {
+                if rustls.is_handshaking() {
+                    return Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify));
+                }
+                *latch = latch.after_peers_close();
+                return Ok(wire.len());
+            }
+            ConnectionState::BlockedHandshake => return Ok(eaten),
+            ConnectionState::WriteTraffic(_) => break,
+            // 0-RTT is refused with the configuration; a state that is new to us cannot be passed over.
+            _ => return Err(rustls::Error::General("an unknown state".to_owned())),
+        }
+    }
+    // A server may write before it has heard the peer's Finished; that is not the end of the handshake.
+    if *latch == Latch::Shaking && !rustls.is_handshaking() {
+        *latch = Latch::Secured;
+    }
+    Ok(eaten)
+}
+
+fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), rustls::Error> {
+    let mut room = ANSWER_BYTES;
+    loop {
+        match message.encode(out.room(room)) {
+            Ok(written) => {
+                out.written(written);
+                return Ok(());
+            }
+            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => room = needed.required_size,
+            Err(error) => return Err(rustls::Error::General(error.to_string())),
+        }
+    }
+}
+
+/// Takes away what rustls has to say. After a failure it says its alert, and then a state as if nothing had been.
+fn drain<R: Records>(rustls: &mut R, out: &mut Sealed) {
+    loop {
+        match rustls.process(&mut []).state {
+            Ok(ConnectionState::EncodeTlsData(message)) => {
+                if encode(message, out).is_err() {
+                    return;
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+            _ => return,
+        }
+    }
+}
+
+/// Seals what is to be said, behind all that rustls has to say by itself.
+fn write<R: Records>(rustls: &mut R, say: Say<'_>, out: &mut Sealed) -> Result<(), TlsFault> {
+    loop {
+        match rustls.process(&mut []).state {
+            Ok(ConnectionState::WriteTraffic(traffic)) => return fill(traffic, say, out),
+            Ok(ConnectionState::EncodeTlsData(message)) => encode(message, out).map_err(|_| TlsFault::Internal)?,
+            Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
+            _ => return Err(TlsFault::Internal),
+        }
+    }
+}
+
+fn fill<D>(mut traffic: WriteTraffic<'_, D>, say: Say<'_>, out: &mut Sealed) -> Result<(), TlsFault> {
+    let mut bytes = match say {
+        Say::Data(plain) => plain.len() + sealing_bytes(plain.len()),
+        Say::Close => sealing_bytes(0),
+    };
+    loop {
+        let room = out.room(bytes);
+        let sealed = match say {
+            Say::Data(plain) => traffic.encrypt(plain, room),
+            Say::Close => traffic.queue_close_notify(room),
+        };
+        match sealed {
+            Ok(written) => {
+                out.written(written);
+                return Ok(());
+            }
+            Err(EncryptError::InsufficientSize(needed)) if needed.required_size > bytes => bytes = needed.required_size,
+            Err(error) => {
+                log::debug!("tls: {error}");
+                return Err(TlsFault::Internal);
+            }
+        }
+    }
+}
+
+// --- what a handler may ask -------------------------------------------------------------------------------------------
+
+/// What was agreed on in a TLS handshake, lent by `Conn::tls` and `Link::tls`.
+///
+/// Everything is known from `on_open` on, and already when a listener makes the handler.
+pub struct TlsInfo<'a>(&'a Session);
+
+impl fmt::Debug for TlsInfo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsInfo")
+            .field("version", &self.version())
+            .field("suite", &self.suite())
+            .field("group", &self.group())
+            .field("server_name", &self.server_name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// What was agreed on; `None` before the handshake is done.
+    pub(crate) fn info(&self) -> Option<TlsInfo<'_>> {
+        self.common().filter(|common| !common.is_handshaking()).map(|_| TlsInfo(self))
+    }
+
+    fn common(&self) -> Option<&CommonState> {
+        match &self.engine {
+            Engine::Awaiting(_) | Engine::Silent(_) => None,
+            Engine::Server(server) => Some(&server.rustls),
+            Engine::Client(client) => Some(&client.rustls),
+        }
+    }
+}
+
+impl<'a> TlsInfo<'a> {
+    fn common(&self) -> Option<&'a CommonState> {
+        self.0.common()
+    }
+
+    /// The protocol version.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.common()?.protocol_version()
+    }
+
+    /// The cipher suite.
+    pub fn suite(&self) -> Option<CipherSuite> {
+        self.common()?.negotiated_cipher_suite().map(|suite| suite.suite())
+    }
+
+    /// The key exchange group; `None` if a session was resumed without a new key exchange (TLS 1.2).
+    pub fn group(&self) -> Option<NamedGroup> {
+        self.common()?.negotiated_key_exchange_group().map(|group| group.name())
+    }
+
+    /// The application protocol (ALPN, RFC 7301), `None` if none was agreed on.
+    pub fn alpn(&self) -> Option<&'a [u8]> {
+        self.common()?.alpn_protocol()
+    }
+
+    /// The name that the client asked for (SNI, RFC 6066), in lower case; a client's own is that of its configuration.
+    /// `None` if it asked for none, or for an IP address.
+    pub fn server_name(&self) -> Option<&'a str> {
+        match &self.0.engine {
+            Engine::Awaiting(_) | Engine::Silent(_) => None,
+            Engine::Server(server) => server.name.as_deref(),
+            Engine::Client(client) => match &client.name {
+                ServerName::DnsName(name) => Some(name.as_ref()),
+                _ => None,
+            },
+        }
+    }
+
+    /// The peer's certificate chain, its own first; `None` if it showed none.
+    pub fn peer_certificates(&self) -> Option<&'a [CertificateDer<'static>]> {
+        self.common()?.peer_certificates()
+    }
+
+    /// Whether an earlier session was resumed: no certificate was shown or checked again.
+    pub fn is_resumed(&self) -> bool {
+        self.common().and_then(CommonState::handshake_kind) == Some(rustls::HandshakeKind::Resumed)
+    }
+}

@@ -1,0 +1,61 @@
+//! In the place of TLS sessions where windlass is built without them: there never is one.
+
+use crate::address::Address;
+use crate::config::{ConnectConfig, ListenConfig};
+use crate::error::{Error, TlsFault};
+use crate::link::buffers::Sealed;
+
+/// It cannot be made.
+#[derive(Debug)]
+pub(crate) enum Session {}
+
+pub(crate) struct Opened {
+    pub(crate) eaten: usize,
+    pub(crate) fault: Option<TlsFault>,
+}
+
+impl Session {
+    pub(crate) fn accepted(_: &ListenConfig) -> Option<Session> {
+        None
+    }
+
+    pub(crate) fn dialled(_: &ConnectConfig, _: &Address) -> Result<Option<Session>, Error> {
+        Ok(None)
+    }
+
+    pub(crate) fn open(&mut self, _: &mut [u8], _: &mut Vec<u8>, _: &mut Sealed) -> Opened {
+        match *self {}
+    }
+
+    pub(crate) fn seal(&mut self, _: &[u8], _: &mut Sealed) -> Result<(), TlsFault> {
+        match *self {}
+    }
+
+    pub(crate) fn close(&mut self, _: &mut Sealed) {
+        match *self {}
+    }
+
+    pub(crate) fn fail(&mut self) {
+        match *self {}
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_unmade(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_peer_closed(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_truncated(&self) -> bool {
+        match *self {}
+    }
+}
