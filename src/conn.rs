@@ -78,7 +78,7 @@ impl<'a> Conn<'a> {
 
     /// What was agreed on in the TLS handshake; `None` for plain connections.
     #[cfg(feature = "tls")]
-    pub fn tls(&self) -> Option<crate::TlsInfo<'_>> {
+    pub fn tls(&self) -> Option<crate::link::session::TlsInfo<'_>> {
         self.link.tls()
     }
 

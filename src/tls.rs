@@ -145,12 +145,12 @@ impl TlsFault {
     }
 }
 
-#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     #[test]
     fn early_data_is_refused_by_name() {
+        use super::*;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
