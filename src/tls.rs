@@ -5,7 +5,6 @@
 
 use crate::error::{Error, TlsFault};
 use rustls::client::ClientConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::server::ServerConfig;
 use std::fmt;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 /// To be given to `rustls::ServerConfig::builder_with_provider` and its like. Nothing is installed for the process, and
 /// nothing that another part of the program installed is used.
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     #[cfg(feature = "aws-lc-rs")]
     return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     #[cfg(not(feature = "aws-lc-rs"))]

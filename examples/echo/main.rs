@@ -4,7 +4,7 @@
 //! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report.
 
 mod options;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
 use options::{Asked, Options, USAGE, parse};
@@ -83,7 +83,7 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 /// One address of each kind.
 fn everything(folder: &Path) -> Result<Vec<Address>, Box<dyn std::error::Error>> {
     let mut listen = vec!["tcp://127.0.0.1:0".parse()?, Address::unix(folder.join("echo.sock"))?];
-    if cfg!(feature = "tls") {
+    if cfg!(any(feature = "aws-lc-rs", feature = "ring")) {
         listen.push("tls://127.0.0.1:0".parse()?);
         listen.push(Address::unix(folder.join("tls.sock"))?.with_transport(Transport::TlsUnix)?);
     }
@@ -91,7 +91,7 @@ fn everything(folder: &Path) -> Result<Vec<Address>, Box<dyn std::error::Error>>
 }
 
 /// The configuration with TLS; it is made only if an address asks for it.
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 fn secured(
     listen: &[Address],
     options: &Options,
@@ -105,7 +105,7 @@ fn secured(
     Ok(ListenConfig { tls, ..plain.clone() })
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 fn secured(
     _: &[Address],
     _: &Options,
