@@ -45,3 +45,8 @@ pub use rustls;
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 pub use turn::{TimerId, Turn};
+
+/// The code in README.md compiles.
+#[cfg(all(doctest, feature = "aws-lc-rs"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
