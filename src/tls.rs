@@ -28,7 +28,8 @@ pub enum Truncation {
     /// Somebody may have cut the stream: the connection ends with `Reason::Truncated`, behind all data that came.
     #[default]
     Refused,
-    /// An end like any other, for protocols that mark their own ends, and peers that never say close_notify.
+    /// An end like any other, for protocols that mark their own ends, and peers that never say close_notify. Within a
+    /// record it is refused all the same.
     Tolerated,
 }
 

@@ -68,7 +68,8 @@ impl Link {
     pub(crate) fn is_truncated(&self) -> bool {
         match &self.security {
             Security::Plain => false,
-            Security::Tls(tls) => tls.session.is_truncated(),
+            // Within a record it is cut whatever its protocol marks.
+            Security::Tls(tls) => tls.session.is_truncated() || !tls.kept.is_empty(),
         }
     }
 
