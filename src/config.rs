@@ -209,6 +209,13 @@ pub enum Reuse {
     Port,
 }
 
+/// What a configuration asks for between socket and handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Plain,
+    Tls,
+}
+
 /// How to listen, and what accepted connections get.
 #[derive(Clone, Debug)]
 pub struct ListenConfig {
@@ -257,6 +264,14 @@ impl Default for ListenConfig {
 }
 
 impl ListenConfig {
+    pub(crate) fn wants(&self) -> Wanted {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return Wanted::Tls;
+        }
+        Wanted::Plain
+    }
+
     /// Checks that the values can work.
     ///
     /// # Errors
@@ -300,6 +315,14 @@ pub struct ConnectConfig {
 }
 
 impl ConnectConfig {
+    pub(crate) fn wants(&self) -> Wanted {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return Wanted::Tls;
+        }
+        Wanted::Plain
+    }
+
     /// Checks that the values can work.
     ///
     /// # Errors

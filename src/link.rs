@@ -150,7 +150,7 @@ impl Link {
     #[cfg(feature = "tls")]
     pub fn with_tls_server(self, tls: &crate::tls::TlsServer) -> Result<Link, Error> {
         tls.validate()?;
-        self.with_session(Session::server(tls))
+        self.with_session(session::Template::new(tls).session())
     }
 
     /// Has a link that was made by [`Link::new`] speak TLS, as the client's side of it, to the server that

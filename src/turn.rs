@@ -11,7 +11,7 @@ pub(crate) mod handshakes;
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::command::{Attempt, Dial, Local, Order};
-use crate::config::{ConnectConfig, ListenConfig};
+use crate::config::{ConnectConfig, ListenConfig, Wanted};
 use crate::conn::Other;
 use crate::counters::Counters;
 use crate::error::Error;
@@ -202,7 +202,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         config.validate()?;
         self.check_running()?;
-        check_stream(address, Session::accepted(&config).as_ref())?;
+        check_stream(address, config.wants())?;
         let listener = Listener::bind(address, &config)?;
         self.begin_listener(listener, config, Box::new(accept))
     }
@@ -232,7 +232,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         let failed = |source| Error::Descriptor { action: "register the listener", source };
         let address = listener.local_address().map_err(failed)?;
-        let address = if Session::accepted(&config).is_some() { address.over_tls() } else { address };
+        let address = if config.wants() == Wanted::Tls { address.over_tls() } else { address };
         let id = self.table.reserve()?;
         if let Err(source) = listener.register(&self.desk.registry, id.word()) {
             self.desk.local.push_back(Local::Order(id, Order::Remove));
@@ -304,7 +304,7 @@ impl Turn<'_> {
         config.validate()?;
         self.check_begins()?;
         let session = Session::dialled(&config, address)?;
-        check_stream(address, session.as_ref())?;
+        check_stream(address, config.wants())?;
         if config.bind.is_some() && address.transport().is_unix() {
             let why = "ConnectConfig::bind is for IP addresses; leave it out";
             return Err(Error::Transport { address: Box::new(address.clone()), why });
@@ -468,17 +468,19 @@ impl Turn<'_> {
 }
 
 /// Streams only, and TLS where the address says so.
-fn check_stream(address: &Address, session: Option<&Session>) -> Result<(), Error> {
+fn check_stream(address: &Address, wanted: Wanted) -> Result<(), Error> {
     let refuse = |why| Err(Error::Transport { address: Box::new(address.clone()), why });
     if address.transport().is_datagram() {
         return refuse("datagrams are not available yet; use a stream address, tcp:// or unix:");
     }
-    match (address.transport().is_tls(), session) {
-        (true, None) if cfg!(feature = "tls") => refuse("its scheme asks for TLS; set `tls` in the configuration"),
-        (true, None) => refuse("windlass was built without TLS; turn the feature `tls` on"),
-        (false, Some(_)) => {
+    match (address.transport().is_tls(), wanted) {
+        (true, Wanted::Plain) if cfg!(feature = "tls") => {
+            refuse("its scheme asks for TLS; set `tls` in the configuration")
+        }
+        (true, Wanted::Plain) => refuse("windlass was built without TLS; turn the feature `tls` on"),
+        (false, Wanted::Tls) => {
             refuse("its scheme says plain text, and `tls` is set; write tls:// or tls+unix:, or unset it")
         }
-        (true, Some(_)) | (false, None) => Ok(()),
+        (true, Wanted::Tls) | (false, Wanted::Plain) => Ok(()),
     }
 }

@@ -106,11 +106,6 @@ impl Sealed {
         self.len += bytes;
         debug_assert!(self.len <= self.memory.len(), "more was sealed than there was room for");
     }
-
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-        self.written(bytes.len());
-    }
 }
 
 /// What the links of one reactor share.

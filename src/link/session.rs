@@ -9,6 +9,7 @@
 //! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
 //! 3. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
 
+mod asked;
 mod hello;
 
 use crate::address::Address;
@@ -19,10 +20,11 @@ use crate::tls::{TlsClient, TlsServer, Truncation};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
 use std::fmt;
+use std::sync::Arc;
 
 /// The TLS state of one link.
 pub(crate) struct Session {
@@ -49,6 +51,28 @@ struct Server {
 struct Client {
     rustls: UnbufferedClientConnection,
     name: ServerName<'static>,
+}
+
+/// What the sessions of one listener are made of.
+pub(crate) struct Template {
+    config: Arc<ServerConfig>,
+    truncation: Truncation,
+}
+
+impl Template {
+    /// That of such a listener; `None` if its connections are to be plain.
+    pub(crate) fn of(config: &ListenConfig) -> Option<Template> {
+        config.tls.as_ref().map(Template::new)
+    }
+
+    pub(crate) fn new(tls: &TlsServer) -> Template {
+        Template { config: Arc::new(asked::noting(&tls.config)), truncation: tls.truncation }
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        let engine = Engine::Awaiting(Hello::new(self.config.clone()));
+        Session { engine, latch: Latch::Shaking, truncation: self.truncation }
+    }
 }
 
 /// How far both sides are.
@@ -129,11 +153,6 @@ impl Records for UnbufferedClientConnection {
 }
 
 impl Session {
-    /// The session of a connection that such a listener accepted; `None` if it is to be plain.
-    pub(crate) fn accepted(config: &ListenConfig) -> Option<Session> {
-        config.tls.as_ref().map(Session::server)
-    }
-
     /// The session of a connect to `address`; `None` if it is to be plain.
     ///
     /// # Errors
@@ -141,14 +160,6 @@ impl Session {
     pub(crate) fn dialled(config: &ConnectConfig, address: &Address) -> Result<Option<Session>, Error> {
         let Some(tls) = &config.tls else { return Ok(None) };
         Session::client(tls, Some(address)).map(Some)
-    }
-
-    pub(crate) fn server(tls: &TlsServer) -> Session {
-        Session {
-            engine: Engine::Awaiting(Hello::new(tls.config.clone())),
-            latch: Latch::Shaking,
-            truncation: tls.truncation,
-        }
     }
 
     pub(crate) fn client(tls: &TlsClient, address: Option<&Address>) -> Result<Session, Error> {
@@ -174,13 +185,20 @@ impl Session {
         if matches!(self.latch, Latch::Failed | Latch::PeerClosed | Latch::BothClosed) {
             return Opened { eaten: all, fault: None };
         }
-        if let Err(fault) = self.begin(wire, out) {
+        if let Err(fault) = self.begin(wire) {
             self.latch = Latch::Failed;
             return Opened { eaten: all, fault: Some(fault) };
         }
         let done = match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) => return Opened { eaten: 0, fault: None },
-            Engine::Server(server) => pump(&mut server.rustls, wire, plain, out, &mut self.latch),
+            Engine::Server(server) => {
+                let is_shaking = self.latch == Latch::Shaking;
+                let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
+                if is_shaking && server.name.is_none() {
+                    server.name = asked::take();
+                }
+                done
+            }
             Engine::Client(client) => pump(&mut client.rustls, wire, plain, out, &mut self.latch),
         };
         match done {
@@ -195,7 +213,7 @@ impl Session {
     }
 
     /// Makes rustls' connection once it is time.
-    fn begin(&mut self, wire: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
+    fn begin(&mut self, wire: &[u8]) -> Result<(), TlsFault> {
         let internal = |error: rustls::Error| {
             log::warn!("tls: {error}");
             TlsFault::Internal
@@ -207,13 +225,12 @@ impl Session {
                 let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
                 self.engine = Engine::Client(Box::new(Client { rustls, name: name.clone() }));
             }
-            Engine::Awaiting(hello) => match hello.hear(wire, out)? {
-                Heard::Part => {}
-                Heard::Whole(name) => {
+            Engine::Awaiting(hello) => {
+                if hello.hear(wire) == Heard::Enough {
                     let rustls = UnbufferedServerConnection::new(hello.config()).map_err(internal)?;
-                    self.engine = Engine::Server(Box::new(Server { rustls, name }));
+                    self.engine = Engine::Server(Box::new(Server { rustls, name: None }));
                 }
-            },
+            }
         }
         Ok(())
     }

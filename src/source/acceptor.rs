@@ -11,7 +11,7 @@ use crate::command::{Local, Order};
 use crate::config::{Limits, ListenConfig};
 use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
 use crate::id::SourceId;
-use crate::link::session::Session;
+use crate::link::session::Template;
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::source::Cause;
@@ -23,6 +23,8 @@ pub(crate) struct Acceptor {
     gate: Gate,
     config: Box<ListenConfig>,
     limits: Arc<Limits>,
+    /// `None` for plain connections.
+    sessions: Option<Template>,
     /// Taken out while it runs.
     maker: Option<Box<dyn Maker>>,
     /// Connections of this listener, those on their way among them.
@@ -76,7 +78,8 @@ fn trouble(error: io::Error) -> Trouble {
 impl Acceptor {
     pub(crate) fn new(listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker>) -> Acceptor {
         let limits = Arc::new(config.limits.clone());
-        Acceptor { gate: Gate::Open(listener), config, limits, maker: Some(maker), live: 0 }
+        let sessions = Template::of(&config);
+        Acceptor { gate: Gate::Open(listener), config, limits, sessions, maker: Some(maker), live: 0 }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
@@ -121,8 +124,7 @@ impl Acceptor {
                 self.hold_full(id, PauseCause::ConnectionLimit, turn);
                 return Next::Wait;
             }
-            let session = Session::accepted(&self.config);
-            if session.is_some() && turn.desk.handshakes.is_full() {
+            if self.sessions.is_some() && turn.desk.handshakes.is_full() {
                 self.hold_full(id, PauseCause::HandshakeLimit, turn);
                 return Next::Wait;
             }
@@ -136,6 +138,7 @@ impl Acceptor {
                     self.live += 1;
                     turn.desk.connections += 1;
                     let limits = self.limits.clone();
+                    let session = self.sessions.as_ref().map(Template::session);
                     if session.is_some() {
                         turn.desk.handshakes.enter();
                     }

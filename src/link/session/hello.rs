@@ -5,9 +5,7 @@
 //!
 //! 1. `next` is where the next record begins; all before it is whole.
 
-use crate::error::TlsFault;
-use crate::link::buffers::Sealed;
-use rustls::server::{Acceptor, ServerConfig};
+use rustls::server::ServerConfig;
 use std::sync::Arc;
 
 /// A ClientHello on its way.
@@ -20,13 +18,6 @@ pub(super) struct Hello {
     head: [u8; 4],
 }
 
-/// What is there of it.
-pub(super) enum Heard {
-    Part,
-    /// All of it, with the name that it asks for.
-    Whole(Option<Box<str>>),
-}
-
 /// Record header: type, version, length; RFC 8446, section 5.1.
 const HEADER_BYTES: usize = 5;
 const HANDSHAKE: u8 = 22;
@@ -35,10 +26,11 @@ const RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
 const HELLO_BYTES_MAX: u32 = 0xffff;
 
 /// Whether rustls should look at it.
-enum Scan {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
     Part,
     /// It is whole, or so wrong that it never will be: rustls says which.
-    Judge,
+    Enough,
 }
 
 impl Hello {
@@ -50,24 +42,17 @@ impl Hello {
         self.config.clone()
     }
 
-    /// Looks at what came so far, from the first byte on. A fault's alert is in `out`.
-    pub(super) fn hear(&mut self, wire: &[u8], out: &mut Sealed) -> Result<Heard, TlsFault> {
-        match self.scan(wire) {
-            Scan::Part => Ok(Heard::Part),
-            Scan::Judge => judge(wire, out).map(Heard::Whole),
-        }
-    }
-
-    fn scan(&mut self, wire: &[u8]) -> Scan {
+    /// Looks at what came so far, from the first byte on.
+    pub(super) fn hear(&mut self, wire: &[u8]) -> Heard {
         loop {
             let record = &wire[self.next as usize..];
             if record.first().is_some_and(|kind| *kind != HANDSHAKE) || record.get(1).is_some_and(|major| *major != 3) {
-                return Scan::Judge;
+                return Heard::Enough;
             }
-            let Some(&[_, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Scan::Part };
+            let Some(&[_, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
             let length = usize::from(u16::from_be_bytes([high, low]));
             if length == 0 || length > RECORD_PLAIN_BYTES_MAX {
-                return Scan::Judge;
+                return Heard::Enough;
             }
             let body = &record[HEADER_BYTES..];
             let known = self.head.len().min(self.seen as usize);
@@ -76,49 +61,22 @@ impl Hello {
             head[known..].iter_mut().zip(&body[..new]).for_each(|(place, byte)| *place = *byte);
             let [kind, length_bytes @ ..] = head;
             if known + new > 0 && kind != CLIENT_HELLO {
-                return Scan::Judge;
+                return Heard::Enough;
             }
             let message = u32::from_be_bytes([0, length_bytes[0], length_bytes[1], length_bytes[2]]);
             let has_head = known + new >= head.len();
             if has_head && message > HELLO_BYTES_MAX {
-                return Scan::Judge;
+                return Heard::Enough;
             }
             if body.len() < length {
-                return Scan::Part;
+                return Heard::Part;
             }
             self.head = head;
             self.seen += length as u32;
             self.next += (HEADER_BYTES + length) as u32;
             if has_head && self.seen >= 4 + message {
-                return Scan::Judge;
+                return Heard::Enough;
             }
         }
     }
-}
-
-/// Has rustls read the message; returns the name that it asks for.
-fn judge(mut wire: &[u8], out: &mut Sealed) -> Result<Option<Box<str>>, TlsFault> {
-    let mut acceptor = Acceptor::default();
-    while !wire.is_empty() {
-        if acceptor.read_tls(&mut wire).is_err() {
-            return Err(TlsFault::TooLarge);
-        }
-        match acceptor.accept() {
-            Ok(None) => {}
-            Ok(Some(accepted)) => {
-                // A name is the same in any case; rustls' certificate resolvers are given it in lower case too.
-                return Ok(accepted.client_hello().server_name().map(|name| name.to_ascii_lowercase().into()));
-            }
-            Err((error, mut alert)) => {
-                log::debug!("tls: {error}");
-                let mut bytes = Vec::new();
-                // Writing into a vector cannot fail; without the alert the peer sees only the end.
-                let _ = alert.write_all(&mut bytes);
-                out.push(&bytes);
-                return Err(TlsFault::of(&error));
-            }
-        }
-    }
-    // It looked whole and is not: rustls and we would wait for different things.
-    Err(TlsFault::Misbehaved)
 }

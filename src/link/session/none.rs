@@ -14,11 +14,20 @@ pub(crate) struct Opened {
     pub(crate) fault: Option<TlsFault>,
 }
 
-impl Session {
-    pub(crate) fn accepted(_: &ListenConfig) -> Option<Session> {
+/// It cannot be made either.
+pub(crate) enum Template {}
+
+impl Template {
+    pub(crate) fn of(_: &ListenConfig) -> Option<Template> {
         None
     }
 
+    pub(crate) fn session(&self) -> Session {
+        match *self {}
+    }
+}
+
+impl Session {
     pub(crate) fn dialled(_: &ConnectConfig, _: &Address) -> Result<Option<Session>, Error> {
         Ok(None)
     }
