@@ -7,7 +7,7 @@
 //!
 //! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
 //! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
-//! - `--load ADDRESS`, the load generator, which takes orders on its standard input;
+//! - `--load ADDRESS [CERTIFICATE]`, the load generator, which takes orders on its standard input;
 //! - `--listen ADDRESS`, the yardstick server `bare`, which has the interface of the `echo` example.
 
 #[path = "echo/account.rs"]
@@ -16,12 +16,26 @@ mod account;
 mod active;
 #[path = "echo/bare.rs"]
 mod bare;
+#[path = "echo/bare_buffered.rs"]
+mod bare_buffered;
+#[path = "echo/bare_plain.rs"]
+mod bare_plain;
+#[path = "echo/bare_tls.rs"]
+mod bare_tls;
+#[path = "echo/certificate.rs"]
+mod certificate;
+#[path = "echo/channel.rs"]
+mod channel;
 #[path = "echo/churn.rs"]
 mod churn;
 #[path = "echo/client.rs"]
 mod client;
 #[path = "echo/cpu.rs"]
 mod cpu;
+#[path = "echo/handshaker.rs"]
+mod handshaker;
+#[path = "echo/handshakes.rs"]
+mod handshakes;
 #[path = "echo/idle.rs"]
 mod idle;
 #[path = "echo/instructions.rs"]
@@ -36,18 +50,30 @@ mod memory;
 mod options;
 #[path = "echo/plan.rs"]
 mod plan;
+#[path = "echo/probe.rs"]
+mod probe;
 #[path = "echo/process.rs"]
 mod process;
 #[path = "echo/report.rs"]
 mod report;
+#[path = "echo/scratch.rs"]
+mod scratch;
+#[path = "echo/session.rs"]
+mod session;
 #[path = "echo/size.rs"]
 mod size;
 #[path = "echo/socket.rs"]
 mod socket;
+#[path = "echo/storm.rs"]
+mod storm;
 #[path = "echo/strace.rs"]
 mod strace;
 #[path = "echo/syscalls.rs"]
 mod syscalls;
+#[path = "echo/tls_memory.rs"]
+mod tls_memory;
+#[path = "echo/tls_syscalls.rs"]
+mod tls_syscalls;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -102,5 +128,9 @@ fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
         Scenario::Syscalls => syscalls::run(options),
         Scenario::Instructions => instructions::run(options),
         Scenario::Size => size::run(options),
+        Scenario::TlsHandshakes => handshakes::run(options),
+        Scenario::TlsMemory => tls_memory::run(options),
+        Scenario::TlsSyscalls => tls_syscalls::run(options),
+        Scenario::TlsStorm => storm::run(options),
     }
 }

@@ -21,6 +21,17 @@ mod accepting;
 mod account;
 #[path = "echo/bare.rs"]
 mod bare;
+#[path = "echo/bare_buffered.rs"]
+mod bare_buffered;
+#[path = "echo/bare_plain.rs"]
+mod bare_plain;
+#[path = "echo/bare_tls.rs"]
+mod bare_tls;
+#[path = "echo/certificate.rs"]
+#[allow(dead_code, reason = "shared with the echo benchmark, which makes one")]
+mod certificate;
+#[path = "echo/channel.rs"]
+mod channel;
 #[path = "unlucky/child.rs"]
 mod child;
 #[path = "echo/client.rs"]
@@ -31,6 +42,8 @@ mod deaths;
 mod draining;
 #[path = "unlucky/fairness.rs"]
 mod fairness;
+#[path = "echo/handshaker.rs"]
+mod handshaker;
 #[path = "unlucky/host.rs"]
 mod host;
 #[path = "echo/launch.rs"]
@@ -47,8 +60,14 @@ mod panics;
 mod pattern;
 #[path = "unlucky/peer.rs"]
 mod peer;
+#[path = "echo/probe.rs"]
+mod probe;
 #[path = "unlucky/report.rs"]
 mod report;
+#[path = "echo/scratch.rs"]
+mod scratch;
+#[path = "echo/session.rs"]
+mod session;
 #[path = "unlucky/slow.rs"]
 mod slow;
 #[path = "echo/socket.rs"]

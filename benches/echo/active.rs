@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;
+use crate::socket::Security;
 
 const ACTIVE: usize = 100;
 const CROWD: usize = 10_000;
@@ -19,7 +20,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let count = options.messages(MESSAGES);
     let text = format!("{ACTIVE} active connections of {crowd}, beside {ACTIVE} of {ACTIVE}; server ns/message");
     report::title("active-1pct", &text);
-    for (index, peer) in options.peers().into_iter().enumerate() {
+    for (index, peer) in options.peers(Security::Plain).into_iter().enumerate() {
         let windows = cpu::alternate(
             options,
             &[ACTIVE, crowd],

@@ -7,6 +7,7 @@ use crate::options::{Options, Peer};
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;
+use crate::socket::Security;
 
 /// Open at a time.
 const CONNECTIONS: usize = 64;
@@ -24,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let slice = |server: &Server, load: &mut Load| {
         cpu::measure(server, count, || load.churn(CONNECTIONS, MESSAGE_BYTES, count))
     };
-    cpu::compare("churn", &text, options, start, slice)?;
+    cpu::compare("churn", &text, options, &options.peers(Security::Plain), start, slice)?;
     leftovers(options)
 }
 

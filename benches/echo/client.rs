@@ -6,21 +6,23 @@
 //!    handed to another connection is noticed.
 //! 2. A connection sends only when its last message has come back whole, so nothing but a fault can arrive between
 //!    messages.
-//! 3. A stream is registered for `WRITABLE` only while a message is partly unsent.
+//! 3. A channel is registered for `WRITABLE` only while the kernel has no room for the rest of a message.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
+use rustls::ClientConfig;
 
 use crate::Outcome;
+use crate::channel::{Channel, Received};
+use crate::scratch::Scratch;
 use crate::socket::{Address, Stream};
 
 /// A prime, so that the pattern does not repeat in step with any message size.
 const PERIOD: usize = 65_521;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
-const READ_BUFFER_BYTES: usize = 256 * 1024;
 const EVENTS_PER_TURN: usize = 1024;
 /// A run that sees no event for this long has failed.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -37,6 +39,8 @@ pub(crate) enum Afterwards {
     Keep,
     /// It is closed, and a new one sends the next message; its connect counts into the latency.
     Replace,
+    /// It rests, and the next one that has not had its turn sends a message.
+    Rest,
 }
 
 /// How long a run took, and how long its messages did.
@@ -48,17 +52,20 @@ pub(crate) struct Timing {
 
 pub(crate) struct Client {
     address: Address,
+    tls: Option<Arc<ClientConfig>>,
     poll: Poll,
     events: Events,
     connections: Vec<Connection>,
+    /// Nothing is sent on these.
+    silent: Vec<Stream>,
     /// How many were ever opened; picks source addresses and patterns.
     opened: usize,
     pattern: Vec<u8>,
-    buffer: Vec<u8>,
+    scratch: Scratch,
 }
 
 struct Connection {
-    stream: Stream,
+    channel: Channel,
     offset: usize,
     /// Stream position where the message in flight starts.
     position: usize,
@@ -80,15 +87,18 @@ struct Terms {
 }
 
 impl Client {
-    pub(crate) fn new(address: Address) -> Outcome<Self> {
+    /// With a configuration of TLS if the address wants one.
+    pub(crate) fn new(address: Address, tls: Option<Arc<ClientConfig>>) -> Outcome<Self> {
         Ok(Client {
             address,
+            tls,
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_PER_TURN),
             connections: Vec::new(),
+            silent: Vec::new(),
             opened: 0,
             pattern: pattern(),
-            buffer: vec![0; READ_BUFFER_BYTES],
+            scratch: Scratch::new(),
         })
     }
 
@@ -113,23 +123,37 @@ impl Client {
         if !(1..=self.connections.len()).contains(&active) || !(1..=MESSAGE_BYTES_MAX).contains(&size) {
             return Err(format!("cannot run {active} connections with {size} B messages").into());
         }
-        let stride = self.connections.len() / active;
+        if afterwards == Afterwards::Rest && count > self.connections.len() {
+            return Err(
+                format!("{count} messages are more than one each on {} connections", self.connections.len()).into()
+            );
+        }
+        let stride = if afterwards == Afterwards::Rest { 1 } else { self.connections.len() / active };
         let terms = Terms { first: 0, stride, size, afterwards };
         self.run(terms, active, count)
     }
 
+    /// Opens connections that send nothing. A batch must be smaller than the server's backlog.
+    pub(crate) fn connect_silently(&mut self, count: usize) -> Outcome<()> {
+        for _ in 0..count {
+            self.silent.push(Stream::connect(&self.address, self.opened)?);
+            self.opened += 1;
+        }
+        Ok(())
+    }
+
     pub(crate) fn close(&mut self) {
         self.connections.clear();
+        self.silent.clear();
     }
 
     fn open(&mut self, slot: usize) -> Outcome<Connection> {
         let number = self.opened;
         self.opened += 1;
-        let mut stream = Stream::connect(&self.address, number)
-            .map_err(|error| format!("connection {number} to {}: {error}", self.address))?;
-        stream.register(self.poll.registry(), Token(slot), Interest::READABLE)?;
+        let mut channel = Channel::open(&self.address, number, self.tls.as_ref(), &mut self.scratch)?;
+        channel.register(self.poll.registry(), Token(slot), Interest::READABLE)?;
         Ok(Connection {
-            stream,
+            channel,
             offset: number * 7919 % PERIOD,
             position: 0,
             sent: 0,
@@ -162,11 +186,16 @@ impl Client {
                 let latency = now.duration_since(self.connections[slot].started);
                 latencies_ns.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
                 if unstarted > 0 {
+                    let next = match terms.afterwards {
+                        Afterwards::Keep => slot,
+                        Afterwards::Replace => {
+                            self.connections[slot] = self.open(slot)?;
+                            slot
+                        }
+                        Afterwards::Rest => terms.first + (count - unstarted) * terms.stride,
+                    };
                     unstarted -= 1;
-                    if terms.afterwards == Afterwards::Replace {
-                        self.connections[slot] = self.open(slot)?;
-                    }
-                    self.start(slot, terms.size, now)?;
+                    self.start(next, terms.size, now)?;
                 }
             }
             self.events = events;
@@ -204,46 +233,49 @@ impl Client {
         let connection = &mut self.connections[slot];
         let start = (connection.offset + connection.position) % PERIOD;
         let message = &self.pattern[start..start + size];
-        let mut blocked = false;
-        while connection.sent < size && !blocked {
-            match connection.stream.write(&message[connection.sent..]) {
-                Ok(count) => connection.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => blocked = true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(format!("write on connection {slot}: {error}").into()),
-            }
-        }
-        if blocked != connection.blocked {
-            connection.blocked = blocked;
-            let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            connection.stream.reregister(self.poll.registry(), Token(slot), interest)?;
+        let written = connection
+            .channel
+            .write(&message[connection.sent..], &mut self.scratch)
+            .map_err(|error| format!("write on connection {slot}: {error}"))?;
+        connection.sent += written.count;
+        if written.is_blocked != connection.blocked {
+            connection.blocked = written.is_blocked;
+            let interest =
+                if written.is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            connection.channel.reregister(self.poll.registry(), Token(slot), interest)?;
         }
         Ok(())
     }
 
     /// Reads and checks what came back; says whether the message in flight is complete.
     fn receive(&mut self, slot: usize, size: usize) -> Outcome<bool> {
-        let connection = &mut self.connections[slot];
-        let start = (connection.offset + connection.position) % PERIOD;
         loop {
-            let count = match connection.stream.read(&mut self.buffer) {
-                Ok(0) => return Err(format!("the server closed connection {slot}").into()),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("read on connection {slot}: {error}").into()),
+            let connection = &mut self.connections[slot];
+            let start = (connection.offset + connection.position) % PERIOD;
+            let received = connection
+                .channel
+                .read(&mut self.scratch)
+                .map_err(|error| format!("read on connection {slot}: {error}"))?;
+            let (bytes, is_drained) = match received {
+                Received::Nothing => return Ok(false),
+                Received::End => return Err(format!("the server closed connection {slot}").into()),
+                Received::Bytes { bytes, is_drained } => (bytes, is_drained),
             };
             let begin = start + connection.received;
-            let end = begin + count;
-            if connection.received + count > connection.sent || self.buffer[..count] != self.pattern[begin..end] {
+            let end = begin + bytes.len();
+            if connection.received + bytes.len() > connection.sent || *bytes != self.pattern[begin..end] {
                 return Err(format!("connection {slot} got bytes it did not send").into());
             }
-            connection.received += count;
+            connection.received += bytes.len();
             if connection.received == size {
                 connection.position += size;
                 return Ok(true);
             }
-            if count < self.buffer.len() {
+            if connection.sent < size && !connection.blocked {
+                // The handshake may be done now.
+                self.send(slot, size)?;
+            }
+            if is_drained {
                 return Ok(false);
             }
         }

@@ -53,29 +53,34 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
         Ok((server, load))
     };
     let slice = |server: &Server, load: &mut Load| measure(server, count, || load.echo(connections, bytes, count));
-    compare(shape.name, &text, options, start, slice)
+    compare(shape.name, &text, options, &options.peers(shape.transport.security()), start, slice)
 }
 
-/// Measures all servers in turn and prints each one's ratio to the yardstick.
+/// Measures all servers in turn and prints each one's ratio to the yardstick, and that of the second, which is the one
+/// under test, to those behind it.
 pub(crate) fn compare(
     name: &str,
     text: &str,
     options: &Options,
+    peers: &[&Peer],
     start: impl Fn(&&Peer) -> Outcome<(Server, Load)>,
     slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
 ) -> Outcome<()> {
     report::title(name, text);
-    let peers = options.peers();
-    let windows = alternate(options, &peers, start, slice)?;
+    let windows = alternate(options, peers, start, slice)?;
     for (peer, measured) in peers.iter().zip(&windows) {
         print_row(&peer.name, measured);
     }
     for (index, peer) in peers.iter().enumerate().skip(1) {
         let ratios = round_ratios(&windows[index], &windows[0], options);
-        let pair = format!("{} / {}", peer.name, options.bare.name);
+        let pair = format!("{} / {}", peer.name, peers[0].name);
         println!("  {pair} by round: {}", report::list(&ratios));
         let figure = if index == 1 { name } else { &pair };
         report::verdict(figure, report::median(&ratios));
+    }
+    for (peer, measured) in peers.iter().zip(&windows).skip(2) {
+        let ratios = round_ratios(&windows[1], measured, options);
+        report::verdict(&format!("{name}: {} / {}", peers[1].name, peer.name), report::median(&ratios));
     }
     Ok(())
 }
@@ -105,7 +110,8 @@ pub(crate) fn alternate<C>(
 
 /// One ratio a round: the median over its slices, each beside the slice that ran next to it.
 pub(crate) fn round_ratios(own: &[Window], yardstick: &[Window], options: &Options) -> Vec<f64> {
-    let slices: Vec<f64> = own.iter().zip(yardstick).map(|(own, bare)| own.server_ns / bare.server_ns).collect();
+    let slices: Vec<f64> =
+        own.iter().zip(yardstick).map(|(own, yardstick)| own.server_ns / yardstick.server_ns).collect();
     slices.chunks(options.slices).map(report::median).collect()
 }
 
@@ -114,7 +120,7 @@ pub(crate) fn print_row(name: &str, windows: &[Window]) {
     let column = |value: fn(&Window) -> f64| -> Vec<f64> { windows.iter().map(value).collect() };
     let microseconds = |value: fn(&Window) -> f64| report::median(&column(value)) / 1_000.0;
     println!(
-        "  {name:<12} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s, waited {:.0} %",
+        "  {name:<18} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s, waited {:.0} %",
         report::spread(&column(|window| window.server_ns)),
         microseconds(|window| window.answer.p50_ns as f64),
         microseconds(|window| window.answer.p99_ns as f64),

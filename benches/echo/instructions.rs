@@ -13,17 +13,18 @@ use crate::report;
 const MESSAGES: usize = 20_000;
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    for shape in [plan::TCP_64, plan::UNIX_64] {
+    for shape in [plan::TCP_64, plan::UNIX_64, plan::TLS_64] {
         report::title(&format!("instructions, {}", shape.name), "user-mode instructions per message, by callgrind");
         let count = options.messages(MESSAGES);
         let mut yardstick = None;
-        for peer in options.peers() {
+        let peers = options.peers(shape.transport.security());
+        for peer in &peers {
             let failed = |error| format!("{}: {error}", peer.name);
             let once = total(peer, shape, count).map_err(failed)?;
             let twice = total(peer, shape, 2 * count).map_err(failed)?;
             let each = (twice - once) / count as f64;
             let bare = *yardstick.get_or_insert(each);
-            println!("  {:<12} {each:.1}, {:.3} × {}", peer.name, each / bare, options.bare.name);
+            println!("  {:<18} {each:.1}, {:.3} × {}", peer.name, each / bare, peers[0].name);
         }
     }
     Ok(())

@@ -3,24 +3,42 @@
 //! | order | answer |
 //! |---|---|
 //! | `connect COUNT` | `ok` when each new connection has had a byte echoed |
+//! | `connect-silently COUNT` | `ok` when the kernel has connected them; nothing is sent, not even with TLS |
 //! | `echo CONNECTIONS BYTES COUNT` | `ok ELAPSED P50 P99 P999`, in nanoseconds |
 //! | `churn CONNECTIONS BYTES COUNT` | the same; each message on a connection of its own |
+//! | `sweep CONNECTIONS BYTES COUNT` | the same; one message each on COUNT connections, so many at a time |
+//! | `handshakes CONNECTIONS COUNT` | the same; a TLS connection each that sends nothing, so many at a time |
+//! | `storm CONNECTIONS` | the same without a count: `ok ELAPSED COUNT` when the next order has come |
+//! | `probe CONNECTIONS BYTES INTERVAL COUNT` | `ok ELAPSED P50 P99 P999 LATE`: one message each INTERVAL µs; LATE is the p99 of what the generator itself was late by |
 //! | `close` | `ok` when all connections are closed |
 //!
 //! A failed order is answered by `failed: REASON` and ends the process, as does the end of the input.
 
 use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
 
 use crate::Outcome;
+use crate::certificate;
 use crate::client::{Afterwards, Client, Timing};
+use crate::handshaker::{Handshaker, Until};
+use crate::probe::{self, Schedule};
+use crate::socket::Address;
 
+/// Arguments: an address, and for one with TLS the file of the certificate to expect.
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
-    let [address] = arguments else {
-        return Err("--load wants an address".into());
+    let (address, tls) = match arguments {
+        [address] => (address, None),
+        [address, certificate] => (address, Some(certificate::client(Path::new(certificate))?)),
+        _ => return Err("--load wants an address and perhaps a certificate".into()),
     };
-    let mut client = Client::new(address.parse()?)?;
+    let address: Address = address.parse()?;
+    let mut load = Load { client: Client::new(address.clone(), tls.clone())?, address, tls };
     for line in std::io::stdin().lock().lines() {
-        match obey(&mut client, &line?) {
+        match load.obey(&line?) {
             Ok(answer) => println!("{answer}"),
             Err(error) => {
                 println!("failed: {error}");
@@ -31,25 +49,72 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     Ok(())
 }
 
-fn obey(client: &mut Client, line: &str) -> Outcome<String> {
-    let (order, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let numbers = rest.split_whitespace().map(str::parse).collect::<Result<Vec<usize>, _>>()?;
-    match (order, numbers.as_slice()) {
-        ("connect", [count]) => client.connect(*count).map(|()| "ok".to_owned()),
-        ("echo", [active, size, count]) => client.echo(*active, *size, *count, Afterwards::Keep).map(answer),
-        ("churn", [active, size, count]) => client.echo(*active, *size, *count, Afterwards::Replace).map(answer),
-        ("close", []) => {
-            client.close();
-            Ok("ok".to_owned())
+struct Load {
+    client: Client,
+    address: Address,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Load {
+    fn obey(&mut self, line: &str) -> Outcome<String> {
+        let (order, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let numbers = rest.split_whitespace().map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+        match (order, numbers.as_slice()) {
+            ("connect", [count]) => self.client.connect(*count).map(|()| "ok".to_owned()),
+            ("connect-silently", [count]) => self.client.connect_silently(*count).map(|()| "ok".to_owned()),
+            ("echo", [active, size, count]) => self.echo(*active, *size, *count, Afterwards::Keep),
+            ("churn", [active, size, count]) => self.echo(*active, *size, *count, Afterwards::Replace),
+            ("sweep", [active, size, count]) => self.echo(*active, *size, *count, Afterwards::Rest),
+            ("handshakes", [width, count]) => {
+                self.handshakes(*width, Until::Count(*count)).map(|timing| answer(&timing))
+            }
+            ("storm", [width]) => {
+                let timing = self.handshakes(*width, Until::Told)?;
+                Ok(format!("ok {} {}", timing.elapsed.as_nanos(), timing.latencies_ns.len()))
+            }
+            ("probe", [connections, message_bytes, interval, messages]) => {
+                let interval = Duration::from_micros(u64::try_from(*interval)?);
+                self.probe(Schedule {
+                    connections: *connections,
+                    message_bytes: *message_bytes,
+                    interval,
+                    messages: *messages,
+                })
+            }
+            ("close", []) => {
+                self.client.close();
+                Ok("ok".to_owned())
+            }
+            _ => Err(format!("unknown order `{line}`").into()),
         }
-        _ => Err(format!("unknown order `{line}`").into()),
+    }
+
+    fn echo(&mut self, active: usize, size: usize, count: usize, afterwards: Afterwards) -> Outcome<String> {
+        self.client.echo(active, size, count, afterwards).map(|timing| answer(&timing))
+    }
+
+    fn handshakes(&mut self, width: usize, until: Until) -> Outcome<Timing> {
+        Handshaker::new(self.address.clone(), self.config()?.clone())?.run(width, until)
+    }
+
+    fn probe(&mut self, schedule: Schedule) -> Outcome<String> {
+        let begun = Instant::now();
+        let seen = probe::run(&self.address, self.config()?, schedule)?;
+        let timing = Timing { elapsed: begun.elapsed(), latencies_ns: seen.latencies_ns };
+        Ok(format!("{} {}", answer(&timing), permille(&seen.late_ns, 990)))
+    }
+
+    fn config(&self) -> Outcome<&Arc<ClientConfig>> {
+        Ok(self.tls.as_ref().ok_or("a handshake wants a certificate to expect")?)
     }
 }
 
-fn answer(timing: Timing) -> String {
-    let permille = |permille: usize| {
-        let last = timing.latencies_ns.len() - 1;
-        timing.latencies_ns[last * permille / 1000]
-    };
+fn answer(timing: &Timing) -> String {
+    let permille = |of| permille(&timing.latencies_ns, of);
     format!("ok {} {} {} {}", timing.elapsed.as_nanos(), permille(500), permille(990), permille(999))
+}
+
+fn permille(sorted: &[u32], permille: usize) -> u32 {
+    let last = sorted.len() - 1;
+    sorted[last * permille / 1000]
 }

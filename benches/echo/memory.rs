@@ -9,6 +9,7 @@ use crate::options::{Options, Peer};
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;
+use crate::socket::Security;
 
 const SOME: usize = 10_000;
 const MOST: usize = 19_000;
@@ -21,7 +22,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let (some, most) = (options.connections(SOME), options.connections(MOST));
     let text = format!("resident memory with {some} and {most} idle connections, one byte echoed on each");
     report::title("memory", &text);
-    for (index, peer) in options.peers().into_iter().enumerate() {
+    for (index, peer) in options.peers(Security::Plain).into_iter().enumerate() {
         let sample = sample(peer, some, most).map_err(|error| format!("{}: {error}", peer.name))?;
         sample.print(&peer.name, some, most, index == 1);
     }

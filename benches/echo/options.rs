@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
+use crate::bare;
 use crate::plan::Scenario;
 use crate::process::own_executable;
+use crate::socket::Security;
 
 const USAGE: &str = "\
 usage: cargo bench --bench echo -- [SCENARIO…] [OPTIONS]
@@ -29,6 +31,8 @@ scenarios:";
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
+    /// What it gets on its command line besides what all get.
+    pub(crate) options: &'static [&'static str],
 }
 
 pub(crate) struct Options {
@@ -39,6 +43,9 @@ pub(crate) struct Options {
     pub(crate) bare: Peer,
     /// The server that has bounds to keep.
     pub(crate) windlass: Peer,
+    bare_tls: Peer,
+    /// The yardstick of TLS as most write it.
+    bare_tls_buffered: Peer,
     others: Vec<Peer>,
     pub(crate) quick: bool,
     pub(crate) clean_build: bool,
@@ -46,8 +53,12 @@ pub(crate) struct Options {
 
 impl Options {
     /// All servers: the yardstick, the one under test, and the rest.
-    pub(crate) fn peers(&self) -> Vec<&Peer> {
-        [&self.bare, &self.windlass].into_iter().chain(&self.others).collect()
+    pub(crate) fn peers(&self, security: Security) -> Vec<&Peer> {
+        let own = match security {
+            Security::Plain => vec![&self.bare, &self.windlass],
+            Security::Tls => vec![&self.bare_tls, &self.windlass, &self.bare_tls_buffered],
+        };
+        own.into_iter().chain(&self.others).collect()
     }
 
     /// A number of messages, or of seconds' worth of work: less in a smoke run.
@@ -94,7 +105,9 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
     if !named {
         scenarios.extend(Scenario::ALL.into_iter().filter(|scenario| scenario.is_default()));
     }
-    let bare = Peer { name: "bare".to_owned(), program: own_executable()? };
+    let bare = Peer { name: "bare".to_owned(), program: own_executable()?, options: &[] };
+    let bare_tls = Peer { name: "bare-tls".to_owned(), ..bare.clone() };
+    let bare_tls_buffered = Peer { name: "bare-tls-buffered".to_owned(), options: &bare::BUFFERED, ..bare.clone() };
     let windlass = if self_check { Peer { name: "bare again".to_owned(), ..bare.clone() } } else { windlass()? };
     let rounds = rounds.unwrap_or(if named && !quick { 7 } else { few });
     Ok(Request::Run(Options {
@@ -103,6 +116,8 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
         slices: if quick { 5 } else { 25 },
         bare,
         windlass,
+        bare_tls,
+        bare_tls_buffered,
         others,
         quick,
         clean_build,
@@ -124,14 +139,14 @@ fn scenario(name: &str) -> Outcome<Scenario> {
 
 fn peer(text: &str) -> Outcome<Peer> {
     let (name, path) = text.split_once('=').ok_or("--server wants NAME=PATH")?;
-    Ok(Peer { name: name.to_owned(), program: existing(Path::new(path))? })
+    Ok(Peer { name: name.to_owned(), program: existing(Path::new(path))?, options: &[] })
 }
 
 /// The server under test: the `echo` example, brought up to date, or what the environment names.
 fn windlass() -> Outcome<Peer> {
     let name = "windlass".to_owned();
     if let Some(path) = std::env::var_os("WINDLASS_ECHO") {
-        return Ok(Peer { name, program: existing(Path::new(&path))? });
+        return Ok(Peer { name, program: existing(Path::new(&path))?, options: &[] });
     }
     // The bench is `TARGET/release/deps/echo-HASH`.
     let own = own_executable()?;
@@ -146,7 +161,7 @@ fn windlass() -> Outcome<Peer> {
     if !status.success() {
         return Err("cannot build the `echo` example; WINDLASS_ECHO=PATH names another server".into());
     }
-    Ok(Peer { name, program: existing(&target.join("release/examples/echo"))? })
+    Ok(Peer { name, program: existing(&target.join("release/examples/echo"))?, options: &[] })
 }
 
 fn existing(path: &Path) -> Outcome<PathBuf> {

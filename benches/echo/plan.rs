@@ -35,6 +35,10 @@ pub(crate) const UNIX_64: Shape = shape("unix-64x64", Transport::Unix, 64, 64, 1
 const TCP_1000: Shape = shape("tcp-1000x1k", Transport::Tcp, 1_000, 1_024, 10_000);
 const TCP_256K: Shape = shape("tcp-4x256k", Transport::Tcp, 4, 256 * 1024, 400);
 const UNIX_256K: Shape = shape("unix-4x256k", Transport::Unix, 4, 256 * 1024, 400);
+pub(crate) const TLS_64: Shape = shape("tls-64x64", Transport::Tls, 64, 64, 8_000);
+const TLS_256K: Shape = shape("tls-4x256k", Transport::Tls, 4, 256 * 1024, 300);
+const TLS_UNIX_64: Shape = shape("tls-unix-64x64", Transport::TlsUnix, 64, 64, 8_000);
+const TLS_UNIX_256K: Shape = shape("tls-unix-4x256k", Transport::TlsUnix, 4, 256 * 1024, 300);
 const IDLE_10000: Shape =
     Shape { server_options: MANY_IDLE_60, ..shape("idle-10000x64", Transport::Tcp, 10_000, 64, 10_000) };
 
@@ -48,10 +52,14 @@ pub(crate) enum Scenario {
     Syscalls,
     Instructions,
     Size,
+    TlsHandshakes,
+    TlsMemory,
+    TlsSyscalls,
+    TlsStorm,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Scenario; 13] = [
+    pub(crate) const ALL: [Scenario; 21] = [
         Scenario::Cpu(TCP_64),
         Scenario::Cpu(TCP_1000),
         Scenario::Cpu(UNIX_64),
@@ -65,6 +73,14 @@ impl Scenario {
         Scenario::Syscalls,
         Scenario::Instructions,
         Scenario::Size,
+        Scenario::Cpu(TLS_64),
+        Scenario::Cpu(TLS_256K),
+        Scenario::Cpu(TLS_UNIX_64),
+        Scenario::Cpu(TLS_UNIX_256K),
+        Scenario::TlsHandshakes,
+        Scenario::TlsMemory,
+        Scenario::TlsSyscalls,
+        Scenario::TlsStorm,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -77,17 +93,21 @@ impl Scenario {
             Scenario::Syscalls => "syscalls",
             Scenario::Instructions => "instructions",
             Scenario::Size => "size",
+            Scenario::TlsHandshakes => "tls-handshakes",
+            Scenario::TlsMemory => "tls-memory",
+            Scenario::TlsSyscalls => "tls-syscalls",
+            Scenario::TlsStorm => "tls-storm",
         }
     }
 
     /// Whether it compares processor time, and so runs when no name is given.
     pub(crate) fn is_default(self) -> bool {
-        matches!(self, Scenario::Cpu(_) | Scenario::Active | Scenario::Churn)
+        matches!(self, Scenario::Cpu(_) | Scenario::Active | Scenario::Churn | Scenario::TlsHandshakes)
     }
 }
 
 /// The largest value a figure of the server under test may have. A figure that is not listed has no bound.
-const BOUNDS: [(&str, f64); 12] = [
+const BOUNDS: [(&str, f64); 24] = [
     ("tcp-64x64", 1.04),
     ("tcp-1000x1k", 1.04),
     ("unix-64x64", 1.04),
@@ -100,6 +120,18 @@ const BOUNDS: [(&str, f64); 12] = [
     ("memory: % of the growth left", 5.0),
     ("idle: system calls", 0.0),
     ("idle: wake-ups/s", 20.0),
+    ("tls-64x64", 1.03),
+    ("tls-4x256k", 1.03),
+    ("tls-4x256k: windlass / tokio", 0.78),
+    ("tls-unix-64x64", 1.03),
+    ("tls-unix-4x256k", 1.03),
+    ("tls-handshakes", 1.03),
+    ("tls-memory: B without a hello", 400.0),
+    ("tls-memory: B established", 4_250.0),
+    ("tls-memory: B after 16 KiB each way", 4_250.0),
+    ("tls-syscalls: calls per record received", 0.3),
+    ("tls-syscalls: calls per record sent", 0.3),
+    ("tls-storm", 0.3),
 ];
 
 pub(crate) fn bound(figure: &str) -> Option<f64> {

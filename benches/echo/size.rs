@@ -10,12 +10,13 @@ use crate::Outcome;
 use crate::options::Options;
 use crate::process::Directory;
 use crate::report;
+use crate::socket::Security;
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     report::title("size", "what a user of the library takes in");
     println!("  dependencies: {} without default features", dependencies(&["--no-default-features"])?);
     println!("  dependencies: {} with default features", dependencies(&[])?);
-    for peer in options.peers() {
+    for peer in options.peers(Security::Plain) {
         println!("  {:<12} {} stripped", peer.name, report::kib(stripped_bytes(&peer.program)?));
     }
     if options.clean_build {

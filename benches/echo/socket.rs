@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -13,34 +13,56 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Where a server listens: `tcp://127.0.0.1:0` or `unix:/path`.
+/// Where a server listens: `tcp://127.0.0.1:0` or `unix:/path`; with TLS `tls://127.0.0.1:0` or `tls+unix:/path`.
 #[derive(Clone, Debug)]
-pub(crate) enum Address {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
+pub(crate) struct Address {
+    pub(crate) security: Security,
+    pub(crate) place: Place,
+}
+
+/// What bytes are wrapped in on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    Plain,
+    Tls,
+}
+
+/// What a socket is bound or connected to.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Ip(SocketAddr),
+    Path(PathBuf),
+}
+
+impl Address {
+    fn parse(text: &str) -> Option<Self> {
+        let (security, place) = match text.split_once(':')? {
+            ("tcp", rest) => (Security::Plain, Place::Ip(rest.strip_prefix("//")?.parse().ok()?)),
+            ("tls", rest) => (Security::Tls, Place::Ip(rest.strip_prefix("//")?.parse().ok()?)),
+            ("unix", rest) => (Security::Plain, Place::Path(rest.into())),
+            ("tls+unix", rest) => (Security::Tls, Place::Path(rest.into())),
+            _ => return None,
+        };
+        Some(Address { security, place })
+    }
 }
 
 impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("tcp://") {
-            let address =
-                rest.parse().map_err(|error| format!("`{text}`: {error}; an address looks like tcp://127.0.0.1:0"))?;
-            return Ok(Address::Tcp(address));
-        }
-        match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(Address::Unix(path.into())),
-            _ => Err(format!("`{text}` is neither tcp://IP:PORT nor unix:PATH")),
-        }
+        const FORMS: &str = "tcp://IP:PORT, tls://IP:PORT, unix:PATH or tls+unix:PATH";
+        Address::parse(text).ok_or_else(|| format!("`{text}` is not one of {FORMS}"))
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => write!(f, "tcp://{address}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        match (self.security, &self.place) {
+            (Security::Plain, Place::Ip(address)) => write!(f, "tcp://{address}"),
+            (Security::Tls, Place::Ip(address)) => write!(f, "tls://{address}"),
+            (Security::Plain, Place::Path(path)) => write!(f, "unix:{}", path.display()),
+            (Security::Tls, Place::Path(path)) => write!(f, "tls+unix:{}", path.display()),
         }
     }
 }
@@ -54,15 +76,15 @@ pub(crate) enum Listener {
 impl Listener {
     /// Listens, and returns the address it got.
     pub(crate) fn bind(address: &Address) -> io::Result<(Self, Address)> {
-        match address {
-            Address::Tcp(address) => {
-                let listener = TcpListener::bind(*address)?;
+        match &address.place {
+            Place::Ip(ip) => {
+                let listener = TcpListener::bind(*ip)?;
                 // Accepted sockets inherit the option on Linux, which saves a system call each.
                 SockRef::from(&listener).set_tcp_nodelay(true)?;
-                let bound = Address::Tcp(listener.local_addr()?);
+                let bound = Address { place: Place::Ip(listener.local_addr()?), ..address.clone() };
                 Ok((Listener::Tcp(listener), bound))
             }
-            Address::Unix(path) => {
+            Place::Path(path) => {
                 let listener = UnixListener::bind(path)?;
                 Ok((Listener::Unix(listener), address.clone()))
             }
@@ -88,8 +110,8 @@ impl Stream {
     ///
     /// Waits for the kernel's handshake, which on loopback is done before the call returns.
     pub(crate) fn connect(address: &Address, number: usize) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => {
+        match &address.place {
+            Place::Ip(address) => {
                 let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
                 if address.ip().is_loopback() && address.is_ipv4() {
                     let last_octet = 2 + (number % 199) as u8;
@@ -100,11 +122,19 @@ impl Stream {
                 socket.set_nonblocking(true)?;
                 Ok(Stream::Tcp(TcpStream::from_std(socket.into())))
             }
-            Address::Unix(path) => {
+            Place::Path(path) => {
                 let stream = std::os::unix::net::UnixStream::connect(path)?;
                 stream.set_nonblocking(true)?;
                 Ok(Stream::Unix(UnixStream::from_std(stream)))
             }
+        }
+    }
+
+    /// Ends what this side sends; what the peer still sends can be read.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
 

@@ -12,7 +12,7 @@ const MESSAGES: usize = 16_000;
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     for shape in [plan::TCP_64, plan::UNIX_64] {
         report::title(&format!("syscalls, {}", shape.name), "calls per message");
-        for peer in options.peers() {
+        for peer in options.peers(shape.transport.security()) {
             row(peer, shape, options.messages(MESSAGES)).map_err(|error| format!("{}: {error}", peer.name))?;
         }
     }

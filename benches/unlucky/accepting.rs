@@ -41,7 +41,7 @@ pub(crate) fn faults(options: &Options, report: &mut Report) -> Outcome<()> {
     for errno in ["EINTR", "ECONNABORTED"] {
         let server = Server::start(&[&options.echo], 1)?;
         let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=8+8")])?;
-        let mut client = Client::new(format!("tcp://{}", server.address()).parse()?)?;
+        let mut client = Client::new(format!("tcp://{}", server.address()).parse()?, None)?;
         let mut served = 0;
         while served < count / 2 {
             let some = OPEN_AT_ONCE.min(count / 2 - served);

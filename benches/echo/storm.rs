@@ -1,0 +1,106 @@
+//! How long established connections wait while others handshake as fast as they can.
+//!
+//! A few connections send a small message each on a schedule; a latency counts from when its message was due. Beside
+//! them a process that runs only when its core has nothing else to do keeps the server busy with handshakes. Were both
+//! equals, the messages would wait for the storm's own work on the load's core, which is no fault of the server.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::account;
+use crate::options::{Options, Peer};
+use crate::process::{Answer, Load, Server, Transport};
+use crate::report;
+
+const WATCHERS: usize = 8;
+const MESSAGE_BYTES: usize = 64;
+const INTERVAL: Duration = Duration::from_millis(3);
+/// Of each watcher, in one slice.
+const MESSAGES: usize = 1_000;
+const STORM: usize = 64;
+/// A slice takes seconds, not the milliseconds that slices have elsewhere.
+const SLICES: usize = 3;
+/// Until the storm is in full swing.
+const SETTLE: Duration = Duration::from_millis(200);
+
+struct Slice {
+    answer: Answer,
+    late_ns: u64,
+    handshakes_per_second: f64,
+    /// How much of the time the server ran.
+    busy_percent: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    let messages = if options.quick { MESSAGES / 10 } else { MESSAGES };
+    let slices = if options.quick { 1 } else { SLICES };
+    let text = format!(
+        "{WATCHERS} connections, {MESSAGE_BYTES} B every {INTERVAL:?}, beside {STORM} that handshake; {} × {slices} × {} \
+         messages a server",
+        options.rounds,
+        WATCHERS * messages
+    );
+    report::title("tls-storm", &text);
+    let peers = options.peers(Transport::Tls.security());
+    let mut measured: Vec<Vec<Slice>> = peers.iter().map(|_| Vec::new()).collect();
+    for _ in 0..options.rounds {
+        let mut contenders = peers.iter().map(|peer| Contender::start(peer)).collect::<Outcome<Vec<_>>>()?;
+        for _ in 0..slices {
+            for (contender, measured) in contenders.iter_mut().zip(&mut measured) {
+                let slice = contender.measure(messages);
+                measured.push(slice.map_err(|error| format!("{}: {error}", contender.server.name()))?);
+            }
+        }
+    }
+    for (peer, measured) in peers.iter().zip(&measured) {
+        print_row(&peer.name, measured);
+    }
+    for (index, peer) in peers.iter().enumerate().skip(1) {
+        let pair = format!("tls-storm: p99 of {} / {}", peer.name, peers[0].name);
+        let figure = if index == 1 { "tls-storm" } else { &pair };
+        let ratio = |(own, bare): (&Slice, &Slice)| own.answer.p99_ns as f64 / bare.answer.p99_ns as f64;
+        let ratios: Vec<f64> = measured[index].iter().zip(&measured[0]).map(ratio).collect();
+        report::verdict(figure, report::median(&ratios));
+    }
+    Ok(())
+}
+
+struct Contender {
+    server: Server,
+    watchers: Load,
+    storm: Load,
+}
+
+impl Contender {
+    fn start(peer: &Peer) -> Outcome<Self> {
+        let server = Server::start(peer, Transport::Tls, &[], &[])?;
+        let (watchers, storm) = (Load::start(&server)?, Load::start_in_background(&server)?);
+        Ok(Contender { server, watchers, storm })
+    }
+
+    fn measure(&mut self, messages: usize) -> Outcome<Slice> {
+        self.storm.storm(STORM)?;
+        thread::sleep(SETTLE);
+        let before = account::scheduled(self.server.pid())?;
+        let (answer, late_ns) = self.watchers.probe(WATCHERS, MESSAGE_BYTES, INTERVAL, messages)?;
+        let after = account::scheduled(self.server.pid())?;
+        let handshakes_per_second = self.storm.calm()?;
+        let busy_percent = (after.ran_ns - before.ran_ns) as f64 / answer.elapsed_ns as f64 * 100.0;
+        Ok(Slice { answer, late_ns, handshakes_per_second, busy_percent })
+    }
+}
+
+/// Medians over the slices of one server.
+fn print_row(name: &str, slices: &[Slice]) {
+    let median = |value: fn(&Slice) -> f64| report::median(&slices.iter().map(value).collect::<Vec<_>>());
+    println!(
+        "  {name:<18} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs; {:.0} handshakes/s, server busy {:.0} %, load late by {:.0} µs",
+        median(|slice| slice.answer.p50_ns as f64 / 1e3),
+        median(|slice| slice.answer.p99_ns as f64 / 1e3),
+        median(|slice| slice.answer.p999_ns as f64 / 1e3),
+        median(|slice| slice.handshakes_per_second),
+        median(|slice| slice.busy_percent),
+        median(|slice| slice.late_ns as f64 / 1e3),
+    );
+}
