@@ -89,14 +89,14 @@ fn what_the_server_said_before_we_were_told_is_not_missed() {
 fn a_refused_connect_tells_on_close_alone() {
     each_kind(|kind| {
         let mut world = World::new();
-        let address = match kind {
-            Kind::Tcp => Address::tcp(dead_port()),
-            Kind::Unix => {
-                let path = world.path("dead");
-                drop(small_listener(&SockAddr::unix(&path).expect("a path")));
-                Address::unix(path).expect("a path")
-            }
+        let address = if kind.is_unix() {
+            let path = world.path("dead");
+            drop(small_listener(&SockAddr::unix(&path).expect("a path")));
+            Address::unix(path).expect("a path")
+        } else {
+            Address::tcp(dead_port())
         };
+        let address = kind.of(address);
         world.connect(&address, ConnectConfig::default(), Does::new());
         assert_eq!(world.until_empty(), [Reason::Refused]);
         assert_eq!(world.log.said(0), [Said::Close(Reason::Refused)]);

@@ -989,21 +989,30 @@ fn who_is_not_admitted_is_closed_at_once_told_and_counted() {
 
 // --- links that come ----------------------------------------------------------------------------------------------
 
-fn pair(kind: Kind) -> (OwnedFd, Peer) {
-    match kind {
-        Kind::Unix => {
-            let (a, b) = UnixStream::pair().expect("a pair");
-            b.set_nonblocking(true).expect("non-blocking");
-            (a.into(), Peer(OwnedFd::from(b).into()))
-        }
-        Kind::Tcp => {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-            let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
-            let (far, _) = listener.accept().expect("a connection");
-            far.set_nonblocking(true).expect("non-blocking");
-            (near.into(), Peer(OwnedFd::from(far).into()))
-        }
+/// A link of a socket, which speaks what its kind says.
+fn link_of(kind: Kind, socket: OwnedFd) -> Link {
+    let link = Link::new(socket, Limits::default()).expect("a link");
+    #[cfg(feature = "tls")]
+    if kind.is_tls() {
+        return link.with_tls_server(&support::security::server()).expect("a fresh link");
     }
+    let _ = kind;
+    link
+}
+
+fn pair(kind: Kind) -> (OwnedFd, Peer) {
+    let (near, far): (OwnedFd, OwnedFd) = if kind.is_unix() {
+        let (a, b) = UnixStream::pair().expect("a pair");
+        b.set_nonblocking(true).expect("non-blocking");
+        (a.into(), b.into())
+    } else {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (far, _) = listener.accept().expect("a connection");
+        far.set_nonblocking(true).expect("non-blocking");
+        (near.into(), far.into())
+    };
+    (near, Peer::guest(far.into(), kind))
 }
 
 #[test]
@@ -1012,7 +1021,7 @@ fn an_existing_socket_can_be_adopted_with_what_waits_in_it() {
         let mut world = World::new();
         let (ours, mut peer) = pair(kind);
         peer.write_some(b"early").expect("a write");
-        let link = Link::new(ours, Limits::default()).expect("a link");
+        let link = link_of(kind, ours);
         let handler = world.log.record(Echo);
         let id = world.reactor().turn().adopt(link, handler).expect("adopted");
         assert!(world.reactor().turn().other(id).is_none(), "it has not begun yet");
@@ -1050,7 +1059,7 @@ fn an_adopted_socket_with_a_duplicate_is_not_reported_after_its_end() {
         let mut world = World::new();
         let (ours, mut peer) = pair(kind);
         let duplicate = ours.try_clone().expect("a duplicate");
-        let link = Link::new(ours, Limits::default()).expect("a link");
+        let link = link_of(kind, ours);
         let handler = world.log.record(Does::new().on_open(|conn| conn.abort()));
         world.reactor().turn().adopt(link, handler).expect("adopted");
         world.until_empty();
@@ -1068,7 +1077,7 @@ fn another_thread_can_give_a_link() {
         let (ours, mut peer) = pair(kind);
         let remote = world.reactor().remote();
         let giver = thread::spawn(move || {
-            let link = Link::new(ours, Limits::default()).expect("a link");
+            let link = link_of(kind, ours);
             remote.adopt(link, |conn| {
                 assert!(conn.room() > 0);
                 Echo
@@ -1093,13 +1102,13 @@ fn a_link_that_comes_while_draining_is_closed() {
         world.reactor().shutdown(Duration::from_secs(10));
         world.turns(2);
         let (ours, mut peer) = pair(kind);
-        let link = Link::new(ours, Limits::default()).expect("a link");
+        let link = link_of(kind, ours);
         let refused = world.reactor().turn().adopt(link, Sink).expect_err("it drains");
         assert!(matches!(refused.why, Error::Draining), "{refused}");
         drop(refused);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
         let (ours, mut peer) = pair(kind);
-        let link = Link::new(ours, Limits::default()).expect("a link");
+        let link = link_of(kind, ours);
         world.reactor().remote().adopt(link, |_| Sink).expect("room");
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
         drop(holder);
@@ -1437,9 +1446,8 @@ impl Handler for Half {
 
 #[test]
 fn a_proxy_of_two_links_is_whole_bounded_and_passes_each_end_on() {
-    for (kind, back) in
-        [(Kind::Tcp, Kind::Tcp), (Kind::Unix, Kind::Unix), (Kind::Tcp, Kind::Unix), (Kind::Unix, Kind::Tcp)]
-    {
+    let pairs = Kind::ALL.iter().flat_map(|kind| Kind::ALL.iter().map(|back| (*kind, *back)));
+    for (kind, back) in pairs {
         eprintln!("over {kind:?} and {back:?}:");
         let mut world = World::new();
         let (ours, mut server) = pair(back);
@@ -1449,7 +1457,7 @@ fn a_proxy_of_two_links_is_whole_bounded_and_passes_each_end_on() {
             world.listen(kind, tight(Limits::default()), move |_: &Conn<'_>| Half { other: front.clone(), me: 0 });
         let mut client = world.dial(&address);
         world.until_open(1);
-        let link = Link::new(ours, Limits::default()).expect("a link");
+        let link = link_of(back, ours);
         let handler = world.log.record(Half { other: links, me: 1 });
         world.reactor().turn().adopt(link, handler).expect("adopted");
         // The client floods, and the server does not read: all is bounded.

@@ -14,6 +14,7 @@ use windlass::{Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, Lis
 struct Host {
     socket: Socket,
     address: Address,
+    kind: Kind,
 }
 
 impl Host {
@@ -34,10 +35,10 @@ impl Host {
         socket.bind(&at).expect("a free address");
         socket.set_nonblocking(true).expect("a non-blocking socket");
         let address = match socket.local_addr().expect("an address").as_socket() {
-            Some(ip) => Address::tcp(ip),
+            Some(ip) => kind.of(Address::tcp(ip)),
             None => wanted,
         };
-        Host { socket, address }
+        Host { socket, address, kind }
     }
 
     /// Accepts the next connection, while the world turns.
@@ -49,7 +50,7 @@ impl Host {
         });
         let (socket, _) = accepted.expect("a connection");
         socket.set_nonblocking(true).expect("a non-blocking socket");
-        Peer(socket)
+        Peer::host(socket, self.kind)
     }
 
     /// Fills the backlog, so that who connects next must wait.
@@ -116,9 +117,10 @@ fn both_ends_may_live_in_one_reactor_and_know_each_other() {
         world.until("both to end", |world| world.log.reasons().len() == 2);
         let (peer, local, ip) = seen.take().expect("an accepted connection");
         assert_eq!(local, Some(address.clone()));
-        match kind {
-            Kind::Tcp => assert_eq!(peer.and_then(|peer| peer.ip()), ip),
-            Kind::Unix => assert_eq!((peer, ip), (Some(Address::unix_unnamed()), None)),
+        if kind.is_unix() {
+            assert_eq!((peer, ip), (Some(kind.of(Address::unix_unnamed())), None));
+        } else {
+            assert_eq!(peer.and_then(|peer| peer.ip()), ip);
         }
         assert_eq!(world.reactor().connections(), 0);
     });

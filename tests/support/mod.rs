@@ -9,6 +9,8 @@
 mod hooks;
 mod peer;
 mod record;
+#[cfg(feature = "tls")]
+pub mod security;
 
 pub use hooks::Hooks;
 pub use peer::Peer;
@@ -17,7 +19,7 @@ pub use record::{Heard, Log, Recorder, Said};
 use std::time::{Duration, Instant};
 use windlass::{
     Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Error, Handler, ListenConfig, ListenerId, Reactor,
-    ReactorConfig, Reason, Status,
+    ReactorConfig, Reason, Status, Transport,
 };
 
 /// How long anything may take before a test fails.
@@ -28,11 +30,52 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub enum Kind {
     Tcp,
     Unix,
+    #[cfg(feature = "tls")]
+    Tls,
+    #[cfg(feature = "tls")]
+    TlsUnix,
+}
+
+impl Kind {
+    pub const ALL: &[Kind] = &[
+        Kind::Tcp,
+        Kind::Unix,
+        #[cfg(feature = "tls")]
+        Kind::Tls,
+        #[cfg(feature = "tls")]
+        Kind::TlsUnix,
+    ];
+
+    /// Whether its sockets are Unix sockets, which know no reset.
+    pub fn is_unix(self) -> bool {
+        match self {
+            Kind::Tcp => false,
+            Kind::Unix => true,
+            #[cfg(feature = "tls")]
+            Kind::Tls => false,
+            #[cfg(feature = "tls")]
+            Kind::TlsUnix => true,
+        }
+    }
+
+    pub fn is_tls(self) -> bool {
+        !matches!(self, Kind::Tcp | Kind::Unix)
+    }
+
+    /// An address of sockets, as this kind is written.
+    pub fn of(self, address: Address) -> Address {
+        let transport = match (self.is_tls(), self.is_unix()) {
+            (false, _) => return address,
+            (true, false) => Transport::Tls,
+            (true, true) => Transport::TlsUnix,
+        };
+        address.with_transport(transport).expect("the same kind of place")
+    }
 }
 
 /// Runs a scenario over every transport; the output of a failed one names it.
 pub fn each_kind(mut scenario: impl FnMut(Kind)) {
-    for kind in [Kind::Tcp, Kind::Unix] {
+    for kind in Kind::ALL.iter().copied() {
         eprintln!("over {kind:?}:");
         scenario(kind);
     }
@@ -118,13 +161,11 @@ impl World {
 
     /// A free address to listen on.
     pub fn free_address(&mut self, kind: Kind) -> Address {
-        match kind {
-            Kind::Tcp => "tcp://127.0.0.1:0".parse().expect("an address"),
-            Kind::Unix => {
-                self.paths += 1;
-                Address::unix(self.path(&format!("socket{}", self.paths))).expect("a short path")
-            }
+        if kind.is_unix() {
+            self.paths += 1;
+            return kind.of(Address::unix(self.path(&format!("socket{}", self.paths))).expect("a short path"));
         }
+        kind.of("tcp://127.0.0.1:0".parse().expect("an address"))
     }
 
     /// Listens on a free address and tells the real one; everything of it is recorded.
@@ -142,12 +183,22 @@ impl World {
         accept: impl Accept,
     ) -> Result<ListenerId, Error> {
         let log = self.log.clone();
+        #[cfg(feature = "tls")]
+        let config = match config.tls {
+            None if address.transport().is_tls() => ListenConfig { tls: Some(security::server()), ..config },
+            _ => config,
+        };
         self.reactor().listen(address, config, Recording { accept, log })
     }
 
     /// Begins to connect from the reactor with a recorded handler.
     pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> ConnId {
         let handler = self.log.record(handler);
+        #[cfg(feature = "tls")]
+        let config = match config.tls {
+            None if address.transport().is_tls() => ConnectConfig { tls: Some(security::client()), ..config },
+            _ => config,
+        };
         self.reactor().connect(address, config, handler).expect("a connect that begins")
     }
 
@@ -155,6 +206,8 @@ impl World {
     pub fn turn(&mut self) -> Status {
         let status = self.reactor().poll_once(Some(Duration::from_millis(1))).expect("a turn");
         self.log.check();
+        #[cfg(feature = "tls")]
+        security::pump_all();
         status
     }
 

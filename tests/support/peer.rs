@@ -1,18 +1,75 @@
 //! The other end of a connection: a plain non-blocking socket that a test reads and writes while the world turns.
 
-use super::World;
+#[cfg(feature = "tls")]
+use super::security::Secured;
+use super::{Kind, World};
 use socket2::{Domain, SockAddr, Socket, Type};
+#[cfg(feature = "tls")]
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 use std::time::Duration;
 use windlass::Address;
 
-/// The other end of a connection: a plain non-blocking socket. Dropping it closes it.
-pub struct Peer(pub Socket);
+/// The other end of a connection: a non-blocking socket, with TLS on it or not. Dropping it closes it.
+pub struct Peer(pub Rc<Socket>, Layer);
+
+/// What lies on the socket.
+enum Layer {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Rc<RefCell<Secured>>),
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        match &self.1 {
+            Layer::Plain => {}
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow_mut().take_leave(),
+        }
+    }
+}
 
 impl Peer {
+    /// A peer on a connected socket.
+    pub fn plain(socket: impl Into<Socket>) -> Peer {
+        Peer(Rc::new(socket.into()), Layer::Plain)
+    }
+
+    /// The accepting side of a connection of such a kind.
+    pub fn host(socket: Socket, kind: Kind) -> Peer {
+        let peer = Peer::plain(socket);
+        #[cfg(feature = "tls")]
+        if kind.is_tls() {
+            let tls = Secured::server(&peer.0);
+            return peer.over(tls);
+        }
+        let _ = kind;
+        peer
+    }
+
+    /// The dialling side of a connection of such a kind.
+    pub fn guest(socket: Socket, kind: Kind) -> Peer {
+        let peer = Peer::plain(socket);
+        #[cfg(feature = "tls")]
+        if kind.is_tls() {
+            let tls = Secured::client(&peer.0);
+            return peer.over(tls);
+        }
+        let _ = kind;
+        peer
+    }
+
+    #[cfg(feature = "tls")]
+    fn over(mut self, tls: Rc<RefCell<Secured>>) -> Peer {
+        self.1 = Layer::Tls(tls);
+        self
+    }
+
     /// Connects to a listener.
     ///
     /// # Errors
@@ -29,16 +86,25 @@ impl Peer {
         socket.set_reuse_address(true)?;
         socket.connect(&at)?;
         socket.set_nonblocking(true)?;
-        Ok(Peer(socket))
+        #[cfg(feature = "tls")]
+        if address.transport().is_tls() {
+            return Ok(Peer::guest(socket, Kind::Tls));
+        }
+        Ok(Peer::plain(socket))
     }
 
     /// Ends its output.
     pub fn finish(&self) {
-        self.0.shutdown(Shutdown::Write).expect("a shutdown");
+        match &self.1 {
+            Layer::Plain => self.0.shutdown(Shutdown::Write).expect("a shutdown"),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow_mut().finish(),
+        }
     }
 
     /// Closes with a reset (TCP); a Unix socket resets only if it leaves input unread.
-    pub fn reset(self) {
+    pub fn reset(mut self) {
+        self.1 = Layer::Plain;
         self.0.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
 
@@ -49,7 +115,12 @@ impl Peer {
 
     /// Reads once; `None` if there is nothing now.
     pub fn try_read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match self.0.read(buffer) {
+        let result = match &self.1 {
+            Layer::Plain => (&*self.0).read(buffer),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow_mut().read(buffer),
+        };
+        match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             result => Some(result),
         }
@@ -57,7 +128,12 @@ impl Peer {
 
     /// Writes what the kernel takes now; 0 if it takes nothing.
     pub fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.write(bytes) {
+        let result = match &self.1 {
+            Layer::Plain => (&*self.0).write(bytes),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow_mut().write(bytes),
+        };
+        match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             result => result,
         }

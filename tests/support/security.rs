@@ -1,0 +1,185 @@
+//! The TLS side of peers, and the certificate that all tests use.
+//!
+//! Owns rustls' ordinary, buffered connections: what windlass speaks to is not what windlass is made of. A peer's
+//! handshake, and what it could not send yet, go on at every turn of a world, as they would in a process of its own.
+
+use socket2::Socket;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, OnceLock};
+use windlass::rustls::pki_types::{PrivateKeyDer, ServerName};
+use windlass::rustls::server::NoServerSessionStorage;
+use windlass::rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use windlass::{TlsClient, TlsServer, tls};
+
+/// The name that the certificate is for.
+pub const NAME: &str = "localhost";
+
+fn configurations() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
+    static BOTH: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
+    BOTH.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let mut server = ServerConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a certificate and its key");
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).expect("a root");
+        let client = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(server), Arc::new(client))
+    })
+}
+
+/// What listeners of the tests are configured with.
+pub fn server() -> TlsServer {
+    configurations().0.clone().into()
+}
+
+/// What connects of the tests are configured with.
+pub fn client() -> TlsClient {
+    let name = ServerName::try_from(NAME).expect("a name");
+    TlsClient { server_name: Some(name), ..configurations().1.clone().into() }
+}
+
+/// Ciphertext that a peer holds back when the kernel takes no more, beyond what is whole already.
+const HELD_BYTES_MAX: usize = 32 * 1024;
+
+/// The TLS side of one peer.
+pub struct Secured {
+    socket: Rc<Socket>,
+    connection: Connection,
+    end: End,
+}
+
+/// How far its own end is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The FIN follows when all is sent.
+    Asked,
+    Said,
+}
+
+thread_local! {
+    static PEERS: RefCell<Vec<Weak<RefCell<Secured>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets the handshakes and the waiting output of all peers of this thread go on.
+pub fn pump_all() {
+    let peers = PEERS.with_borrow_mut(|peers| {
+        peers.retain(|peer| peer.strong_count() > 0);
+        peers.clone()
+    });
+    for peer in peers.iter().filter_map(Weak::upgrade) {
+        // An error is told to whoever reads or writes next.
+        let _ = peer.borrow_mut().pump();
+    }
+}
+
+impl Secured {
+    pub fn client(socket: &Rc<Socket>) -> Rc<RefCell<Secured>> {
+        let name = ServerName::try_from(NAME).expect("a name");
+        let connection = ClientConnection::new(configurations().1.clone(), name).expect("a client");
+        Secured::around(socket, connection.into())
+    }
+
+    pub fn server(socket: &Rc<Socket>) -> Rc<RefCell<Secured>> {
+        let connection = ServerConnection::new(configurations().0.clone()).expect("a server");
+        Secured::around(socket, connection.into())
+    }
+
+    fn around(socket: &Rc<Socket>, connection: Connection) -> Rc<RefCell<Secured>> {
+        let secured = Rc::new(RefCell::new(Secured { socket: socket.clone(), connection, end: End::Open }));
+        let _ = secured.borrow_mut().pump();
+        PEERS.with_borrow_mut(|peers| peers.push(Rc::downgrade(&secured)));
+        secured
+    }
+
+    /// Sends what waits; reads only what the handshake needs.
+    fn pump(&mut self) -> io::Result<()> {
+        self.flush()?;
+        while self.connection.is_handshaking() {
+            match self.receive() {
+                Ok(0) => break,
+                Ok(_) => self.flush()?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.flush()
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let count = self.connection.read_tls(&mut &*self.socket)?;
+        let processed = self.connection.process_new_packets();
+        if let Err(error) = processed {
+            // The alert.
+            let _ = self.flush();
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.connection.wants_write() {
+            match self.connection.write_tls(&mut &*self.socket) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.end == End::Asked {
+            self.end = End::Said;
+            // It fails if the other side is gone, which the next read tells.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+        Ok(())
+    }
+
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.flush().or_else(|error| if self.end == End::Open { Err(error) } else { Ok(()) })?;
+        loop {
+            match self.connection.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.receive()?;
+            // Answers: the rest of a handshake.
+            let _ = self.flush();
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pump()?;
+        if self.connection.is_handshaking() || self.connection.wants_write() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = self.connection.writer().write(&bytes[..bytes.len().min(HELD_BYTES_MAX)])?;
+        self.flush()?;
+        Ok(count)
+    }
+
+    pub fn finish(&mut self) {
+        self.connection.send_close_notify();
+        self.end = End::Asked;
+        let _ = self.pump();
+    }
+
+    /// Says close_notify, if that can be done at once.
+    pub fn take_leave(&mut self) {
+        if self.end == End::Open && !self.connection.is_handshaking() {
+            self.connection.send_close_notify();
+            let _ = self.flush();
+        }
+    }
+}
