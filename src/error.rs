@@ -69,7 +69,7 @@ pub enum Error {
     TooLong {
         /// How many bytes were to be written.
         asked: usize,
-        /// `Limits::outbox_bytes_max`; with TLS a 512th part less, and 128.
+        /// `Limits::outbox_bytes_max`.
         limit: usize,
     },
     /// The connection takes no output: it is not open yet, finished, closing or closed.

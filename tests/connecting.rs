@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use support::{Echo, Kind, Said, World, each_kind};
+use support::{Echo, Kind, Said, World, dialling, each_kind};
 use windlass::{
     Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, SocketOptions,
 };
@@ -282,7 +282,8 @@ fn a_callback_can_connect_and_the_new_one_opens_later_never_nested() {
         let seen = log.clone();
         let dialler = Does::new().on_open(move |conn| {
             let next = log.record(Does::new().on_open(|conn| conn.close()));
-            let id = conn.connect(&there, ConnectConfig::default(), next).expect("a connect that begins");
+            let id =
+                conn.connect(&there, dialling(&there, ConnectConfig::default()), next).expect("a connect that begins");
             assert!(conn.other(id).is_none(), "it has not begun yet");
             conn.close();
         });
@@ -336,7 +337,7 @@ impl Handler for Restless {
     fn on_close(&mut self, conn: &mut Conn<'_>, _: Reason) {
         self.counts.borrow_mut().1 += 1;
         let next = Restless { address: self.address.clone(), counts: self.counts.clone() };
-        match conn.connect(&self.address, ConnectConfig::default(), next) {
+        match conn.connect(&self.address, dialling(&self.address, ConnectConfig::default()), next) {
             Ok(_) => self.counts.borrow_mut().0 += 1,
             Err(refused) => assert!(matches!(refused, Error::ReactorGone | Error::Draining), "{refused}"),
         }
@@ -350,7 +351,10 @@ fn a_handler_that_connects_again_in_on_close_is_told_its_end_when_the_reactor_is
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let counts = shared((1, 0));
         let restless = Restless { address: address.clone(), counts: counts.clone() };
-        world.reactor().connect(&address, ConnectConfig::default(), restless).expect("a connect that begins");
+        world
+            .reactor()
+            .connect(&address, dialling(&address, ConnectConfig::default()), restless)
+            .expect("a connect that begins");
         world.until("two connections", |world| world.reactor().snapshot().opened == 2);
         world.drop_reactor();
         assert_eq!(counts.borrow().0, counts.borrow().1, "begun and ended");
@@ -486,7 +490,7 @@ fn two_hundred_connects_at_once_all_open() {
             let dialler =
                 Does::new().on_open(move |conn| conn.write(&[n; 9]).expect("room")).on_data(move |conn, data| {
                     assert!(data.iter().all(|byte| *byte == n));
-                    if conn.bytes_in() == 9 {
+                    if data.len() == 9 {
                         conn.close();
                     }
                     data.len()

@@ -7,7 +7,7 @@ use scripted::{Does, Shared, assert_same, limited, on_other, on_reactor, pattern
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-use support::{Echo, Heard, Kind, Log, Peer, Said, Sink, World, each_kind};
+use support::{Echo, Heard, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_plain_kind};
 use windlass::{
     Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits, Link, ListenConfig, Next,
     Reason, Turn,
@@ -82,7 +82,8 @@ impl Handler for Tagged {
                     let next = Tagged { tag: None, dials: true, chaos: self.chaos.clone() };
                     let address = chaos.address.clone().expect("an address");
                     let next = chaos.log.record(next);
-                    conn.connect(&address, ConnectConfig::default(), next).expect("a connect that begins");
+                    conn.connect(&address, dialling(&address, ConnectConfig::default()), next)
+                        .expect("a connect that begins");
                 }
             }
         }
@@ -146,7 +147,7 @@ fn no_event_reaches_the_next_occupant_of_a_slot() {
             }
         }
         assert_eq!(chaos.borrow().faults, Vec::<String>::new());
-        assert!(chaos.borrow().ended > 500, "only {} ended", chaos.borrow().ended);
+        assert!(chaos.borrow().ended > if kind.is_tls() { 200 } else { 500 }, "only {} ended", chaos.borrow().ended);
         drop(peers);
         world.until_empty();
         assert_eq!((chaos.borrow().live.len(), world.reactor().snapshot().panics), (0, 0));
@@ -432,7 +433,7 @@ fn a_peer_that_no_longer_reads_ends_only_itself() {
         let _ = deaf.0.shutdown(Shutdown::Write);
         world.until("the deaf one to end", |world| world.log.reasons().len() == 1);
         let reasons = world.log.reasons();
-        assert!(matches!(reasons[0], Reason::PeerClosed | Reason::Reset), "{reasons:?}");
+        assert!(matches!(reasons[0], Reason::PeerClosed | Reason::Reset | Reason::Truncated), "{reasons:?}");
         bystander.send_all_while(&mut world, b"x");
         assert_eq!(bystander.read_exact_while(&mut world, 1), b"x");
         assert_eq!(world.reactor().snapshot().panics, 0);
@@ -762,13 +763,13 @@ fn an_adopter_that_is_refused_and_panics_when_dropped_harms_nobody() {
 
 #[test]
 fn a_handler_that_never_stops_writing_starves_nobody_and_stays_bounded() {
-    each_kind(|kind| {
+    each_plain_kind("it counts turns, and the pieces that a read brings", |kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let endless = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
             let more = |conn: &mut Conn<'_>| {
                 while conn.write_some(&pattern(MIB)[..60_000]) == 60_000 {}
-                assert!(conn.unsent_bytes() <= MIB);
+                assert!(conn.unsent_bytes() <= MIB + MIB / 256);
             };
             Does::new().on_open(more).on_writable(more)
         });
@@ -795,7 +796,7 @@ fn a_handler_that_never_stops_writing_starves_nobody_and_stays_bounded() {
 
 #[test]
 fn one_connection_that_floods_takes_a_bounded_share_of_each_turn() {
-    each_kind(|kind| {
+    each_plain_kind("it counts turns and the bytes on the socket", |kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let flooded = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Sink);

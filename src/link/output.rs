@@ -17,11 +17,7 @@ const DIRECT_BYTES: usize = 8 * 1024;
 impl Link {
     /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
     pub(crate) fn room(&self, gathered: usize) -> usize {
-        if self.phase.takes_output() {
-            self.writable(self.limits.outbox_bytes_max.saturating_sub(self.outbox.len())).saturating_sub(gathered)
-        } else {
-            0
-        }
+        if self.phase.takes_output() { self.writable(self.outbox.len()).saturating_sub(gathered) } else { 0 }
     }
 
     /// Refuses `asked` bytes if they do not fit whole.
@@ -33,7 +29,7 @@ impl Link {
         if asked <= room {
             return Ok(());
         }
-        let limit = self.writable(self.limits.outbox_bytes_max);
+        let limit = self.limits.outbox_bytes_max;
         if asked > limit {
             return Err(Error::TooLong { asked, limit });
         }

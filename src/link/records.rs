@@ -15,6 +15,7 @@ use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::{Opened, Session};
 use crate::link::{Input, Link};
+use std::io;
 
 /// What lies between the socket and the handler.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ impl Security {
 
 /// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
 const SEAL_BYTES: usize = 64 * 1024;
+
+/// So that rounding never takes a byte from an empty queue's room.
+const SEALING_SLACK: usize = 512;
 
 /// Reads that one step of a handshake makes.
 const STEP_READS: usize = 4;
@@ -202,11 +206,19 @@ impl Link {
 
     // --- output ---------------------------------------------------------------------------------------------------
 
-    /// How many bytes can be written where `free` may be queued: sealing adds some.
-    pub(super) fn writable(&self, free: usize) -> usize {
+    /// How many bytes can be written while so many are queued.
+    ///
+    /// The limit is one of bytes that are written: what sealing adds to as many may be queued on top of it.
+    pub(super) fn writable(&self, queued: usize) -> usize {
+        let limit = self.limits.outbox_bytes_max;
         match self.security {
-            Security::Plain => free,
-            Security::Tls(_) => free.saturating_sub(sealing_bytes(free)),
+            Security::Plain => limit.saturating_sub(queued),
+            Security::Tls(_) => {
+                let sealed_max = limit.saturating_add(sealing_bytes(limit)).saturating_add(SEALING_SLACK);
+                let free = sealed_max.saturating_sub(queued).saturating_sub(sealing_bytes(0));
+                // The most that is not longer than `free` when a 512th of it is added.
+                (free - free / 513).saturating_sub(1).min(limit)
+            }
         }
     }
 
@@ -259,10 +271,19 @@ impl Link {
 
     /// Says close_notify behind all that waits (A9).
     pub(super) fn say_close(&mut self, buffers: &mut Buffers, now: Tick) {
-        if let Security::Tls(tls) = &mut self.security {
-            tls.session.close(&mut buffers.sealed);
-            self.ship(buffers, now);
+        let Security::Tls(tls) = &mut self.security else { return };
+        let is_answer = tls.session.is_peer_closed();
+        tls.session.close(&mut buffers.sealed);
+        if is_answer && self.outbox.is_empty() && buffers.sealed.len() > 0 {
+            // The peer has ended, and may have gone: that it does not hear our end breaks nothing.
+            match self.stream.write(buffers.sealed.bytes()) {
+                Ok(sent) if sent == buffers.sealed.len() => self.bytes_out += sent as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.ship(buffers, now),
+                Ok(_) | Err(_) => {}
+            }
+            buffers.sealed.clear();
         }
+        self.ship(buffers, now);
     }
 
     /// Says close_notify where the link ends at once and in order; whether it arrives is not waited for.

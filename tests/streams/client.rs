@@ -1,7 +1,7 @@
 //! Connections that the reactor dials, and what becomes of them when the other side fails.
 
 use super::bytes::pattern;
-use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, each_kind};
+use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, dialling, each_kind};
 use crate::timeouts::until_with;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::cell::Cell;
@@ -290,7 +290,8 @@ impl Handler for Persistent {
         if self.left > 0 {
             let next = Persistent { address: self.address.clone(), log: self.log.clone(), left: self.left - 1 };
             let next = self.log.record(next);
-            conn.connect(&self.address, ConnectConfig::default(), next).expect("a connect that begins");
+            conn.connect(&self.address, dialling(&self.address, ConnectConfig::default()), next)
+                .expect("a connect that begins");
         }
     }
 }
@@ -351,7 +352,10 @@ fn a_connection_can_be_relayed_to_one_dialled_from_on_open() {
                 });
                 let back = back.open(move |conn| conn.other(here).expect("the client").resume());
                 let back = log.record(back);
-                onward.set(Some(conn.connect(&echo, ConnectConfig::default(), back).expect("a connect that begins")));
+                onward.set(Some(
+                    conn.connect(&echo, dialling(&echo, ConnectConfig::default()), back)
+                        .expect("a connect that begins"),
+                ));
                 conn.pause();
             });
             let ended = there.clone();

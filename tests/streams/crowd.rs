@@ -1,6 +1,6 @@
 //! Many connections at once, and many one after the other.
 
-use crate::support::{Echo, Peer, World, each_kind};
+use crate::support::{Echo, Peer, World, carried, each_kind};
 use windlass::{Conn, ListenConfig, Reason};
 
 #[test]
@@ -24,7 +24,8 @@ fn a_thousand_peers_are_counted_exactly() {
             assert_eq!(peer.read_exact_while(&mut world, 4), (number as u32).to_be_bytes());
         }
         let counters = world.reactor().snapshot();
-        assert_eq!((counters.bytes_in, counters.bytes_out), (4000, 4000));
+        assert!(carried(kind, counters.bytes_in, 4000, 1000), "{counters:?}");
+        assert!(carried(kind, counters.bytes_out, 4000, 1000), "{counters:?}");
 
         peers.truncate(700);
         world.until("300 to be gone", |world| world.log.open() == 700);
@@ -36,7 +37,8 @@ fn a_thousand_peers_are_counted_exactly() {
         world.until_empty();
         let counters = world.reactor().snapshot();
         assert_eq!((counters.closed_total(), counters.closed_for(Reason::PeerClosed)), (1000, 1000));
-        assert_eq!((counters.bytes_in, counters.bytes_out), (4000, 4000));
+        assert!(carried(kind, counters.bytes_in, 4000, 1000), "{counters:?}");
+        assert!(carried(kind, counters.bytes_out, 4000, 1000), "{counters:?}");
         assert_eq!((counters.accepted, counters.opened, counters.failed, counters.panics), (1000, 1000, 0, 0));
     });
 }
@@ -46,7 +48,8 @@ fn connections_that_come_and_go_at_once_are_all_told() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
-        for number in 0..2000 {
+        let count = if kind.is_tls() { 200 } else { 2000 };
+        for number in 0..count {
             let mut peer = world.dial(&address);
             match number % 4 {
                 // Gone before it is accepted, with and without a word and an end.
@@ -60,12 +63,15 @@ fn connections_that_come_and_go_at_once_are_all_told() {
                 }
             }
         }
-        world.until("all to have come", |world| world.log.made() == 2000);
+        world.until("all to have come", |world| world.log.made() == count);
         world.until_empty();
         let counters = world.reactor().snapshot();
-        assert_eq!((counters.accepted, counters.opened, counters.closed_total()), (2000, 2000, 2000));
+        assert_eq!(
+            (counters.accepted, counters.opened, counters.closed_total()),
+            (count as u64, count as u64, count as u64)
+        );
         let ends = counters.closed_for(Reason::PeerClosed) + counters.closed_for(Reason::Reset);
-        assert_eq!((ends, counters.panics), (2000, 0));
+        assert_eq!((ends, counters.panics), (count as u64, 0));
         // The listener is as well as before.
         let mut peer = world.dial(&address);
         peer.send_all_while(&mut world, b"hello");

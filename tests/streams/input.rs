@@ -98,7 +98,9 @@ fn a_paused_peer_is_not_read() {
         let mut peer = world.dial(&address);
         peer.send_all_while(&mut world, &pattern(10_000));
         world.turns(20);
-        assert_eq!(world.reactor().snapshot().bytes_in, 0);
+        // A handshake is read, and what came with its end.
+        assert!(kind.is_tls() || world.reactor().snapshot().bytes_in == 0);
+        assert_eq!(world.log.shown(0), 0);
         let id = world.log.id(0);
         world.reactor().turn().other(id).expect("it lives").resume();
         world.until("the bytes", |world| world.log.shown(0) == 10_000);

@@ -1,6 +1,6 @@
 //! Listeners: where they listen, whom they take, and how many.
 
-use crate::support::{Echo, Heard, Hooks, Peer, World, alone, each_kind};
+use crate::support::{Echo, Heard, Hooks, Peer, World, alone, each_kind, listening};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -165,7 +165,7 @@ fn a_peer_that_admit_refuses_is_closed_without_a_handler_and_told_to_the_listene
         let closed = world.listen(kind, ListenConfig::default(), Closed);
         for _ in 0..3 {
             let mut peer = world.dial(&closed);
-            assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
+            assert_eq!(peer.read_to_close_while(&mut world), b"");
         }
         world.until_empty();
         let counters = world.reactor().snapshot();
@@ -293,7 +293,8 @@ fn a_released_listener_still_listens() {
         world.turns(2);
         let mut waiting = world.dial(&address);
         let fd = receive.try_recv().expect("the socket");
-        let recorded = heir.reactor().turn().listen_on(fd, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let recorded =
+            heir.reactor().turn().listen_on(fd, listening(&address, ListenConfig::default()), |_: &Conn<'_>| Echo);
         recorded.expect("taken over");
         echoes(&mut heir, &mut waiting);
         assert_eq!(world.log.made(), 0);
@@ -422,8 +423,8 @@ fn configurations_that_cannot_work_are_refused_and_the_field_is_named() {
 fn limits_of_a_live_connection_can_be_changed_and_bad_ones_change_nothing() {
     each_kind(|kind| {
         let mut world = World::new();
-        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
-            Hooks::new().open(|conn| {
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            Hooks::new().open(move |conn| {
                 let bad = Limits { outbox_bytes_max: 1, ..Limits::default() };
                 assert!(matches!(conn.set_limits(bad.into()), Err(Error::Config { field: "outbox_bytes_max", .. })));
                 assert_eq!(conn.room(), Limits::default().outbox_bytes_max);

@@ -85,8 +85,9 @@ fn a_write_is_taken_whole_or_refused_whole() {
         let address = world.listen(kind, narrow(), move |_: &Conn<'_>| {
             let total = total.clone();
             Hooks::new().open(move |conn| {
-                let too_long = conn.write(&vec![0; 192 * 1024 + 1]).expect_err("longer than the outbox");
-                assert!(matches!(too_long, Error::TooLong { limit: 196_608, .. }), "{too_long}");
+                let most = 192 * 1024;
+                let too_long = conn.write(&vec![0; most + 1]).expect_err("longer than the outbox");
+                assert!(matches!(too_long, Error::TooLong { limit, .. } if limit == most), "{too_long}");
                 loop {
                     let room = conn.room();
                     match conn.write(&[7; 50_000]) {
@@ -103,6 +104,10 @@ fn a_write_is_taken_whole_or_refused_whole() {
                 let room = conn.room();
                 assert_eq!(conn.write_some(&[7; 60_000]), room);
                 total.set(total.get() + room);
+                // Room is told as if sealing took the most it can; what it took less is room again.
+                while kind.is_tls() && conn.room() > 0 {
+                    total.set(total.get() + conn.write_some(&[7; 60_000]));
+                }
                 assert_eq!((conn.room(), conn.write_some(b"x")), (0, 0));
             })
         });

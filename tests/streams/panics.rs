@@ -216,7 +216,7 @@ fn a_panic_in_admit_or_make_ends_that_connection_and_is_told() {
             let trap = Trap { place, sprung: Rc::default() };
             let address = world.listen(kind, ListenConfig::default(), trap);
             let mut unlucky = world.dial(&address);
-            assert_eq!(unlucky.read_to_end_while(&mut world).expect("a clean end"), b"");
+            assert_eq!(unlucky.read_to_close_while(&mut world), b"");
             drop(unlucky);
             world.until_empty();
             let mut next = world.dial(&address);

@@ -73,9 +73,49 @@ impl Kind {
     }
 }
 
+/// Whether so many bytes on a socket can have carried so many of the handlers': exactly those, or with TLS a handshake
+/// of each connection and a little for each record more.
+pub fn carried(kind: Kind, on_socket: u64, bytes: u64, connections: u64) -> bool {
+    if kind.is_tls() {
+        on_socket > bytes && on_socket < bytes + bytes / 64 + connections * 4096
+    } else {
+        on_socket == bytes
+    }
+}
+
+/// The configuration of a listener at `address`, with TLS if it is to speak that.
+pub fn listening(address: &Address, config: ListenConfig) -> ListenConfig {
+    #[cfg(feature = "tls")]
+    if config.tls.is_none() && address.transport().is_tls() {
+        return ListenConfig { tls: Some(security::server()), ..config };
+    }
+    let _ = address;
+    config
+}
+
+/// The configuration of a connect to `address`, with TLS if it is to speak that.
+pub fn dialling(address: &Address, config: ConnectConfig) -> ConnectConfig {
+    #[cfg(feature = "tls")]
+    if config.tls.is_none() && address.transport().is_tls() {
+        return ConnectConfig { tls: Some(security::client()), ..config };
+    }
+    let _ = address;
+    config
+}
+
 /// Runs a scenario over every transport; the output of a failed one names it.
-pub fn each_kind(mut scenario: impl FnMut(Kind)) {
-    for kind in Kind::ALL.iter().copied() {
+pub fn each_kind(scenario: impl FnMut(Kind)) {
+    over(Kind::ALL, scenario);
+}
+
+/// Runs a scenario over the transports without TLS, for which `why` is the reason.
+pub fn each_plain_kind(why: &str, scenario: impl FnMut(Kind)) {
+    eprintln!("not over TLS: {why}");
+    over(&[Kind::Tcp, Kind::Unix], scenario);
+}
+
+fn over(kinds: &[Kind], mut scenario: impl FnMut(Kind)) {
+    for kind in kinds.iter().copied() {
         eprintln!("over {kind:?}:");
         scenario(kind);
     }
@@ -183,22 +223,14 @@ impl World {
         accept: impl Accept,
     ) -> Result<ListenerId, Error> {
         let log = self.log.clone();
-        #[cfg(feature = "tls")]
-        let config = match config.tls {
-            None if address.transport().is_tls() => ListenConfig { tls: Some(security::server()), ..config },
-            _ => config,
-        };
+        let config = listening(address, config);
         self.reactor().listen(address, config, Recording { accept, log })
     }
 
     /// Begins to connect from the reactor with a recorded handler.
     pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> ConnId {
         let handler = self.log.record(handler);
-        #[cfg(feature = "tls")]
-        let config = match config.tls {
-            None if address.transport().is_tls() => ConnectConfig { tls: Some(security::client()), ..config },
-            _ => config,
-        };
+        let config = dialling(address, config);
         self.reactor().connect(address, config, handler).expect("a connect that begins")
     }
 

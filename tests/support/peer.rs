@@ -29,7 +29,7 @@ impl Drop for Peer {
         match &self.1 {
             Layer::Plain => {}
             #[cfg(feature = "tls")]
-            Layer::Tls(tls) => tls.borrow_mut().take_leave(),
+            Layer::Tls(tls) => Secured::take_leave(tls),
         }
     }
 }
@@ -163,6 +163,17 @@ impl Peer {
             filled == count
         });
         bytes
+    }
+
+    /// Reads until the connection is closed, in whatever way: before its handshake TLS has no end of its own.
+    pub fn read_to_close_while(&mut self, world: &mut World) -> Vec<u8> {
+        match self.read_to_end_while(world) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+                Vec::new()
+            }
+        }
     }
 
     /// Reads until the end, while the world turns, and tells all that came.

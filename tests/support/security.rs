@@ -65,17 +65,24 @@ pub struct Secured {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Open,
-    /// The FIN follows when all is sent.
+    /// To be said when the handshake is done.
     Asked,
+    /// close_notify is on its way; the FIN follows when all is sent.
+    Notified,
     Said,
 }
 
 thread_local! {
+    /// Peers that were dropped and have something left to say.
+    static GHOSTS: RefCell<Vec<Rc<RefCell<Secured>>>> = const { RefCell::new(Vec::new()) };
     static PEERS: RefCell<Vec<Weak<RefCell<Secured>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lets the handshakes and the waiting output of all peers of this thread go on.
 pub fn pump_all() {
+    let mut ghosts = GHOSTS.take();
+    ghosts.retain(|ghost| ghost.borrow_mut().is_leaving());
+    GHOSTS.with_borrow_mut(|all| all.append(&mut ghosts));
     let peers = PEERS.with_borrow_mut(|peers| {
         peers.retain(|peer| peer.strong_count() > 0);
         peers.clone()
@@ -131,6 +138,10 @@ impl Secured {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.end == End::Asked && !self.connection.is_handshaking() {
+            self.end = End::Notified;
+            self.connection.send_close_notify();
+        }
         while self.connection.wants_write() {
             match self.connection.write_tls(&mut &*self.socket) {
                 Ok(_) => {}
@@ -138,7 +149,7 @@ impl Secured {
                 Err(error) => return Err(error),
             }
         }
-        if self.end == End::Asked {
+        if self.end == End::Notified {
             self.end = End::Said;
             // It fails if the other side is gone, which the next read tells.
             let _ = self.socket.shutdown(Shutdown::Write);
@@ -161,7 +172,8 @@ impl Secured {
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.pump()?;
-        if self.connection.is_handshaking() || self.connection.wants_write() {
+        // During the handshake a little waits inside.
+        if !self.connection.is_handshaking() && self.connection.wants_write() {
             return Err(ErrorKind::WouldBlock.into());
         }
         let count = self.connection.writer().write(&bytes[..bytes.len().min(HELD_BYTES_MAX)])?;
@@ -170,16 +182,35 @@ impl Secured {
     }
 
     pub fn finish(&mut self) {
-        self.connection.send_close_notify();
         self.end = End::Asked;
         let _ = self.pump();
     }
 
-    /// Says close_notify, if that can be done at once.
-    pub fn take_leave(&mut self) {
-        if self.end == End::Open && !self.connection.is_handshaking() {
-            self.connection.send_close_notify();
-            let _ = self.flush();
+    /// Ends in order, as a process that closes its socket leaves the rest to its kernel: what was written before is still
+    /// sent, and close_notify behind it.
+    pub fn take_leave(this: &Rc<RefCell<Secured>>) {
+        if this.borrow_mut().is_leaving() {
+            GHOSTS.with_borrow_mut(|ghosts| ghosts.push(this.clone()));
         }
+    }
+
+    /// Goes on to leave; says whether there is more to be done.
+    fn is_leaving(&mut self) -> bool {
+        if self.pump().is_err() || self.end == End::Said {
+            return false;
+        }
+        if self.connection.is_handshaking() {
+            return !self.is_gone();
+        }
+        if self.end == End::Open {
+            self.end = End::Asked;
+        }
+        self.flush().is_ok() && self.end != End::Said
+    }
+
+    /// Whether the other side has ended the socket.
+    fn is_gone(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        !matches!(self.socket.peek(&mut byte), Ok(1) | Err(_))
     }
 }
