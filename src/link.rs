@@ -406,13 +406,16 @@ impl Link {
         }
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
-            self.drop_kept(buffers);
         }
         if self.phase == Phase::Handshaking && self.input == Input::Ended {
             self.signal(Signal::PeerEnded, now);
         }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) {
             self.say_close(buffers, now);
+        }
+        if self.phase.discards_input() {
+            // Not before close_notify was said, for which the session needs it.
+            self.drop_kept(buffers);
         }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.outbox.is_empty() {
             // With the peer's end read, closing the socket says FIN and cannot reset.

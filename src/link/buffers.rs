@@ -106,6 +106,12 @@ impl Sealed {
         self.len += bytes;
         debug_assert!(self.len <= self.memory.len(), "more was sealed than there was room for");
     }
+
+    /// Appends a record that is whole.
+    pub(crate) fn push(&mut self, record: &[u8]) {
+        self.room(record.len())[..record.len()].copy_from_slice(record);
+        self.written(record.len());
+    }
 }
 
 /// What the links of one reactor share.

@@ -178,6 +178,7 @@ impl Link {
             buffers.pool.take_back(std::mem::take(&mut tls.kept));
         }
         if tls.kept.len() >= KEPT_BYTES_MAX {
+            tls.session.fail();
             fault = Some(TlsFault::TooLarge);
         }
         let (is_secured, is_ended) = (tls.session.is_secured(), tls.session.is_peer_closed());
@@ -227,7 +228,7 @@ impl Link {
         let mut gather = std::mem::take(&mut buffers.gather);
         for piece in gather.chunks(SEAL_BYTES).chain(bytes.chunks(SEAL_BYTES)) {
             let Security::Tls(tls) = &mut self.security else { break };
-            if let Err(fault) = tls.session.seal(piece, &mut buffers.sealed) {
+            if let Err(fault) = tls.session.seal(piece, &mut tls.kept, &mut buffers.sealed) {
                 self.signal(Signal::Failed(Reason::Tls(fault)), now);
                 break;
             }
@@ -273,7 +274,7 @@ impl Link {
     pub(super) fn say_close(&mut self, buffers: &mut Buffers, now: Tick) {
         let Security::Tls(tls) = &mut self.security else { return };
         let is_answer = tls.session.is_peer_closed();
-        tls.session.close(&mut buffers.sealed);
+        tls.session.close(&mut tls.kept, &mut buffers.sealed);
         if is_answer && self.outbox.is_empty() && buffers.sealed.len() > 0 {
             // The peer has ended, and may have gone: that it does not hear our end breaks nothing.
             match self.stream.write(buffers.sealed.bytes()) {
@@ -291,7 +292,7 @@ impl Link {
         let Security::Tls(tls) = &mut self.security else { return };
         let in_order = matches!(reason, Reason::Timeout(Expiry::Idle) | Reason::ReactorDropped);
         if in_order && self.outbox.is_empty() {
-            tls.session.close(&mut buffers.sealed);
+            tls.session.close(&mut tls.kept, &mut buffers.sealed);
             if buffers.sealed.len() > 0 {
                 let _ = self.stream.write(buffers.sealed.bytes());
             }

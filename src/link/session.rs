@@ -11,6 +11,8 @@
 
 mod asked;
 mod hello;
+#[cfg(test)]
+mod tests;
 
 use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
@@ -126,6 +128,8 @@ trait Records {
     type Data;
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
     fn is_handshaking(&self) -> bool;
+    /// Whether it has something to say by itself.
+    fn wants_write(&self) -> bool;
 }
 
 impl Records for UnbufferedServerConnection {
@@ -138,6 +142,10 @@ impl Records for UnbufferedServerConnection {
     fn is_handshaking(&self) -> bool {
         CommonState::is_handshaking(self)
     }
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
 }
 
 impl Records for UnbufferedClientConnection {
@@ -149,6 +157,10 @@ impl Records for UnbufferedClientConnection {
 
     fn is_handshaking(&self) -> bool {
         CommonState::is_handshaking(self)
+    }
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
     }
 }
 
@@ -185,6 +197,7 @@ impl Session {
         if matches!(self.latch, Latch::Failed | Latch::PeerClosed | Latch::BothClosed) {
             return Opened { eaten: all, fault: None };
         }
+        let (is_first, sealed) = (self.is_unmade(), out.len());
         if let Err(fault) = self.begin(wire) {
             self.latch = Latch::Failed;
             return Opened { eaten: all, fault: Some(fault) };
@@ -207,6 +220,10 @@ impl Session {
                 log::debug!("tls: {error}");
                 self.latch = Latch::Failed;
                 self.answer(out);
+                if is_first && out.len() == sealed {
+                    // For some faults rustls has no alert. Nothing is encrypted yet, so this one can be said without it.
+                    out.push(&DECODE_ERROR);
+                }
                 Opened { eaten: all, fault: Some(TlsFault::of(&error)) }
             }
         }
@@ -235,42 +252,43 @@ impl Session {
         Ok(())
     }
 
-    /// Seals all that rustls has to say by itself, an alert after a failure.
+    /// Seals the alert after a failure.
     fn answer(&mut self, out: &mut Sealed) {
         match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) => {}
-            Engine::Server(server) => drain(&mut server.rustls, out),
-            Engine::Client(client) => drain(&mut client.rustls, out),
+            Engine::Server(server) => last_words(&mut server.rustls, out),
+            Engine::Client(client) => last_words(&mut client.rustls, out),
         }
     }
 
-    /// Seals `plain` behind what is in `out`.
+    /// Seals `plain` behind what is in `out`. `kept` is what [`Session::open`] left: rustls goes over it again, and panics
+    /// if it is not there.
     ///
     /// # Errors
     /// The keys are worn out and cannot be renewed (TLS 1.2).
-    pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
+    pub(crate) fn seal(&mut self, plain: &[u8], kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
         if plain.is_empty() || !matches!(self.latch, Latch::Secured | Latch::PeerClosed) {
             return Ok(());
         }
-        let sealed = self.say(Say::Data(plain), out);
+        let sealed = self.say(Say::Data(plain), kept, out);
         sealed.inspect_err(|_| self.latch = Latch::Failed)
     }
 
-    /// Seals our close_notify, once, if the handshake is done.
-    pub(crate) fn close(&mut self, out: &mut Sealed) {
+    /// Seals our close_notify, once, if the handshake is done; `kept` as for [`Session::seal`].
+    pub(crate) fn close(&mut self, kept: &mut [u8], out: &mut Sealed) {
         if !matches!(self.latch, Latch::Secured | Latch::PeerClosed) {
             return;
         }
         self.latch = self.latch.after_our_close();
         // Without it the peer sees a truncation, which is what it then is.
-        let _ = self.say(Say::Close, out);
+        let _ = self.say(Say::Close, kept, out);
     }
 
-    fn say(&mut self, say: Say<'_>, out: &mut Sealed) -> Result<(), TlsFault> {
+    fn say(&mut self, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
         match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) => Ok(()),
-            Engine::Server(server) => write(&mut server.rustls, say, out),
-            Engine::Client(client) => write(&mut client.rustls, say, out),
+            Engine::Server(server) => write(&mut server.rustls, say, kept, out),
+            Engine::Client(client) => write(&mut client.rustls, say, kept, out),
         }
     }
 
@@ -304,6 +322,9 @@ impl Session {
         self.truncation == Truncation::Refused && !self.is_peer_closed()
     }
 }
+
+/// A record with the fatal alert decode_error; RFC 8446, section 6.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// More than most handshake messages take; larger ones say how much they need.
 const ANSWER_BYTES: usize = 2048;
@@ -373,25 +394,23 @@ fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), 
     }
 }
 
-/// Takes away what rustls has to say. After a failure it says its alert, and then a state as if nothing had been.
-fn drain<R: Records>(rustls: &mut R, out: &mut Sealed) {
-    loop {
-        match rustls.process(&mut []).state {
-            Ok(ConnectionState::EncodeTlsData(message)) => {
-                if encode(message, out).is_err() {
-                    return;
-                }
-            }
-            Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),
-            _ => return,
+/// Takes away what rustls still has to say after a failure: its alert. Not more: a call without anything to say would go
+/// on where the bytes were that failed, and panic, since they are gone.
+fn last_words<R: Records>(rustls: &mut R, out: &mut Sealed) {
+    while rustls.wants_write() {
+        let Ok(ConnectionState::EncodeTlsData(message)) = rustls.process(&mut []).state else { return };
+        if encode(message, out).is_err() {
+            return;
         }
     }
 }
 
 /// Seals what is to be said, behind all that rustls has to say by itself.
-fn write<R: Records>(rustls: &mut R, say: Say<'_>, out: &mut Sealed) -> Result<(), TlsFault> {
+fn write<R: Records>(rustls: &mut R, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
     loop {
-        match rustls.process(&mut []).state {
+        let UnbufferedStatus { discard, state, .. } = rustls.process(kept);
+        debug_assert_eq!(discard, 0, "what can be eaten was eaten when it came");
+        match state {
             Ok(ConnectionState::WriteTraffic(traffic)) => return fill(traffic, say, out),
             Ok(ConnectionState::EncodeTlsData(message)) => encode(message, out).map_err(|_| TlsFault::Internal)?,
             Ok(ConnectionState::TransmitTlsData(sent)) => sent.done(),

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
-use windlass::rustls::pki_types::{PrivateKeyDer, ServerName};
+use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use windlass::rustls::server::NoServerSessionStorage;
 use windlass::rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use windlass::{TlsClient, TlsServer, tls};
@@ -17,9 +17,12 @@ use windlass::{TlsClient, TlsServer, tls};
 /// The name that the certificate is for.
 pub const NAME: &str = "localhost";
 
-fn configurations() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
-    static BOTH: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
-    BOTH.get_or_init(|| {
+/// A server's and a client's configuration, and the certificate.
+type Configurations = (Arc<ServerConfig>, Arc<ClientConfig>, CertificateDer<'static>);
+
+fn configurations() -> &'static Configurations {
+    static ALL: OnceLock<Configurations> = OnceLock::new();
+    ALL.get_or_init(|| {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let mut server = ServerConfig::builder_with_provider(tls::provider())
@@ -36,8 +39,13 @@ fn configurations() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        (Arc::new(server), Arc::new(client))
+        (Arc::new(server), Arc::new(client), made.cert.der().clone())
     })
+}
+
+/// The certificate, which is its own issuer.
+pub fn certificate() -> CertificateDer<'static> {
+    configurations().2.clone()
 }
 
 /// What listeners of the tests are configured with.
@@ -127,7 +135,12 @@ impl Secured {
     }
 
     fn receive(&mut self) -> io::Result<usize> {
-        let count = self.connection.read_tls(&mut &*self.socket)?;
+        let count = loop {
+            match self.connection.read_tls(&mut &*self.socket) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
         let processed = self.connection.process_new_packets();
         if let Err(error) = processed {
             // The alert.
@@ -146,6 +159,7 @@ impl Secured {
             match self.connection.write_tls(&mut &*self.socket) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }

@@ -36,11 +36,11 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn seal(&mut self, _: &[u8], _: &mut Sealed) -> Result<(), TlsFault> {
+    pub(crate) fn seal(&mut self, _: &[u8], _: &mut [u8], _: &mut Sealed) -> Result<(), TlsFault> {
         match *self {}
     }
 
-    pub(crate) fn close(&mut self, _: &mut Sealed) {
+    pub(crate) fn close(&mut self, _: &mut [u8], _: &mut Sealed) {
         match *self {}
     }
 

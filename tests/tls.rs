@@ -1,0 +1,11 @@
+//! What TLS adds to the promises of streams: faults, ends, facts, and peers who mean ill.
+#![cfg(feature = "tls")]
+
+mod support;
+
+#[path = "tls/faults.rs"]
+mod faults;
+#[path = "tls/handshakes.rs"]
+mod handshakes;
+#[path = "tls/raw.rs"]
+mod raw;
