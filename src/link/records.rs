@@ -278,11 +278,14 @@ impl Link {
         if is_answer && self.outbox.is_empty() && buffers.sealed.len() > 0 {
             // The peer has ended, and may have gone: that it does not hear our end breaks nothing.
             match self.stream.write(buffers.sealed.bytes()) {
-                Ok(sent) if sent == buffers.sealed.len() => self.bytes_out += sent as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.ship(buffers, now),
-                Ok(_) | Err(_) => {}
+                Ok(sent) => {
+                    self.bytes_out += sent as u64;
+                    self.outbox.push(&buffers.sealed.bytes()[sent..], now, &mut buffers.pool);
+                    return buffers.sealed.clear();
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return buffers.sealed.clear(),
             }
-            buffers.sealed.clear();
         }
         self.ship(buffers, now);
     }
