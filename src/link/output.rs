@@ -3,7 +3,7 @@
 //! Owns the rules only; the state is the link's.
 
 use crate::clock::Tick;
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::link::buffers::{Buffers, GATHER_BYTES};
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Phase, Signal};
@@ -166,7 +166,7 @@ impl Link {
             // Still interrupted after many tries: it stays free, and the source says `Again`.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
             Err(error) => {
-                self.signal(Signal::Failed(Reason::of(&error)), now);
+                self.signal(Signal::Failed(self.refused(&error)), now);
                 None
             }
         }

@@ -30,6 +30,14 @@ pub(super) struct Tls {
     /// As the session left it: it remembers what it has done to these bytes.
     kept: Vec<u8>,
     step: Step,
+    farewell: Farewell,
+}
+
+/// Whether all that waits is our close_notify, to a peer that has said its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    None,
+    Alone,
 }
 
 /// Whether the next step of the handshake waits for its turn.
@@ -49,7 +57,9 @@ impl Security {
     pub(super) fn of(session: Option<Session>) -> Security {
         match session {
             None => Security::Plain,
-            Some(session) => Security::Tls(Box::new(Tls { session, kept: Vec::new(), step: Step::None })),
+            Some(session) => {
+                Security::Tls(Box::new(Tls { session, kept: Vec::new(), step: Step::None, farewell: Farewell::None }))
+            }
         }
     }
 }
@@ -275,19 +285,19 @@ impl Link {
         let Security::Tls(tls) = &mut self.security else { return };
         let is_answer = tls.session.is_peer_closed();
         tls.session.close(&mut tls.kept, &mut buffers.sealed);
-        if is_answer && self.outbox.is_empty() && buffers.sealed.len() > 0 {
-            // The peer has ended, and may have gone: that it does not hear our end breaks nothing.
-            match self.stream.write(buffers.sealed.bytes()) {
-                Ok(sent) => {
-                    self.bytes_out += sent as u64;
-                    self.outbox.push(&buffers.sealed.bytes()[sent..], now, &mut buffers.pool);
-                    return buffers.sealed.clear();
-                }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(_) => return buffers.sealed.clear(),
-            }
+        if is_answer && self.outbox.is_empty() {
+            tls.farewell = Farewell::Alone;
         }
         self.ship(buffers, now);
+    }
+
+    /// What it means that the kernel refused output: nothing, where the peer had ended and may have gone, and only our own
+    /// end was left to be said.
+    pub(super) fn refused(&self, error: &io::Error) -> Reason {
+        match &self.security {
+            Security::Tls(tls) if tls.farewell == Farewell::Alone => Reason::PeerClosed,
+            Security::Plain | Security::Tls(_) => Reason::of(error),
+        }
     }
 
     /// Says close_notify where the link ends at once and in order; whether it arrives is not waited for.

@@ -252,9 +252,9 @@ fn a_server_that_goes_in_mid_stream_is_told() {
         each_kind(|kind| {
             let mut world = World::new();
             let host = Host::new(&mut world, kind, 16);
-            // Its request will never be read, and is short enough for the client to be read itself.
+            // Its request will never be read, and is longer than what the kernels hold.
             let hooks = Hooks::new().open(|conn| {
-                conn.write(&pattern(200_000)).expect("room");
+                conn.write(&pattern(600_000)).expect("room");
             });
             let mut config = ConnectConfig::default();
             config.socket.send_buffer_bytes = Some(16 * 1024);
