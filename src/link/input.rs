@@ -37,7 +37,7 @@ impl Link {
     /// A reset is told at once where nobody reads.
     pub(crate) fn check_error(&mut self, now: Tick) {
         if let Some(error) = self.stream.take_error() {
-            self.signal(Signal::Failed(Reason::of(&error)), now);
+            self.signal(Signal::Failed(self.refused(&error)), now);
         }
     }
 

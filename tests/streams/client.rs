@@ -260,6 +260,7 @@ fn a_server_that_goes_in_mid_stream_is_told() {
             config.socket.send_buffer_bytes = Some(16 * 1024);
             world.connect(&host.address.clone(), config, hooks);
             let mut peer = host.accept_while(&mut world);
+            world.until_open(1);
             if !reset {
                 // It ends its side and goes without reading the rest.
                 assert_eq!(peer.write_some(b"half an ans").expect("a write"), 11);
@@ -269,7 +270,7 @@ fn a_server_that_goes_in_mid_stream_is_told() {
             }
             peer.reset();
             let reasons = world.until_empty();
-            assert_eq!(reasons, [Reason::Reset]);
+            assert_eq!(reasons, [Reason::Reset], "{:?}", (world.log.said(0), world.reactor().snapshot()));
         });
     }
 }

@@ -31,7 +31,8 @@ fn a_thousand_peers_are_counted_exactly() {
         world.until("300 to be gone", |world| world.log.open() == 700);
         world.turns(3);
         assert_eq!(world.reactor().connections(), 700);
-        assert_eq!(world.reactor().snapshot().closed_for(Reason::PeerClosed), 300);
+        let counters = world.reactor().snapshot();
+        assert_eq!(counters.closed_for(Reason::PeerClosed), 300, "{counters:?}");
 
         peers.clear();
         world.until_empty();
