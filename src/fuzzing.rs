@@ -10,9 +10,13 @@ use crate::config::Limits;
 use crate::error::{Expiry, Reason};
 use crate::id::SourceId;
 use crate::link::buffers::Pool;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::link::buffers::{KEPT_BYTES_MAX, Scratch, Sealed};
 use crate::link::inbox::Inbox;
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Facts, Phase, Signal, deadline};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::link::session::{Session, Template};
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
 use crate::turn::Roster;
@@ -22,6 +26,8 @@ use std::io::IoSlice;
 use std::mem::discriminant;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use std::sync::Arc;
 use std::time::Duration;
 
 /// More than this is not queued: a list of operations shall not become a test of memory.
@@ -524,6 +530,72 @@ fn assert_constructed(input: &mut Input<'_>) {
     }
 }
 
+// --- sessions ---------------------------------------------------------------------------------------------------------
+
+/// A session that is shown any bytes, or a hello that was tampered with, opens nothing, keeps little and does not panic.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub fn session(data: &[u8]) {
+    let mut input = Input(data);
+    let mut hello = Sealed::default();
+    let mut client = secured_client();
+    assert_eq!(client.open(&mut [], &mut Vec::new(), &mut hello).eaten, 0);
+    let mut wire = match input.byte() % 3 {
+        0 => Vec::new(),
+        _ => hello.bytes().to_vec(),
+    };
+    for _ in 0..input.byte() % 4 {
+        let (at, mask) = (input.number(), input.byte());
+        if let Some(byte) = wire.get_mut(at) {
+            *byte ^= mask;
+        }
+    }
+    wire.truncate(input.number().max(1));
+    let mut side = if input.byte() % 4 == 0 { client } else { secured_server() };
+    let cut = 1 + input.number() % 2_000;
+    wire.extend_from_slice(input.rest());
+    let (mut scratch, mut sealed, mut kept) = (Scratch::new(), Sealed::default(), Vec::new());
+    for piece in wire.chunks(cut) {
+        scratch.bytes()[..piece.len()].copy_from_slice(piece);
+        let (bytes, plain) = scratch.wire(&kept, piece.len());
+        let opened = side.open(bytes, plain, &mut sealed);
+        assert!(plain.is_empty() && opened.eaten <= bytes.len());
+        kept = bytes[opened.eaten..].to_vec();
+        bytes.fill(0xa5);
+        assert!(!side.is_secured());
+        if opened.fault.is_some() || kept.len() >= KEPT_BYTES_MAX {
+            break;
+        }
+    }
+    let said = sealed.len();
+    side.seal(b"not before the handshake's end", &mut kept, &mut sealed).expect("nothing to be said");
+    side.close(&mut kept, &mut sealed);
+    assert_eq!(sealed.len(), said, "something was said before the handshake's end");
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn secured_server() -> Session {
+    use crate::tls::{TlsServer, provider};
+    let config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+    Template::new(&TlsServer::from(Arc::new(config))).session()
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn secured_client() -> Session {
+    use crate::tls::{TlsClient, provider};
+    let config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
+    let tls = TlsClient { server_name: Some(name), ..TlsClient::from(Arc::new(config)) };
+    Session::client(&tls, None).expect("a name is given")
+}
+
 #[cfg(test)]
 mod tests {
     /// Tells which input it was if the target panics.
@@ -575,6 +647,12 @@ mod tests {
     #[test]
     fn a_timer_fires_for_the_soonest_deadline_of_its_slot() {
         smoke(super::timers, 1_000, 500);
+    }
+
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    #[test]
+    fn no_bytes_open_anything_before_the_handshake_is_done() {
+        smoke(super::session, 300, 700);
     }
 
     #[test]
