@@ -402,7 +402,7 @@ impl Link {
     pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
         self.answering = Answering::No;
         if self.phase == Phase::Open {
-            return;
+            return self.uncork(buffers, now);
         }
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
@@ -413,6 +413,7 @@ impl Link {
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) {
             self.say_close(buffers, now);
         }
+        self.uncork(buffers, now);
         if self.phase.discards_input() {
             // Not before close_notify was said, for which the session needs it.
             self.drop_kept(buffers);

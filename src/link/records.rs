@@ -195,13 +195,20 @@ impl Link {
         if !plain.is_empty() {
             self.active = now;
         }
-        self.ship(buffers, now);
+        let is_done = is_secured && fault.is_none() && self.phase == Phase::Handshaking;
+        if is_done {
+            // What ends the handshake leaves with what the handler says first: it waits until the drive's end.
+            self.outbox.push(buffers.sealed.bytes(), now, &mut buffers.pool);
+            buffers.sealed.clear();
+        } else {
+            self.ship(buffers, now);
+        }
         if is_ended {
             self.input = Input::Ended;
         }
         match fault {
             Some(fault) => self.signal(Signal::Broken(Reason::Tls(fault)), now),
-            None if is_secured && self.phase == Phase::Handshaking => self.signal(Signal::Secured, now),
+            None if is_done => self.signal(Signal::Secured, now),
             None => {}
         }
     }
@@ -278,6 +285,13 @@ impl Link {
             }
         }
         sent
+    }
+
+    /// Offers the kernel what was held back until the drive's end.
+    pub(super) fn uncork(&mut self, buffers: &mut Buffers, now: Tick) {
+        if self.is_tls() && self.may_flush() {
+            self.flush(buffers, now);
+        }
     }
 
     /// Says close_notify behind all that waits (A9).
