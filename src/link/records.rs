@@ -67,8 +67,8 @@ impl Security {
 /// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
 const SEAL_BYTES: usize = 64 * 1024;
 
-/// So that rounding never takes a byte from an empty queue's room.
-const SEALING_SLACK: usize = 512;
+/// So that neither rounding nor the tickets behind a handshake take a byte from an empty queue's room.
+const SEALING_SLACK: usize = 4096;
 
 /// Reads that one step of a handshake makes.
 const STEP_READS: usize = 4;
@@ -131,8 +131,9 @@ impl Link {
         scratch.plain()
     }
 
-    /// A step panicked: nothing that it left half done is used again.
-    pub(crate) fn fail_step(&mut self, now: Tick) {
+    /// A step panicked: nothing that it left half done is used again, and nothing reaches another link.
+    pub(crate) fn fail_step(&mut self, buffers: &mut Buffers, now: Tick) {
+        buffers.sealed.clear();
         if let Security::Tls(tls) = &mut self.security {
             tls.session.fail();
         }
@@ -160,10 +161,13 @@ impl Link {
         buffers: &mut Buffers,
         now: Tick,
     ) -> Option<(usize, &'s [u8])> {
+        let active = self.active;
         match self.receive(&mut scratch.bytes()[..piece], now) {
             Received::Nothing => None,
             Received::Bytes(read) => match self.security {
                 Security::Tls(_) if !self.phase.discards_input() => {
+                    // Records without data are no life: else a peer could hold a place by them for ever.
+                    self.active = active;
                     self.open(read, scratch, buffers, now);
                     Some((read, scratch.plain()))
                 }
@@ -173,6 +177,8 @@ impl Link {
     }
 
     /// Opens the records of the first `read` bytes in the scratch, behind what was kept. Answers leave, the phase moves.
+    ///
+    /// Whatever is sealed here is sent or queued here (records 2).
     fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
         let Security::Tls(tls) = &mut self.security else { return };
         let (wire, plain) = scratch.wire(&tls.kept, read);

@@ -299,7 +299,7 @@ impl Connection {
         let desk = &mut *turn.desk;
         let Some(bytes) = guarded(|| self.link.take_step(scratch, &mut desk.buffers, desk.now)) else {
             desk.counters.panics += 1;
-            return self.link.fail_step(desk.now);
+            return self.link.fail_step(&mut desk.buffers, desk.now);
         };
         match self.link.phase() {
             Phase::Handshaking => {}

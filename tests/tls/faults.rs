@@ -4,10 +4,13 @@ use crate::raw::{Client, dial};
 use crate::support::{Echo, Heard, Hooks, Kind, Sink, World, security};
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use windlass::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use windlass::rustls::sign::CertifiedKey;
 use windlass::rustls::{ClientConfig, RootCertStore};
-use windlass::{Conn, ConnectConfig, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, Truncation, tls};
+use windlass::{
+    Conn, ConnectConfig, Expiry, Limits, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, Truncation, tls,
+};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
 
@@ -175,6 +178,29 @@ fn key_updates_beside_data_are_answered_and_lose_nothing() {
         got.len() == 200
     });
     assert!(got.iter().copied().eq(0..200));
+}
+
+#[test]
+fn records_without_data_do_not_keep_an_idle_connection() {
+    let mut world = World::new();
+    let idle = Some(Duration::from_millis(200));
+    let limits = Limits { idle_timeout: idle, ..Limits::default() };
+    let address = world.listen(Kind::Tls, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| Sink);
+    let mut client = Client::usual(&address);
+    client.shake(&mut world, 1000);
+    let since = Instant::now();
+    let mut updates = 0;
+    world.until("the idle timeout", |world| {
+        // Fewer than what rustls takes for a flood.
+        if since.elapsed() > Duration::from_millis(20 * updates) && updates < 20 {
+            updates += 1;
+            client.tls.refresh_traffic_keys().expect("an update");
+            let records = client.records();
+            let _ = client.peer.write_some(&records);
+        }
+        world.log.reasons() == [Reason::Timeout(Expiry::Idle)]
+    });
+    assert!(updates > 5 && since.elapsed() < Duration::from_millis(350), "{updates} in {:?}", since.elapsed());
 }
 
 #[derive(Debug)]
