@@ -67,6 +67,9 @@ impl Security {
 /// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
 const SEAL_BYTES: usize = 64 * 1024;
 
+/// Records that are sent by one call: that of two pieces.
+const SHIP_BYTES: usize = 2 * SEAL_BYTES;
+
 /// So that neither rounding nor the tickets behind a handshake take a byte from an empty queue's room.
 const SEALING_SLACK: usize = 4096;
 
@@ -255,7 +258,7 @@ impl Link {
                 self.signal(Signal::Failed(Reason::Tls(fault)), now);
                 break;
             }
-            if buffers.sealed.len() >= SEAL_BYTES {
+            if buffers.sealed.len() >= SHIP_BYTES {
                 self.ship(buffers, now);
             }
         }
