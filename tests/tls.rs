@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/canary.rs"]
+mod canary;
 #[path = "tls/faults.rs"]
 mod faults;
 #[path = "tls/handshakes.rs"]

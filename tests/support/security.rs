@@ -17,8 +17,8 @@ use windlass::{TlsClient, TlsServer, tls};
 /// The name that the certificate is for.
 pub const NAME: &str = "localhost";
 
-/// A server's and a client's configuration, and the certificate.
-type Configurations = (Arc<ServerConfig>, Arc<ClientConfig>, CertificateDer<'static>);
+/// A server's and a client's configuration, the certificate, and its key.
+type Configurations = (Arc<ServerConfig>, Arc<ClientConfig>, CertificateDer<'static>, Vec<u8>);
 
 fn configurations() -> &'static Configurations {
     static ALL: OnceLock<Configurations> = OnceLock::new();
@@ -39,13 +39,18 @@ fn configurations() -> &'static Configurations {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        (Arc::new(server), Arc::new(client), made.cert.der().clone())
+        (Arc::new(server), Arc::new(client), made.cert.der().clone(), made.signing_key.serialize_der())
     })
 }
 
 /// The certificate, which is its own issuer.
 pub fn certificate() -> CertificateDer<'static> {
     configurations().2.clone()
+}
+
+/// The certificate's private key, in DER.
+pub fn key() -> &'static [u8] {
+    &configurations().3
 }
 
 /// What listeners of the tests are configured with.
