@@ -1418,7 +1418,7 @@ impl Handler for Half {
             return data.len();
         };
         let used = other.write_some(data);
-        assert!(other.unsent_bytes() <= MIB + MIB / 256);
+        assert!(other.unsent_bytes() <= MIB + MIB / 128);
         if used < data.len() {
             conn.pause();
         }
