@@ -23,6 +23,9 @@ const STORM: usize = 64;
 const SLICES: usize = 3;
 /// Until the storm is in full swing.
 const SETTLE: Duration = Duration::from_millis(200);
+/// A slice in which something else had one of the cores for longer says nothing about a server.
+const LATE_NS_MAX: u64 = 500_000;
+const WAITED_PERCENT_MAX: f64 = 5.0;
 
 struct Slice {
     answer: Answer,
@@ -30,6 +33,14 @@ struct Slice {
     handshakes_per_second: f64,
     /// How much of the time the server ran.
     busy_percent: f64,
+    /// And was ready to run, while something else had its core.
+    waited_percent: f64,
+}
+
+impl Slice {
+    fn is_disturbed(&self) -> bool {
+        self.late_ns > LATE_NS_MAX || self.waited_percent > WAITED_PERCENT_MAX
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
@@ -59,11 +70,20 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     for (index, peer) in peers.iter().enumerate().skip(1) {
         let pair = format!("tls-storm: p99 of {} / {}", peer.name, peers[0].name);
         let figure = if index == 1 { "tls-storm" } else { &pair };
-        let ratio = |(own, bare): (&Slice, &Slice)| own.answer.p99_ns as f64 / bare.answer.p99_ns as f64;
-        let ratios: Vec<f64> = measured[index].iter().zip(&measured[0]).map(ratio).collect();
-        report::verdict(figure, report::median(&ratios));
+        let ratios = undisturbed_ratios(&measured[index], &measured[0]);
+        if ratios.is_empty() {
+            println!("  {figure}: the machine was too busy in all of {} slices", measured[index].len());
+        } else {
+            report::verdict(figure, report::median(&ratios));
+        }
     }
     Ok(())
+}
+
+/// One ratio of p99s for each slice that nothing disturbed, nor the one beside it.
+fn undisturbed_ratios(own: &[Slice], bare: &[Slice]) -> Vec<f64> {
+    let pairs = own.iter().zip(bare).filter(|(own, bare)| !own.is_disturbed() && !bare.is_disturbed());
+    pairs.map(|(own, bare)| own.answer.p99_ns as f64 / bare.answer.p99_ns as f64).collect()
 }
 
 struct Contender {
@@ -86,8 +106,10 @@ impl Contender {
         let (answer, late_ns) = self.watchers.probe(WATCHERS, MESSAGE_BYTES, INTERVAL, messages)?;
         let after = account::scheduled(self.server.pid())?;
         let handshakes_per_second = self.storm.calm()?;
-        let busy_percent = (after.ran_ns - before.ran_ns) as f64 / answer.elapsed_ns as f64 * 100.0;
-        Ok(Slice { answer, late_ns, handshakes_per_second, busy_percent })
+        let percent = |before: u64, after: u64| (after - before) as f64 / answer.elapsed_ns as f64 * 100.0;
+        let busy_percent = percent(before.ran_ns, after.ran_ns);
+        let waited_percent = percent(before.waited_ns, after.waited_ns);
+        Ok(Slice { answer, late_ns, handshakes_per_second, busy_percent, waited_percent })
     }
 }
 
@@ -95,12 +117,16 @@ impl Contender {
 fn print_row(name: &str, slices: &[Slice]) {
     let median = |value: fn(&Slice) -> f64| report::median(&slices.iter().map(value).collect::<Vec<_>>());
     println!(
-        "  {name:<18} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs; {:.0} handshakes/s, server busy {:.0} %, load late by {:.0} µs",
+        "  {name:<18} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs; {:.0} handshakes/s, server busy {:.0} %, waited {:.0} %, \
+         load late by {:.0} µs; {} of {} slices disturbed",
         median(|slice| slice.answer.p50_ns as f64 / 1e3),
         median(|slice| slice.answer.p99_ns as f64 / 1e3),
         median(|slice| slice.answer.p999_ns as f64 / 1e3),
         median(|slice| slice.handshakes_per_second),
         median(|slice| slice.busy_percent),
+        median(|slice| slice.waited_percent),
         median(|slice| slice.late_ns as f64 / 1e3),
+        slices.iter().filter(|slice| slice.is_disturbed()).count(),
+        slices.len(),
     );
 }
