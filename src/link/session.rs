@@ -358,6 +358,10 @@ fn pump<R: Records>(
                     eaten += record.discard;
                     plain.extend_from_slice(record.payload);
                 }
+                // Nothing more to eat, nothing to say: one call less for each small message.
+                if eaten == wire.len() && !rustls.wants_write() {
+                    break;
+                }
             }
             ConnectionState::EncodeTlsData(message) => encode(message, out)?,
             ConnectionState::TransmitTlsData(sent) => sent.done(),
