@@ -13,6 +13,8 @@
 mod asked;
 mod hello;
 #[cfg(test)]
+mod pace;
+#[cfg(test)]
 mod tests;
 
 use crate::address::Address;

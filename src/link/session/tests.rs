@@ -72,12 +72,12 @@ fn carry(one: &mut Side, two: &mut Side, mut cut: impl FnMut() -> usize) {
     }
 }
 
-struct World {
-    server: TlsServer,
-    client: TlsClient,
+pub(super) struct World {
+    pub(super) server: TlsServer,
+    pub(super) client: TlsClient,
 }
 
-fn world(
+pub(super) fn world(
     version: &'static SupportedProtocolVersion,
     change: impl FnOnce(&mut ServerConfig, &mut ClientConfig),
 ) -> World {
