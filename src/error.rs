@@ -46,6 +46,14 @@ pub enum Error {
         /// What would work.
         why: &'static str,
     },
+    /// A certificate, key, name or list for TLS cannot be used.
+    #[error("cannot use {what}: {why}")]
+    Tls {
+        /// What it is, and where it comes from.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system refused a descriptor: to make, adopt, watch or register it.
     #[error("cannot {action}: {source}")]
     Descriptor {
@@ -199,12 +207,14 @@ pub enum TlsFault {
     TooLarge,
     /// The peer broke the protocol in another way.
     Misbehaved,
+    /// The client asked for a name that no configuration is for.
+    UnknownName,
     /// It failed on this side: no certificate for the name that was asked for, no random bytes, worn-out keys.
     Internal,
 }
 
 impl TlsFault {
-    const KINDS: usize = 10;
+    const KINDS: usize = 11;
 
     fn index(self) -> usize {
         match self {
@@ -218,6 +228,7 @@ impl TlsFault {
             TlsFault::TooLarge => 7,
             TlsFault::Misbehaved => 8,
             TlsFault::Internal => 9,
+            TlsFault::UnknownName => 10,
         }
     }
 }
@@ -234,6 +245,7 @@ impl std::fmt::Display for TlsFault {
             TlsFault::BadRecord => "TLS: a record could not be decrypted",
             TlsFault::TooLarge => "TLS: a record or message was too long",
             TlsFault::Misbehaved => "TLS: the peer broke the protocol",
+            TlsFault::UnknownName => "TLS: the peer asked for an unknown name",
             TlsFault::Internal => "TLS: failed on this side, by its configuration or system",
         })
     }

@@ -44,6 +44,8 @@ pub use reactor::{Reactor, Status};
 pub use rustls;
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use tls::{TlsClientBuilder, TlsServerBuilder};
 pub use turn::{TimerId, Turn};
 
 /// The code in README.md compiles.

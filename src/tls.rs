@@ -1,13 +1,30 @@
 //! TLS as users give it: what a listener or a connect is configured with, and where cryptography comes from.
 //!
-//! Owns the words and what is wrong with them; rustls' own configurations are used as they are. Knows nothing of links or
-//! sessions.
+//! Owns the words and what is wrong with them; rustls' own configurations are used as they are, or built from files by
+//! the builders. Knows nothing of links or sessions.
 
-use crate::error::{Error, TlsFault};
-use rustls::client::ClientConfig;
-use rustls::pki_types::ServerName;
-use rustls::server::ServerConfig;
-use std::fmt;
+pub(crate) mod asked;
+mod client;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod pem;
+mod server;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod settings;
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
+mod tests;
+
+use crate::error::TlsFault;
+pub use client::TlsClient;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use client::TlsClientBuilder;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use pem::Pem;
+pub use server::TlsServer;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use server::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use settings::Version;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use std::sync::Arc;
 
 /// The cryptography that windlass was built with: aws-lc-rs, or ring if only that feature is on.
@@ -33,84 +50,8 @@ pub enum Truncation {
     Tolerated,
 }
 
-/// How a listener speaks TLS.
-#[derive(Clone)]
-pub struct TlsServer {
-    /// Certificates, versions, suites, ALPN and tickets, as rustls knows them. One configuration may serve many
-    /// listeners and reactors, which then share its tickets.
-    pub config: Arc<ServerConfig>,
-    /// Default: refused.
-    pub truncation: Truncation,
-}
-
-/// How a connect speaks TLS.
-#[derive(Clone)]
-pub struct TlsClient {
-    /// Trusted roots, versions, suites, ALPN and remembered sessions, as rustls knows them.
-    pub config: Arc<ClientConfig>,
-    /// The name that the server's certificate must be for, and that it is told (SNI). Default: the host of the address;
-    /// a Unix address has none, so it must be given there.
-    pub server_name: Option<ServerName<'static>>,
-    /// Default: refused.
-    pub truncation: Truncation,
-}
-
-impl From<Arc<ServerConfig>> for TlsServer {
-    fn from(config: Arc<ServerConfig>) -> TlsServer {
-        TlsServer { config, truncation: Truncation::default() }
-    }
-}
-
-impl From<Arc<ClientConfig>> for TlsClient {
-    fn from(config: Arc<ClientConfig>) -> TlsClient {
-        TlsClient { config, server_name: None, truncation: Truncation::default() }
-    }
-}
-
-// Not derived: what rustls shows of a configuration may change, and keys must never be shown.
-impl fmt::Debug for TlsServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsServer").field("truncation", &self.truncation).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for TlsClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsClient")
-            .field("server_name", &self.server_name)
-            .field("truncation", &self.truncation)
-            .finish_non_exhaustive()
-    }
-}
-
 /// 0-RTT data can be replayed by anybody who saw it; handlers could not tell.
 const NO_EARLY_DATA: &str = "0-RTT data is not served; leave it off";
-
-impl TlsServer {
-    /// Checks that the configuration can work.
-    ///
-    /// # Errors
-    /// `Error::Config` names the field that cannot.
-    pub fn validate(&self) -> Result<(), Error> {
-        match self.config.max_early_data_size {
-            0 => Ok(()),
-            bytes => Err(Error::Config { field: "max_early_data_size", value: bytes.to_string(), why: NO_EARLY_DATA }),
-        }
-    }
-}
-
-impl TlsClient {
-    /// Checks that the configuration can work.
-    ///
-    /// # Errors
-    /// `Error::Config` names the field that cannot.
-    pub fn validate(&self) -> Result<(), Error> {
-        if self.config.enable_early_data {
-            return Err(Error::Config { field: "enable_early_data", value: "true".to_owned(), why: NO_EARLY_DATA });
-        }
-        Ok(())
-    }
-}
 
 impl TlsFault {
     /// What a fault that rustls tells means.
@@ -142,23 +83,5 @@ impl TlsFault {
             // No certificate for the name that was asked for is a fault of the configuration too.
             _ => TlsFault::Internal,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-    #[test]
-    fn early_data_is_refused_by_name() {
-        use super::*;
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-        assert!(TlsServer::from(Arc::new(config.clone())).validate().is_ok());
-        config.max_early_data_size = 1;
-        let error = TlsServer::from(Arc::new(config)).validate().expect_err("early data");
-        assert!(error.to_string().starts_with("max_early_data_size cannot be 1"), "{error}");
     }
 }

@@ -170,7 +170,7 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
         (
             &["--listen", "tls://127.0.0.1:0", "--cert", "/nowhere.pem", "--key", "/nowhere.pem"],
             1,
-            "--cert /nowhere.pem",
+            "cannot use certificate /nowhere.pem",
         ),
         (&["--listen", "unix:/nowhere/at/all.sock"], 1, "cannot listen on unix:/nowhere/at/all.sock"),
     ];

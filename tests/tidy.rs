@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 7] = [
-    ("words", "address address/* clock config counters error id tls"),
+    ("words", "address address/* clock config counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/*"),
     ("contract", "handler conn command mailbox mailbox/* turn turn/*"),
@@ -27,11 +27,12 @@ const PLACES: [(&str, &str); 5] = [
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),
     ("slab", "reactor/table"),
-    ("rustls", "tls link/session link/session/*"),
+    ("rustls", "tls tls/* link/session link/session/*"),
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 2] = [
+const CLOCK_READERS: [(&str, &str); 3] = [
+    ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),
 ];

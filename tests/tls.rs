@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/building.rs"]
+mod building;
 #[path = "tls/canary.rs"]
 mod canary;
 #[path = "tls/faults.rs"]

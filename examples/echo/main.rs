@@ -1,7 +1,8 @@
 //! An echo server: bytes in are bytes out, over every transport that windlass has.
 //!
 //! `cargo run --release --example echo` listens on free ports and tells how to talk to it; `--help` tells the rest.
-//! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report.
+//! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report. SIGHUP reads the certificates
+//! again.
 
 mod options;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -56,7 +57,7 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     watch_signals(&mut reactor, options.drain)?;
     let plain =
         ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
-    let secured = secured(&listen, &options, &plain, folder.path())?;
+    let secured = secured(&listen, &options, &plain, folder.path(), &mut reactor)?;
     for address in &listen {
         let config = if address.transport().is_tls() { &secured } else { &plain };
         let id = reactor.listen(address, config.clone(), |_: &Conn<'_>| Echo)?;
@@ -97,12 +98,21 @@ fn secured(
     options: &Options,
     plain: &ListenConfig,
     folder: &Path,
+    reactor: &mut Reactor,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
+    if !listen.iter().any(|address| address.transport().is_tls()) {
+        return Ok(plain.clone());
+    }
     let files =
         tls::Files { identity: options.cert.clone().zip(options.key.clone()), client_ca: options.client_ca.clone() };
-    let is_asked = listen.iter().any(|address| address.transport().is_tls());
-    let tls = if is_asked { Some(tls::server(&files, folder)?) } else { None };
-    Ok(ListenConfig { tls, ..plain.clone() })
+    let builder = tls::server(&files, folder)?;
+    let server = builder.build()?;
+    let reloaded = server.clone();
+    on_signals(reactor, &[signal_hook::consts::SIGHUP], move |_, _| match reloaded.reload(&builder) {
+        Ok(()) => eprintln!("echo: certificates read again"),
+        Err(error) => eprintln!("echo: the old certificates stay: {error}"),
+    })?;
+    Ok(ListenConfig { tls: Some(server), ..plain.clone() })
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
@@ -111,6 +121,7 @@ fn secured(
     _: &Options,
     plain: &ListenConfig,
     _: &Path,
+    _: &mut Reactor,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
     Ok(plain.clone())
 }
@@ -129,22 +140,32 @@ fn how_to_talk(address: &Address, folder: &Path) -> String {
 
 /// The first SIGTERM or SIGINT drains, the second one cuts what is left.
 fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let mut seen = 0;
+    on_signals(reactor, &[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], move |turn, signals| {
+        seen += signals;
+        turn.shutdown(if seen == 1 { drain } else { Duration::ZERO });
+    })
+}
+
+/// Has `act` run on the reactor after signals, with how many came.
+fn on_signals(
+    reactor: &mut Reactor,
+    signals: &[i32],
+    mut act: impl FnMut(&mut Turn<'_>, usize) + 'static,
+) -> Result<(), Box<dyn std::error::Error>> {
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    for signal in signals {
+        signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
     }
     let mut pipe = reader.try_clone()?;
-    let mut seen = 0;
     reactor.turn().watch(reader, Direction::Read, move |turn: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
-        let mut bytes = [0; 64];
+        let (mut bytes, mut came) = ([0; 64], 0);
         while let Ok(n @ 1..) = io::Read::read(&mut pipe, &mut bytes) {
-            seen += n;
+            came += n;
         }
-        match seen {
-            0 => {}
-            1 => turn.shutdown(drain),
-            _ => turn.shutdown(Duration::ZERO),
+        if came > 0 {
+            act(turn, came);
         }
         Next::Wait
     })?;

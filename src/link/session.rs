@@ -10,7 +10,6 @@
 //! 3. Whenever rustls is asked to seal it is shown what was kept: it goes on from there, and panics if it is not there.
 //! 4. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
 
-mod asked;
 mod hello;
 #[cfg(test)]
 mod pace;
@@ -21,11 +20,11 @@ use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
-use crate::tls::{TlsClient, TlsServer, Truncation};
+use crate::tls::{TlsClient, TlsServer, Truncation, asked};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
 use std::fmt;
@@ -59,10 +58,7 @@ struct Client {
 }
 
 /// What the sessions of one listener are made of.
-pub(crate) struct Template {
-    config: Arc<ServerConfig>,
-    truncation: Truncation,
-}
+pub(crate) struct Template(Arc<TlsServer>);
 
 impl Template {
     /// That of such a listener; `None` if its connections are to be plain.
@@ -71,12 +67,12 @@ impl Template {
     }
 
     pub(crate) fn new(tls: &TlsServer) -> Template {
-        Template { config: Arc::new(asked::noting(&tls.config)), truncation: tls.truncation }
+        Template(Arc::new(tls.clone()))
     }
 
     pub(crate) fn session(&self) -> Session {
-        let engine = Engine::Awaiting(Hello::new(self.config.clone()));
-        Session { engine, latch: Latch::Shaking, truncation: self.truncation }
+        let engine = Engine::Awaiting(Hello::new(self.0.clone()));
+        Session { engine, latch: Latch::Shaking, truncation: self.0.truncation }
     }
 }
 
@@ -203,6 +199,9 @@ impl Session {
         let (is_first, sealed) = (self.is_unmade(), out.len());
         if let Err(fault) = self.begin(wire) {
             self.latch = Latch::Failed;
+            if fault == TlsFault::UnknownName {
+                out.push(&UNRECOGNIZED_NAME);
+            }
             return Opened { eaten: all, fault: Some(fault) };
         }
         let done = match &mut self.engine {
@@ -247,7 +246,8 @@ impl Session {
             }
             Engine::Awaiting(hello) => {
                 if hello.hear(wire) == Heard::Enough {
-                    let rustls = UnbufferedServerConnection::new(hello.config()).map_err(internal)?;
+                    let config = hello.server().choose(wire)?;
+                    let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
                     self.engine = Engine::Server(Box::new(Server { rustls, name: None }));
                 }
             }
@@ -328,6 +328,9 @@ impl Session {
 
 /// A record with the fatal alert decode_error; RFC 8446, section 6.
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// The same with unrecognized_name.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 /// More than most handshake messages take; larger ones say how much they need.
 const ANSWER_BYTES: usize = 2048;

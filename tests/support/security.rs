@@ -58,6 +58,11 @@ pub fn server() -> TlsServer {
     configurations().0.clone().into()
 }
 
+/// The same as rustls knows it, to be changed.
+pub fn server_config() -> ServerConfig {
+    (*configurations().0).clone()
+}
+
 /// What connects of the tests are configured with.
 pub fn client() -> TlsClient {
     let name = ServerName::try_from(NAME).expect("a name");

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use windlass::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use windlass::rustls::sign::CertifiedKey;
 use windlass::rustls::{ClientConfig, RootCertStore};
-use windlass::{
-    Conn, ConnectConfig, Expiry, Limits, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, Truncation, tls,
-};
+use windlass::{Conn, ConnectConfig, Expiry, Limits, ListenConfig, Reason, TlsClient, TlsFault, Truncation, tls};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
 
@@ -94,7 +92,9 @@ fn an_end_without_close_notify_is_a_truncation_behind_the_data() {
         for truncation in [Truncation::Refused, Truncation::Tolerated] {
             for half_a_record in [false, true] {
                 let mut world = World::new();
-                let tls = Some(TlsServer { truncation, ..security::server() });
+                let mut tls = security::server();
+                tls.truncation = truncation;
+                let tls = Some(tls);
                 let address = world.listen(kind, ListenConfig { tls, ..ListenConfig::default() }, |_: &Conn<'_>| Sink);
                 let mut client = Client::usual(&address);
                 client.shake(&mut world, 1000);

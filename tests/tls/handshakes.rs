@@ -108,7 +108,7 @@ fn client(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
 
 /// The usual server's configuration, changed.
 fn server(change: impl FnOnce(&mut ServerConfig)) -> ListenConfig {
-    let mut config = (*security::server().config).clone();
+    let mut config = security::server_config();
     change(&mut config);
     ListenConfig { tls: Some(TlsServer::from(Arc::new(config))), ..ListenConfig::default() }
 }

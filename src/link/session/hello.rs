@@ -5,12 +5,12 @@
 //!
 //! 1. `next` is where the next record begins; all before it is whole.
 
-use rustls::server::ServerConfig;
+use crate::tls::TlsServer;
 use std::sync::Arc;
 
 /// A ClientHello on its way.
 pub(super) struct Hello {
-    config: Arc<ServerConfig>,
+    server: Arc<TlsServer>,
     next: u32,
     /// Bytes of the message in the records before `next`.
     seen: u32,
@@ -34,12 +34,12 @@ pub(super) enum Heard {
 }
 
 impl Hello {
-    pub(super) fn new(config: Arc<ServerConfig>) -> Hello {
-        Hello { config, next: 0, seen: 0, head: [0; 4] }
+    pub(super) fn new(server: Arc<TlsServer>) -> Hello {
+        Hello { server, next: 0, seen: 0, head: [0; 4] }
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
+    pub(super) fn server(&self) -> &TlsServer {
+        &self.server
     }
 
     /// Looks at what came so far, from the first byte on.

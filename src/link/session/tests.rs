@@ -5,7 +5,7 @@ use crate::link::buffers::{KEPT_BYTES_MAX, Scratch};
 use crate::tls::provider;
 use proptest::prelude::*;
 use rustls::pki_types::PrivateKeyDer;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 

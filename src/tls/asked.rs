@@ -14,14 +14,14 @@ thread_local! {
 }
 
 /// The same configuration, and it takes note of names.
-pub(super) fn noting(config: &ServerConfig) -> ServerConfig {
+pub(crate) fn noting(config: &ServerConfig) -> ServerConfig {
     let mut config = config.clone();
     config.cert_resolver = Arc::new(Noting(config.cert_resolver));
     config
 }
 
 /// The name that was asked for since the last call; rustls has put it in lower case.
-pub(super) fn take() -> Option<Box<str>> {
+pub(crate) fn take() -> Option<Box<str>> {
     ASKED.take()
 }
 

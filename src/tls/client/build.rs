@@ -1,0 +1,173 @@
+//! Client configurations built from PEM and the platform's roots.
+
+use super::TlsClient;
+use crate::error::Error;
+use crate::tls::Truncation;
+use crate::tls::pem::Pem;
+use crate::tls::settings::{Settings, Version};
+use rustls::RootCertStore;
+use rustls::client::{ClientConfig, Resumption};
+use rustls::pki_types::ServerName;
+use std::sync::Arc;
+
+/// Builds a [`TlsClient`]; begun by [`TlsClient::builder`]. Nothing is read before `build`.
+#[derive(Clone, Debug)]
+pub struct TlsClientBuilder {
+    settings: Settings,
+    platform: Platform,
+    roots: Vec<Pem>,
+    identity: Option<(Pem, Pem)>,
+    server_name: Option<String>,
+    sessions: usize,
+    truncation: Truncation,
+}
+
+/// Whether the platform's roots are trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Platform {
+    Trusted,
+    Replaced,
+}
+
+/// Servers whose sessions are remembered, unless another number is given.
+const SESSIONS: usize = 256;
+
+impl TlsClient {
+    /// Begins with the platform's roots, both versions, and no certificate.
+    pub fn builder() -> TlsClientBuilder {
+        TlsClientBuilder {
+            settings: Settings::default(),
+            platform: Platform::Trusted,
+            roots: Vec::new(),
+            identity: None,
+            server_name: None,
+            sessions: SESSIONS,
+            truncation: Truncation::default(),
+        }
+    }
+}
+
+impl TlsClientBuilder {
+    /// Trusts these roots instead of the platform's. May be called again, for more of them.
+    pub fn roots(mut self, roots: impl Into<Pem>) -> Self {
+        self.platform = Platform::Replaced;
+        self.roots.push(roots.into());
+        self
+    }
+
+    /// Trusts these roots besides those that are trusted without them.
+    pub fn more_roots(mut self, roots: impl Into<Pem>) -> Self {
+        self.roots.push(roots.into());
+        self
+    }
+
+    /// The certificate chain and key to show to servers that ask for one.
+    pub fn certificate(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        self.identity = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// Application protocols (ALPN, RFC 7301), the best first. Default: none.
+    pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.settings.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The oldest and the newest version. Default: 1.2 and 1.3.
+    pub fn versions(mut self, oldest: Version, newest: Version) -> Self {
+        (self.settings.oldest, self.settings.newest) = (oldest, newest);
+        self
+    }
+
+    /// Cipher suites by their registered names, the best first. Default: all that the provider has.
+    pub fn suites<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.settings.suites = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Key exchange groups by name, the best first. Default: all that the provider has.
+    pub fn groups<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.settings.groups = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Servers whose sessions are remembered, to be resumed; 0 for none. All connects with this `TlsClient` and its
+    /// clones share them. Default: 256.
+    pub fn resumption(mut self, servers: usize) -> Self {
+        self.sessions = servers;
+        self
+    }
+
+    /// Default: refused.
+    pub fn truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// `Error::Tls` names the file, name or list, and what is wrong with it; `Error::Config` where settings do not fit.
+    pub fn build(&self) -> Result<TlsClient, Error> {
+        let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
+        let mut roots = match self.platform {
+            Platform::Trusted => platform_roots()?,
+            Platform::Replaced => RootCertStore::empty(),
+        };
+        for pem in &self.roots {
+            pem.add_roots(&mut roots)?;
+        }
+        let builder = ClientConfig::builder_with_provider(self.settings.provider()?)
+            .with_protocol_versions(&self.settings.versions()?)
+            .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?
+            .with_root_certificates(roots);
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let made = builder.with_client_auth_cert(chain.chain()?, key.key()?);
+                made.map_err(|error| chain.unfit("client certificate", error.to_string()))?
+            }
+        };
+        config.alpn_protocols = self.settings.alpn()?;
+        config.resumption = match self.sessions {
+            0 => Resumption::disabled(),
+            servers => Resumption::in_memory_sessions(servers),
+        };
+        let server_name = match &self.server_name {
+            None => None,
+            Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| Error::Config {
+                field: "server_name",
+                value: format!("{name:?}"),
+                why: "no certificate can be for it; give a DNS name or an IP address",
+            })?),
+        };
+        Ok(TlsClient { config: Arc::new(config), server_name, truncation: self.truncation })
+    }
+}
+
+/// What this machine trusts. Roots that cannot be read are passed over, as other programs do; none at all is an error.
+fn platform_roots() -> Result<RootCertStore, Error> {
+    #[cfg(feature = "platform-roots")]
+    {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (_, ignored) = roots.add_parsable_certificates(found.certs);
+        log::debug!("tls: {} of the platform's roots, {ignored} ignored", roots.len());
+        if roots.is_empty() {
+            let why = found.errors.first().map_or("there are none".to_owned(), ToString::to_string);
+            return Err(Error::Tls { what: "the platform's roots".to_owned(), why });
+        }
+        Ok(roots)
+    }
+    #[cfg(not(feature = "platform-roots"))]
+    Err(Error::Tls {
+        what: "the platform's roots".to_owned(),
+        why: "windlass was built without the feature `platform-roots`; give roots".to_owned(),
+    })
+}

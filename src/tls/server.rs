@@ -1,0 +1,159 @@
+//! How a listener speaks TLS: one configuration or one for each name, built from PEM or given, and replaced while running.
+//!
+//! Owns what listeners share of it: a handshake takes the configuration that is current when its first message is whole.
+//!
+//! 1. What is current was checked before it became so; a replacement that cannot be used changes nothing.
+
+use super::{NO_EARLY_DATA, Truncation, asked};
+use crate::error::{Error, TlsFault};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+use rustls::server::{Acceptor, ProducesTickets, ServerConfig};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod build;
+
+/// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
+#[derive(Clone)]
+pub struct TlsServer {
+    current: Arc<RwLock<Arc<Choice>>>,
+    /// Default: refused.
+    pub truncation: Truncation,
+}
+
+/// Configurations, of which each handshake takes one.
+struct Choice {
+    /// For clients that ask for no name, and for unknown names.
+    usual: Entry,
+    exact: HashMap<Box<str>, Entry>,
+    /// By what follows the first label.
+    wildcards: HashMap<Box<str>, Entry>,
+    unknown: Unknown,
+}
+
+/// What a name that nobody has gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unknown {
+    Usual,
+    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+    Refused,
+}
+
+/// One configuration, and what decides whether its tickets stay good when it is replaced.
+struct Entry {
+    config: Arc<ServerConfig>,
+    /// Of the builder's own.
+    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+    tickets: Option<Arc<dyn ProducesTickets>>,
+    /// What client certificates were checked against, in DER. Tickets remember who was let in by it.
+    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+    trust: Vec<Vec<u8>>,
+}
+
+impl From<Arc<ServerConfig>> for TlsServer {
+    /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
+    /// its tickets.
+    fn from(config: Arc<ServerConfig>) -> TlsServer {
+        TlsServer::new(Choice::of(&config), Truncation::default())
+    }
+}
+
+impl TlsServer {
+    fn new(choice: Choice, truncation: Truncation) -> TlsServer {
+        TlsServer { current: Arc::new(RwLock::new(Arc::new(choice))), truncation }
+    }
+
+    fn choice(&self) -> Arc<Choice> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn swap(&self, choice: Choice) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(choice);
+    }
+
+    /// Takes another configuration, given as rustls knows it, for handshakes from now on; connections that there are
+    /// keep theirs. From any thread.
+    ///
+    /// # Errors
+    /// As [`TlsServer::validate`]; the old one stays then.
+    pub fn replace(&self, config: Arc<ServerConfig>) -> Result<(), Error> {
+        let choice = Choice::of(&config);
+        choice.usual.validate()?;
+        self.swap(choice);
+        Ok(())
+    }
+
+    /// Checks that the configuration can work.
+    ///
+    /// # Errors
+    /// `Error::Config` names the field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        let choice = self.choice();
+        let mut all = choice.exact.values().chain(choice.wildcards.values());
+        choice.usual.validate().and_then(|()| all.try_for_each(Entry::validate))
+    }
+
+    /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is wrong
+    /// with the message is found again with that configuration.
+    pub(crate) fn choose(&self, wire: &[u8]) -> Result<Arc<ServerConfig>, TlsFault> {
+        let choice = self.choice();
+        if choice.exact.is_empty() && choice.wildcards.is_empty() && choice.unknown == Unknown::Usual {
+            return Ok(choice.usual.config.clone());
+        }
+        let found = name_in(wire).map(|name| choice.find(&name));
+        let entry = match (found, choice.unknown) {
+            (Some(Some(entry)), _) => entry,
+            (None, _) | (Some(None), Unknown::Usual) => &choice.usual,
+            (Some(None), Unknown::Refused) => return Err(TlsFault::UnknownName),
+        };
+        Ok(entry.config.clone())
+    }
+}
+
+impl Choice {
+    fn of(config: &ServerConfig) -> Choice {
+        let config = Arc::new(asked::noting(config));
+        let usual = Entry { config, tickets: None, trust: Vec::new() };
+        Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
+    }
+
+    /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section 6.3.
+    fn find(&self, name: &str) -> Option<&Entry> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
+        self.exact.get(name).or_else(wildcard)
+    }
+}
+
+impl Entry {
+    fn validate(&self) -> Result<(), Error> {
+        match self.config.max_early_data_size {
+            0 => Ok(()),
+            bytes => Err(Error::Config { field: "max_early_data_size", value: bytes.to_string(), why: NO_EARLY_DATA }),
+        }
+    }
+}
+
+/// The name that a client asks for, in lower case; `None` too where the message is wrong.
+fn name_in(wire: &[u8]) -> Option<Box<str>> {
+    let mut acceptor = Acceptor::default();
+    let mut rest = wire;
+    loop {
+        if acceptor.read_tls(&mut rest).ok()? == 0 {
+            return None;
+        }
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return accepted.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
+        }
+    }
+}
+
+// Not derived: what rustls shows of a configuration may change, and keys must never be shown.
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer").field("truncation", &self.truncation).finish_non_exhaustive()
+    }
+}

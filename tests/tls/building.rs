@@ -1,0 +1,339 @@
+//! Configurations built from PEM: what is refused and how, what each name gets, and what a reload changes.
+
+use crate::raw::Client;
+use crate::support::{Echo, Heard, Kind, World, security};
+use rcgen::{BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyPair};
+use std::sync::Arc;
+use windlass::rustls::client::Resumption;
+use windlass::rustls::pki_types::pem::PemObject;
+use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use windlass::rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore};
+use windlass::tls::{ClientAuth, Pem, Tickets, UnknownName, Version};
+use windlass::{Conn, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, TlsServerBuilder, tls};
+
+/// A certificate that is its own issuer.
+struct Own {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
+fn own(name: &str) -> Own {
+    dated(name, |_| {})
+}
+
+fn dated(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Own {
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+    change(&mut params);
+    let key = KeyPair::generate().expect("a key");
+    let made = params.self_signed(&key).expect("a certificate");
+    Own { chain: made.pem().into_bytes(), key: key.serialize_pem().into_bytes() }
+}
+
+impl Own {
+    fn server(&self) -> TlsServerBuilder {
+        TlsServer::builder().certificate(Pem::bytes(self.chain.clone()), Pem::bytes(self.key.clone()))
+    }
+
+    fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(&self.chain).expect("a certificate")
+    }
+}
+
+/// A client that trusts all of these.
+fn trusting(all: &[&Own]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    all.iter().for_each(|own| roots.add(own.der()).expect("a root"));
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots);
+    Arc::new(config.with_no_client_auth())
+}
+
+fn listen(world: &mut World, server: &TlsServer) -> windlass::Address {
+    let config = ListenConfig { tls: Some(server.clone()), ..ListenConfig::default() };
+    world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo)
+}
+
+/// Shakes hands with one more client; returns whether that went well.
+fn shakes(world: &mut World, client: &mut Client) -> bool {
+    let mut is_over = false;
+    world.until("the handshake's end", |world| {
+        client.send_in_pieces(world, 10_000);
+        is_over = !client.receive();
+        is_over || !client.tls.is_handshaking()
+    });
+    if !is_over {
+        client.write(b"x");
+        client.send_in_pieces(world, 10_000);
+        world.until("the echo", |world| {
+            client.send_in_pieces(world, 10_000);
+            is_over = !client.receive();
+            is_over || client.read() == b"x"
+        });
+    }
+    !is_over
+}
+
+fn says(built: Result<TlsServer, windlass::Error>, words: &[&str]) {
+    let error = built.expect_err("it cannot work").to_string();
+    words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
+}
+
+#[test]
+fn what_cannot_be_used_is_told_with_its_place() {
+    let (good, other) = (own("a.example"), own("b.example"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    };
+    let (chain, key) = (path("chain.pem", &good.chain), path("key.pem", &good.key));
+    let with = |chain: &std::path::Path, key: &std::path::Path| TlsServer::builder().certificate(chain, key).build();
+    assert!(with(&chain, &key).is_ok());
+    says(TlsServer::builder().build(), &["no certificate"]);
+    says(with(&folder.path().join("none.pem"), &key), &["certificate", "none.pem", "No such file"]);
+    says(with(&path("empty.pem", b""), &key), &["empty.pem", "there is no certificate"]);
+    says(with(&key, &key), &["key.pem", "there is no certificate"]);
+    says(with(&chain, &chain), &["private key", "chain.pem", "there is no private key"]);
+    says(with(folder.path(), &key), &["certificate", "directory"]);
+    says(with(&chain, &path("other.pem", &other.key)), &["chain.pem", "not that of this certificate"]);
+    let cut = path("cut.pem", &good.chain[..good.chain.len() / 2]);
+    says(with(&cut, &key), &["cut.pem"]);
+    let garbage = b"-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
+    says(with(&path("garbage.pem", garbage), &key), &["garbage.pem"]);
+    let past = dated("a.example", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    says(past.server().build(), &["expired"]);
+    let future = dated("a.example", |params| params.not_before = rcgen::date_time_ymd(2100, 1, 1));
+    says(future.server().build(), &["not valid yet"]);
+
+    says(good.server().suites(["TLS_NULL"]).build(), &["TLS_NULL", "TLS_AES_128_GCM_SHA256"]);
+    says(good.server().groups(["X448"]).build(), &["X448", "x25519"]);
+    says(good.server().versions(Version::Tls13, Version::Tls12).build(), &["versions", "oldest"]);
+    says(good.server().alpn([""]).build(), &["alpn"]);
+    says(good.server().client_auth(ClientAuth::Required).build(), &["client_auth", "client_roots"]);
+    says(good.server().client_roots(Pem::bytes(good.chain.clone())).build(), &["client_auth"]);
+    says(good.server().name("no name", other.server()).build(), &["no name"]);
+    says(good.server().name("x.*.example", other.server()).build(), &["x.*.example"]);
+    says(good.server().name("B.example", other.server()).name("b.example.", other.server()).build(), &["twice"]);
+    says(good.server().name("b.example", TlsServer::builder()).build(), &["no certificate", "b.example"]);
+    let nested = other.server().name("c.example", other.server());
+    says(good.server().name("b.example", nested).build(), &["names of its own"]);
+    let error = TlsClient::builder().roots(Pem::bytes("")).build().expect_err("no root");
+    assert!(error.to_string().contains("there is no certificate"), "{error}");
+    let roots = || TlsClient::builder().roots(Pem::bytes(good.chain.clone()));
+    assert!(roots().server_name("not a name").build().expect_err("no name").to_string().contains("not a name"));
+    assert!(roots().build().is_ok());
+    // No key, no certificate in Debug.
+    let text = format!("{:?}", good.server());
+    assert!(!text.contains("BEGIN"), "{text}");
+}
+
+#[test]
+fn each_name_gets_its_own_configuration() {
+    let all = ["usual.example", "a.example", "*.a.example", "deep.b.example"].map(own);
+    let [usual, exact, wild, deep] = &all;
+    let trusted = trusting(&[usual, exact, wild, deep]);
+    for unknown in [UnknownName::Usual, UnknownName::Refused] {
+        let server = usual
+            .server()
+            .unknown_names(unknown)
+            .name("A.example.", exact.server().alpn(["exact"]))
+            .name("*.a.example", wild.server().versions(Version::Tls12, Version::Tls12))
+            .name("deep.b.example", deep.server())
+            .build()
+            .expect("a server");
+        let mut world = World::new();
+        let address = listen(&mut world, &server);
+        let got = |world: &mut World, name: &str| {
+            let mut config = (*trusted).clone();
+            config.alpn_protocols = vec![b"exact".to_vec()];
+            let mut client = Client::new(&address, Arc::new(config), name);
+            shakes(world, &mut client).then_some(client)
+        };
+        for name in ["a.example", "A.EXAMPLE"] {
+            let client = got(&mut world, name).expect("a handshake");
+            assert_eq!(client.tls.alpn_protocol(), Some(&b"exact"[..]), "{name}");
+        }
+        for name in ["x.a.example", "X.A.Example"] {
+            let client = got(&mut world, name).expect("a handshake");
+            assert_eq!(client.tls.protocol_version(), Some(ProtocolVersion::TLSv1_2), "{name}");
+        }
+        let client = got(&mut world, "deep.b.example").expect("a handshake");
+        assert_eq!(client.tls.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        drop(client);
+        // One label only, and no part of a name.
+        let unknowns = ["y.x.a.example", "b.example", "xa.example", "usual.example"];
+        for name in unknowns {
+            let failed = world.log.heard().len();
+            let client = got(&mut world, name);
+            let is_known = unknown == UnknownName::Usual && name == "usual.example";
+            assert_eq!(client.is_some(), is_known, "{name}");
+            drop(client);
+            if unknown == UnknownName::Refused {
+                world.until("the refusal", |world| world.log.heard().len() > failed);
+                let expected = Heard::Failed(Reason::Tls(TlsFault::UnknownName));
+                assert_eq!(world.log.heard().last(), Some(&expected), "{name}");
+            }
+        }
+        world.until_empty();
+    }
+}
+
+#[test]
+fn a_reload_is_for_handshakes_from_then_on_and_a_bad_one_changes_nothing() {
+    let (first, second) = (own("localhost"), own("localhost"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let put = |chain_bytes: &[u8], key_bytes: &[u8]| {
+        std::fs::write(&chain, chain_bytes).expect("a file");
+        std::fs::write(&key, key_bytes).expect("a file");
+    };
+    put(&first.chain, &first.key);
+    let builder = TlsServer::builder().certificate(chain.as_path(), key.as_path());
+    let server = builder.build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &server);
+    let good = |world: &mut World, own: &Own| {
+        let mut client = Client::new(&address, trusting(&[own]), "localhost");
+        shakes(world, &mut client).then_some(client)
+    };
+    let mut kept = good(&mut world, &first).expect("the first");
+    put(&second.chain, &second.key);
+    assert!(good(&mut world, &second).is_none(), "not read again yet");
+    server.reload(&builder).expect("files that fit");
+    let _second = good(&mut world, &second).expect("the second");
+    assert!(good(&mut world, &first).is_none());
+    for (chain, key) in [(&first.chain[..], &second.key[..]), (b"", &second.key), (&second.chain, b"nothing")] {
+        put(chain, key);
+        server.reload(&builder).expect_err("files that do not fit");
+        assert!(good(&mut world, &second).is_some());
+    }
+    // What was begun with the first goes on.
+    kept.write(b"still here");
+    kept.send_in_pieces(&mut world, 10_000);
+    world.until("the echo", |_| kept.receive() && kept.read() == b"still here");
+}
+
+/// A client that has an issuer's certificate, or none, and remembers sessions.
+struct Member {
+    config: Arc<ClientConfig>,
+}
+
+impl Member {
+    fn new(server: &Own, issuer: &CertifiedIssuer<'_, KeyPair>, serial: u64) -> Member {
+        let mut params = CertificateParams::new(["member".to_owned()]).expect("a name");
+        params.serial_number = Some(serial.into());
+        let key = KeyPair::generate().expect("a key");
+        let made = params.signed_by(&key, issuer).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(server.der()).expect("a root");
+        let mut config = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
+                vec![made.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+            )
+            .expect("a certificate");
+        config.resumption = Resumption::in_memory_sessions(8);
+        Member { config: Arc::new(config) }
+    }
+
+    /// How it was let in; `None` if it was not.
+    fn visit(&self, world: &mut World, address: &windlass::Address) -> Option<HandshakeKind> {
+        let mut client = Client::new(address, self.config.clone(), "localhost");
+        if shakes(world, &mut client) { client.tls.handshake_kind() } else { None }
+    }
+}
+
+fn issuer(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).expect("no name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an issuer")
+}
+
+fn revoking(issuer: &CertifiedIssuer<'_, KeyPair>, serials: &[u64]) -> Pem {
+    let revoked = |serial: &u64| rcgen::RevokedCertParams {
+        serial_number: (*serial).into(),
+        revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2024, 1, 1),
+        next_update: rcgen::date_time_ymd(2100, 1, 1),
+        crl_number: 1u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    Pem::bytes(params.signed_by(issuer).expect("a list").pem().expect("PEM"))
+}
+
+#[test]
+fn tickets_outlive_a_reload_unless_what_clients_are_checked_against_has_changed() {
+    let server = own("localhost");
+    let (ours, others) = (issuer("ours"), issuer("others"));
+    let roots = |issuer: &CertifiedIssuer<'_, KeyPair>| Pem::bytes(issuer.pem());
+    let member = |serial| Member::new(&server, &ours, serial);
+    let stranger = Member::new(&server, &others, 1);
+    let required = || server.server().client_auth(ClientAuth::Required);
+    let tls = required().client_roots(roots(&ours)).build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &tls);
+    let (one, two) = (member(1), member(2));
+    assert_eq!(stranger.visit(&mut world, &address), None);
+    for member in [&one, &two] {
+        assert_eq!(member.visit(&mut world, &address), Some(HandshakeKind::Full));
+        assert_eq!(member.visit(&mut world, &address), Some(HandshakeKind::Resumed));
+    }
+    // The same again: nothing is forgotten.
+    tls.reload(&required().client_roots(roots(&ours))).expect("a reload");
+    assert_eq!(one.visit(&mut world, &address), Some(HandshakeKind::Resumed));
+    // One is revoked: its ticket may not let it in.
+    let revoked = required().client_roots(roots(&ours)).revoked(revoking(&ours, &[1]));
+    tls.reload(&revoked).expect("a reload");
+    assert_eq!(one.visit(&mut world, &address), None);
+    assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Full));
+    assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Resumed));
+    // Another issuer: nobody of before.
+    tls.reload(&required().client_roots(roots(&others))).expect("a reload");
+    assert_eq!(two.visit(&mut world, &address), None);
+    assert_eq!(stranger.visit(&mut world, &address), Some(HandshakeKind::Full));
+    // Tickets off.
+    tls.reload(&required().client_roots(roots(&ours)).tickets(Tickets::Off)).expect("a reload");
+    for _ in 0..2 {
+        assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Full));
+    }
+    // Optional: also without one.
+    let optional = server.server().client_auth(ClientAuth::Optional).client_roots(roots(&ours));
+    tls.reload(&optional).expect("a reload");
+    assert!(shakes(&mut world, &mut Client::new(&address, trusting(&[&server]), "localhost")));
+    assert_eq!(stranger.visit(&mut world, &address), None, "a bad one is worse than none");
+}
+
+#[test]
+fn our_own_client_is_built_from_pem_and_resumes() {
+    let server = own("localhost");
+    let suite = "TLS_CHACHA20_POLY1305_SHA256";
+    let tls = server.server().suites([suite]).groups(["P-256"]).alpn(["one", "two"]).build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &tls);
+    let client = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).server_name("localhost").alpn(["two"]);
+    let config = client.build().expect("a client").config;
+    for kind in [HandshakeKind::FullWithHelloRetryRequest, HandshakeKind::Resumed] {
+        let mut peer = Client::new(&address, config.clone(), security::NAME);
+        assert!(shakes(&mut world, &mut peer));
+        assert_eq!(peer.tls.alpn_protocol(), Some(&b"two"[..]));
+        let group = peer.tls.negotiated_key_exchange_group().expect("a group").name();
+        assert_eq!(group, windlass::rustls::NamedGroup::secp256r1);
+        assert!(peer.tls.handshake_kind() == Some(kind) || kind != HandshakeKind::Resumed);
+        let used = peer.tls.negotiated_cipher_suite().expect("a suite").suite();
+        assert_eq!(used.as_str(), Some("TLS13_CHACHA20_POLY1305_SHA256"));
+    }
+}
