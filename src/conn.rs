@@ -256,6 +256,41 @@ impl<'a> Conn<'a> {
         self.turn.remote()
     }
 
+    /// Begins TLS on this plain connection, as the server's side of it (STARTTLS, RFC 3207).
+    ///
+    /// What was written before leaves first, in plain. From here on nothing can be written and nothing is shown until
+    /// `on_secured`; if the handshake fails, or takes longer than `Limits::handshake_timeout`, `on_close` follows. Bytes
+    /// that this callback leaves unused must be the beginning of the handshake: what a peer has said in plain behind its
+    /// request for TLS never passes for something it said under TLS.
+    ///
+    /// # Errors
+    /// `NotOpen` unless the connection is plain, open and not half-closed; `Config` for limits or a configuration that
+    /// cannot work.
+    #[cfg(feature = "tls")]
+    pub fn start_tls_server(&mut self, tls: &crate::tls::TlsServer) -> Result<(), Error> {
+        tls.validate()?;
+        self.start_tls(crate::link::session::Template::new(tls).session())
+    }
+
+    /// Begins TLS on this plain connection, as the client's side of it; see [`Conn::start_tls_server`].
+    ///
+    /// # Errors
+    /// As [`Conn::start_tls_server`]; `Config` too if `TlsClient::server_name` is not given.
+    #[cfg(feature = "tls")]
+    pub fn start_tls_client(&mut self, tls: &crate::tls::TlsClient) -> Result<(), Error> {
+        tls.validate()?;
+        self.start_tls(crate::link::session::Session::client(tls, None)?)
+    }
+
+    #[cfg(feature = "tls")]
+    fn start_tls(&mut self, session: crate::link::session::Session) -> Result<(), Error> {
+        if self.is_leaving() {
+            return Err(Error::NotOpen);
+        }
+        let desk = &mut *self.turn.desk;
+        self.link.upgrade(session, &mut desk.buffers, desk.now)
+    }
+
     /// Takes the connection out of this reactor when this callback returns, and hands it to `then` with all that waits.
     ///
     /// Writes are refused from now on. The handler gets `on_close(Detached)`, and then `then` runs; it may adopt the link

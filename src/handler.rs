@@ -3,7 +3,7 @@
 //! Owns the traits and the guard around every call of user code. Callbacks never nest, and those of one connection all
 //! run on its reactor's thread (A2).
 //!
-//! `( on_open ( on_data | on_writable | on_timer | on_drain )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 
 use crate::address::Address;
 use crate::conn::Conn;
@@ -59,7 +59,14 @@ pub trait Handler: 'static {
         let _ = conn;
     }
 
-    /// The reactor drains. The default closes: output begun is flushed.
+    /// The TLS handshake that [`Conn::start_tls_server`] or [`Conn::start_tls_client`] began is done: from here on all
+    /// bytes are the peer's own, and private.
+    fn on_secured(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
+    /// The reactor drains. The default closes: output begun is flushed. It is told again after a TLS handshake that was
+    /// begun in the middle.
     ///
     /// A handler that wants to finish something first does not close here but later; the drain's deadline ends it.
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
@@ -117,6 +124,14 @@ pub trait Accept: 'static {
 
     /// The handler of a connection that is established; its `on_open` follows at once.
     fn make(&mut self, conn: &Conn<'_>) -> Self::Handler;
+
+    /// What to answer a peer that speaks something else than TLS to a listener with TLS, an HTTP client for instance;
+    /// `bytes` is what came first. The answer is sent as it is, and the connection ends with `TlsFault::NotTls`. The
+    /// default says it by a TLS alert.
+    fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        let _ = (peer, bytes);
+        None
+    }
 
     /// Something happened to the listener, or to a connection that never had a handler. The default logs nothing.
     fn on_event(&mut self, event: &AcceptEvent) {
@@ -236,6 +251,7 @@ where
 pub(crate) trait Maker {
     fn admit(&mut self, peer: &Peer<'_>) -> Admission;
     fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler>;
+    fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>>;
     fn on_event(&mut self, event: &AcceptEvent);
 }
 
@@ -246,6 +262,10 @@ impl<A: Accept> Maker for A {
 
     fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler> {
         Box::new(Accept::make(self, conn))
+    }
+
+    fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        Accept::answer_plain(self, peer, bytes)
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {

@@ -13,3 +13,5 @@ mod faults;
 mod handshakes;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/upgrade.rs"]
+mod upgrade;

@@ -56,7 +56,7 @@ pub(crate) enum Signal {
     /// End at once, by reset.
     Abort,
     /// Begin a handshake in the middle.
-    #[cfg_attr(not(test), expect(dead_code, reason = "comes with STARTTLS; its cells are decided and tested now"))]
+    #[cfg_attr(not(any(test, feature = "tls")), expect(dead_code, reason = "there is no other layer to begin"))]
     Upgrade,
     /// A deadline ran out.
     Expired(Expiry),

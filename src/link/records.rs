@@ -9,11 +9,13 @@
 
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
+#[cfg(feature = "tls")]
+use crate::error::Error;
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
-use crate::link::session::{Opened, Session};
+use crate::link::session::{DECODE_ERROR, Opened, Session};
 use crate::link::{Input, Link};
 use std::io;
 
@@ -31,6 +33,14 @@ pub(super) struct Tls {
     kept: Vec<u8>,
     step: Step,
     farewell: Farewell,
+    retort: Retort,
+}
+
+/// Whether a peer that speaks something else is owed an answer that it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retort {
+    None,
+    Owed,
 }
 
 /// Whether all that waits is our close_notify, to a peer that has said its own.
@@ -58,7 +68,8 @@ impl Security {
         match session {
             None => Security::Plain,
             Some(session) => {
-                Security::Tls(Box::new(Tls { session, kept: Vec::new(), step: Step::None, farewell: Farewell::None }))
+                let (step, farewell, retort) = (Step::None, Farewell::None, Retort::None);
+                Security::Tls(Box::new(Tls { session, kept: Vec::new(), step, farewell, retort }))
             }
         }
     }
@@ -95,7 +106,8 @@ impl Link {
     /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
     pub(crate) fn queues_step(&mut self) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
-        let comes = matches!(self.input, Input::Ready | Input::Flagged) || tls.session.is_silent();
+        let is_told = tls.session.is_silent() || !self.inbox.is_empty();
+        let comes = is_told || matches!(self.input, Input::Ready | Input::Flagged);
         if self.phase != Phase::Handshaking || tls.step == Step::Queued || !comes {
             return false;
         }
@@ -104,10 +116,11 @@ impl Link {
     }
 
     /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
-    /// plaintext.
+    /// plaintext; what a peer says that speaks no TLS is itself, see [`Link::owes_retort`].
     ///
     /// A panic of the configuration's code (a certificate resolver, a verifier) goes through it; see [`Link::fail_step`].
     pub(crate) fn take_step<'s>(&mut self, scratch: &'s mut Scratch, buffers: &mut Buffers, now: Tick) -> &'s [u8] {
+        let inherited = self.inherit(buffers, now);
         let Security::Tls(tls) = &mut self.security else { return &[] };
         tls.step = Step::None;
         if self.phase != Phase::Handshaking {
@@ -127,11 +140,58 @@ impl Link {
         }
         // Nothing is spent on a peer that has gone before anything was spent on it.
         let is_gone = self.input == Input::Ended && is_unmade && !is_silent;
-        if self.phase != Phase::Handshaking || is_gone || (read == 0 && !is_silent) {
+        if self.phase != Phase::Handshaking || is_gone || (read + inherited == 0 && !is_silent) {
             return &[];
         }
         self.open(read, scratch, buffers, now);
         scratch.plain()
+    }
+
+    /// Begins a handshake in the middle. What was written so far goes out before it, as it is; what the handler leaves of
+    /// input is taken for the beginning of the handshake, so that nothing said before it passes for something said after.
+    #[cfg(feature = "tls")]
+    pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+        self.limits.validate_sealed()?;
+        if self.phase != Phase::Open || self.is_tls() {
+            return Err(Error::NotOpen);
+        }
+        self.send_gathered(buffers, now);
+        self.security = Security::of(Some(session));
+        self.signal(Signal::Upgrade, now);
+        Ok(())
+    }
+
+    /// Takes what the handler left before an upgrade for records; says how much.
+    fn inherit(&mut self, buffers: &mut Buffers, now: Tick) -> usize {
+        let Security::Tls(tls) = &mut self.security else { return 0 };
+        let bytes = self.inbox.bytes().len();
+        if bytes == 0 || self.phase != Phase::Handshaking {
+            return 0;
+        }
+        if bytes >= KEPT_BYTES_MAX {
+            tls.session.fail();
+            self.signal(Signal::Broken(Reason::Tls(TlsFault::TooLarge)), now);
+        } else {
+            debug_assert!(tls.kept.is_empty(), "a handshake that has begun leaves nothing in the inbox");
+            tls.kept = buffers.pool.chunk(bytes);
+            tls.kept.extend_from_slice(self.inbox.bytes());
+        }
+        self.inbox.clear(&mut buffers.pool);
+        self.set_need(0);
+        bytes
+    }
+
+    /// Whether the peer turned out to speak something else, and nothing has answered it yet.
+    pub(crate) fn owes_retort(&self) -> bool {
+        matches!(&self.security, Security::Tls(tls) if tls.retort == Retort::Owed)
+    }
+
+    /// Answers a peer that speaks something else; by an alert, if there is nothing better to say.
+    pub(crate) fn retort(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
+        if let Security::Tls(tls) = &mut self.security {
+            tls.retort = Retort::None;
+            self.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
+        }
     }
 
     /// A step panicked: nothing that it left half done is used again, and nothing reaches another link.
@@ -184,8 +244,13 @@ impl Link {
     /// Whatever is sealed here is sent or queued here (records 2).
     fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
         let Security::Tls(tls) = &mut self.security else { return };
+        let is_unmade = tls.session.is_unmade();
         let (wire, plain) = scratch.wire(&tls.kept, read);
         let Opened { eaten, mut fault } = tls.session.open(wire, plain, &mut buffers.sealed);
+        if is_unmade && fault == Some(TlsFault::NotTls) {
+            tls.retort = Retort::Owed;
+            plain.extend_from_slice(wire);
+        }
         let rest = &wire[eaten..];
         if rest.len() > tls.kept.capacity() {
             let larger = buffers.pool.chunk(rest.len());

@@ -221,12 +221,17 @@ impl Session {
             Err(error) => {
                 log::debug!("tls: {error}");
                 self.latch = Latch::Failed;
+                let fault = TlsFault::of(&error);
+                if is_first && fault == TlsFault::NotTls {
+                    // Whether that is answered by an alert is not for us to say.
+                    return Opened { eaten: all, fault: Some(fault) };
+                }
                 self.answer(out);
                 if is_first && out.len() == sealed {
                     // For some faults rustls has no alert. Nothing is encrypted yet, so this one can be said without it.
                     out.push(&DECODE_ERROR);
                 }
-                Opened { eaten: all, fault: Some(TlsFault::of(&error)) }
+                Opened { eaten: all, fault: Some(fault) }
             }
         }
     }
@@ -327,7 +332,7 @@ impl Session {
 }
 
 /// A record with the fatal alert decode_error; RFC 8446, section 6.
-const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+pub(crate) const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// The same with unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

@@ -133,13 +133,21 @@ impl Connection {
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
-        let mut due = self.link.phase_deadline().map_or(Tick::NEVER, |(due, _)| due).min(self.link.timer());
+        let mut due = self.link.phase_deadline().map_or(Tick::NEVER, |(due, _)| due);
+        if !self.is_upgrading() {
+            due = due.min(self.link.timer());
+        }
         if let Role::Dialling(dialling) = &self.role {
             if let Attempt::Retry { at, .. } = dialling.dial.attempt {
                 due = due.min(at);
             }
         }
         (due != Tick::NEVER).then_some(due)
+    }
+
+    /// Whether TLS shakes hands in the middle: the handler is told nothing until it is done.
+    fn is_upgrading(&self) -> bool {
+        self.link.phase() == Phase::Handshaking && matches!(self.role, Role::Live(_))
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
@@ -203,7 +211,7 @@ impl Connection {
                 self.link.signal(Signal::Expired(expiry), now);
             }
         }
-        if self.link.timer() <= now {
+        if self.link.timer() <= now && !self.is_upgrading() {
             self.link.set_timer(Tick::NEVER);
             if self.link.phase().is_lively() {
                 self.call(id, turn, |handler, conn| handler.on_timer(conn));
@@ -296,6 +304,7 @@ impl Connection {
 
     /// Takes the handshake's next step, and opens what is established by it.
     fn take_step(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
+        let is_upgrade = self.is_upgrading();
         let desk = &mut *turn.desk;
         let Some(bytes) = guarded(|| self.link.take_step(scratch, &mut desk.buffers, desk.now)) else {
             desk.counters.panics += 1;
@@ -307,12 +316,36 @@ impl Connection {
                 if !matches!(self.role, Role::Live(_) | Role::Gone) {
                     self.open(id, turn);
                 }
+                if is_upgrade {
+                    self.call(id, turn, |handler, conn| handler.on_secured(conn));
+                    self.tell_drain(id, turn);
+                }
                 if !bytes.is_empty() && self.link.phase().delivers_input() {
                     self.deliver(id, bytes, turn);
                 }
             }
-            _ => self.give_up(turn),
+            _ => {
+                if self.link.owes_retort() {
+                    self.retort(bytes, turn);
+                }
+                self.give_up(turn);
+            }
         }
+    }
+
+    /// Answers a peer that speaks no TLS: by what the listener says, or by an alert.
+    fn retort(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
+        let acceptor = if let Role::Accepted | Role::Admitted = self.role { self.acceptor() } else { None };
+        let maker = acceptor.and_then(|slot| turn.table.maker(slot).and_then(Option::take));
+        let mut answer = None;
+        if let (Some(mut maker), Some(acceptor)) = (maker, acceptor) {
+            match guarded(|| maker.answer_plain(&Peer(&self.link), bytes)) {
+                Some(said) => answer = said,
+                None => turn.desk.counters.panics += 1,
+            }
+            put_back(turn, acceptor, maker);
+        }
+        self.link.retort(answer.as_deref(), &mut turn.desk.buffers, turn.desk.now);
     }
 
     /// A handshake failed: it counts as under way no longer, though its alert may still be on the way.
@@ -353,6 +386,11 @@ impl Connection {
         self.role = Role::Live(handler);
         turn.desk.counters.opened += 1;
         self.call(id, turn, |handler, conn| handler.on_open(conn));
+        self.tell_drain(id, turn);
+    }
+
+    /// Tells a handler of a drain that began before it could be told.
+    fn tell_drain(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if turn.is_draining() && turn.desk.parting.is_none() && self.link.phase().is_lively() {
             self.call(id, turn, |handler, conn| handler.on_drain(conn));
         }
@@ -440,7 +478,8 @@ impl Connection {
             if used == bytes.len() {
                 return;
             }
-            if self.link.phase().delivers_input() {
+            // What is left before an upgrade is the beginning of the handshake.
+            if self.link.phase().delivers_input() || self.is_upgrading() {
                 self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
             }
         } else {

@@ -16,6 +16,7 @@ pub struct Hooks {
     writable: Option<Hook>,
     timer: Option<Hook>,
     drain: Option<Hook>,
+    secured: Option<Hook>,
     end: Option<EndHook>,
     close: Option<CloseHook>,
 }
@@ -47,6 +48,11 @@ impl Hooks {
 
     pub fn drain(mut self, hook: impl FnMut(&mut Conn<'_>) + 'static) -> Hooks {
         self.drain = Some(Box::new(hook));
+        self
+    }
+
+    pub fn secured(mut self, hook: impl FnMut(&mut Conn<'_>) + 'static) -> Hooks {
+        self.secured = Some(Box::new(hook));
         self
     }
 
@@ -87,6 +93,13 @@ impl Handler for Hooks {
         match &mut self.timer {
             Some(hook) => hook(conn),
             None => Sink.on_timer(conn),
+        }
+    }
+
+    fn on_secured(&mut self, conn: &mut Conn<'_>) {
+        match &mut self.secured {
+            Some(hook) => hook(conn),
+            None => Sink.on_secured(conn),
         }
     }
 

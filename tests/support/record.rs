@@ -1,6 +1,6 @@
 //! What callbacks were called, in which order, and whether the grammar of DESIGN.md section 5 allows it.
 //!
-//! `( on_open ( on_data | on_writable | on_timer | on_drain )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 //! Faults are kept and told later: a panic in a callback would be taken for the handler's own.
 
 use std::cell::RefCell;
@@ -17,6 +17,7 @@ pub enum Said {
     Writable,
     Timer,
     Drain,
+    Secured,
     /// So many bytes were the rest.
     End(usize),
     Close(Reason),
@@ -129,6 +130,7 @@ impl Log {
         let next = match (entry.at, said) {
             (At::Made, Said::Open) => Some(At::Open),
             (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
+            (At::Open, Said::Secured) => Some(At::Open),
             (At::Open, Said::End(_)) => Some(At::Ended),
             (At::Ended, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ended),
             (At::Made | At::Open | At::Ended | At::Panicked, Said::Close(_)) => Some(At::Closed),
@@ -197,6 +199,11 @@ impl<H: Handler> Handler for Recorder<H> {
         self.handler.on_drain(conn);
     }
 
+    fn on_secured(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::Secured, conn.id());
+        self.handler.on_secured(conn);
+    }
+
     fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
         let _visit = self.log.enter(self.serial, Said::End(rest.len()), conn.id());
         self.handler.on_end(conn, rest);
@@ -227,6 +234,10 @@ impl<A: Accept> Accept for Recording<A> {
     fn make(&mut self, conn: &Conn<'_>) -> Self::Handler {
         let handler = self.accept.make(conn);
         self.log.record(handler)
+    }
+
+    fn answer_plain(&mut self, peer: &windlass::Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.accept.answer_plain(peer, bytes)
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {

@@ -9,6 +9,9 @@ use crate::link::buffers::Sealed;
 #[derive(Debug)]
 pub(crate) enum Session {}
 
+/// Never sent.
+pub(crate) const DECODE_ERROR: [u8; 0] = [];
+
 pub(crate) struct Opened {
     pub(crate) eaten: usize,
     pub(crate) fault: Option<TlsFault>,
