@@ -11,6 +11,8 @@ mod canary;
 mod faults;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
+#[path = "tls/hostile.rs"]
+mod hostile;
 #[path = "tls/raw.rs"]
 mod raw;
 #[path = "tls/upgrade.rs"]
