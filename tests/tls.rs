@@ -9,6 +9,8 @@ mod building;
 mod canary;
 #[path = "tls/faults.rs"]
 mod faults;
+#[path = "tls/foreign.rs"]
+mod foreign;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
 #[path = "tls/hostile.rs"]

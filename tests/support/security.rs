@@ -53,6 +53,30 @@ pub fn key() -> &'static [u8] {
     &configurations().3
 }
 
+/// The certificate in PEM.
+pub fn certificate_pem() -> String {
+    pem("CERTIFICATE", &certificate())
+}
+
+/// Its key in PEM.
+pub fn key_pem() -> String {
+    pem("PRIVATE KEY", key())
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    // The tests' certificate is kept in DER; base64 by hand is less than a crate.
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in der.chunks(3) {
+        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
 /// What listeners of the tests are configured with.
 pub fn server() -> TlsServer {
     configurations().0.clone().into()

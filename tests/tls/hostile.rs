@@ -75,10 +75,8 @@ fn still_serves(world: &mut World, address: &Address) {
 
 #[test]
 fn odd_names_end_in_a_handshake_or_an_alert() {
-    let names = TlsServer::builder().certificate(
-        Pem::bytes(pem("CERTIFICATE", &security::certificate())),
-        Pem::bytes(pem("PRIVATE KEY", security::key())),
-    );
+    let names =
+        TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
     let named = names.clone().name("localhost", names).build().expect("a server");
     for tls in [security::server(), named] {
         let mut world = World::new();
@@ -108,20 +106,6 @@ fn odd_names_end_in_a_handshake_or_an_alert() {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    // The tests' certificate is kept in DER; base64 by hand is less than a crate.
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in der.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-}
-
 #[test]
 fn ten_thousand_extensions_and_hundreds_of_keys_disturb_nobody() {
     let mut world = World::new();
@@ -149,8 +133,8 @@ fn ten_thousand_extensions_and_hundreds_of_keys_disturb_nobody() {
 #[test]
 fn a_ticket_with_a_flipped_bit_is_no_ticket_and_no_error() {
     let mut world = World::new();
-    let certificate = Pem::bytes(pem("CERTIFICATE", &security::certificate()));
-    let tls = TlsServer::builder().certificate(certificate, Pem::bytes(pem("PRIVATE KEY", security::key())));
+    let certificate = Pem::bytes(security::certificate_pem());
+    let tls = TlsServer::builder().certificate(certificate, Pem::bytes(security::key_pem()));
     let config = ListenConfig { tls: Some(tls.build().expect("a server")), ..ListenConfig::default() };
     let address = world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo);
     let mut config = (*security::client().config).clone();
@@ -322,10 +306,7 @@ fn bad_client_certificates_are_refused_by_kind() {
     let stranger = authority(None);
     let heavy = |count: usize| vec![root.der().clone(); count];
     let tls = TlsServer::builder()
-        .certificate(
-            Pem::bytes(pem("CERTIFICATE", &security::certificate())),
-            Pem::bytes(pem("PRIVATE KEY", security::key())),
-        )
+        .certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()))
         .client_auth(ClientAuth::Required)
         .client_roots(Pem::bytes(root.pem()));
     let mut world = World::new();
@@ -347,7 +328,7 @@ fn bad_client_certificates_are_refused_by_kind() {
         let failed = world.log.heard().len();
         let mut client = Client::new(&address, config, security::NAME);
         let mut waiting = Vec::new();
-        world.until(what, |world| {
+        world.until(what, |_| {
             waiting.extend(client.records());
             let sent = client.peer.write_some(&waiting).unwrap_or(waiting.len());
             waiting.drain(..sent);

@@ -1,0 +1,154 @@
+//! Programs of other houses at the other end: OpenSSL and GnuTLS as servers of our client, OpenSSL as a client that ends
+//! without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
+
+use crate::support::{Echo, Heard, Hooks, Kind, World, security};
+use std::cell::RefCell;
+use std::io::{ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use windlass::rustls::ProtocolVersion;
+use windlass::tls::{Pem, Version};
+use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, TlsClient};
+
+/// A program that runs until this is dropped.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program; `None` if it is not installed.
+fn start(name: &str, arguments: &[&str]) -> Option<Program> {
+    let mut command = Command::new(name);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.spawn() {
+        Ok(child) => Some(Program(child)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("skipped: {name} is not installed");
+            None
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Waits until somebody listens there.
+fn listens(port: u16) -> bool {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(10) {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+/// The tests' certificate and key as files in a folder.
+fn files(folder: &Path) -> (String, String) {
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    (put("chain.pem", security::certificate_pem()), put("key.pem", security::key_pem()))
+}
+
+/// Our client says a line, hears `answer`, and ends.
+fn talk(port: u16, version: Version, answer: &'static str) {
+    let mut world = World::new();
+    let tls = TlsClient::builder().roots(Pem::bytes(security::certificate_pem())).server_name(security::NAME);
+    let tls = tls.versions(version, version).build().expect("a client");
+    let expected = if version == Version::Tls12 { ProtocolVersion::TLSv1_2 } else { ProtocolVersion::TLSv1_3 };
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let hears = heard.clone();
+    let handler = Hooks::new()
+        .open(move |conn| {
+            assert_eq!(conn.tls().and_then(|tls| tls.version()), Some(expected));
+            conn.write(b"hello\n").expect("room");
+        })
+        .data(move |conn, data| {
+            hears.borrow_mut().extend_from_slice(data);
+            if hears.borrow().ends_with(answer.as_bytes()) {
+                conn.close();
+            }
+            data.len()
+        });
+    let address: Address = format!("tls://127.0.0.1:{port}").parse().expect("an address");
+    world.connect(&address, ConnectConfig { tls: Some(tls), ..ConnectConfig::default() }, handler);
+    assert_eq!(world.until_empty(), [Reason::Local], "{}", String::from_utf8_lossy(&heard.borrow()));
+    assert_eq!(String::from_utf8_lossy(&heard.borrow()), answer);
+}
+
+#[test]
+fn our_client_talks_to_openssl() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = files(folder.path());
+    for version in [Version::Tls12, Version::Tls13] {
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let only = if version == Version::Tls12 { "-tls1_2" } else { "-tls1_3" };
+        let arguments = ["s_server", "-quiet", "-rev", only, "-accept", &listen, "-cert", &chain, "-key", &key];
+        let Some(_server) = start("openssl", &arguments) else { return };
+        assert!(listens(port), "s_server does not listen");
+        talk(port, version, "olleh\n");
+    }
+}
+
+#[test]
+fn our_client_talks_to_gnutls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = files(folder.path());
+    let port = free_port();
+    let listen = format!("--port={port}");
+    let arguments = ["--echo", "--quiet", &listen, "--x509certfile", &chain, "--x509keyfile", &key];
+    let Some(_server) = start("gnutls-serv", &arguments) else { return };
+    assert!(listens(port), "gnutls-serv does not listen");
+    for version in [Version::Tls12, Version::Tls13] {
+        talk(port, version, "hello\n");
+    }
+}
+
+/// An `openssl s_client` that speaks to an echo of ours, and its input.
+fn client(world: &mut World, arguments: &[&str]) -> Option<(Program, ChildStdin)> {
+    let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let at = address.ip().expect("an IP address").to_string();
+    let mut program = start("openssl", &[&["s_client", "-connect", &at][..], arguments].concat())?;
+    let input = program.0.stdin.take().expect("a pipe");
+    world.until_open(1);
+    Some((program, input))
+}
+
+#[test]
+fn a_client_that_is_killed_is_a_truncation() {
+    let mut world = World::new();
+    let Some((program, _input)) = client(&mut world, &["-quiet"]) else { return };
+    drop(program);
+    assert_eq!(world.until_empty(), [Reason::Truncated]);
+}
+
+#[test]
+fn a_renegotiation_is_refused_and_a_second_one_ends_it() {
+    let mut world = World::new();
+    let Some((_program, mut input)) = client(&mut world, &["-tls1_2"]) else { return };
+    input.write_all(b"before\n").expect("a pipe");
+    world.until("the line", |world| world.log.shown(0) == 7);
+    for _ in 0..4 {
+        // s_client may have given up already.
+        let _ = input.write_all(b"R\n");
+        world.turns(5);
+    }
+    let reasons = world.until_empty();
+    assert!(matches!(reasons[..], [Reason::Tls(_) | Reason::Truncated | Reason::Reset]), "{reasons:?}");
+    assert!(!world.log.heard().contains(&Heard::Failed(Reason::HandlerPanicked)));
+}
