@@ -31,7 +31,8 @@ const PLACES: [(&str, &str); 5] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 3] = [
+const CLOCK_READERS: [(&str, &str); 4] = [
+    ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),

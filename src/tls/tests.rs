@@ -19,3 +19,29 @@ fn early_data_is_refused_by_name() {
     assert!(server.replace(config).is_err());
     assert!(server.validate().is_ok(), "the old one stays");
 }
+
+/// A measurement, run by hand or by `.ci/run long`: `cargo test --release --lib tls::tests -- --ignored --nocapture`
+#[test]
+#[ignore = "for release builds on a quiet machine"]
+fn a_configuration_is_chosen_among_a_thousand_names_in_3_us() {
+    const ROUNDS: u32 = 100_000;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let with =
+        || TlsServer::builder().certificate(Pem::bytes(made.cert.pem()), Pem::bytes(made.signing_key.serialize_pem()));
+    let many = (0..1000).fold(with(), |builder, n| builder.name(format!("host{n}.example.org"), with()));
+    let (one, many) = (with().build().expect("a server"), many.build().expect("a server"));
+    let client = TlsClient::builder().roots(Pem::bytes(made.cert.pem())).build().expect("a client");
+    let name = rustls::pki_types::ServerName::try_from("host777.example.org").expect("a name");
+    let mut client = rustls::ClientConnection::new(client.config, name).expect("a client");
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("a vector");
+    for (what, server) in [("one", &one), ("1,000 names", &many)] {
+        let since = std::time::Instant::now();
+        for _ in 0..ROUNDS {
+            std::hint::black_box(server.choose(std::hint::black_box(&hello))).expect("a configuration");
+        }
+        let each = since.elapsed() / ROUNDS;
+        println!("{what}: {each:?} a hello of {} bytes", hello.len());
+        assert!(each.as_nanos() <= 3_000);
+    }
+}

@@ -4,6 +4,7 @@ use crate::raw::Client;
 use crate::support::{Echo, Heard, Kind, World, security};
 use rcgen::{BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use windlass::rustls::client::Resumption;
 use windlass::rustls::pki_types::pem::PemObject;
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -315,6 +316,72 @@ fn tickets_outlive_a_reload_unless_what_clients_are_checked_against_has_changed(
     tls.reload(&optional).expect("a reload");
     assert!(shakes(&mut world, &mut Client::new(&address, trusting(&[&server]), "localhost")));
     assert_eq!(stranger.visit(&mut world, &address), None, "a bad one is worse than none");
+}
+
+#[test]
+fn a_client_resumes_at_another_reactor() {
+    let server = own("localhost");
+    let tls = server.server().build().expect("a server");
+    let mut worlds = [World::new(), World::new()];
+    let addresses: Vec<_> = worlds.iter_mut().map(|world| listen(world, &tls)).collect();
+    let config = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).build().expect("a client").config;
+    for round in 0..20 {
+        let here = round % 2;
+        let mut client = Client::new(&addresses[here], config.clone(), "localhost");
+        assert!(shakes(&mut worlds[here], &mut client));
+        let resumed = client.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        assert_eq!(resumed, round > 0, "round {round}");
+    }
+}
+
+/// A measurement, run by hand or by `.ci/run long`.
+#[test]
+#[ignore = "takes ten seconds"]
+fn no_handshake_fails_while_certificates_are_read_again_and_again() {
+    const EVERY: Duration = Duration::from_millis(100);
+    const PER_SECOND: u32 = 200;
+    let whole = Duration::from_secs(10);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+    let owns = [own("localhost"), own("localhost")];
+    let put = |own: &Own| {
+        std::fs::write(&chain, &own.chain).expect("a file");
+        std::fs::write(&key, &own.key).expect("a file");
+    };
+    put(&owns[0]);
+    let builder = TlsServer::builder().certificate(chain.as_path(), key.as_path());
+    let server = builder.build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &server);
+    let config = trusting(&[&owns[0], &owns[1]]);
+    let since = Instant::now();
+    let (mut done, mut reloads) = (0, 0);
+    std::thread::scope(|scope| {
+        let reloading = scope.spawn(|| {
+            let mut reloads = 0;
+            while since.elapsed() < whole {
+                put(&owns[reloads % 2]);
+                server.reload(&builder).expect("files that fit");
+                reloads += 1;
+                std::thread::park_timeout((EVERY * reloads as u32).saturating_sub(since.elapsed()));
+            }
+            reloads
+        });
+        while since.elapsed() < whole {
+            if since.elapsed() * PER_SECOND > Duration::from_secs(done) {
+                let mut config = (*config).clone();
+                config.resumption = Resumption::disabled();
+                assert!(shakes(&mut world, &mut Client::new(&address, Arc::new(config), "localhost")));
+                done += 1;
+            } else {
+                world.turn();
+            }
+        }
+        reloads = reloading.join().expect("reloads");
+    });
+    println!("{done} handshakes, {reloads} reloads, 0 failed");
+    world.until_empty();
+    assert!(world.log.heard().is_empty(), "{:?}", world.log.heard());
 }
 
 #[test]
