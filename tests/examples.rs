@@ -263,3 +263,52 @@ fn hold_opens_what_it_is_told_and_reports() {
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && told.starts_with("300 connections echoed, 0 failed\n"), "{told}");
 }
+
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
+    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let (mut port, mut trust) = (None, None);
+    while port.is_none() || trust.is_none() {
+        let line = echo.line();
+        port = port.or(line.strip_prefix("listening on tls://127.0.0.1:").map(str::to_owned));
+        trust = trust.or(line.split_once("-CAfile ").map(|(_, path)| path.to_owned()));
+    }
+    let (at, trust) = (format!("localhost:{}", port.expect("a port")), trust.expect("a path"));
+    let Some(program) = program("tls_client") else { return };
+    let mut command = Command::new(&program);
+    let client = command.args([&at, "--ca", &trust]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut client = client.expect("a program that starts");
+    let mut input = client.stdin.take().expect("its input");
+    let mut out = BufReader::new(client.stdout.take().expect("its output"));
+    input.write_all(b"hello\n").expect("a pipe");
+    let mut told = String::new();
+    while !told.contains("\nhello\n") {
+        assert!(out.read_line(&mut told).expect("a line") > 0, "{told}");
+    }
+    drop(input);
+    out.read_to_string(&mut told).expect("the rest");
+    assert!(client.wait().expect("an end").success());
+    for word in ["connected to tls://localhost", "TLSv1_3", "certificates: 1 of", "closed: closed by the peer"] {
+        assert!(told.contains(word), "{word:?} is not in {told}");
+    }
+
+    drop(echo);
+    let refused = run("tls_client", &[&at, "--ca", &trust, "--tries", "1"]);
+    // The certificate's folder went with the server, or it is still there: either is told.
+    let told = refused.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    assert!(!told.is_empty());
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn starttls_offers_tls_and_takes_no_plain_command_behind_it() {
+    let Some(mut server) = Running::start("starttls", &[]) else { return };
+    let mut stream = dial(&server.tcp());
+    stream.write_all(b"EHLO me\r\nSTARTTLS\r\nNOOP\r\n").expect("commands");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("the end");
+    // The go-ahead, and then the alert: NOOP is no handshake.
+    let offer = b"220 localhost\r\n250-localhost\r\n250 STARTTLS\r\n220 go ahead\r\n";
+    assert_eq!(answer, [&offer[..], b"\x15\x03\x03\x00\x02\x02\x32"].concat());
+}
