@@ -1,6 +1,8 @@
-//! How a listener speaks TLS: one configuration or one for each name, built from PEM or given, and replaced while running.
+//! How a listener speaks TLS: one configuration or one for each name, built from PEM or given, and replaced while
+//! running.
 //!
-//! Owns what listeners share of it: a handshake takes the configuration that is current when its first message is whole.
+//! Owns what listeners share of it: a handshake takes the configuration that is current when its first message is
+//! whole.
 //!
 //! 1. What is current was checked before it became so; a replacement that cannot be used changes nothing.
 
@@ -96,8 +98,8 @@ impl TlsServer {
         choice.usual.validate().and_then(|()| all.try_for_each(Entry::validate))
     }
 
-    /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is wrong
-    /// with the message is found again with that configuration.
+    /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is
+    /// wrong with the message is found again with that configuration.
     pub(crate) fn choose(&self, wire: &[u8]) -> Result<Arc<ServerConfig>, TlsFault> {
         let choice = self.choice();
         if choice.exact.is_empty() && choice.wildcards.is_empty() && choice.unknown == Unknown::Usual {
@@ -120,7 +122,8 @@ impl Choice {
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
     }
 
-    /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section 6.3.
+    /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section
+    /// 6.3.
     fn find(&self, name: &str) -> Option<&Entry> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));

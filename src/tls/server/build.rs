@@ -102,8 +102,8 @@ impl TlsServer {
         TlsServerBuilder::default()
     }
 
-    /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there are
-    /// keep what they have. From any thread; it blocks for as long as reading takes.
+    /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
+    /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
     /// Ticket keys stay, for each name, unless what client certificates are checked against has changed. The
     /// `truncation` of listeners stays too.
@@ -118,8 +118,8 @@ impl TlsServer {
 }
 
 impl TlsServerBuilder {
-    /// A certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1). Of several, each client gets
-    /// the first whose key it can check.
+    /// A certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1). Of several, each
+    /// client gets the first whose key it can check.
     pub fn certificate(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
         self.identities.push(Identity { chain: chain.into(), key: Key::Pem(key.into()) });
         self
@@ -163,7 +163,8 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Key exchange groups by name (`X25519`, `secp256r1`, `X25519MLKEM768`), the best first. Default: all that the provider has.
+    /// Key exchange groups by name (`X25519`, `secp256r1`, `X25519MLKEM768`), the best first. Default: all that the
+    /// provider has.
     pub fn groups<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.settings.groups = names.into_iter().map(Into::into).collect();
         self
@@ -202,9 +203,9 @@ impl TlsServerBuilder {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// `Error::Tls` names the file, name or list, and what is wrong with it: it cannot be read, holds nothing of the kind, the
-    /// key is not that of the certificate, the certificate has expired or is not valid yet, a name stands twice.
-    /// `Error::Config` where settings do not fit each other.
+    /// `Error::Tls` names the file, name or list, and what is wrong with it: it cannot be read, holds nothing of the
+    /// kind, the key is not that of the certificate, the certificate has expired or is not valid yet, a name stands
+    /// twice. `Error::Config` where settings do not fit each other.
     pub fn build(&self) -> Result<TlsServer, Error> {
         Ok(TlsServer::new(self.choice(None)?, self.truncation))
     }
