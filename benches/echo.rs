@@ -131,6 +131,7 @@ fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
         Scenario::TlsHandshakes => handshakes::run(options),
         Scenario::TlsMemory => tls_memory::run(options),
         Scenario::TlsSyscalls => tls_syscalls::run(options),
-        Scenario::TlsStorm => storm::run(options),
+        Scenario::TlsStorm => storm::run(options, "tls-storm", process::Transport::Tls),
+        Scenario::TlsStormRsa => storm::run(options, "tls-storm-rsa", process::Transport::TlsRsa),
     }
 }

@@ -104,6 +104,8 @@ impl Drop for Process {
 pub(crate) enum Transport {
     Tcp,
     Tls,
+    /// With an RSA key, whose signatures take five times as long.
+    TlsRsa,
     Unix,
     TlsUnix,
 }
@@ -112,7 +114,7 @@ impl Transport {
     pub(crate) fn security(self) -> Security {
         match self {
             Transport::Tcp | Transport::Unix => Security::Plain,
-            Transport::Tls | Transport::TlsUnix => Security::Tls,
+            Transport::Tls | Transport::TlsRsa | Transport::TlsUnix => Security::Tls,
         }
     }
 
@@ -121,7 +123,7 @@ impl Transport {
         let socket = directory.file("socket");
         match self {
             Transport::Tcp => "tcp://127.0.0.1:0".to_owned(),
-            Transport::Tls => "tls://127.0.0.1:0".to_owned(),
+            Transport::Tls | Transport::TlsRsa => "tls://127.0.0.1:0".to_owned(),
             Transport::Unix => format!("unix:{}", socket.display()),
             Transport::TlsUnix => format!("tls+unix:{}", socket.display()),
         }
@@ -150,7 +152,8 @@ impl Server {
             Security::Plain => None,
             Security::Tls => {
                 let (certificate, key) = (directory.file("certificate.pem"), directory.file("key.pem"));
-                certificate::write(&certificate, &key)?;
+                let kind = if let Transport::TlsRsa = transport { &certificate::RSA } else { &certificate::P256 };
+                kind.write(&certificate, &key)?;
                 command.extend(["--cert".to_owned(), certificate.display().to_string()]);
                 command.extend(["--key".to_owned(), key.display().to_string()]);
                 Some(certificate)

@@ -43,7 +43,8 @@ impl Slice {
     }
 }
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+/// `name` is that of the scenario, `transport` what the storm's handshakes are made with.
+pub(crate) fn run(options: &Options, name: &str, transport: Transport) -> Outcome<()> {
     let messages = if options.quick { MESSAGES / 10 } else { MESSAGES };
     let slices = if options.quick { 1 } else { SLICES };
     let text = format!(
@@ -52,11 +53,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         options.rounds,
         WATCHERS * messages
     );
-    report::title("tls-storm", &text);
-    let peers = options.peers(Transport::Tls.security());
+    report::title(name, &text);
+    let peers = options.peers(transport.security());
     let mut measured: Vec<Vec<Slice>> = peers.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.rounds {
-        let mut contenders = peers.iter().map(|peer| Contender::start(peer)).collect::<Outcome<Vec<_>>>()?;
+        let mut contenders = peers.iter().map(|peer| Contender::start(peer, transport)).collect::<Outcome<Vec<_>>>()?;
         for _ in 0..slices {
             for (contender, measured) in contenders.iter_mut().zip(&mut measured) {
                 let slice = contender.measure(messages);
@@ -68,8 +69,8 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         print_row(&peer.name, measured);
     }
     for (index, peer) in peers.iter().enumerate().skip(1) {
-        let pair = format!("tls-storm: p99 of {} / {}", peer.name, peers[0].name);
-        let figure = if index == 1 { "tls-storm" } else { &pair };
+        let pair = format!("{name}: p99 of {} / {}", peer.name, peers[0].name);
+        let figure = if index == 1 { name } else { &pair };
         let ratios = undisturbed_ratios(&measured[index], &measured[0]);
         if ratios.is_empty() {
             println!("  {figure}: the machine was too busy in all of {} slices", measured[index].len());
@@ -93,8 +94,8 @@ struct Contender {
 }
 
 impl Contender {
-    fn start(peer: &Peer) -> Outcome<Self> {
-        let server = Server::start(peer, Transport::Tls, &[], &[])?;
+    fn start(peer: &Peer, transport: Transport) -> Outcome<Self> {
+        let server = Server::start(peer, transport, &[], &[])?;
         let (watchers, storm) = (Load::start(&server)?, Load::start_in_background(&server)?);
         Ok(Contender { server, watchers, storm })
     }

@@ -84,6 +84,9 @@ const SHIP_BYTES: usize = 2 * SEAL_BYTES;
 /// So that neither rounding nor the tickets behind a handshake take a byte from an empty queue's room.
 const SEALING_SLACK: usize = 4096;
 
+/// The type that a peer's first record has; RFC 8446, section 5.1.
+const HANDSHAKE_RECORD: u8 = 22;
+
 /// Reads that one step of a handshake makes.
 const STEP_READS: usize = 4;
 
@@ -128,6 +131,7 @@ impl Link {
         }
         let room = KEPT_BYTES_MAX - tls.kept.len();
         let (is_unmade, is_silent) = (tls.session.is_unmade(), tls.session.is_silent());
+        let has_kept = !tls.kept.is_empty();
         let mut read = 0;
         for _ in 0..STEP_READS {
             if !matches!(self.input, Input::Ready | Input::Flagged) || read == room {
@@ -138,8 +142,10 @@ impl Link {
                 Received::Nothing => break,
             }
         }
-        // Nothing is spent on a peer that has gone before anything was spent on it.
-        let is_gone = self.input == Input::Ended && is_unmade && !is_silent;
+        // Nothing is spent on a peer that has gone before anything was spent on it, unless it speaks something else: that
+        // may have said all it has to say, and wait for an answer.
+        let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
+        let is_gone = self.input == Input::Ended && is_unmade && !is_silent && (is_hello || read == 0);
         if self.phase != Phase::Handshaking || is_gone || (read + inherited == 0 && !is_silent) {
             return &[];
         }

@@ -301,14 +301,18 @@ fn a_listener_may_answer_plain_text_in_plain_text() {
     for kind in [Kind::Tls, Kind::TlsUnix] {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), Polite);
-        for (said, answer) in [
-            (&b"GET / HTTP/1.1\r\n\r\n"[..], &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
-            (b"SSH-2.0-x\r\n", b"\x15\x03\x03\x00\x02\x02\x32"),
-            (b"PANIC", b"\x15\x03\x03\x00\x02\x02\x32"),
+        for (said, answer, ends) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], false),
+            (b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", true),
+            (b"SSH-2.0-x\r\n", b"\x15\x03\x03\x00\x02\x02\x32", true),
+            (b"PANIC", b"\x15\x03\x03\x00\x02\x02\x32", false),
         ] {
             let heard = world.log.heard().len();
             let mut peer = dial(&address);
             peer.send_all_while(&mut world, said);
+            if ends {
+                peer.finish();
+            }
             assert_eq!(peer.read_to_end_while(&mut world).expect("an end"), answer);
             drop(peer);
             world.until_empty();
