@@ -224,7 +224,7 @@ pub struct ListenConfig {
     pub socket: SocketOptions,
     /// Connections that the kernel may hold ready. Default: 4,096; the system may lower it (`somaxconn`).
     pub backlog: u32,
-    /// Connections that are accepted in one turn. Default: 64.
+    /// Connections that are accepted in one turn; with TLS a quarter of it. Default: 64.
     pub accepts_per_turn: usize,
     /// Connections of this listener at once; above it, accepting pauses and the backlog waits. Default: no limit.
     pub connections_max: usize,

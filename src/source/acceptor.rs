@@ -110,7 +110,13 @@ impl Acceptor {
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::Finish | Order::Close | Order::Abort) => {}
         }
-        self.accept(id, self.config.accepts_per_turn, turn)
+        self.accept(id, self.accepts_per_turn(), turn)
+    }
+
+    /// With TLS a quarter: what comes of accepting would else wait in front of everybody.
+    fn accepts_per_turn(&self) -> usize {
+        let accepts = self.config.accepts_per_turn;
+        if self.sessions.is_some() { accepts.div_ceil(4) } else { accepts }
     }
 
     /// Accepts up to `budget` connections.
