@@ -17,5 +17,7 @@ mod handshakes;
 mod hostile;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/tickets.rs"]
+mod tickets;
 #[path = "tls/upgrade.rs"]
 mod upgrade;
