@@ -9,6 +9,8 @@ mod building;
 mod canary;
 #[path = "tls/faults.rs"]
 mod faults;
+#[path = "tls/floods.rs"]
+mod floods;
 #[path = "tls/foreign.rs"]
 mod foreign;
 #[path = "tls/handshakes.rs"]
@@ -17,6 +19,8 @@ mod handshakes;
 mod hostile;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/sealing.rs"]
+mod sealing;
 #[path = "tls/tickets.rs"]
 mod tickets;
 #[path = "tls/upgrade.rs"]
