@@ -17,6 +17,8 @@ mod foreign;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/members.rs"]
+mod members;
 #[path = "tls/raw.rs"]
 mod raw;
 #[path = "tls/sealing.rs"]
