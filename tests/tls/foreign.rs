@@ -1,5 +1,5 @@
-//! Programs of other houses at the other end: OpenSSL, GnuTLS and NSS as servers of our client, OpenSSL as a client that
-//! ends without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
+//! Programs of other houses at the other end: OpenSSL, GnuTLS and NSS as servers of our client, OpenSSL as a client
+//! that ends without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
 
 use crate::support::{Echo, Heard, Hooks, Kind, World, security};
 use std::cell::RefCell;

@@ -102,7 +102,7 @@ fn a_refused_certificate_is_told_by_its_alert_and_disturbs_no_other() {
     assert_eq!(world.log.made(), 1);
 }
 
-// --- what it costs ----------------------------------------------------------------------------------------------------
+// --- what it costs ---------------------------------------------------------------------------------------------------
 
 /// Memory of this process that is in use.
 fn resident_bytes() -> usize {

@@ -81,8 +81,8 @@ fn a_ticket_that_is_used_again_is_no_error() {
     let mut world = World::new();
     let forgetful = listen(&mut world, |config| config.ticketer = Ticketer::new().expect("a ticketer"));
     let remembering = listen(&mut world, |config| config.session_storage = ServerSessionMemoryCache::new(8));
-    // A server that remembers nothing cannot know; without early data there is nothing to be replayed. One that remembers
-    // forgets a session once it was used.
+    // A server that remembers nothing cannot know; without early data there is nothing to be replayed. One that
+    // remembers forgets a session once it was used.
     for (address, again) in [(forgetful, true), (remembering, false)] {
         let config = client(&version::TLS13);
         assert_eq!(visit(&mut world, &address, &config), HandshakeKind::Full);
@@ -98,7 +98,9 @@ fn a_ticket_that_is_used_again_is_no_error() {
 }
 
 /// Makes tickets that are spoilt on their way.
-struct Spoiling(Arc<dyn ProducesTickets>, fn(&mut Vec<u8>));
+struct Spoiling(Arc<dyn ProducesTickets>, Spoil);
+
+type Spoil = fn(&mut Vec<u8>);
 
 impl std::fmt::Debug for Spoiling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,7 +130,7 @@ impl ProducesTickets for Spoiling {
 
 #[test]
 fn a_ticket_that_is_spoilt_leads_to_a_full_handshake() {
-    let ways: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let ways: [(&str, Spoil); 7] = [
         ("its first bit", |ticket| ticket[0] ^= 0x80),
         ("a bit of its nonce", |ticket| ticket[20] ^= 1),
         ("a bit in its middle", |ticket| *ticket.iter_mut().nth_back(60).expect("a byte") ^= 1),
