@@ -9,13 +9,21 @@ mod building;
 mod canary;
 #[path = "tls/faults.rs"]
 mod faults;
+#[path = "tls/floods.rs"]
+mod floods;
 #[path = "tls/foreign.rs"]
 mod foreign;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/members.rs"]
+mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/sealing.rs"]
+mod sealing;
+#[path = "tls/tickets.rs"]
+mod tickets;
 #[path = "tls/upgrade.rs"]
 mod upgrade;

@@ -1,5 +1,5 @@
-//! Programs of other houses at the other end: OpenSSL and GnuTLS as servers of our client, OpenSSL as a client that ends
-//! without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
+//! Programs of other houses at the other end: OpenSSL, GnuTLS and NSS as servers of our client, OpenSSL as a client
+//! that ends without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
 
 use crate::support::{Echo, Heard, Hooks, Kind, World, security};
 use std::cell::RefCell;
@@ -37,15 +37,25 @@ fn start(name: &str, arguments: &[&str]) -> Option<Program> {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+/// Starts a program that listens, on whatever port is free; `None` if it is not installed.
+fn serve(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<(Program, u16)> {
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let arguments = arguments(port);
+        let mut program = start(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        // Somebody else may have taken the port, then it ends.
+        if listens(&mut program, port) {
+            return Some((program, port));
+        }
+    }
+    panic!("{name} does not listen");
 }
 
-/// Waits until somebody listens there.
-fn listens(port: u16) -> bool {
+/// Waits until the program listens there, or has ended.
+fn listens(program: &mut Program, port: u16) -> bool {
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(10) {
+    while since.elapsed() < Duration::from_secs(10) && program.0.try_wait().expect("a child").is_none() {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
@@ -64,8 +74,8 @@ fn files(folder: &Path) -> (String, String) {
     (put("chain.pem", security::certificate_pem()), put("key.pem", security::key_pem()))
 }
 
-/// Our client says a line, hears `answer`, and ends.
-fn talk(port: u16, version: Version, answer: &'static str) {
+/// Our client says something and hears an answer. It ends behind `answer`; if there is none, when the server does.
+fn talk(port: u16, version: Version, says: &'static [u8], answer: Option<&'static str>) -> String {
     let mut world = World::new();
     let tls = TlsClient::builder().roots(Pem::bytes(security::certificate_pem())).server_name(security::NAME);
     let tls = tls.versions(version, version).build().expect("a client");
@@ -75,19 +85,21 @@ fn talk(port: u16, version: Version, answer: &'static str) {
     let handler = Hooks::new()
         .open(move |conn| {
             assert_eq!(conn.tls().and_then(|tls| tls.version()), Some(expected));
-            conn.write(b"hello\n").expect("room");
+            conn.write(says).expect("room");
         })
         .data(move |conn, data| {
             hears.borrow_mut().extend_from_slice(data);
-            if hears.borrow().ends_with(answer.as_bytes()) {
+            if answer.is_some_and(|answer| hears.borrow().ends_with(answer.as_bytes())) {
                 conn.close();
             }
             data.len()
         });
     let address: Address = format!("tls://127.0.0.1:{port}").parse().expect("an address");
     world.connect(&address, ConnectConfig { tls: Some(tls), ..ConnectConfig::default() }, handler);
-    assert_eq!(world.until_empty(), [Reason::Local], "{}", String::from_utf8_lossy(&heard.borrow()));
-    assert_eq!(String::from_utf8_lossy(&heard.borrow()), answer);
+    let reasons = world.until_empty();
+    let heard = String::from_utf8_lossy(&heard.borrow()).into_owned();
+    assert_eq!(reasons, [if answer.is_some() { Reason::Local } else { Reason::PeerClosed }], "{heard}");
+    heard
 }
 
 #[test]
@@ -95,13 +107,15 @@ fn our_client_talks_to_openssl() {
     let folder = tempfile::tempdir().expect("a folder");
     let (chain, key) = files(folder.path());
     for version in [Version::Tls12, Version::Tls13] {
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
         let only = if version == Version::Tls12 { "-tls1_2" } else { "-tls1_3" };
-        let arguments = ["s_server", "-quiet", "-rev", only, "-accept", &listen, "-cert", &chain, "-key", &key];
-        let Some(_server) = start("openssl", &arguments) else { return };
-        assert!(listens(port), "s_server does not listen");
-        talk(port, version, "olleh\n");
+        let arguments = |port| {
+            let at = format!("127.0.0.1:{port}");
+            ["s_server", "-quiet", "-rev", only, "-accept", &at, "-cert", &chain, "-key", &key]
+                .map(str::to_owned)
+                .into()
+        };
+        let Some((_server, port)) = serve("openssl", arguments) else { return };
+        assert_eq!(talk(port, version, b"hello\n", Some("olleh\n")), "olleh\n");
     }
 }
 
@@ -109,13 +123,47 @@ fn our_client_talks_to_openssl() {
 fn our_client_talks_to_gnutls() {
     let folder = tempfile::tempdir().expect("a folder");
     let (chain, key) = files(folder.path());
-    let port = free_port();
-    let listen = format!("--port={port}");
-    let arguments = ["--echo", "--quiet", &listen, "--x509certfile", &chain, "--x509keyfile", &key];
-    let Some(_server) = start("gnutls-serv", &arguments) else { return };
-    assert!(listens(port), "gnutls-serv does not listen");
+    let arguments = |port| {
+        let at = format!("--port={port}");
+        ["--echo", "--quiet", &at, "--x509certfile", &chain, "--x509keyfile", &key].map(str::to_owned).into()
+    };
+    let Some((_server, port)) = serve("gnutls-serv", arguments) else { return };
     for version in [Version::Tls12, Version::Tls13] {
-        talk(port, version, "hello\n");
+        assert_eq!(talk(port, version, b"hello\n", Some("hello\n")), "hello\n");
+    }
+}
+
+/// Runs a program to its end; `None` if it is not installed.
+fn run(name: &str, arguments: &[&str]) -> Option<()> {
+    let mut program = start(name, arguments)?;
+    assert!(program.0.wait().expect("a child").success(), "{name} failed");
+    Some(())
+}
+
+/// Has NSS keep the tests' certificate and key in a folder; `None` if its tools are not installed.
+fn nss_database(folder: &Path) -> Option<String> {
+    let (chain, key) = files(folder);
+    let database = format!("sql:{}", folder.display());
+    let both = folder.join("both.p12").display().to_string();
+    run("certutil", &["-N", "-d", &database, "--empty-password"])?;
+    let made = ["-in", &chain, "-inkey", &key, "-out", &both, "-passout", "pass:", "-name", "server"];
+    run("openssl", &[&["pkcs12", "-export"][..], &made].concat())?;
+    run("pk12util", &["-i", &both, "-d", &database, "-W", "", "-K", ""])?;
+    Some(database)
+}
+
+#[test]
+fn our_client_talks_to_nss() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(database) = nss_database(folder.path()) else { return };
+    let arguments = |port: u16| {
+        let at = port.to_string();
+        ["-n", "server", "-d", &database, "-p", &at, "-V", "tls1.2:tls1.3"].map(str::to_owned).into()
+    };
+    let Some((_server, port)) = serve("selfserv", arguments) else { return };
+    for version in [Version::Tls12, Version::Tls13] {
+        let page = talk(port, version, b"GET / HTTP/1.0\r\n\r\n", None);
+        assert!(page.starts_with("HTTP/1.0 200 OK\r\n") && page.ends_with("EOF\r\n\r\n\r\n"), "{page:?}");
     }
 }
 

@@ -40,7 +40,7 @@ const SERVER_NAME: u16 = 0;
 const PRE_SHARED_KEY: u16 = 41;
 
 /// A hello without a name and without tickets: nothing that would stand twice.
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut config = (*security::client().config).clone();
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
@@ -65,7 +65,7 @@ const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
 /// The listener lives: an ordinary client is served.
-fn still_serves(world: &mut World, address: &Address) {
+pub(crate) fn still_serves(world: &mut World, address: &Address) {
     let mut peer = world.dial(address);
     peer.send_all_while(world, b"hello");
     assert_eq!(peer.read_exact_while(world, 5), b"hello");
@@ -260,9 +260,9 @@ fn key_updates_of_a_peer_that_never_reads_are_bounded_like_any_output() {
 
 // --- client certificates ----------------------------------------------------------------------------------------------
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(issuer: Option<&Issuer>) -> Issuer {
+pub(crate) fn authority(issuer: Option<&Issuer>) -> Issuer {
     let mut params = CertificateParams::new(Vec::new()).expect("no name");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
@@ -273,7 +273,7 @@ fn authority(issuer: Option<&Issuer>) -> Issuer {
 }
 
 /// A client's configuration with a chain: its own certificate, issued by `issuer`, and then `others`.
-fn showing(
+pub(crate) fn showing(
     issuer: &Issuer,
     others: Vec<CertificateDer<'static>>,
     change: impl FnOnce(&mut CertificateParams),

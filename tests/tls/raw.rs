@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use windlass::Address;
 use windlass::rustls::pki_types::ServerName;
-use windlass::rustls::{ClientConfig, ClientConnection};
+use windlass::rustls::{self, ClientConfig, ClientConnection};
 
 /// A plain socket to a listener that speaks TLS.
 pub(crate) fn dial(address: &Address) -> Peer {
@@ -25,12 +25,14 @@ pub(crate) fn dial(address: &Address) -> Peer {
 pub(crate) struct Client {
     pub(crate) tls: ClientConnection,
     pub(crate) peer: Peer,
+    /// What it says is wrong with what came, or the alert that came.
+    pub(crate) fault: Option<rustls::Error>,
 }
 
 impl Client {
     pub(crate) fn new(address: &Address, config: Arc<ClientConfig>, name: &str) -> Client {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
-        Client { tls: ClientConnection::new(config, name).expect("a client"), peer: dial(address) }
+        Client { tls: ClientConnection::new(config, name).expect("a client"), peer: dial(address), fault: None }
     }
 
     pub(crate) fn usual(address: &Address) -> Client {
@@ -62,7 +64,8 @@ impl Client {
             let mut bytes = &buffer[..read];
             while !bytes.is_empty() {
                 self.tls.read_tls(&mut bytes).expect("bytes");
-                if self.tls.process_new_packets().is_err() {
+                if let Err(fault) = self.tls.process_new_packets() {
+                    self.fault = Some(fault);
                     return false;
                 }
             }
