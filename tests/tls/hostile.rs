@@ -180,7 +180,7 @@ fn until_enough(world: &mut World, peer: &mut Peer, record: &[u8], count: usize)
 }
 
 #[test]
-fn floods_of_cipher_changes_and_warnings_end_in_an_alert() {
+fn floods_of_cipher_changes_and_warnings_are_fatal() {
     let mut world = World::new();
     let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Echo);
     let hello = hello();
