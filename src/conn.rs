@@ -13,9 +13,12 @@ use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
 use crate::net::PeerCredentials;
+use crate::net::file::FileRange;
 use crate::turn::{Desk, Life, TimerId, Turn};
 use bytes::Bytes;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -164,6 +167,25 @@ impl<'a> Conn<'a> {
         self.link.write_bytes(bytes, &mut desk.buffers, desk.now)
     }
 
+    /// Queues the bytes of `file` that `range` names, behind all that was written and in front of all that will be. A plain
+    /// connection sends them by sendfile(2) where the system can, one with TLS reads and seals them piece by piece.
+    ///
+    /// However long, a range that waits counts as 4 KiB of the output queue. In one turn `Limits::bytes_per_turn` of it are
+    /// sent. Its position is neither used nor moved, so that one `Arc<File>` serves many connections. What is written to
+    /// the file meanwhile may be sent or not. Bytes that are not in the system's cache are waited for, by the whole
+    /// reactor. If the file turns out to be shorter, or cannot be read, the connection is reset, and `on_close` told
+    /// `FileTruncated` or `FileUnreadable`.
+    ///
+    /// # Errors
+    /// `Full` or `NotOpen` as [`Conn::write`], `Config` for a range that ends before it starts.
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
+        if self.is_leaving() {
+            return Err(Error::NotOpen);
+        }
+        let desk = &mut *self.turn.desk;
+        self.link.send_file(FileRange::new(file.into(), range)?, &mut desk.buffers, desk.now)
+    }
+
     /// Ends our side once all output is sent (half-close); input is still delivered.
     pub fn finish(&mut self) {
         self.link.signal(Signal::Finish, self.turn.desk.now);
@@ -264,7 +286,7 @@ impl<'a> Conn<'a> {
     /// request for TLS never passes for something it said under TLS.
     ///
     /// # Errors
-    /// `NotOpen` unless the connection is plain, open and not half-closed; `Config` for limits or a configuration that
+    /// `NotOpen` unless the connection is plain, open, not half-closed, and sends no file; `Config` for limits or a configuration that
     /// cannot work.
     #[cfg(feature = "tls")]
     pub fn start_tls_server(&mut self, tls: &crate::tls::TlsServer) -> Result<(), Error> {
@@ -375,6 +397,15 @@ impl Other<'_> {
     /// As [`Conn::write`].
     pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
         self.with(|link, desk| link.write_bytes(bytes, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+    }
+
+    /// As [`Conn::send_file`]; its `on_writable` follows a refusal.
+    ///
+    /// # Errors
+    /// As [`Conn::send_file`].
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
+        let range = FileRange::new(file.into(), range)?;
+        self.with(|link, desk| link.send_file(range, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Conn::pause`], at once.

@@ -179,6 +179,10 @@ pub enum Reason {
     Truncated,
     /// TLS failed.
     Tls(TlsFault),
+    /// A file that was being sent ended before the range that was promised.
+    FileTruncated,
+    /// A file that was being sent could not be read: this error number.
+    FileUnreadable(i32),
     /// The system said this error number.
     Os(i32),
     /// An invariant of this library broke.
@@ -253,9 +257,9 @@ impl std::fmt::Display for TlsFault {
 
 impl Reason {
     /// How many kinds there are, each timeout and TLS fault one of its own.
-    pub const KINDS: usize = 23 + TlsFault::KINDS;
+    pub const KINDS: usize = 25 + TlsFault::KINDS;
 
-    /// A number below [`Reason::KINDS`], one for each kind; all `Os` errors share one, and all received alerts.
+    /// A number below [`Reason::KINDS`], one for each kind; all error numbers of one kind share one, and all received alerts.
     pub fn index(self) -> usize {
         match self {
             Reason::PeerClosed => 0,
@@ -275,7 +279,9 @@ impl Reason {
             Reason::Unresponsive => 14,
             Reason::Timeout(expiry) => 15 + expiry as usize,
             Reason::Truncated => 22,
-            Reason::Tls(fault) => 23 + fault.index(),
+            Reason::FileTruncated => 23,
+            Reason::FileUnreadable(_) => 24,
+            Reason::Tls(fault) => 25 + fault.index(),
         }
     }
 
@@ -318,6 +324,10 @@ impl std::fmt::Display for Reason {
             Reason::Bug => "a fault in windlass",
             Reason::Truncated => "truncated: the peer ended without close_notify",
             Reason::Tls(fault) => return fault.fmt(f),
+            Reason::FileTruncated => "a file that was being sent ended early",
+            Reason::FileUnreadable(errno) => {
+                return write!(f, "a file cannot be read: {}", io::Error::from_raw_os_error(*errno));
+            }
             Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Reason::Timeout(expiry) => match expiry {
                 Expiry::Connect => "connect timeout",

@@ -128,7 +128,7 @@ pub fn outbox(data: &[u8]) {
                 }
             }
             _ => {
-                assert_eq!(outbox.clear(&mut pool), model.len());
+                assert_eq!(outbox.clear(&mut pool), model.len() as u64);
                 model.clear();
             }
         }

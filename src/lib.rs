@@ -36,7 +36,7 @@ pub use handler::{Accept, AcceptEvent, Admission, Handler, Next, PauseCause, Pee
 pub use id::{ConnId, ListenerId, WatchId};
 #[cfg(feature = "tls")]
 pub use link::session::TlsInfo;
-pub use link::{Link, Parts};
+pub use link::{Behind, Link, Parts};
 pub use mailbox::{Remote, Report, Unadopted, Unsent};
 pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
 pub use reactor::{Reactor, Status};

@@ -8,6 +8,7 @@
 //! 3. `owed` is not `Nothing` after a refused or short write, until `on_writable` was called (A12).
 
 pub(crate) mod buffers;
+mod files;
 pub(crate) mod inbox;
 pub(crate) mod input;
 pub(crate) mod outbox;
@@ -29,9 +30,11 @@ use outbox::Outbox;
 use phase::{Facts, Phase, Signal};
 use records::Security;
 use session::Session;
+use std::fs::File;
 use std::io::IoSlice;
 use std::mem::discriminant;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -120,12 +123,38 @@ pub struct Parts {
     pub unread: Vec<u8>,
     /// Bytes that were accepted for it and not sent.
     pub unsent: Vec<u8>,
+    /// What was accepted behind them: file ranges, and the bytes that follow each.
+    pub behind: Vec<Behind>,
+}
+
+/// What waits behind the unsent bytes of [`Parts`].
+pub enum Behind {
+    /// What of a file was not sent.
+    File {
+        /// The file.
+        file: Arc<File>,
+        /// The bytes of it.
+        range: Range<u64>,
+    },
+    /// Bytes behind a file; with TLS they are plaintext.
+    Bytes(Vec<u8>),
+}
+
+impl std::fmt::Debug for Behind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Behind::File { range, .. } => f.debug_struct("File").field("range", range).finish_non_exhaustive(),
+            Behind::Bytes(bytes) => f.debug_tuple("Bytes").field(&bytes.len()).finish(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (unread, unsent) = (self.unread.len(), self.unsent.len());
-        f.debug_struct("Parts").field("fd", &self.fd).field("unread", &unread).field("unsent", &unsent).finish()
+        let behind = self.behind.len();
+        let mut parts = f.debug_struct("Parts");
+        parts.field("fd", &self.fd).field("unread", &unread).field("unsent", &unsent).field("behind", &behind).finish()
     }
 }
 
@@ -273,9 +302,9 @@ impl Link {
         self.bytes_out
     }
 
-    /// Bytes for the socket that wait; with TLS, of records.
+    /// Bytes of output that wait, those of files among them; with TLS, of records where they are sealed already.
     pub fn unsent_bytes(&self) -> usize {
-        self.outbox.len()
+        usize::try_from(self.outbox.unsent()).unwrap_or(usize::MAX)
     }
 
     /// Bytes of input that were read and not used.
@@ -290,14 +319,23 @@ impl Link {
         let mut unsent = Vec::with_capacity(self.outbox.len());
         let mut outbox = self.outbox;
         let mut pool = buffers::Pool::default();
-        while !outbox.is_empty() {
+        while outbox.has_ready() {
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
             let before = unsent.len();
             let filled = outbox.slices(&mut slices);
             slices[..filled].iter().for_each(|slice| unsent.extend_from_slice(slice));
             outbox.advance(unsent.len() - before, self.active, &mut pool);
         }
-        Parts { unread: self.inbox.bytes().to_vec(), unsent, fd: self.stream.into() }
+        let mut behind = Vec::new();
+        while let Some((file, then)) = outbox.pop_file(&mut pool) {
+            let (file, range) = file.into_parts();
+            behind.push(Behind::File { file, range });
+            let bytes: Vec<u8> = then.iter().flat_map(|segment| segment.bytes()).copied().collect();
+            if !bytes.is_empty() {
+                behind.push(Behind::Bytes(bytes));
+            }
+        }
+        Parts { unread: self.inbox.bytes().to_vec(), unsent, behind, fd: self.stream.into() }
     }
 
     /// Its limits.
@@ -410,6 +448,13 @@ impl Link {
         if self.phase == Phase::Handshaking && self.input == Input::Ended {
             self.signal(Signal::PeerEnded, now);
         }
+        if self.outbox.has_files() {
+            self.uncork(buffers, now);
+        }
+        if self.outbox.has_files() {
+            // Our end is said behind them.
+            return;
+        }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) {
             self.say_close(buffers, now);
         }
@@ -444,7 +489,7 @@ impl Link {
     }
 
     /// Drops what waits, and says how many bytes were never sent.
-    pub(crate) fn discard(&mut self, buffers: &mut Buffers) -> usize {
+    pub(crate) fn discard(&mut self, buffers: &mut Buffers) -> u64 {
         self.inbox.clear(&mut buffers.pool);
         self.drop_kept(buffers);
         self.outbox.clear(&mut buffers.pool)

@@ -455,12 +455,12 @@ impl Turn<'_> {
     }
 
     /// Counts the end of a connection into the drain's report.
-    pub(crate) fn account_close(&mut self, unsent: usize) {
+    pub(crate) fn account_close(&mut self, unsent: u64) {
         match &mut self.desk.life {
             Life::Draining { report, .. } => report.drained += 1,
             Life::Cutting(report) => {
                 report.cut += 1;
-                report.unsent_bytes += unsent as u64;
+                report.unsent_bytes += unsent;
             }
             Life::Running | Life::Stopped(_) => {}
         }

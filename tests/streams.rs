@@ -16,5 +16,7 @@ mod listening;
 mod output;
 #[path = "streams/panics.rs"]
 mod panics;
+#[path = "streams/sending_files.rs"]
+mod sending_files;
 #[path = "streams/timeouts.rs"]
 mod timeouts;

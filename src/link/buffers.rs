@@ -121,6 +121,8 @@ pub(crate) struct Buffers {
     pub(crate) gather: Vec<u8>,
     /// Records of the link that is being driven; empty whenever user code runs.
     pub(crate) sealed: Sealed,
+    /// What of a file is read to be sealed; without memory until there is one.
+    pub(crate) sheet: Vec<u8>,
     pub(crate) pool: Pool,
 }
 

@@ -2,15 +2,23 @@
 //!
 //! Owns the queue. Knows nothing of sockets, limits, TLS or handlers. An empty outbox owns no memory.
 //!
-//! 1. `len` is the sum of the unsent bytes of all segments.
-//! 2. `sent` is less than the first segment's length, and 0 when there is no segment.
+//! What waits is bytes that are ready for the kernel, and behind them file ranges, each with the bytes that follow it.
+//! Those are as they were written: with TLS they are sealed when the file before them is, in their order.
+//!
+//! 1. `len` is the sum of the unsent bytes of all segments that are ready.
+//! 2. `sent` is less than the first ready segment's length, and 0 when there is none.
 //! 3. No segment is empty.
+//! 4. `behind_len` is the sum of the bytes behind files, and [`RANGE_WEIGHT`] for each file.
 
 use crate::clock::Tick;
 use crate::link::buffers::{CHUNK_BYTES, Pool, QUEUE_CHUNK};
+use crate::net::file::FileRange;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+
+/// What a file range weighs in the queue, however long it is: it holds a descriptor.
+pub(crate) const RANGE_WEIGHT: usize = 4 * 1024;
 
 /// Output of one link that waits.
 #[derive(Debug, Default)]
@@ -25,32 +33,83 @@ pub(crate) struct Queue {
     len: usize,
     sent: usize,
     moved: Option<Tick>,
+    behind: VecDeque<Behind>,
+    behind_len: usize,
 }
 
-enum Segment {
+/// A file range, and what follows it.
+struct Behind {
+    file: FileRange,
+    then: VecDeque<Segment>,
+}
+
+pub(crate) enum Segment {
     Copied(Vec<u8>),
     Shared(Bytes),
 }
 
 impl Segment {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Segment::Copied(chunk) => chunk,
             Segment::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Gives its memory back.
+    pub(crate) fn take_back(self, pool: &mut Pool) {
+        if let Segment::Copied(chunk) = self {
+            pool.take_back(chunk);
         }
     }
 }
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("len", &self.len).field("segments", &self.segments.len()).finish()
+        let mut queue = f.debug_struct("Queue");
+        queue
+            .field("len", &self.len)
+            .field("segments", &self.segments.len())
+            .field("files", &self.behind.len())
+            .finish()
     }
 }
 
 impl Queue {
     /// Whether it is worth keeping: a burst's long ring is not.
     pub(crate) fn is_small(&self) -> bool {
-        self.segments.capacity() <= 64
+        self.segments.capacity() <= 64 && self.behind.capacity() <= 64
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0 && self.behind.is_empty()
+    }
+
+    /// Where what is written now goes, and the sum that counts it.
+    fn end(&mut self) -> (&mut VecDeque<Segment>, &mut usize) {
+        match self.behind.back_mut() {
+            None => (&mut self.segments, &mut self.len),
+            Some(last) => (&mut last.then, &mut self.behind_len),
+        }
+    }
+}
+
+/// Appends a copy of `bytes`.
+fn append(segments: &mut VecDeque<Segment>, mut bytes: &[u8], pool: &mut Pool) {
+    if let Some(Segment::Copied(chunk)) = segments.back_mut() {
+        let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity() - chunk.len()));
+        chunk.extend_from_slice(fits);
+        bytes = rest;
+    }
+    while !bytes.is_empty() {
+        // A chunk that is full will be followed by more: take the larger size then, and only then.
+        let follows = matches!(segments.back(), Some(Segment::Copied(_)));
+        let size = if follows { CHUNK_BYTES[QUEUE_CHUNK] } else { bytes.len().min(CHUNK_BYTES[QUEUE_CHUNK]) };
+        let mut chunk = pool.chunk(size);
+        let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity()));
+        chunk.extend_from_slice(fits);
+        segments.push_back(Segment::Copied(chunk));
+        bytes = rest;
     }
 }
 
@@ -58,14 +117,31 @@ impl Outbox {
     /// Slices that one write gathers.
     pub(crate) const SLICES_MAX: usize = 64;
 
-    /// Bytes that wait.
+    /// What waits weighs so much: its bytes in memory, and [`RANGE_WEIGHT`] for each file range.
     pub(crate) fn len(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.len)
+        self.queue.as_ref().map_or(0, |queue| queue.len + queue.behind_len)
+    }
+
+    /// Bytes that wait, those of files among them.
+    pub(crate) fn unsent(&self) -> u64 {
+        let Some(queue) = &self.queue else { return 0 };
+        let files: u64 = queue.behind.iter().map(|behind| behind.file.left()).sum();
+        (queue.len + queue.behind_len - queue.behind.len() * RANGE_WEIGHT) as u64 + files
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_none()
+    }
+
+    /// Whether bytes wait that can go to the kernel as they are.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| queue.len > 0)
+    }
+
+    /// Whether file ranges wait.
+    pub(crate) fn has_files(&self) -> bool {
+        self.queue.as_ref().is_some_and(|queue| !queue.behind.is_empty())
     }
 
     /// Since when nothing was taken, `None` while nothing waits.
@@ -74,26 +150,11 @@ impl Outbox {
     }
 
     /// Queues a copy of `bytes`.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], now: Tick, pool: &mut Pool) {
-        if bytes.is_empty() {
-            return;
-        }
-        let queue = self.open(now, pool);
-        queue.len += bytes.len();
-        if let Some(Segment::Copied(chunk)) = queue.segments.back_mut() {
-            let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity() - chunk.len()));
-            chunk.extend_from_slice(fits);
-            bytes = rest;
-        }
-        while !bytes.is_empty() {
-            // A chunk that is full will be followed by more: take the larger size then, and only then.
-            let follows = matches!(queue.segments.back(), Some(Segment::Copied(_)));
-            let mut chunk =
-                pool.chunk(if follows { CHUNK_BYTES[QUEUE_CHUNK] } else { bytes.len().min(CHUNK_BYTES[QUEUE_CHUNK]) });
-            let (fits, rest) = bytes.split_at(bytes.len().min(chunk.capacity()));
-            chunk.extend_from_slice(fits);
-            queue.segments.push_back(Segment::Copied(chunk));
-            bytes = rest;
+    pub(crate) fn push(&mut self, bytes: &[u8], now: Tick, pool: &mut Pool) {
+        if !bytes.is_empty() {
+            let (segments, len) = self.open(now, pool).end();
+            *len += bytes.len();
+            append(segments, bytes, pool);
         }
     }
 
@@ -102,9 +163,60 @@ impl Outbox {
         if bytes.len() < CHUNK_BYTES[0] {
             return self.push(&bytes, now, pool);
         }
+        let (segments, len) = self.open(now, pool).end();
+        *len += bytes.len();
+        segments.push_back(Segment::Shared(bytes));
+    }
+
+    /// Queues a copy of `bytes` in front of all files: with TLS the order of sealing is the order of sending.
+    pub(crate) fn push_ready(&mut self, bytes: &[u8], now: Tick, pool: &mut Pool) {
+        if !bytes.is_empty() {
+            let queue = self.open(now, pool);
+            queue.len += bytes.len();
+            append(&mut queue.segments, bytes, pool);
+        }
+    }
+
+    /// The same for a whole segment, without a copy.
+    pub(crate) fn push_ready_segment(&mut self, segment: Segment, now: Tick, pool: &mut Pool) {
         let queue = self.open(now, pool);
-        queue.len += bytes.len();
-        queue.segments.push_back(Segment::Shared(bytes));
+        queue.len += segment.bytes().len();
+        queue.segments.push_back(segment);
+    }
+
+    /// Queues a file range that is not empty.
+    pub(crate) fn push_file(&mut self, file: FileRange, now: Tick, pool: &mut Pool) {
+        let queue = self.open(now, pool);
+        queue.behind_len += RANGE_WEIGHT;
+        queue.behind.push_back(Behind { file, then: VecDeque::new() });
+    }
+
+    /// The first file range that waits.
+    pub(crate) fn file(&mut self) -> Option<&mut FileRange> {
+        self.queue.as_mut()?.behind.front_mut().map(|behind| &mut behind.file)
+    }
+
+    /// Some of the first file is on its way.
+    pub(crate) fn file_moved(&mut self, now: Tick) {
+        if let Some(queue) = &mut self.queue {
+            queue.moved = Some(now);
+        }
+    }
+
+    /// Takes the first file range out, with what follows it up to the next.
+    pub(crate) fn pop_file(&mut self, pool: &mut Pool) -> Option<(FileRange, VecDeque<Segment>)> {
+        let queue = self.queue.as_mut()?;
+        let Behind { file, then } = queue.behind.pop_front()?;
+        queue.behind_len -= RANGE_WEIGHT + then.iter().map(|segment| segment.bytes().len()).sum::<usize>();
+        self.give_back_if_empty(pool);
+        Some((file, then))
+    }
+
+    fn give_back_if_empty(&mut self, pool: &mut Pool) {
+        if let Some(queue) = self.queue.take_if(|queue| queue.is_empty()) {
+            debug_assert!(queue.segments.is_empty() && queue.sent == 0 && queue.behind_len == 0, "outbox 2, 4");
+            pool.take_queue_back(queue);
+        }
     }
 
     fn open(&mut self, now: Tick, pool: &mut Pool) -> &mut Queue {
@@ -145,25 +257,21 @@ impl Outbox {
                 break;
             }
             queue.sent -= first.bytes().len();
-            if let Some(Segment::Copied(chunk)) = queue.segments.pop_front() {
-                pool.take_back(chunk);
+            if let Some(segment) = queue.segments.pop_front() {
+                segment.take_back(pool);
             }
         }
-        if queue.len == 0 {
-            debug_assert!(queue.segments.is_empty() && queue.sent == 0, "outbox 2");
-            self.queue.take().into_iter().for_each(|queue| pool.take_queue_back(queue));
-        }
+        self.give_back_if_empty(pool);
     }
 
     /// Drops all that waits and says how many bytes it was.
-    pub(crate) fn clear(&mut self, pool: &mut Pool) -> usize {
+    pub(crate) fn clear(&mut self, pool: &mut Pool) -> u64 {
+        let lost = self.unsent();
         let Some(mut queue) = self.queue.take() else { return 0 };
-        let lost = std::mem::take(&mut queue.len);
-        queue.sent = 0;
-        for segment in queue.segments.drain(..) {
-            if let Segment::Copied(chunk) = segment {
-                pool.take_back(chunk);
-            }
+        (queue.len, queue.sent, queue.behind_len) = (0, 0, 0);
+        let behind = queue.behind.drain(..).flat_map(|behind| behind.then);
+        for segment in queue.segments.drain(..).chain(behind) {
+            segment.take_back(pool);
         }
         pool.take_queue_back(queue);
         lost
@@ -218,7 +326,7 @@ mod tests {
                         outbox.advance(n, now, &mut pool);
                         model.drain(..n);
                     }
-                    Op::Clear => { prop_assert_eq!(outbox.clear(&mut pool), model.len()); model.clear(); }
+                    Op::Clear => { prop_assert_eq!(outbox.clear(&mut pool), model.len() as u64); model.clear(); }
                 }
                 let shown = shown(&outbox);
                 prop_assert_eq!(outbox.len(), model.len());

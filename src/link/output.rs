@@ -21,7 +21,7 @@ impl Link {
     }
 
     /// Refuses `asked` bytes if they do not fit whole.
-    fn check_room(&mut self, asked: usize, gathered: usize) -> Result<(), Error> {
+    pub(super) fn check_room(&mut self, asked: usize, gathered: usize) -> Result<(), Error> {
         if !self.phase.takes_output() {
             return Err(Error::NotOpen);
         }
@@ -103,7 +103,7 @@ impl Link {
     }
 
     /// Takes note of a write: if the handler is being shown input, it is an answer.
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         if self.answering == Answering::Shown {
             self.answering = Answering::Answered;
         }
@@ -113,7 +113,7 @@ impl Link {
     ///
     /// Output from elsewhere is bounded by its own writer. Not to read the peer for it would gain nothing, and two
     /// sides that do so wait for each other for ever.
-    fn throttle(&mut self) {
+    pub(super) fn throttle(&mut self) {
         if self.outbox.len() > self.limits.outbox_bytes_high {
             self.owe(if self.answering == Answering::Answered { Owed::Throttled } else { Owed::Writable });
         }
@@ -177,12 +177,22 @@ impl Link {
         self.output == Output::Free && !self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_))
     }
 
-    /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes.
+    /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes, and of files
+    /// `bytes_per_turn`.
     pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
+        let mut file_budget = self.limits.bytes_per_turn;
         while self.may_flush() {
+            if !self.outbox.has_ready() {
+                match self.send_some_of_file(file_budget, buffers, now) {
+                    Some(sent) if sent < file_budget => file_budget -= sent,
+                    _ => break,
+                }
+                continue;
+            }
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
             let filled = self.outbox.slices(&mut slices);
             let result = match &slices[..filled] {
+                several if self.outbox.has_files() => self.stream.write_slices_before_more(several),
                 [only] => self.stream.write(only),
                 several => self.stream.write_slices(several),
             };

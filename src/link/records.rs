@@ -30,7 +30,7 @@ pub(super) enum Security {
 pub(super) struct Tls {
     pub(super) session: Session,
     /// As the session left it: it remembers what it has done to these bytes.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     step: Step,
     farewell: Farewell,
     retort: Retort,
@@ -76,7 +76,7 @@ impl Security {
 }
 
 /// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
-const SEAL_BYTES: usize = 64 * 1024;
+pub(super) const SEAL_BYTES: usize = 64 * 1024;
 
 /// Records that are sent by one call: that of two pieces.
 const SHIP_BYTES: usize = 2 * SEAL_BYTES;
@@ -158,7 +158,7 @@ impl Link {
     #[cfg(feature = "tls")]
     pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.limits.validate_sealed()?;
-        if self.phase != Phase::Open || self.is_tls() {
+        if self.phase != Phase::Open || self.is_tls() || self.outbox.has_files() {
             return Err(Error::NotOpen);
         }
         self.send_gathered(buffers, now);
@@ -320,9 +320,17 @@ impl Link {
         }
     }
 
-    /// Seals the gather buffer and then `bytes`, and sends them, or queues them behind what waits.
+    /// Seals the gather buffer and then `bytes`, and sends them, or queues them behind what waits. Behind a file they wait
+    /// as they are: records go out in the order in which they are sealed.
     pub(super) fn seal(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
         let mut gather = std::mem::take(&mut buffers.gather);
+        if self.outbox.has_files() {
+            self.outbox.push(&gather, now, &mut buffers.pool);
+            self.outbox.push(bytes, now, &mut buffers.pool);
+            gather.clear();
+            buffers.gather = gather;
+            return;
+        }
         for piece in gather.chunks(SEAL_BYTES).chain(bytes.chunks(SEAL_BYTES)) {
             let Security::Tls(tls) = &mut self.security else { break };
             if let Err(fault) = tls.session.seal(piece, &mut tls.kept, &mut buffers.sealed) {
@@ -339,15 +347,15 @@ impl Link {
     }
 
     /// Sends what is sealed, or queues it behind what waits. Once our end is said nothing may follow it.
-    fn ship(&mut self, buffers: &mut Buffers, now: Tick) {
+    pub(super) fn ship(&mut self, buffers: &mut Buffers, now: Tick) {
         if buffers.sealed.len() == 0 {
             return;
         }
         let mut sealed = std::mem::take(&mut buffers.sealed);
         if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_) | Phase::Closed(_)) {
             let bytes = sealed.bytes();
-            let sent = if self.outbox.is_empty() { self.offer(bytes, now) } else { 0 };
-            self.outbox.push(&bytes[sent..], now, &mut buffers.pool);
+            let sent = if self.outbox.has_ready() { 0 } else { self.offer(bytes, now) };
+            self.outbox.push_ready(&bytes[sent..], now, &mut buffers.pool);
         }
         sealed.clear();
         buffers.sealed = sealed;
@@ -369,7 +377,7 @@ impl Link {
 
     /// Offers the kernel what was held back until the drive's end.
     pub(super) fn uncork(&mut self, buffers: &mut Buffers, now: Tick) {
-        if self.is_tls() && self.may_flush() {
+        if (self.is_tls() || self.outbox.has_files()) && self.may_flush() {
             self.flush(buffers, now);
         }
     }

@@ -168,9 +168,21 @@ impl Stream {
 
     /// sendmsg(2) of all slices at once.
     pub(crate) fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_slices(slices, SendFlags::NOSIGNAL)
+    }
+
+    /// The same, where more follows at once: a packet that is not full waits for it, `MSG_MORE` of send(2).
+    pub(crate) fn write_slices_before_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        return self.send_slices(slices, SendFlags::NOSIGNAL | SendFlags::MORE);
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        self.write_slices(slices)
+    }
+
+    fn send_slices(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
         uninterrupted(|| {
             let mut none = SendAncillaryBuffer::default();
-            Ok(rustix::net::sendmsg(self, slices, &mut none, SendFlags::NOSIGNAL)?)
+            Ok(rustix::net::sendmsg(self, slices, &mut none, flags)?)
         })
     }
 
