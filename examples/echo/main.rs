@@ -5,18 +5,17 @@
 //! again.
 
 mod options;
+mod signals;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
 use options::{Asked, Options, USAGE, parse};
+use signals::on_signals;
 use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use windlass::{
-    Address, Conn, Direction, Handler, Limits, ListenConfig, Next, Reactor, ReactorConfig, Transport, Turn,
-};
+use windlass::{Address, Conn, Handler, Limits, ListenConfig, Reactor, ReactorConfig, Transport, Turn};
 
 struct Echo;
 
@@ -145,31 +144,6 @@ fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn s
         seen += signals;
         turn.shutdown(if seen == 1 { drain } else { Duration::ZERO });
     })
-}
-
-/// Has `act` run on the reactor after signals, with how many came.
-fn on_signals(
-    reactor: &mut Reactor,
-    signals: &[i32],
-    mut act: impl FnMut(&mut Turn<'_>, usize) + 'static,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let (reader, writer) = UnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    for signal in signals {
-        signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
-    }
-    let mut pipe = reader.try_clone()?;
-    reactor.turn().watch(reader, Direction::Read, move |turn: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
-        let (mut bytes, mut came) = ([0; 64], 0);
-        while let Ok(n @ 1..) = io::Read::read(&mut pipe, &mut bytes) {
-            came += n;
-        }
-        if came > 0 {
-            act(turn, came);
-        }
-        Next::Wait
-    })?;
-    Ok(())
 }
 
 /// Prints the counters every so often.

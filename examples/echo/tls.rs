@@ -1,4 +1,4 @@
-//! The TLS side of the echo server: a certificate from files, or one that it makes itself.
+//! The TLS side of a server: a certificate from files, or one that it makes itself.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
