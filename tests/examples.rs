@@ -2,6 +2,10 @@
 //!
 //! `cargo test` builds them; where one is missing (a run of this file alone in a fresh folder) its test says so.
 
+#[cfg(feature = "aws-lc-rs")]
+#[path = "examples/web.rs"]
+mod web;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
