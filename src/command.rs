@@ -8,6 +8,7 @@ use crate::conn::Conn;
 use crate::handler::{Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
+use crate::link::handshake::Away;
 use crate::link::session::Session;
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Order(SourceId, Order),
     Run(Box<dyn FnOnce(&mut Turn<'_>) + Send>),
     Adopt(Box<Link>, Adopter),
+    /// A step of a handshake was taken on another thread.
+    Return(SourceId, Box<Away>),
     /// Drain, by when the mailbox knows: what was sent before comes first.
     Stop,
 }

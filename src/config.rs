@@ -353,6 +353,10 @@ pub struct ReactorConfig {
     pub handshakes_max: usize,
     /// How long one turn works on TLS handshakes, after all other traffic; at least one step is taken. Default: 500 us.
     pub handshake_budget: Duration,
+    /// Threads for steps of TLS handshakes that may take long; see `tls::Offload`. Several reactors may share them. Without
+    /// them one RSA-2048 signature holds its reactor up for about half a millisecond. Default: `None`.
+    #[cfg(feature = "tls")]
+    pub handshake_threads: Option<crate::tls::HandshakeThreads>,
 }
 
 impl Default for ReactorConfig {
@@ -364,6 +368,8 @@ impl Default for ReactorConfig {
             connections_max: usize::MAX,
             handshakes_max: 16_384,
             handshake_budget: Duration::from_micros(500),
+            #[cfg(feature = "tls")]
+            handshake_threads: None,
         }
     }
 }

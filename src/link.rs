@@ -9,6 +9,7 @@
 
 pub(crate) mod buffers;
 mod files;
+pub(crate) mod handshake;
 pub(crate) mod inbox;
 pub(crate) mod input;
 pub(crate) mod outbox;
@@ -445,7 +446,7 @@ impl Link {
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
         }
-        if self.phase == Phase::Handshaking && self.input == Input::Ended {
+        if self.phase == Phase::Handshaking && self.input == Input::Ended && !self.has_step_elsewhere() {
             self.signal(Signal::PeerEnded, now);
         }
         if self.outbox.has_files() {

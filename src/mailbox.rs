@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::handler::Handler;
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
+use crate::link::handshake::Away;
 use crate::net::Registry;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -232,6 +233,11 @@ impl Remote {
             Command::Adopt(link, _) => Unadopted { link, why },
             _ => unreachable!("push gives back the command that it was given"),
         })
+    }
+
+    /// Brings a session back from another thread.
+    pub(crate) fn bring_back(&self, id: SourceId, away: Box<Away>) {
+        self.0.queue.push_asked(Command::Return(id, away), || self.0.wake());
     }
 
     /// Asks the reactor to drain within `drain`, and does not wait. The soonest deadline that was asked for counts.

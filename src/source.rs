@@ -12,6 +12,7 @@ use crate::command::Order;
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
+use crate::link::handshake::Away;
 use crate::net::Readiness;
 use crate::turn::Turn;
 use acceptor::Acceptor;
@@ -30,6 +31,10 @@ pub(crate) enum Cause {
     Order(Order),
     /// Its handshake may take its next step.
     Step,
+    /// Its handshake's next step may go to another thread.
+    Depart,
+    /// It was taken there.
+    Return(Box<Away>),
 }
 
 /// Something with a token.

@@ -12,6 +12,7 @@ mod server;
 mod settings;
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests;
+mod threads;
 
 use crate::error::TlsFault;
 pub use client::TlsClient;
@@ -26,6 +27,7 @@ pub use server::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use std::sync::Arc;
+pub use threads::{HandshakeThreads, Offload};
 
 /// The cryptography that windlass was built with: aws-lc-rs, or ring if only that feature is on.
 ///

@@ -79,7 +79,6 @@ pub(crate) struct Sealed {
     len: usize,
 }
 
-#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing is sealed then"))]
 impl Sealed {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.memory[..self.len]

@@ -9,13 +9,12 @@
 
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
-#[cfg(feature = "tls")]
-use crate::error::Error;
 use crate::error::{Expiry, Reason, TlsFault};
-use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch};
+use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
+use crate::link::handshake::{Retort, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
-use crate::link::session::{DECODE_ERROR, Opened, Session};
+use crate::link::session::{Opened, Session};
 use crate::link::{Input, Link};
 use std::io;
 
@@ -31,16 +30,9 @@ pub(super) struct Tls {
     pub(super) session: Session,
     /// As the session left it: it remembers what it has done to these bytes.
     pub(super) kept: Vec<u8>,
-    step: Step,
+    pub(super) step: Step,
     farewell: Farewell,
-    retort: Retort,
-}
-
-/// Whether a peer that speaks something else is owed an answer that it understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retort {
-    None,
-    Owed,
+    pub(super) retort: Retort,
 }
 
 /// Whether all that waits is our close_notify, to a peer that has said its own.
@@ -50,16 +42,24 @@ enum Farewell {
     Alone,
 }
 
-/// Whether the next step of the handshake waits for its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    None,
-    Queued,
-}
-
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls").field("session", &self.session).field("kept", &self.kept.len()).finish()
+    }
+}
+
+impl Tls {
+    /// Keeps `rest` of what came, and no memory for nothing.
+    pub(super) fn keep(&mut self, rest: &[u8], pool: &mut Pool) {
+        if rest.len() > self.kept.capacity() {
+            let larger = pool.chunk(rest.len());
+            pool.take_back(std::mem::replace(&mut self.kept, larger));
+        }
+        self.kept.clear();
+        self.kept.extend_from_slice(rest);
+        if rest.is_empty() && self.kept.capacity() > 0 {
+            pool.take_back(std::mem::take(&mut self.kept));
+        }
     }
 }
 
@@ -75,6 +75,19 @@ impl Security {
     }
 }
 
+/// Which of a session's records are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    Later,
+}
+
+impl Which {
+    pub(super) fn of(session: &Session) -> Which {
+        if session.is_unmade() { Which::First } else { Which::Later }
+    }
+}
+
 /// Plaintext that is sealed by one call: two or three of them fit in the cache with what they are sealed into.
 pub(super) const SEAL_BYTES: usize = 64 * 1024;
 
@@ -83,12 +96,6 @@ const SHIP_BYTES: usize = 2 * SEAL_BYTES;
 
 /// So that neither rounding nor the tickets behind a handshake take a byte from an empty queue's room.
 const SEALING_SLACK: usize = 4096;
-
-/// The type that a peer's first record has; RFC 8446, section 5.1.
-const HANDSHAKE_RECORD: u8 = 22;
-
-/// Reads that one step of a handshake makes.
-const STEP_READS: usize = 4;
 
 impl Link {
     pub(crate) fn is_tls(&self) -> bool {
@@ -102,111 +109,6 @@ impl Link {
             // Within a record it is cut whatever its protocol marks.
             Security::Tls(tls) => tls.session.is_truncated() || !tls.kept.is_empty(),
         }
-    }
-
-    // --- the handshake --------------------------------------------------------------------------------------------
-
-    /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
-    pub(crate) fn queues_step(&mut self) -> bool {
-        let Security::Tls(tls) = &mut self.security else { return false };
-        let is_told = tls.session.is_silent() || !self.inbox.is_empty();
-        let comes = is_told || matches!(self.input, Input::Ready | Input::Flagged);
-        if self.phase != Phase::Handshaking || tls.step == Step::Queued || !comes {
-            return false;
-        }
-        tls.step = Step::Queued;
-        true
-    }
-
-    /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
-    /// plaintext; what a peer says that speaks no TLS is itself, see [`Link::owes_retort`].
-    ///
-    /// A panic of the configuration's code (a certificate resolver, a verifier) goes through it; see [`Link::fail_step`].
-    pub(crate) fn take_step<'s>(&mut self, scratch: &'s mut Scratch, buffers: &mut Buffers, now: Tick) -> &'s [u8] {
-        let inherited = self.inherit(buffers, now);
-        let Security::Tls(tls) = &mut self.security else { return &[] };
-        tls.step = Step::None;
-        if self.phase != Phase::Handshaking {
-            return &[];
-        }
-        let room = KEPT_BYTES_MAX - tls.kept.len();
-        let (is_unmade, is_silent) = (tls.session.is_unmade(), tls.session.is_silent());
-        let has_kept = !tls.kept.is_empty();
-        let mut read = 0;
-        for _ in 0..STEP_READS {
-            if !matches!(self.input, Input::Ready | Input::Flagged) || read == room {
-                break;
-            }
-            match self.receive(&mut scratch.bytes()[read..room], now) {
-                Received::Bytes(n) => read += n,
-                Received::Nothing => break,
-            }
-        }
-        // Nothing is spent on a peer that has gone before anything was spent on it, unless it speaks something else: that
-        // may have said all it has to say, and wait for an answer.
-        let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
-        let is_gone = self.input == Input::Ended && is_unmade && !is_silent && (is_hello || read == 0);
-        if self.phase != Phase::Handshaking || is_gone || (read + inherited == 0 && !is_silent) {
-            return &[];
-        }
-        self.open(read, scratch, buffers, now);
-        scratch.plain()
-    }
-
-    /// Begins a handshake in the middle. What was written so far goes out before it, as it is; what the handler leaves of
-    /// input is taken for the beginning of the handshake, so that nothing said before it passes for something said after.
-    #[cfg(feature = "tls")]
-    pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
-        self.limits.validate_sealed()?;
-        if self.phase != Phase::Open || self.is_tls() || self.outbox.has_files() {
-            return Err(Error::NotOpen);
-        }
-        self.send_gathered(buffers, now);
-        self.security = Security::of(Some(session));
-        self.signal(Signal::Upgrade, now);
-        Ok(())
-    }
-
-    /// Takes what the handler left before an upgrade for records; says how much.
-    fn inherit(&mut self, buffers: &mut Buffers, now: Tick) -> usize {
-        let Security::Tls(tls) = &mut self.security else { return 0 };
-        let bytes = self.inbox.bytes().len();
-        if bytes == 0 || self.phase != Phase::Handshaking {
-            return 0;
-        }
-        if bytes >= KEPT_BYTES_MAX {
-            tls.session.fail();
-            self.signal(Signal::Broken(Reason::Tls(TlsFault::TooLarge)), now);
-        } else {
-            debug_assert!(tls.kept.is_empty(), "a handshake that has begun leaves nothing in the inbox");
-            tls.kept = buffers.pool.chunk(bytes);
-            tls.kept.extend_from_slice(self.inbox.bytes());
-        }
-        self.inbox.clear(&mut buffers.pool);
-        self.set_need(0);
-        bytes
-    }
-
-    /// Whether the peer turned out to speak something else, and nothing has answered it yet.
-    pub(crate) fn owes_retort(&self) -> bool {
-        matches!(&self.security, Security::Tls(tls) if tls.retort == Retort::Owed)
-    }
-
-    /// Answers a peer that speaks something else; by an alert, if there is nothing better to say.
-    pub(crate) fn retort(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
-        if let Security::Tls(tls) = &mut self.security {
-            tls.retort = Retort::None;
-            self.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
-        }
-    }
-
-    /// A step panicked: nothing that it left half done is used again, and nothing reaches another link.
-    pub(crate) fn fail_step(&mut self, buffers: &mut Buffers, now: Tick) {
-        buffers.sealed.clear();
-        if let Security::Tls(tls) = &mut self.security {
-            tls.session.fail();
-        }
-        self.signal(Signal::Failed(Reason::HandlerPanicked), now);
     }
 
     // --- input ----------------------------------------------------------------------------------------------------
@@ -248,25 +150,31 @@ impl Link {
     /// Opens the records of the first `read` bytes in the scratch, behind what was kept. Answers leave, the phase moves.
     ///
     /// Whatever is sealed here is sent or queued here (records 2).
-    fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
+    pub(super) fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
         let Security::Tls(tls) = &mut self.security else { return };
-        let is_unmade = tls.session.is_unmade();
+        let which = Which::of(&tls.session);
         let (wire, plain) = scratch.wire(&tls.kept, read);
-        let Opened { eaten, mut fault } = tls.session.open(wire, plain, &mut buffers.sealed);
-        if is_unmade && fault == Some(TlsFault::NotTls) {
+        let opened = tls.session.open(wire, plain, &mut buffers.sealed);
+        self.follow(which, wire, plain, opened, buffers, now);
+    }
+
+    /// Does what follows from records that were opened.
+    pub(super) fn follow(
+        &mut self,
+        which: Which,
+        wire: &[u8],
+        plain: &mut Vec<u8>,
+        opened: Opened,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) {
+        let Security::Tls(tls) = &mut self.security else { return };
+        let Opened { eaten, mut fault } = opened;
+        if which == Which::First && fault == Some(TlsFault::NotTls) {
             tls.retort = Retort::Owed;
             plain.extend_from_slice(wire);
         }
-        let rest = &wire[eaten..];
-        if rest.len() > tls.kept.capacity() {
-            let larger = buffers.pool.chunk(rest.len());
-            buffers.pool.take_back(std::mem::replace(&mut tls.kept, larger));
-        }
-        tls.kept.clear();
-        tls.kept.extend_from_slice(rest);
-        if rest.is_empty() && tls.kept.capacity() > 0 {
-            buffers.pool.take_back(std::mem::take(&mut tls.kept));
-        }
+        tls.keep(&wire[eaten..], &mut buffers.pool);
         if tls.kept.len() >= KEPT_BYTES_MAX {
             tls.session.fail();
             fault = Some(TlsFault::TooLarge);

@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
+pub(crate) use crate::tls::HandshakeThreads;
 use crate::tls::{TlsClient, TlsServer, Truncation, asked};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -44,17 +45,34 @@ enum Engine {
     Silent(Box<(TlsClient, ServerName<'static>)>),
     Server(Box<Server>),
     Client(Box<Client>),
+    /// Another thread has it.
+    Away,
 }
 
 struct Server {
     rustls: UnbufferedServerConnection,
+    place: Place,
     /// What the peer asked for; rustls' unbuffered connections cannot tell.
     name: Option<Box<str>>,
 }
 
 struct Client {
     rustls: UnbufferedClientConnection,
+    place: Place,
     name: ServerName<'static>,
+}
+
+/// Which thread works on the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Reactor,
+    Elsewhere,
+}
+
+impl Place {
+    fn of(is_offloaded: bool) -> Place {
+        if is_offloaded { Place::Elsewhere } else { Place::Reactor }
+    }
 }
 
 /// What the sessions of one listener are made of.
@@ -205,7 +223,7 @@ impl Session {
             return Opened { eaten: all, fault: Some(fault) };
         }
         let done = match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) => return Opened { eaten: 0, fault: None },
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => return Opened { eaten: 0, fault: None },
             Engine::Server(server) => {
                 let is_shaking = self.latch == Latch::Shaking;
                 let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
@@ -243,17 +261,19 @@ impl Session {
             TlsFault::Internal
         };
         match &mut self.engine {
-            Engine::Server(_) | Engine::Client(_) => {}
+            Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
             Engine::Silent(silent) => {
                 let (tls, name) = &**silent;
                 let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
-                self.engine = Engine::Client(Box::new(Client { rustls, name: name.clone() }));
+                let (place, name) = (Place::of(tls.is_offloaded()), name.clone());
+                self.engine = Engine::Client(Box::new(Client { rustls, place, name }));
             }
             Engine::Awaiting(hello) => {
                 if hello.hear(wire) == Heard::Enough {
-                    let config = hello.server().choose(wire)?;
-                    let rustls = UnbufferedServerConnection::new(config).map_err(internal)?;
-                    self.engine = Engine::Server(Box::new(Server { rustls, name: None }));
+                    let chosen = hello.server().choose(wire)?;
+                    let rustls = UnbufferedServerConnection::new(chosen.config).map_err(internal)?;
+                    let place = Place::of(chosen.is_offloaded);
+                    self.engine = Engine::Server(Box::new(Server { rustls, place, name: None }));
                 }
             }
         }
@@ -263,7 +283,7 @@ impl Session {
     /// Seals the alert after a failure.
     fn answer(&mut self, out: &mut Sealed) {
         match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) => {}
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => {}
             Engine::Server(server) => last_words(&mut server.rustls, out),
             Engine::Client(client) => last_words(&mut client.rustls, out),
         }
@@ -294,10 +314,31 @@ impl Session {
 
     fn say(&mut self, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
         match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) => Ok(()),
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => Ok(()),
             Engine::Server(server) => write(&mut server.rustls, say, kept, out),
             Engine::Client(client) => write(&mut client.rustls, say, kept, out),
         }
+    }
+
+    /// Whether another thread should open `wire`, since that may take long. A client's first words never do.
+    pub(crate) fn is_offloaded(&mut self, wire: &[u8]) -> bool {
+        if self.latch != Latch::Shaking {
+            return false;
+        }
+        match &mut self.engine {
+            Engine::Awaiting(hello) => {
+                hello.hear(wire) == Heard::Enough && hello.server().choose(wire).is_ok_and(|chosen| chosen.is_offloaded)
+            }
+            Engine::Server(server) => server.place == Place::Elsewhere,
+            Engine::Client(client) => client.place == Place::Elsewhere,
+            Engine::Silent(_) | Engine::Away => false,
+        }
+    }
+
+    /// Takes it out, to be put back by the thread that owns the link.
+    pub(crate) fn take(&mut self) -> Session {
+        let engine = std::mem::replace(&mut self.engine, Engine::Away);
+        Session { engine, latch: self.latch, truncation: self.truncation }
     }
 
     /// Ends it after user code of its configuration panicked: rustls is not asked again.
@@ -485,7 +526,7 @@ impl Session {
 
     fn common(&self) -> Option<&CommonState> {
         match &self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) => None,
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
             Engine::Server(server) => Some(&server.rustls),
             Engine::Client(client) => Some(&client.rustls),
         }
@@ -521,7 +562,7 @@ impl<'a> TlsInfo<'a> {
     /// `None` if it asked for none, or for an IP address.
     pub fn server_name(&self) -> Option<&'a str> {
         match &self.0.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) => None,
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
             Engine::Server(server) => server.name.as_deref(),
             Engine::Client(client) => match &client.name {
                 ServerName::DnsName(name) => Some(name.as_ref()),

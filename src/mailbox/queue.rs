@@ -65,6 +65,14 @@ impl<C, R: Clone> Queue<C, R> {
         Ok(())
     }
 
+    /// Queues a command that this side has asked for, and that is counted there: never refused for lack of room.
+    pub(crate) fn push_asked(&self, command: C, wake: impl FnOnce()) {
+        let inside = self.lock();
+        if inside.end.is_none() {
+            append(inside, command, wake);
+        }
+    }
+
     /// Asks for a stop by `until`, which `marker` tells in its turn. Never refused for lack of room.
     pub(crate) fn push_stop(&self, until: Instant, marker: C, wake: impl FnOnce()) -> Result<(), Refusal> {
         let mut inside = self.lock();

@@ -76,7 +76,7 @@ impl Core {
             gathered: Vec::new(),
             gatherer: None,
             local: VecDeque::new(),
-            handshakes: Handshakes::new(config.handshakes_max),
+            handshakes: Handshakes::of(config),
             jobs: BTreeMap::new(),
             jobs_made: 0,
             counters: Counters::default(),
@@ -126,7 +126,7 @@ impl Core {
         self.table.wants_again()
             || !self.desk.local.is_empty()
             || !self.commands.is_empty()
-            || !self.desk.handshakes.is_empty()
+            || self.desk.handshakes.are_due()
             || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
             || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
@@ -222,6 +222,10 @@ impl Core {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
                 Command::Adopt(link, adopter) => self.adopt(*link, adopter),
+                Command::Return(id, away) => {
+                    self.desk.handshakes.came_back();
+                    self.drive(id, Cause::Return(away));
+                }
                 Command::Stop => {
                     if let Some(until) = self.mailbox.take_stop() {
                         self.begin_drain(Tick::of(until));
@@ -231,15 +235,15 @@ impl Core {
         }
     }
 
-    /// Takes steps of handshakes for as long as a turn may, after all other traffic; at least one.
+    /// Takes steps of handshakes for as long as a turn may, after all other traffic; at least one. Other threads get
+    /// theirs.
     pub(super) fn drive_handshakes(&mut self) {
-        let waiting = self.desk.handshakes.len();
-        if waiting == 0 {
+        if !self.desk.handshakes.are_due() {
             return;
         }
         self.read_clock();
         let end = self.desk.now.after(self.handshake_budget);
-        for _ in 0..waiting {
+        for _ in 0..self.desk.handshakes.len() {
             let table = &self.table;
             let Some(id) = self.desk.handshakes.next(self.desk.now, |id| table.get(id).is_some()) else { break };
             self.drive(id, Cause::Step);
@@ -247,6 +251,13 @@ impl Core {
             if self.desk.now >= end {
                 break;
             }
+        }
+        // No more than the threads have time for.
+        loop {
+            let table = &self.table;
+            let next = self.desk.handshakes.next_elsewhere(self.desk.now, |id| table.get(id).is_some());
+            let Some(id) = next else { break };
+            self.drive(id, Cause::Depart);
         }
     }
 

@@ -101,7 +101,7 @@ impl Acceptor {
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
-            Cause::Ready(_) | Cause::Again | Cause::Step => {}
+            Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),

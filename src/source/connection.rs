@@ -17,6 +17,7 @@ use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::buffers::Scratch;
+use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::Readiness;
@@ -156,6 +157,15 @@ impl Connection {
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
             Cause::Again | Cause::Step => {}
+            Cause::Depart => self.depart(id, turn),
+            Cause::Return(mut away) => {
+                let (is_upgrade, desk) = (self.is_upgrading(), &mut *turn.desk);
+                if self.link.come_back(&mut away, &mut desk.buffers, desk.now).is_some() {
+                    self.follow_step(id, is_upgrade, away.plain(), turn);
+                } else {
+                    self.fail_step(turn);
+                }
+            }
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
         }
@@ -306,10 +316,35 @@ impl Connection {
     fn take_step(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
         let is_upgrade = self.is_upgrading();
         let desk = &mut *turn.desk;
-        let Some(bytes) = guarded(|| self.link.take_step(scratch, &mut desk.buffers, desk.now)) else {
-            desk.counters.panics += 1;
-            return self.link.fail_step(&mut desk.buffers, desk.now);
-        };
+        let elsewhere = if desk.handshakes.have_threads() { Elsewhere::Possible } else { Elsewhere::No };
+        match guarded(|| self.link.take_step(elsewhere, scratch, &mut desk.buffers, desk.now)) {
+            Some(Stepped::Taken(bytes)) => self.follow_step(id, is_upgrade, bytes, turn),
+            Some(Stepped::Elsewhere) => {
+                desk.handshakes.push_elsewhere(id, desk.now, self.link.limits().handshake_timeout);
+            }
+            None => self.fail_step(turn),
+        }
+    }
+
+    /// A step panicked.
+    fn fail_step(&mut self, turn: &mut Turn<'_>) {
+        turn.desk.counters.panics += 1;
+        self.link.fail_step(&mut turn.desk.buffers, turn.desk.now);
+    }
+
+    /// Sends the handshake's next step to another thread, which the mailbox is told by when it is done.
+    fn depart(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let Some(mut away) = self.link.depart() else { return };
+        let remote = turn.remote();
+        turn.desk.handshakes.send_away(Box::new(move || {
+            // Of a panic there is no result, which tells it.
+            let _ = guarded(|| away.open());
+            remote.bring_back(id, away);
+        }));
+    }
+
+    /// Opens what is established by a step, and delivers what was opened behind it.
+    fn follow_step(&mut self, id: SourceId, is_upgrade: bool, bytes: &[u8], turn: &mut Turn<'_>) {
         match self.link.phase() {
             Phase::Handshaking => {}
             Phase::Open => {

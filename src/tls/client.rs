@@ -1,6 +1,6 @@
 //! How a connect speaks TLS: a configuration that is given, or built from PEM and the platform's roots.
 
-use super::{NO_EARLY_DATA, Truncation};
+use super::{NO_EARLY_DATA, Offload, Truncation};
 use crate::error::Error;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::TlsClientBuilder;
@@ -22,15 +22,22 @@ pub struct TlsClient {
     pub server_name: Option<ServerName<'static>>,
     /// Default: refused.
     pub truncation: Truncation,
+    /// Whether its handshakes are worked on by other threads, where the reactor has some. Default: if they may take long.
+    pub offload: Offload,
 }
 
 impl From<Arc<ClientConfig>> for TlsClient {
     fn from(config: Arc<ClientConfig>) -> TlsClient {
-        TlsClient { config, server_name: None, truncation: Truncation::default() }
+        TlsClient { config, server_name: None, truncation: Truncation::default(), offload: Offload::default() }
     }
 }
 
 impl TlsClient {
+    /// Whether other threads should do its handshakes.
+    pub(crate) fn is_offloaded(&self) -> bool {
+        self.offload.applies(|| self.config.client_auth_cert_resolver.has_certs())
+    }
+
     /// Checks that the configuration can work.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 //!
 //! 1. What is current was checked before it became so; a replacement that cannot be used changes nothing.
 
-use super::{NO_EARLY_DATA, Truncation, asked};
+use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 use crate::error::{Error, TlsFault};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
@@ -24,6 +24,8 @@ pub struct TlsServer {
     current: Arc<RwLock<Arc<Choice>>>,
     /// Default: refused.
     pub truncation: Truncation,
+    /// Whether its handshakes are worked on by other threads, where the reactor has some. Default: if they may take long.
+    pub offload: Offload,
 }
 
 /// Configurations, of which each handshake takes one.
@@ -47,6 +49,7 @@ enum Unknown {
 /// One configuration, and what decides whether its tickets stay good when it is replaced.
 struct Entry {
     config: Arc<ServerConfig>,
+    speed: Speed,
     /// Of the builder's own.
     #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
     tickets: Option<Arc<dyn ProducesTickets>>,
@@ -55,17 +58,33 @@ struct Entry {
     trust: Vec<Vec<u8>>,
 }
 
+/// How long its signatures may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speed {
+    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+    Quick,
+    /// Long, or nobody knows.
+    Slow,
+}
+
+/// What a handshake is done with.
+pub(crate) struct Chosen {
+    pub(crate) config: Arc<ServerConfig>,
+    /// Whether other threads should do it.
+    pub(crate) is_offloaded: bool,
+}
+
 impl From<Arc<ServerConfig>> for TlsServer {
     /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
     /// its tickets.
     fn from(config: Arc<ServerConfig>) -> TlsServer {
-        TlsServer::new(Choice::of(&config), Truncation::default())
+        TlsServer::new(Choice::of(&config), Truncation::default(), Offload::default())
     }
 }
 
 impl TlsServer {
-    fn new(choice: Choice, truncation: Truncation) -> TlsServer {
-        TlsServer { current: Arc::new(RwLock::new(Arc::new(choice))), truncation }
+    fn new(choice: Choice, truncation: Truncation, offload: Offload) -> TlsServer {
+        TlsServer { current: Arc::new(RwLock::new(Arc::new(choice))), truncation, offload }
     }
 
     fn choice(&self) -> Arc<Choice> {
@@ -100,10 +119,10 @@ impl TlsServer {
 
     /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is
     /// wrong with the message is found again with that configuration.
-    pub(crate) fn choose(&self, wire: &[u8]) -> Result<Arc<ServerConfig>, TlsFault> {
+    pub(crate) fn choose(&self, wire: &[u8]) -> Result<Chosen, TlsFault> {
         let choice = self.choice();
         if choice.exact.is_empty() && choice.wildcards.is_empty() && choice.unknown == Unknown::Usual {
-            return Ok(choice.usual.config.clone());
+            return Ok(self.chosen(&choice.usual));
         }
         let found = name_in(wire).map(|name| choice.find(&name));
         let entry = match (found, choice.unknown) {
@@ -111,14 +130,19 @@ impl TlsServer {
             (None, _) | (Some(None), Unknown::Usual) => &choice.usual,
             (Some(None), Unknown::Refused) => return Err(TlsFault::UnknownName),
         };
-        Ok(entry.config.clone())
+        Ok(self.chosen(entry))
+    }
+
+    fn chosen(&self, entry: &Entry) -> Chosen {
+        let is_offloaded = self.offload.applies(|| entry.speed == Speed::Slow);
+        Chosen { config: entry.config.clone(), is_offloaded }
     }
 }
 
 impl Choice {
     fn of(config: &ServerConfig) -> Choice {
         let config = Arc::new(asked::noting(config));
-        let usual = Entry { config, tickets: None, trust: Vec::new() };
+        let usual = Entry { config, speed: Speed::Slow, tickets: None, trust: Vec::new() };
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
     }
 

@@ -180,6 +180,8 @@ impl World {
     }
 
     pub fn with(config: ReactorConfig) -> World {
+        #[cfg(feature = "tls")]
+        let config = security::elsewhere(config);
         let reactor = Some(Reactor::new(config).expect("a reactor"));
         World { reactor, log: Log::default(), dir: tempfile::tempdir().expect("a directory"), paths: 0 }
     }

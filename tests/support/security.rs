@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use windlass::rustls::server::NoServerSessionStorage;
 use windlass::rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
-use windlass::{TlsClient, TlsServer, tls};
+use windlass::tls::HandshakeThreads;
+use windlass::{ReactorConfig, TlsClient, TlsServer, tls};
 
 /// The name that the certificate is for.
 pub const NAME: &str = "localhost";
@@ -91,6 +92,18 @@ pub fn server_config() -> ServerConfig {
 pub fn client() -> TlsClient {
     let name = ServerName::try_from(NAME).expect("a name");
     TlsClient { server_name: Some(name), ..configurations().1.clone().into() }
+}
+
+/// With `HANDSHAKE_THREADS=N` in the environment every test's handshakes are done by so many other threads, unless it has
+/// threads of its own.
+pub fn elsewhere(mut config: ReactorConfig) -> ReactorConfig {
+    static THREADS: OnceLock<Option<HandshakeThreads>> = OnceLock::new();
+    let asked = || std::env::var("HANDSHAKE_THREADS").ok();
+    let start = || asked().map(|count| HandshakeThreads::new(count.parse().expect("a number")).expect("threads"));
+    if config.handshake_threads.is_none() {
+        config.handshake_threads = THREADS.get_or_init(start).clone();
+    }
+    config
 }
 
 /// Ciphertext that a peer holds back when the kernel takes no more, beyond what is whole already.

@@ -44,7 +44,7 @@ impl Hello {
 
     /// Looks at what came so far, from the first byte on.
     pub(super) fn hear(&mut self, wire: &[u8]) -> Heard {
-        loop {
+        while !self.is_whole() {
             let record = &wire[self.next as usize..];
             if record.first().is_some_and(|kind| *kind != HANDSHAKE) || record.get(1).is_some_and(|major| *major != 3) {
                 return Heard::Enough;
@@ -59,13 +59,10 @@ impl Hello {
             let new = body.len().min(length);
             let mut head = self.head;
             head[known..].iter_mut().zip(&body[..new]).for_each(|(place, byte)| *place = *byte);
-            let [kind, length_bytes @ ..] = head;
-            if known + new > 0 && kind != CLIENT_HELLO {
+            if known + new > 0 && head[0] != CLIENT_HELLO {
                 return Heard::Enough;
             }
-            let message = u32::from_be_bytes([0, length_bytes[0], length_bytes[1], length_bytes[2]]);
-            let has_head = known + new >= head.len();
-            if has_head && message > HELLO_BYTES_MAX {
+            if known + new >= head.len() && message_bytes(head) > HELLO_BYTES_MAX {
                 return Heard::Enough;
             }
             if body.len() < length {
@@ -74,9 +71,17 @@ impl Hello {
             self.head = head;
             self.seen += length as u32;
             self.next += (HEADER_BYTES + length) as u32;
-            if has_head && self.seen >= 4 + message {
-                return Heard::Enough;
-            }
         }
+        Heard::Enough
     }
+
+    fn is_whole(&self) -> bool {
+        let head_bytes = self.head.len() as u32;
+        self.seen >= head_bytes && self.seen >= head_bytes + message_bytes(self.head)
+    }
+}
+
+/// The length in a message's head, which it does not count.
+fn message_bytes([_, high, middle, low]: [u8; 4]) -> u32 {
+    u32::from_be_bytes([0, high, middle, low])
 }

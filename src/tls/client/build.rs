@@ -2,9 +2,9 @@
 
 use super::TlsClient;
 use crate::error::Error;
-use crate::tls::Truncation;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
+use crate::tls::{Offload, Truncation};
 use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::ServerName;
@@ -20,6 +20,7 @@ pub struct TlsClientBuilder {
     server_name: Option<String>,
     sessions: usize,
     truncation: Truncation,
+    offload: Offload,
 }
 
 /// Whether the platform's roots are trusted.
@@ -43,6 +44,7 @@ impl TlsClient {
             server_name: None,
             sessions: SESSIONS,
             truncation: Truncation::default(),
+            offload: Offload::default(),
         }
     }
 }
@@ -110,6 +112,12 @@ impl TlsClientBuilder {
         self
     }
 
+    /// Default: by other threads, where the reactor has some, if there is a certificate to sign for.
+    pub fn offload(mut self, offload: Offload) -> Self {
+        self.offload = offload;
+        self
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
@@ -147,7 +155,7 @@ impl TlsClientBuilder {
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };
-        Ok(TlsClient { config: Arc::new(config), server_name, truncation: self.truncation })
+        Ok(TlsClient { config: Arc::new(config), server_name, truncation: self.truncation, offload: self.offload })
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Owns the order in which they are checked, and which ticket keys outlive a reload.
 
-use super::{Choice, Entry, TlsServer, Unknown};
+use super::{Choice, Entry, Speed, TlsServer, Unknown};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Truncation, asked};
+use crate::tls::{Offload, Truncation, asked};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -16,7 +16,7 @@ use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig, WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{CertificateError, RootCertStore};
+use rustls::{CertificateError, RootCertStore, SignatureAlgorithm};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -82,6 +82,7 @@ pub struct TlsServerBuilder {
     names: Vec<(String, TlsServerBuilder)>,
     unknown: UnknownName,
     truncation: Truncation,
+    offload: Offload,
 }
 
 #[derive(Clone)]
@@ -106,7 +107,7 @@ impl TlsServer {
     /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
     /// Ticket keys stay, for each name, unless what client certificates are checked against has changed. The
-    /// `truncation` of listeners stays too.
+    /// `truncation` and `offload` of listeners stay too.
     ///
     /// # Errors
     /// As [`TlsServerBuilder::build`]; what was current stays then.
@@ -125,8 +126,8 @@ impl TlsServerBuilder {
         self
     }
 
-    /// A certificate chain whose key is elsewhere, in a security module or another process. `SigningKey` signs on the
-    /// reactor's thread, and holds it up for as long as it takes.
+    /// A certificate chain whose key is elsewhere, in a security module or another process. `SigningKey` signs on one of
+    /// `ReactorConfig::handshake_threads`; without them on the reactor's, which it holds up for as long as it takes.
     pub fn certificate_with_key(mut self, chain: impl Into<Pem>, key: Arc<dyn SigningKey>) -> Self {
         self.identities.push(Identity { chain: chain.into(), key: Key::Elsewhere(key) });
         self
@@ -200,6 +201,12 @@ impl TlsServerBuilder {
         self
     }
 
+    /// Default: by other threads, where the reactor has some, for keys that may sign slowly.
+    pub fn offload(mut self, offload: Offload) -> Self {
+        self.offload = offload;
+        self
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
@@ -207,7 +214,7 @@ impl TlsServerBuilder {
     /// kind, the key is not that of the certificate, the certificate has expired or is not valid yet, a name stands
     /// twice. `Error::Config` where settings do not fit each other.
     pub fn build(&self) -> Result<TlsServer, Error> {
-        Ok(TlsServer::new(self.choice(None)?, self.truncation))
+        Ok(TlsServer::new(self.choice(None)?, self.truncation, self.offload))
     }
 
     fn choice(&self, old: Option<&Choice>) -> Result<Choice, Error> {
@@ -243,9 +250,13 @@ impl TlsServerBuilder {
 
     fn entry(&self, old: Option<&Entry>) -> Result<Entry, Error> {
         let provider = self.settings.provider()?;
-        let mut keys = Vec::new();
+        let (mut keys, mut speed) = (Vec::new(), Speed::Quick);
         for identity in &self.identities {
-            keys.push(Arc::new(identity.read(&provider)?));
+            let key = identity.read(&provider)?;
+            if matches!(identity.key, Key::Elsewhere(_)) || key.key.algorithm() == SignatureAlgorithm::RSA {
+                speed = Speed::Slow;
+            }
+            keys.push(Arc::new(key));
         }
         if keys.is_empty() {
             let why = "a server needs one; give its chain and key in PEM".to_owned();
@@ -283,7 +294,7 @@ impl TlsServerBuilder {
                 Some(tickets)
             }
         };
-        Ok(Entry { config: Arc::new(asked::noting(&config)), tickets, trust })
+        Ok(Entry { config: Arc::new(asked::noting(&config)), speed, tickets, trust })
     }
 
     /// Who checks client certificates, and all that it checks them against.

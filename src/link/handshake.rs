@@ -1,0 +1,250 @@
+//! How a link shakes hands: step by step, here or on another thread, at its beginning or in the middle.
+//!
+//! Owns when a step may be taken, and what is kept for it. What a step does is the session's; in which order those of many
+//! links are taken, others decide.
+//!
+//! 1. While another thread has the session nothing else touches it: the phase is `Handshaking`, in which nothing is read,
+//!    sealed or delivered.
+
+#![cfg_attr(
+    not(feature = "tls"),
+    expect(unreachable_code, unused_variables, reason = "there are no sessions then, and the compiler sees it")
+)]
+
+use crate::clock::Tick;
+#[cfg(feature = "tls")]
+use crate::error::Error;
+use crate::error::{Reason, TlsFault};
+use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch, Sealed};
+use crate::link::input::Received;
+use crate::link::phase::{Phase, Signal};
+use crate::link::records::{Security, Which};
+use crate::link::session::{DECODE_ERROR, Opened, Session};
+use crate::link::{Input, Link};
+
+/// Whether a peer that speaks something else is owed an answer that it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retort {
+    None,
+    Owed,
+}
+
+/// Whether the next step of the handshake waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    None,
+    Queued,
+    /// For one on another thread.
+    QueuedElsewhere,
+    /// Another thread has the session.
+    Away,
+}
+
+/// Whether there are other threads for steps that take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Elsewhere {
+    No,
+    Possible,
+}
+
+/// What a step of a handshake came to.
+pub(crate) enum Stepped<'s> {
+    /// It was taken; this was opened.
+    Taken(&'s [u8]),
+    /// What came is kept, for another thread to open.
+    Elsewhere,
+}
+
+/// A session on another thread, with what it is to open there and what came of it.
+pub(crate) struct Away {
+    session: Session,
+    wire: Vec<u8>,
+    plain: Vec<u8>,
+    sealed: Sealed,
+    which: Which,
+    /// `None` before, and after a panic.
+    opened: Option<Opened>,
+}
+
+impl Away {
+    /// Takes the step. A panic of the configuration's code goes through it.
+    pub(crate) fn open(&mut self) {
+        self.opened = Some(self.session.open(&mut self.wire, &mut self.plain, &mut self.sealed));
+    }
+
+    /// What was opened.
+    pub(crate) fn plain(&self) -> &[u8] {
+        &self.plain
+    }
+}
+
+/// The type that a peer's first record has; RFC 8446, section 5.1.
+const HANDSHAKE_RECORD: u8 = 22;
+
+/// Reads that one step of a handshake makes.
+const STEP_READS: usize = 4;
+
+impl Link {
+    /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
+    pub(crate) fn queues_step(&mut self) -> bool {
+        let Security::Tls(tls) = &mut self.security else { return false };
+        let is_told = tls.session.is_silent() || !self.inbox.is_empty();
+        let comes = is_told || matches!(self.input, Input::Ready | Input::Flagged);
+        if self.phase != Phase::Handshaking || tls.step != Step::None || !comes {
+            return false;
+        }
+        tls.step = Step::Queued;
+        true
+    }
+
+    /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
+    /// plaintext; what a peer says that speaks no TLS is itself, see [`Link::owes_retort`].
+    ///
+    /// A panic of the configuration's code (a certificate resolver, a verifier) goes through it; see [`Link::fail_step`].
+    ///
+    /// With `elsewhere`, one that may take long is not taken here: it waits for [`Link::depart`].
+    pub(crate) fn take_step<'s>(
+        &mut self,
+        elsewhere: Elsewhere,
+        scratch: &'s mut Scratch,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Stepped<'s> {
+        let inherited = self.inherit(buffers, now);
+        let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
+        tls.step = Step::None;
+        if self.phase != Phase::Handshaking {
+            return Stepped::Taken(&[]);
+        }
+        let room = KEPT_BYTES_MAX - tls.kept.len();
+        let (is_unmade, is_silent) = (tls.session.is_unmade(), tls.session.is_silent());
+        let has_kept = !tls.kept.is_empty();
+        let mut read = 0;
+        for _ in 0..STEP_READS {
+            if !matches!(self.input, Input::Ready | Input::Flagged) || read == room {
+                break;
+            }
+            match self.receive(&mut scratch.bytes()[read..room], now) {
+                Received::Bytes(n) => read += n,
+                Received::Nothing => break,
+            }
+        }
+        // Nothing is spent on a peer that has gone before anything was spent on it, unless it speaks something else: that
+        // may have said all it has to say, and wait for an answer.
+        let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
+        let is_gone = self.input == Input::Ended && is_unmade && !is_silent && (is_hello || read == 0);
+        if self.phase != Phase::Handshaking || is_gone || (read + inherited == 0 && !is_silent) {
+            return Stepped::Taken(&[]);
+        }
+        if elsewhere == Elsewhere::Possible && self.keep_for_elsewhere(read, scratch, buffers) {
+            return Stepped::Elsewhere;
+        }
+        self.open(read, scratch, buffers, now);
+        Stepped::Taken(scratch.plain())
+    }
+
+    /// Keeps what was read, if another thread should open it.
+    fn keep_for_elsewhere(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers) -> bool {
+        let Security::Tls(tls) = &mut self.security else { return false };
+        let (wire, _) = scratch.wire(&tls.kept, read);
+        if !tls.session.is_offloaded(wire) {
+            return false;
+        }
+        tls.keep(wire, &mut buffers.pool);
+        tls.step = Step::QueuedElsewhere;
+        true
+    }
+
+    /// Whether a step is, or will be, with another thread: only then is it known what the bytes before an end meant.
+    pub(super) fn has_step_elsewhere(&self) -> bool {
+        matches!(&self.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere | Step::Away))
+    }
+
+    /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
+    pub(crate) fn depart(&mut self) -> Option<Box<Away>> {
+        let Security::Tls(tls) = &mut self.security else { return None };
+        if tls.step != Step::QueuedElsewhere || self.phase != Phase::Handshaking {
+            return None;
+        }
+        tls.step = Step::Away;
+        let which = Which::of(&tls.session);
+        Some(Box::new(Away {
+            session: tls.session.take(),
+            wire: std::mem::take(&mut tls.kept),
+            plain: Vec::new(),
+            sealed: Sealed::default(),
+            which,
+            opened: None,
+        }))
+    }
+
+    /// Takes the session back and does what follows from the step that it took; `None` if that panicked, see
+    /// [`Link::fail_step`].
+    pub(crate) fn come_back(&mut self, away: &mut Away, buffers: &mut Buffers, now: Tick) -> Option<()> {
+        let Security::Tls(tls) = &mut self.security else { return Some(()) };
+        debug_assert_eq!(tls.step, Step::Away, "only what departed can come back");
+        tls.step = Step::None;
+        tls.session = away.session.take();
+        let opened = away.opened.take()?;
+        buffers.sealed.push(away.sealed.bytes());
+        self.follow(away.which, &away.wire, &mut away.plain, opened, buffers, now);
+        buffers.pool.take_back(std::mem::take(&mut away.wire));
+        Some(())
+    }
+
+    /// Begins a handshake in the middle. What was written so far goes out before it, as it is; what the handler leaves of
+    /// input is taken for the beginning of the handshake, so that nothing said before it passes for something said after.
+    #[cfg(feature = "tls")]
+    pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+        self.limits.validate_sealed()?;
+        if self.phase != Phase::Open || self.is_tls() || self.outbox.has_files() {
+            return Err(Error::NotOpen);
+        }
+        self.send_gathered(buffers, now);
+        self.security = Security::of(Some(session));
+        self.signal(Signal::Upgrade, now);
+        Ok(())
+    }
+
+    /// Takes what the handler left before an upgrade for records; says how much.
+    fn inherit(&mut self, buffers: &mut Buffers, now: Tick) -> usize {
+        let Security::Tls(tls) = &mut self.security else { return 0 };
+        let bytes = self.inbox.bytes().len();
+        if bytes == 0 || self.phase != Phase::Handshaking {
+            return 0;
+        }
+        if bytes >= KEPT_BYTES_MAX {
+            tls.session.fail();
+            self.signal(Signal::Broken(Reason::Tls(TlsFault::TooLarge)), now);
+        } else {
+            debug_assert!(tls.kept.is_empty(), "a handshake that has begun leaves nothing in the inbox");
+            tls.kept = buffers.pool.chunk(bytes);
+            tls.kept.extend_from_slice(self.inbox.bytes());
+        }
+        self.inbox.clear(&mut buffers.pool);
+        self.set_need(0);
+        bytes
+    }
+
+    /// Whether the peer turned out to speak something else, and nothing has answered it yet.
+    pub(crate) fn owes_retort(&self) -> bool {
+        matches!(&self.security, Security::Tls(tls) if tls.retort == Retort::Owed)
+    }
+
+    /// Answers a peer that speaks something else; by an alert, if there is nothing better to say.
+    pub(crate) fn retort(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
+        if let Security::Tls(tls) = &mut self.security {
+            tls.retort = Retort::None;
+            self.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
+        }
+    }
+
+    /// A step panicked: nothing that it left half done is used again, and nothing reaches another link.
+    pub(crate) fn fail_step(&mut self, buffers: &mut Buffers, now: Tick) {
+        buffers.sealed.clear();
+        if let Security::Tls(tls) = &mut self.security {
+            tls.session.fail();
+        }
+        self.signal(Signal::Failed(Reason::HandlerPanicked), now);
+    }
+}
