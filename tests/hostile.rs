@@ -845,6 +845,7 @@ fn a_handler_that_says_again_by_resuming_for_ever_starves_nobody() {
             })
         });
         let (mut peer, mut bystander) = (world.dial(&busy), world.dial(&address));
+        world.until_open(2);
         peer.send_all_while(&mut world, b"x");
         for _ in 0..20 {
             bystander.send_all_while(&mut world, b"hello");

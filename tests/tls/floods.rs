@@ -171,6 +171,7 @@ fn key_updates_to_a_handler_that_says_nothing_wait_as_one_answer() {
     let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Sink);
     let mut client = Client::usual(&address);
     client.shake(&mut world, 10_000);
+    world.until_open(1);
     let before = world.reactor().snapshot().bytes_out;
     for _ in 0..ROUNDS / 100 {
         for _ in 0..100 {
