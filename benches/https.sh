@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # The https example beside nginx, in the same run: processor time of the server for a large file and for small ones.
 #
-# `benches/https.sh [ROUNDS]`, by default 5 of each, in turns; it prints medians and ratios (below 1 is better than nginx).
+# `benches/https.sh [ROUNDS]`, by default 11 of each, in turns. Servers run on one core and clients on another. It prints
+# medians, and the median of the ratios of each round (below 1 is better than nginx).
 # Needs nginx, wrk, curl and openssl. WINDLASS_HTTPS names a built example; else it is built here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-rounds=${1:-5}
-for tool in nginx wrk curl openssl; do
+rounds=${1:-11}
+for tool in nginx wrk curl openssl taskset; do
     command -v "$tool" >/dev/null || { echo "skipped: $tool not installed"; exit 0; }
 done
 if [ -z "${WINDLASS_HTTPS-}" ]; then
@@ -58,37 +59,39 @@ declare -A plain=([nginx]=127.0.0.1:${ports[0]} [windlass]=$(sed -n 's/^listenin
 declare -A tls=([nginx]=127.0.0.1:${ports[1]} [windlass]=$(sed -n 's/^listening on tls:..//p' "$work/ours"))
 declare -A pid=([nginx]=$worker [windlass]=$ours)
 
+cores=$(taskset -pc $$ | sed 's/.*: //; s/-/,/')
+for process in "$worker" "$ours"; do taskset -pc "${cores%%,*}" "$process" >/dev/null; done
+client() { taskset -c "${cores##*,}" "$@"; }
+
 # Processor time so far, in ns: user and system.
 used() { awk '{print $1}' "/proc/$1/schedstat"; }
 
 file() { # who, scheme, address
-    curl -sk --tls13-ciphers TLS_AES_256_GCM_SHA384 -o /dev/null "$2://$3/1g"
+    client curl -sk --tls13-ciphers TLS_AES_256_GCM_SHA384 -o /dev/null "$2://$3/1g"
     echo 1
 }
 small() {
-    wrk -t1 -c64 -d2s "$2://$3/1k.txt" >"$work/wrk"
+    client wrk -t1 -c64 -d2s "$2://$3/1k.txt" >"$work/wrk"
     if grep -q -e Non-2xx -e 'Socket errors' "$work/wrk"; then cat "$work/wrk" >&2; exit 1; fi
     awk '/requests in/ {print $1}' "$work/wrk"
 }
 
-# name, function, scheme, unit
+# name, function, scheme, unit, nanoseconds of the unit
 measure() {
     local who round before count address
-    declare -A all=()
+    declare -A took=()
     for ((round = 0; round < rounds; round++)); do
         for who in nginx windlass; do
             if [ "$3" = https ]; then address=${tls[$who]}; else address=${plain[$who]}; fi
             before=$(used "${pid[$who]}")
             count=$("$2" "$who" "$3" "$address")
-            all[$who]+="$((($(used "${pid[$who]}") - before) / count)) "
+            took[$who]=$((($(used "${pid[$who]}") - before) / count))
         done
-    done
-    median() { tr ' ' '\n' <<<"$1" | grep . | sort -n | sed -n "$(((rounds + 1) / 2))p"; }
-    local a b
-    a=$(median "${all[nginx]}")
-    b=$(median "${all[windlass]}")
-    awk -v name="$1" -v a="$a" -v b="$b" -v unit="$4" -v div="$5" \
-        'BEGIN { printf "%-34s nginx %9.2f %s  windlass %9.2f %s  ratio %.3f\n", name, a/div, unit, b/div, unit, b/a }'
+        echo "${took[nginx]} ${took[windlass]}"
+    done >"$work/rounds"
+    median() { awk "{ print $1 }" "$work/rounds" | sort -g | sed -n "$(((rounds + 1) / 2))p"; }
+    awk -v name="$1" -v a="$(median '$1')" -v b="$(median '$2')" -v ratio="$(median '$2 / $1')" -v unit="$4" -v div="$5" \
+        'BEGIN { printf "%-34s nginx %9.2f %s  windlass %9.2f %s  ratio %.3f\n", name, a/div, unit, b/div, unit, ratio }'
 }
 measure "1 GiB, plain" file http ms 1000000
 measure "1 GiB, TLS (AES-256-GCM)" file https ms 1000000

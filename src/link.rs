@@ -329,7 +329,7 @@ impl Link {
         }
         let mut behind = Vec::new();
         while let Some((file, then)) = outbox.pop_file(&mut pool) {
-            let (file, range) = file.into_parts();
+            let (file, range) = file.into_parts(&self.stream);
             behind.push(Behind::File { file, range });
             let bytes: Vec<u8> = then.iter().flat_map(|segment| segment.bytes()).copied().collect();
             if !bytes.is_empty() {

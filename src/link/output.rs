@@ -14,6 +14,10 @@ use std::io::{self, IoSlice};
 /// Writes of at least this many bytes go to the kernel at once instead of into the gather buffer.
 const DIRECT_BYTES: usize = 8 * 1024;
 
+/// sendfile(2) costs less a byte than all else that a turn does, and is interrupted less often for it: against pieces of
+/// 256 KiB a megabyte at a time saves a sixteenth.
+const SENDFILE_FACTOR: usize = 4;
+
 impl Link {
     /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
     pub(crate) fn room(&self, gathered: usize) -> usize {
@@ -178,9 +182,10 @@ impl Link {
     }
 
     /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes, and of files
-    /// `bytes_per_turn`.
+    /// `bytes_per_turn`, or [`SENDFILE_FACTOR`] times as much where the kernel sends them by itself.
     pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
-        let mut file_budget = self.limits.bytes_per_turn;
+        let factor = if self.is_tls() { 1 } else { SENDFILE_FACTOR };
+        let mut file_budget = self.limits.bytes_per_turn.saturating_mul(factor);
         while self.may_flush() {
             if !self.outbox.has_ready() {
                 match self.send_some_of_file(file_budget, buffers, now) {
