@@ -11,7 +11,8 @@ usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--re
 ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
 tls+unix:/path, tls+unix:@name, udp://HOST:PORT or unixgram:/path. Without --listen it listens on free loopback ports and
 on Unix sockets in a temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
---handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads.";
+--handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads. Connections are spread over
+N reactors, one thread each; without --reactors there is one.";
 
 pub(crate) struct Options {
     pub(crate) listen: Vec<Address>,
@@ -23,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     pub(crate) stats: Option<Duration>,
     pub(crate) handshake_threads: Option<usize>,
+    pub(crate) reactors: usize,
 }
 
 pub(crate) enum Asked {
@@ -54,6 +56,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
         drain: Duration::from_secs(30),
         stats: None,
         handshake_threads: None,
+        reactors: 1,
     };
     while let Some(arg) = args.next() {
         let (name, inline) = match arg.split_once('=') {
@@ -77,8 +80,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
             "--stats" => options.stats = Some(seconds(&name, &value)?).filter(|every| !every.is_zero()),
             "--handshake-threads" => options.handshake_threads = Some(count(&name, &value)?),
             "--max-connections" => options.max_connections = count(&name, &value)?,
-            _ if count(&name, &value)? == 1 => {}
-            _ => return Err("--reactors: more than one is not available yet".to_owned()),
+            _ => options.reactors = count(&name, &value)?,
         }
     }
     if options.cert.is_some() != options.key.is_some() {
