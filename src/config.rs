@@ -228,6 +228,8 @@ pub struct ListenConfig {
     pub backlog: u32,
     /// Connections that are accepted in one turn; with TLS a quarter of it. Default: 64.
     pub accepts_per_turn: usize,
+    /// Connections that are accepted in a second, a tenth of them at once; the others wait in the backlog. Default: no limit.
+    pub accepts_per_second: Option<u32>,
     /// Connections of this listener at once; above it, accepting pauses and the backlog waits. Default: no limit.
     pub connections_max: usize,
     /// For `tcp://` addresses of both families: which the socket takes. Default: dual; `tcp6://` is always IPv6 only.
@@ -252,6 +254,7 @@ impl Default for ListenConfig {
             socket: SocketOptions::default(),
             backlog: 4096,
             accepts_per_turn: 64,
+            accepts_per_second: None,
             connections_max: usize::MAX,
             stack: Stack::Dual,
             reuse: Reuse::Exclusive,
@@ -282,6 +285,7 @@ impl ListenConfig {
         positive("backlog", self.backlog as usize)?;
         positive("accepts_per_turn", self.accepts_per_turn)?;
         positive("connections_max", self.connections_max)?;
+        positive("accepts_per_second", self.accepts_per_second.map_or(1, |accepts| accepts as usize))?;
         lasting("starved_pause", self.starved_pause)?;
         if self.backlog > i32::MAX as u32 {
             return refuse("backlog", self.backlog, "it must be below 2^31");

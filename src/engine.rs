@@ -378,8 +378,10 @@ impl Engine {
         quotas: &Arc<[Arc<Quota>]>,
         listening: &mut Listening,
     ) -> Result<(), Error> {
+        let each = u32::try_from(self.remotes.len()).unwrap_or(u32::MAX);
         for (reactor, listener) in listeners.into_iter().enumerate() {
-            let (config, make) = (config.clone(), make.clone());
+            let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
+            let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
             let sharing = Sharing { quotas: quotas.clone(), spread: None };
             let id = self.ask(reactor, move |turn| turn.listen_shared(listener, config, make(), sharing))??;
             listening.parts.push((self.remotes[reactor].clone(), id));

@@ -19,6 +19,7 @@ use crate::source::Cause;
 use crate::turn::{Life, Turn};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) struct Acceptor {
     gate: Gate,
@@ -29,6 +30,7 @@ pub(crate) struct Acceptor {
     /// Taken out while it runs.
     maker: Option<Box<dyn Maker>>,
     observed: Observed,
+    pace: Option<Pace>,
     /// Connections of this listener, those on their way among them.
     live: usize,
     /// What it shares with listeners of other reactors.
@@ -47,9 +49,50 @@ enum Gate {
     Full(Listener, Tick),
     /// The system lacks something: opened then, or when a descriptor of ours comes free.
     Starved(Listener, Tick),
+    /// As many as a second may bring have come: opened then.
+    Paced(Listener, Tick),
     /// Another reactor accepts for it.
     Fed,
     Closed,
+}
+
+/// How many connections may be accepted now, of so many a second.
+struct Pace {
+    interval: Duration,
+    tokens_max: u32,
+    tokens: u32,
+    /// Up to when tokens were counted.
+    counted: Tick,
+}
+
+impl Pace {
+    fn new(accepts_per_second: u32) -> Pace {
+        let tokens_max = accepts_per_second.div_ceil(10);
+        let interval = Duration::from_secs(1) / accepts_per_second;
+        Pace { interval, tokens_max, tokens: tokens_max, counted: Tick::NEVER }
+    }
+
+    /// When the next connection may be accepted, if not now.
+    fn take(&mut self, now: Tick) -> Result<(), Tick> {
+        if self.counted == Tick::NEVER {
+            self.counted = now;
+        }
+        let interval = self.interval.max(Duration::from_nanos(1));
+        let due = now.since(self.counted).as_nanos() / interval.as_nanos();
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        if due > 0 {
+            let full = self.tokens.saturating_add(due) >= self.tokens_max;
+            self.tokens = self.tokens.saturating_add(due).min(self.tokens_max);
+            self.counted = if full { now } else { self.counted.after(interval * due) };
+        }
+        match self.tokens.checked_sub(1) {
+            Some(left) => {
+                self.tokens = left;
+                Ok(())
+            }
+            None => Err(self.counted.after(interval)),
+        }
+    }
 }
 
 /// What an error of accept(2) asks for.
@@ -94,7 +137,8 @@ impl Acceptor {
         let sessions = Template::of(&config);
         let gate = listener.map_or(Gate::Fed, Gate::Open);
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
-        Acceptor { gate, config, limits, sessions, maker: Some(maker), observed, live: 0, quotas, spread }
+        let pace = config.accepts_per_second.map(Pace::new);
+        Acceptor { gate, config, limits, sessions, maker: Some(maker), observed, pace, live: 0, quotas, spread }
     }
 
     /// Takes in a connection that another reactor has accepted; `None` if it is closed.
@@ -120,7 +164,7 @@ impl Acceptor {
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self.gate {
-            Gate::Starved(_, until) => Some(until),
+            Gate::Starved(_, until) | Gate::Paced(_, until) => Some(until),
             Gate::Full(_, until) => Some(until).filter(|until| *until != Tick::NEVER),
             Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
         }
@@ -166,6 +210,12 @@ impl Acceptor {
                 self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
                 return Next::Wait;
             };
+            if let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(turn.desk.now)) {
+                if let Some(listener) = self.take_listener() {
+                    self.gate = Gate::Paced(listener, until);
+                }
+                return Next::Wait;
+            }
             match listener.accept() {
                 Ok((stream, peer)) => {
                     if options::apply_accepted(&stream, &self.config.socket).is_err() {
@@ -192,6 +242,8 @@ impl Acceptor {
                 }
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {
+                        // Nobody came for whom it was.
+                        self.pace.iter_mut().for_each(|pace| pace.tokens += 1);
                         self.probed(turn);
                         return Next::Wait;
                     }
@@ -216,6 +268,7 @@ impl Acceptor {
         match self.gate {
             Gate::Closed if self.live == 0 => Next::Remove,
             Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) => Next::Wait,
+            Gate::Paced(..) => Next::Wait,
             Gate::Closed | Gate::Fed => Next::Wait,
         }
     }
@@ -223,7 +276,7 @@ impl Acceptor {
     fn take_listener(&mut self) -> Option<Listener> {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
             Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
-            Gate::Full(listener, _) | Gate::Starved(listener, _) => Some(listener),
+            Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => Some(listener),
             Gate::Fed => {
                 self.gate = Gate::Fed;
                 None
@@ -261,6 +314,8 @@ impl Acceptor {
         turn.desk.held.retain(|held| *held != id);
         match std::mem::replace(&mut self.gate, Gate::Closed) {
             Gate::Full(listener, _) | Gate::Starved(listener, _) => self.gate = Gate::Probing(listener),
+            // Nobody was told.
+            Gate::Paced(listener, _) => self.gate = Gate::Open(listener),
             other => self.gate = other,
         }
     }
@@ -337,5 +392,27 @@ impl Acceptor {
                 turn.desk.counters.panics += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_brings_as_many_as_it_may_and_a_tenth_at_once() {
+        let mut pace = Pace::new(20);
+        let mut now = Tick::test(0);
+        let mut accepted = Vec::new();
+        for _ in 0..50 {
+            match pace.take(now) {
+                Ok(()) => accepted.push(now),
+                Err(until) => now = until,
+            }
+        }
+        let at_once = accepted.iter().filter(|at| **at == Tick::test(0)).count();
+        assert_eq!(at_once, 2);
+        let gaps = accepted[1..].windows(2).map(|pair| pair[1].since(pair[0]));
+        assert!(gaps.into_iter().all(|gap| gap == Duration::from_millis(50)), "{accepted:?}");
     }
 }
