@@ -9,12 +9,11 @@ use crate::config::datagram::Group;
 use crate::counters::DatagramStats;
 use crate::error::Error;
 use crate::id::{EndpointId, SourceId};
-use crate::link::buffers::Buffers;
 use crate::mailbox::Remote;
 use crate::net::datagram::arrivals::Ecn;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Receiving, Sending};
-use crate::post::Post;
+use crate::post::{Departures, Post};
 use crate::turn::Turn;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -109,7 +108,7 @@ impl<'a> Datagrams<'a> {
     /// peer has no name, `Transport` if it is of another kind or IP version, `NotOpen` after `close`.
     pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
         let desk = &mut *self.turn.desk;
-        self.post.send(Some(to), data, &mut desk.buffers, desk.now)
+        self.post.send(Some(to), data, &mut desk.departures, desk.now)
     }
 
     /// Queues a datagram for the peer that the socket is connected to; see [`Datagrams::send_to`].
@@ -118,7 +117,7 @@ impl<'a> Datagrams<'a> {
     /// As [`Datagrams::send_to`]; `NoPeer` if the socket is not connected.
     pub fn send(&mut self, data: &[u8]) -> Result<(), Error> {
         let desk = &mut *self.turn.desk;
-        self.post.send(None, data, &mut desk.buffers, desk.now)
+        self.post.send(None, data, &mut desk.departures, desk.now)
     }
 
     /// How many datagrams wait to be sent, and how many bytes they have together.
@@ -201,9 +200,9 @@ pub struct OtherEndpoint<'a> {
 
 impl OtherEndpoint<'_> {
     /// Runs `call` on the post, and drives the endpoint next turn if anything follows for it.
-    fn with<T>(&mut self, call: impl FnOnce(&mut Post, &mut Buffers, Tick) -> T) -> Option<T> {
+    fn with<T>(&mut self, call: impl FnOnce(&mut Post, &mut Departures, Tick) -> T) -> Option<T> {
         let post = self.turn.table.post(self.id)?;
-        let done = call(post, &mut self.turn.desk.buffers, self.turn.desk.now);
+        let done = call(post, &mut self.turn.desk.departures, self.turn.desk.now);
         if post.needs_drive() {
             self.turn.table.rouse(self.id);
         }
@@ -215,7 +214,7 @@ impl OtherEndpoint<'_> {
     /// # Errors
     /// As [`Datagrams::send_to`].
     pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
-        self.with(|post, buffers, now| post.send(Some(to), data, buffers, now)).unwrap_or(Err(Error::Gone))
+        self.with(|post, departures, now| post.send(Some(to), data, departures, now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Datagrams::send`]; it leaves in the next turn.
@@ -223,7 +222,7 @@ impl OtherEndpoint<'_> {
     /// # Errors
     /// As [`Datagrams::send`].
     pub fn send(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.with(|post, buffers, now| post.send(None, data, buffers, now)).unwrap_or(Err(Error::Gone))
+        self.with(|post, departures, now| post.send(None, data, departures, now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Datagrams::waiting`].

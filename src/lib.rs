@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod blocking;
 mod clock;
 mod command;
 mod config;
@@ -32,6 +33,7 @@ pub mod tls;
 mod turn;
 
 pub use address::{Address, AddressError, Family, Transport};
+pub use blocking::BlockingLink;
 pub use bytes::Bytes;
 pub use config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Multicast, Offload,

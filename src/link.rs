@@ -266,6 +266,17 @@ impl Link {
         self.output = Output::Free;
     }
 
+    /// Itself, and a handle of its socket for threads that wait for it.
+    pub(crate) fn shared(self) -> (Link, Arc<Stream>) {
+        let (stream, handle) = self.stream.shared();
+        (Link { stream, ..self }, handle)
+    }
+
+    /// Itself, when no thread waits for it any more.
+    pub(crate) fn alone(self) -> Link {
+        Link { stream: self.stream.alone(), ..self }
+    }
+
     // --- what it is -----------------------------------------------------------------------------------------------
 
     /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.

@@ -10,6 +10,7 @@ pub(crate) mod listener;
 pub(crate) mod options;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
+pub(crate) mod wait;
 pub(crate) mod watched;
 
 pub(crate) use mio::Registry;

@@ -13,7 +13,6 @@ use crate::clock::Tick;
 use crate::config::datagram::{DatagramConfig, IcmpErrors};
 use crate::counters::DatagramStats;
 use crate::error::{Error, Reason};
-use crate::link::buffers::Buffers;
 use crate::net::Readiness;
 use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
@@ -331,7 +330,7 @@ impl Post {
     }
 
     /// What time has brought about.
-    pub(crate) fn expire(&mut self, now: Tick, buffers: &mut Buffers) {
+    pub(crate) fn expire(&mut self, now: Tick, departures: &mut Departures) {
         if matches!(self.pace, Pace::Waits(until) if until <= now) {
             self.pace = Pace::Free;
         }
@@ -347,7 +346,7 @@ impl Post {
             self.stats.undelivered += 1;
             self.faults.push_back(DatagramError::Expired { to, bytes });
         }
-        self.tidy(buffers);
+        self.tidy(departures);
     }
 
     // --- receiving ------------------------------------------------------------------------------------------------
@@ -451,17 +450,17 @@ impl Post {
         &mut self,
         to: Option<&DatagramPeer>,
         bytes: &[u8],
-        buffers: &mut Buffers,
+        departures: &mut Departures,
         now: Tick,
     ) -> Result<(), Error> {
         if let Err(error) = self.check(to, bytes.len()) {
             self.stats.refused += 1;
             return Err(error);
         }
-        let outgoing = self.outgoing.get_or_insert_with(|| buffers.pool.outgoing());
+        let outgoing = self.outgoing.get_or_insert_with(|| departures.outgoing());
         outgoing.push(to.cloned(), bytes, now);
         if outgoing.len() >= runs::WINDOW && self.pace == Pace::Free {
-            self.flush(buffers, now);
+            self.flush(departures, now);
         }
         Ok(())
     }
@@ -522,11 +521,11 @@ impl Post {
     }
 
     /// Gives an emptied queue back.
-    fn tidy(&mut self, buffers: &mut Buffers) {
+    fn tidy(&mut self, departures: &mut Departures) {
         if let Some(mut outgoing) = self.outgoing.take() {
             outgoing.compact();
             if outgoing.is_empty() {
-                buffers.pool.take_outgoing_back(outgoing);
+                departures.take_back(outgoing);
             } else {
                 self.outgoing = Some(outgoing);
             }

@@ -15,6 +15,7 @@ use crate::id::SourceId;
 use crate::link::buffers::Scratch;
 use crate::link::handshake::Away;
 use crate::net::Readiness;
+use crate::net::datagram::arrivals::Arrivals;
 use crate::turn::Turn;
 use acceptor::Acceptor;
 use connection::Connection;
@@ -49,11 +50,18 @@ pub(crate) enum Source {
 
 impl Source {
     /// Does what `cause` asks for; user code runs in here and nowhere else.
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(
+        &mut self,
+        id: SourceId,
+        cause: Cause,
+        scratch: &mut Scratch,
+        arrivals: &mut Arrivals,
+        turn: &mut Turn<'_>,
+    ) -> Next {
         match self {
             Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
             Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),
-            Source::Endpoint(endpoint) => endpoint.drive(id, cause, &mut scratch.arrivals, turn),
+            Source::Endpoint(endpoint) => endpoint.drive(id, cause, arrivals, turn),
             Source::Watch(watch) => watch.drive(cause, turn),
         }
     }

@@ -29,7 +29,7 @@ use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
 use crate::placement::{Quota, Spread};
-use crate::post::Post;
+use crate::post::{Departures, Post};
 use bytes::Bytes;
 use handshakes::Handshakes;
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +42,7 @@ pub(crate) struct Desk {
     pub(crate) now: Tick,
     pub(crate) life: Life,
     pub(crate) buffers: Buffers,
+    pub(crate) departures: Departures,
     pub(crate) gathered: Vec<u8>,
     pub(crate) gatherer: Option<SourceId>,
     pub(crate) local: VecDeque<Local>,

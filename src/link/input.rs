@@ -41,6 +41,24 @@ impl Link {
         }
     }
 
+    /// Whether the peer's end was read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.input == Input::Ended
+    }
+
+    /// Looks whether the peer's end or an error comes next, without taking what it has sent (plain links).
+    pub(crate) fn look_for_end(&mut self, now: Tick) {
+        match self.stream.peek() {
+            Ok(0) => self.input = Input::Ended,
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                self.input = Input::Ended;
+                self.signal(Signal::Failed(Reason::of(&error)), now);
+            }
+        }
+    }
+
     /// Whether a read is wanted and may bring something.
     pub(crate) fn may_read(&self) -> bool {
         if !matches!(self.input, Input::Ready | Input::Flagged) {

@@ -1,20 +1,24 @@
 //! Stream sockets: TCP and Unix as one.
 //!
 //! Owns the calls and their flags (never a SIGPIPE). Knows nothing of queues, phases or deadlines.
+//!
+//! 1. A shared stream is alone again before its descriptor is given away.
 
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
 use crate::net::{Registry, uninterrupted};
 use mio::net::{TcpStream, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use rustix::net::{SendAncillaryBuffer, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who is at the other end of a Unix socket, as the kernel knew it at connect; unix(7), SO_PEERCRED.
@@ -34,6 +38,8 @@ pub struct PeerCredentials {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// One that a waiting thread looks at, too.
+    Shared(Arc<Stream>),
 }
 
 /// How far a connect is.
@@ -150,6 +156,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b),
             Stream::Unix(_) => false,
+            Stream::Shared(shared) => shared.is_self_connected(),
         }
     }
 
@@ -158,7 +165,20 @@ impl Stream {
         uninterrupted(|| match self {
             Stream::Tcp(tcp) => (&mut &*tcp).read(buffer),
             Stream::Unix(unix) => (&mut &*unix).read(buffer),
+            Stream::Shared(shared) => shared.read(buffer),
         })
+    }
+
+    /// How many bytes a read of one would bring: it takes none.
+    pub(crate) fn peek(&self) -> io::Result<usize> {
+        let mut byte = [0; 1];
+        let (read, _) = rustix::net::recv(self, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+        Ok(read)
+    }
+
+    /// shutdown(2) of one side or both.
+    pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
+        SockRef::from(self).shutdown(how)
     }
 
     /// send(2).
@@ -193,7 +213,7 @@ impl Stream {
 
     /// Makes the coming close a reset: unsent bytes are dropped and the peer is told.
     pub(crate) fn reset_on_close(&self) {
-        if let Stream::Tcp(_) = self {
+        if self.is_tcp() {
             // It can fail only on a socket that is already dead, and then there is nobody to be told.
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
@@ -209,6 +229,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => tcp.peer_addr().ok(),
             Stream::Unix(_) => None,
+            Stream::Shared(shared) => shared.peer(),
         }
     }
 
@@ -229,6 +250,9 @@ impl Stream {
             let peer = nix::sys::socket::getsockopt(unix, nix::sys::socket::sockopt::PeerCredentials).ok()?;
             return Some(PeerCredentials { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() });
         }
+        if let Stream::Shared(shared) = self {
+            return shared.peer_credentials();
+        }
         None
     }
 
@@ -237,14 +261,40 @@ impl Stream {
         match self {
             Stream::Tcp(_) => Watched::Both,
             Stream::Unix(_) => Watched::Reads,
+            Stream::Shared(shared) => shared.watched_first(),
+        }
+    }
+
+    pub(crate) fn is_tcp(&self) -> bool {
+        match self {
+            Stream::Tcp(_) => true,
+            Stream::Unix(_) => false,
+            Stream::Shared(shared) => shared.is_tcp(),
+        }
+    }
+
+    /// Itself, and a handle for a thread that waits for it.
+    pub(crate) fn shared(self) -> (Stream, Arc<Stream>) {
+        let shared = match self {
+            Stream::Shared(shared) => shared,
+            alone @ (Stream::Tcp(_) | Stream::Unix(_)) => Arc::new(alone),
+        };
+        (Stream::Shared(shared.clone()), shared)
+    }
+
+    /// Itself alone, if nobody else has a handle any more.
+    pub(crate) fn alone(self) -> Stream {
+        match self {
+            Stream::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(Stream::Shared),
+            alone @ (Stream::Tcp(_) | Stream::Unix(_)) => alone,
         }
     }
 
     fn interest(&self, watched: Watched) -> Interest {
-        match (self, watched) {
-            (Stream::Tcp(_), _) => urgent(Interest::READABLE | Interest::WRITABLE),
-            (Stream::Unix(_), Watched::Both) => Interest::READABLE | Interest::WRITABLE,
-            (Stream::Unix(_), Watched::Reads) => Interest::READABLE,
+        match (self.is_tcp(), watched) {
+            (true, _) => urgent(Interest::READABLE | Interest::WRITABLE),
+            (false, Watched::Both) => Interest::READABLE | Interest::WRITABLE,
+            (false, Watched::Reads) => Interest::READABLE,
         }
     }
 
@@ -254,6 +304,9 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => registry.register(tcp, Token(word), interest),
             Stream::Unix(unix) => registry.register(unix, Token(word), interest),
+            Stream::Shared(shared) => {
+                registry.register(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
+            }
         }
     }
 
@@ -263,6 +316,9 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => registry.reregister(tcp, Token(word), interest),
             Stream::Unix(unix) => registry.reregister(unix, Token(word), interest),
+            Stream::Shared(shared) => {
+                registry.reregister(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
+            }
         }
     }
 
@@ -271,6 +327,7 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => registry.deregister(tcp),
             Stream::Unix(unix) => registry.deregister(unix),
+            Stream::Shared(shared) => registry.deregister(&mut SourceFd(&shared.as_fd().as_raw_fd())),
         }
     }
 }
@@ -302,6 +359,7 @@ impl AsFd for Stream {
         match self {
             Stream::Tcp(tcp) => tcp.as_fd(),
             Stream::Unix(unix) => unix.as_fd(),
+            Stream::Shared(shared) => shared.as_fd(),
         }
     }
 }
@@ -311,6 +369,10 @@ impl From<Stream> for OwnedFd {
         match stream {
             Stream::Tcp(tcp) => tcp.into(),
             Stream::Unix(unix) => unix.into(),
+            Stream::Shared(shared) => {
+                let alone = Arc::try_unwrap(shared).ok();
+                alone.expect("stream 1: it is given away when no thread looks at it any more").into()
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 //! Owns the rules only; the state is the post's.
 
 use crate::clock::Tick;
-use crate::link::buffers::Buffers;
 use crate::net::datagram::{Refusal, Sending};
 use crate::post::outgoing::{Outgoing, State};
 use crate::post::runs::{Run, Runs, WINDOW};
@@ -11,12 +10,34 @@ use crate::post::{DatagramError, Life, Pace, Post};
 use std::io;
 use std::time::Duration;
 
+/// They are boxed where they are used, and are kept so.
+type Spare = Vec<Box<Outgoing>>;
+
 /// What sending needs beside the datagrams; one serves all endpoints of a reactor.
 #[derive(Default)]
 pub(crate) struct Departures {
     runs: Runs,
+    /// Emptied queues, for the next endpoint.
+    spare: Spare,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     headers: crate::net::datagram::mmsg::SendHeaders,
+}
+
+/// Queues that are kept for reuse.
+const SPARE_KEPT: usize = 4;
+
+impl Departures {
+    /// An empty queue.
+    pub(super) fn outgoing(&mut self) -> Box<Outgoing> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes an emptied queue back.
+    pub(super) fn take_back(&mut self, outgoing: Box<Outgoing>) {
+        if self.spare.len() < SPARE_KEPT && outgoing.is_small() {
+            self.spare.push(outgoing);
+        }
+    }
 }
 
 /// The first and the longest wait for a Unix receiver that is full; no event tells when it is no longer.
@@ -32,9 +53,8 @@ impl Post {
     }
 
     /// Offers the kernel what waits, until it refuses or nothing is left.
-    pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
+    pub(crate) fn flush(&mut self, departures: &mut Departures, now: Tick) {
         let Some(outgoing) = &self.outgoing else { return };
-        let mut departures = buffers.departures.take().unwrap_or_default();
         // Each round sends all that it looks at, settles something, learns something of the socket, or stops.
         let rounds = 2 * outgoing.len() + 8;
         for _ in 0..rounds {
@@ -42,13 +62,12 @@ impl Post {
                 break;
             }
             match self.socket.sending() {
-                Sending::Segmented { bytes_max } => self.send_together(&mut departures, bytes_max, now),
-                Sending::Batched => self.send_together(&mut departures, 0, now),
+                Sending::Segmented { bytes_max } => self.send_together(departures, bytes_max, now),
+                Sending::Batched => self.send_together(departures, 0, now),
                 Sending::Single => self.send_singly(now),
             };
         }
-        buffers.departures = Some(departures);
-        self.tidy(buffers);
+        self.tidy(departures);
     }
 
     // --- many in a call -------------------------------------------------------------------------------------------

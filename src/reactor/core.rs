@@ -14,7 +14,9 @@ use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Report};
 use crate::net::Registry;
+use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handed;
+use crate::post::Departures;
 use crate::reactor::Status;
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
@@ -44,6 +46,7 @@ pub(super) struct Core {
     handshake_budget: Duration,
     mail: Mail,
     scratch: Scratch,
+    arrivals: Arrivals,
     /// Buffers of the funnels, empty between turns.
     queue: Vec<SourceId>,
     due: Vec<u32>,
@@ -75,6 +78,7 @@ impl Core {
             now: Tick::of(Instant::now()),
             life: Life::Running,
             buffers: Buffers::default(),
+            departures: Departures::default(),
             gathered: Vec::new(),
             gatherer: None,
             local: VecDeque::new(),
@@ -103,6 +107,7 @@ impl Core {
             handshake_budget: config.handshake_budget,
             mail: Mail::None,
             scratch: Scratch::new(),
+            arrivals: Arrivals::default(),
             queue: Vec::new(),
             due: Vec::new(),
             drives_since_clock: 0,
@@ -426,7 +431,7 @@ impl Core {
         self.desk.counters.drives += 1;
         self.count_drive();
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-        let next = source.drive(id, cause, &mut self.scratch, &mut turn);
+        let next = source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn);
         turn.send_gathered();
         match next {
             Next::Remove => {

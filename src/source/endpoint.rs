@@ -100,7 +100,7 @@ impl Endpoint {
 
     fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         let now = turn.desk.now;
-        self.post.expire(now, &mut turn.desk.buffers);
+        self.post.expire(now, &mut turn.desk.departures);
         if self.post.timer() <= now {
             self.post.set_timer(Tick::NEVER);
             if self.post.life() == Life::Open {
@@ -113,7 +113,7 @@ impl Endpoint {
         match order {
             Order::SendTo(to, bytes) => {
                 let desk = &mut *turn.desk;
-                if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut desk.buffers, desk.now) {
+                if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut desk.departures, desk.now) {
                     self.post.refuse(to.map(|to| *to), bytes, why);
                 }
             }
@@ -134,7 +134,7 @@ impl Endpoint {
     fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if self.post.may_send() {
             let desk = &mut *turn.desk;
-            self.post.flush(&mut desk.buffers, desk.now);
+            self.post.flush(&mut desk.departures, desk.now);
         }
         for _ in 0..ERRORS_TOLD {
             let Some(fault) = self.post.next_fault() else { break };

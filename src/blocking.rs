@@ -1,0 +1,521 @@
+//! A link for threads that wait: read, write, and a poll(2) of its own in place of a reactor.
+//!
+//! Owns when such a thread waits, and for what. The link is the same as a reactor's: its phases, TLS and queues.
+//!
+//! 1. Nobody waits while holding the lock: a reader and a writer can share a link, and a third can close it.
+//! 2. What `write` took is with the kernel when it returns, unless its time ran out; then `flush` goes on with it.
+
+use crate::address::Address;
+use crate::clock::Tick;
+use crate::error::{Error, Expiry, Reason};
+use crate::link::Link;
+use crate::link::buffers::{Buffers, Scratch};
+use crate::link::handshake::{Elsewhere, Stepped};
+use crate::link::input::Received;
+use crate::link::phase::{Phase, Signal};
+use crate::net::stream::Stream;
+use crate::net::wait::{Wanted, wait};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes that one `write` takes at most.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Reads that `close` makes of what the peer has sent already, so that the kernel need not answer it with a reset.
+const LAST_READS: usize = 16;
+
+/// How long `close` waits until the peer has taken what waits, if no write timeout says so.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection for threads that wait, plain or with TLS, over TCP or Unix sockets.
+///
+/// It reads and writes like a `TcpStream`, also through a shared reference: one thread may read while another writes, under
+/// TLS too. It is made of a [`Link`], with all that waits there, by [`Link::into_blocking`], and can become one again.
+///
+/// A read or write that takes longer than its timeout fails with `WouldBlock`, as those of `std` do. The end of the stream
+/// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`.
+///
+/// ```no_run
+/// use std::io::{Read, Write};
+/// use windlass::{Limits, Link};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let socket = std::net::TcpStream::connect("127.0.0.1:7007")?;
+/// let mut link = Link::new(socket, Limits::default())?.into_blocking()?;
+/// link.write_all(b"hello")?;
+/// link.finish()?;
+/// let mut answer = String::new();
+/// link.read_to_string(&mut answer)?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct BlockingLink {
+    socket: Arc<Stream>,
+    inside: Mutex<Inside>,
+    timeouts: Mutex<Timeouts>,
+}
+
+struct Inside {
+    /// `None` only while the link is taken out for good.
+    link: Option<Link>,
+    buffers: Buffers,
+    /// What records are opened in; plain links read to where they are asked to.
+    scratch: Option<Scratch>,
+}
+
+impl std::fmt::Debug for Inside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inside").field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Timeouts {
+    read: Option<Duration>,
+    write: Option<Duration>,
+}
+
+/// What a try without waiting came to.
+enum Tried<T> {
+    Done(io::Result<T>),
+    /// The kernel must be waited for.
+    Waits,
+}
+
+impl Link {
+    /// Goes on with this link on threads that wait. A TLS handshake that is not done yet is done here, within
+    /// `Limits::handshake_timeout`.
+    ///
+    /// # Errors
+    /// `Connection` if the handshake fails, or the link is over.
+    pub fn into_blocking(self) -> Result<BlockingLink, Error> {
+        let timeout = self.limits().handshake_timeout;
+        let link = BlockingLink::new(self);
+        link.shake_hands(deadline(Some(timeout)))?;
+        Ok(link)
+    }
+}
+
+fn now() -> Tick {
+    Tick::of(Instant::now())
+}
+
+/// When a timeout runs out; `None` for one that never does.
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}
+
+impl BlockingLink {
+    pub(crate) fn new(mut link: Link) -> BlockingLink {
+        link.settle_in(now());
+        let scratch = link.is_tls().then(Scratch::new);
+        let (link, socket) = link.shared();
+        let inside = Inside { link: Some(link), buffers: Buffers::default(), scratch };
+        BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        // User code (certificate resolvers) runs under it in handshakes only, and a link that it broke is refused there.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timeouts(&self) -> MutexGuard<'_, Timeouts> {
+        self.timeouts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it a link for a reactor again. Whoever shares it must have given it back: this takes it whole.
+    ///
+    /// # Errors
+    /// `NotOpen` if it is over.
+    pub fn into_link(self) -> Result<Link, Error> {
+        let BlockingLink { socket, inside, .. } = self;
+        drop(socket);
+        let mut inside = inside.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let link = inside.link.take().ok_or(Error::NotOpen)?;
+        Ok(link.alone())
+    }
+
+    /// How long a read may take; `None` is for ever, and so it begins.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) {
+        self.timeouts().read = timeout;
+    }
+
+    /// How long a write may take; `None` is for ever, and so it begins.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) {
+        self.timeouts().write = timeout;
+    }
+
+    /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
+    pub fn peer_address(&self) -> Option<Address> {
+        self.lock().link.as_ref()?.peer_address()
+    }
+
+    /// This side's address, `None` if the system no longer knows.
+    pub fn local_address(&self) -> Option<Address> {
+        self.lock().link.as_ref()?.local_address()
+    }
+
+    /// Runs `look` on what was agreed on in the TLS handshake; `None` for plain connections.
+    #[cfg(feature = "tls")]
+    pub fn tls<T>(&self, look: impl FnOnce(crate::link::session::TlsInfo<'_>) -> T) -> Option<T> {
+        self.lock().link.as_ref()?.tls().map(look)
+    }
+
+    /// Whether the connection can still carry data both ways, as far as this side can know: not after the peer's end, a
+    /// reset, a failed write, or an end of our own. What the peer has sent already is looked at, but not taken.
+    pub fn is_connected(&self) -> bool {
+        let mut inside = self.lock();
+        if let Ok(Some(ready)) = wait(&*self.socket, Wanted::Yes, Wanted::No, Some(Duration::ZERO)) {
+            inside.look(ready);
+        }
+        matches!(inside.phase(), Some(Phase::Open)) && !inside.has_ended()
+    }
+
+    /// Waits until `step` has done its work, for at most as long as is left until `until`.
+    fn repeat<T>(
+        &self,
+        until: Option<Instant>,
+        reads: Wanted,
+        mut step: impl FnMut(&mut Inside) -> Tried<T>,
+    ) -> io::Result<T> {
+        loop {
+            let writes = {
+                let mut inside = self.lock();
+                match step(&mut inside) {
+                    Tried::Done(done) => return done,
+                    Tried::Waits => inside.wants_to_send(),
+                }
+            };
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match wait(&*self.socket, reads, writes, left)? {
+                Some(ready) => {
+                    if let Some(link) = &mut self.lock().link {
+                        link.note(ready);
+                    }
+                }
+                None if left.is_some_and(|left| left.is_zero()) => return Err(io::ErrorKind::WouldBlock.into()),
+                // A signal, or a time that is not quite over.
+                None => {}
+            }
+        }
+    }
+
+    /// Does the TLS handshake, if there is one to do.
+    pub(crate) fn shake_hands(&self, until: Option<Instant>) -> Result<(), Error> {
+        let shaken = self.repeat(until, Wanted::Yes, Inside::try_shaking);
+        let reason = match shaken {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(reason)) => reason,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Reason::Timeout(Expiry::Handshake),
+            Err(error) => Reason::of(&error),
+        };
+        let inside = self.lock();
+        let link = inside.link.as_ref();
+        let local = link.and_then(Link::local_address).unwrap_or(Address::unix_unnamed());
+        let peer = link.and_then(Link::peer_address).map(Box::new);
+        Err(Error::Connection { local: Box::new(local), peer, reason })
+    }
+
+    /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out.
+    pub fn finish(&self) -> io::Result<()> {
+        let until = deadline(self.timeouts().write);
+        let mut asked = Wanted::Yes;
+        self.repeat(until, Wanted::No, |inside| {
+            let asks = std::mem::replace(&mut asked, Wanted::No);
+            inside.try_ending(Signal::Finish, asks)
+        })
+    }
+
+    /// Ends the connection: what was written is sent, then our end. Whoever waits in a read or write of it returns with
+    /// `NotConnected`. Later calls find it over.
+    ///
+    /// # Errors
+    /// `NotConnected` if it was over before; `WouldBlock` if the peer does not take what waits within the write timeout, or
+    /// 10 s without one: it is reset then.
+    pub fn close(&self) -> io::Result<()> {
+        if !matches!(self.lock().phase(), Some(phase) if !matches!(phase, Phase::Closed(_))) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let until = deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT)));
+        let mut asked = Wanted::Yes;
+        let ended = self.repeat(until, Wanted::No, |inside| {
+            let asks = std::mem::replace(&mut asked, Wanted::No);
+            inside.try_ending(Signal::Close(Reason::Local), asks)
+        });
+        let mut inside = self.lock();
+        inside.read_last();
+        inside.signal(Signal::Abort);
+        // Whoever waits elsewhere is woken by it; it fails where the peer has gone already.
+        let _ = self.socket.shut(Shutdown::Both);
+        ended
+    }
+}
+
+impl Inside {
+    fn phase(&self) -> Option<Phase> {
+        self.link.as_ref().map(Link::phase)
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some(link) = &mut self.link {
+            link.signal(signal, now());
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.link.as_ref().is_none_or(Link::has_ended)
+    }
+
+    fn wants_to_send(&self) -> Wanted {
+        if self.link.as_ref().is_some_and(|link| link.unsent_bytes() > 0) { Wanted::Yes } else { Wanted::No }
+    }
+
+    /// Sends what waits, as far as the kernel takes it.
+    fn push_on(&mut self, now: Tick) {
+        let Some(link) = &mut self.link else { return };
+        link.send_gathered(&mut self.buffers, now);
+        link.settle(&mut self.buffers, now);
+        if link.may_flush() {
+            link.flush(&mut self.buffers, now);
+        }
+        link.settle(&mut self.buffers, now);
+    }
+
+    /// What a call says once the link is over or ended.
+    fn refusal(&self) -> io::Error {
+        match self.phase() {
+            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => told(reason),
+            Some(Phase::Finishing | Phase::WriteClosed) => io::ErrorKind::BrokenPipe.into(),
+            _ => io::ErrorKind::NotConnected.into(),
+        }
+    }
+
+    fn try_shaking(&mut self) -> Tried<Result<(), Reason>> {
+        let now = now();
+        let Some(link) = &mut self.link else { return Tried::Done(Ok(Err(Reason::Local))) };
+        if link.phase() == Phase::Handshaking && !link.is_tls() {
+            link.signal(Signal::Secured, now);
+        }
+        if let (Phase::Handshaking, Some(scratch)) = (link.phase(), &mut self.scratch) {
+            if link.queues_step() {
+                if let Stepped::Taken(bytes) = link.take_step(Elsewhere::No, scratch, &mut self.buffers, now) {
+                    if link.phase() == Phase::Open {
+                        link.inbox().push(bytes, &mut self.buffers.pool);
+                    }
+                }
+            }
+        }
+        self.push_on(now);
+        match self.phase() {
+            Some(Phase::Handshaking | Phase::Connecting) => Tried::Waits,
+            Some(Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed) => Tried::Done(Ok(Ok(()))),
+            Some(Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason)) => {
+                Tried::Done(Ok(Err(reason)))
+            }
+            None => Tried::Done(Ok(Err(Reason::Local))),
+        }
+    }
+
+    fn try_reading(&mut self, buffer: &mut [u8]) -> Tried<usize> {
+        let now = now();
+        if self.wants_to_send() == Wanted::Yes {
+            self.push_on(now);
+        }
+        let Some(link) = &mut self.link else { return Tried::Done(Err(io::ErrorKind::NotConnected.into())) };
+        loop {
+            if let Some(rest) = link.inbox().take() {
+                let taken = rest.bytes().len().min(buffer.len());
+                buffer[..taken].copy_from_slice(&rest.bytes()[..taken]);
+                link.inbox().put_back(rest, taken, &mut self.buffers.pool);
+                return Tried::Done(Ok(taken));
+            }
+            if let Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) = link.phase() {
+                let at_end = reason == Reason::PeerClosed;
+                return Tried::Done(if at_end { Ok(0) } else { Err(told(reason)) });
+            }
+            if link.has_ended() {
+                return Tried::Done(peer_ended(link, now));
+            }
+            if !link.may_read() {
+                return Tried::Waits;
+            }
+            match &mut self.scratch {
+                None => {
+                    if let Received::Bytes(read) = link.receive(buffer, now) {
+                        return Tried::Done(Ok(read));
+                    }
+                }
+                Some(scratch) => {
+                    let piece = link.piece(usize::MAX, scratch);
+                    if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
+                        let taken = bytes.len().min(buffer.len());
+                        buffer[..taken].copy_from_slice(&bytes[..taken]);
+                        link.inbox().push(&bytes[taken..], &mut self.buffers.pool);
+                        if taken > 0 {
+                            return Tried::Done(Ok(taken));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// `taken` is how many bytes were taken before: all that is left is to have the kernel take them.
+    fn try_writing(&mut self, bytes: &[u8], taken: &mut usize) -> Tried<usize> {
+        let now = now();
+        self.push_on(now);
+        let Some(link) = &mut self.link else { return Tried::Done(Err(io::ErrorKind::NotConnected.into())) };
+        if *taken == 0 {
+            if !matches!(link.phase(), Phase::Open | Phase::HalfOpen) {
+                return Tried::Done(Err(self.refusal()));
+            }
+            if link.unsent_bytes() > 0 {
+                return Tried::Waits;
+            }
+            *taken = link.write_some(&bytes[..bytes.len().min(PIECE_BYTES)], &mut self.buffers, now);
+            self.push_on(now);
+        }
+        if let Some(Phase::Closed(_)) | None = self.phase() {
+            return Tried::Done(Err(self.refusal()));
+        }
+        if self.wants_to_send() == Wanted::Yes { Tried::Waits } else { Tried::Done(Ok(*taken)) }
+    }
+
+    fn try_ending(&mut self, signal: Signal, asked: Wanted) -> Tried<()> {
+        if let (Some(Phase::Closed(_)) | None, Wanted::Yes) = (self.phase(), asked) {
+            return Tried::Done(Err(self.refusal()));
+        }
+        if asked == Wanted::Yes {
+            self.signal(signal);
+        }
+        self.push_on(now());
+        match self.phase() {
+            Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
+            _ => Tried::Done(Ok(())),
+        }
+    }
+
+    /// Takes what the peer has sent, to look whether it has ended.
+    fn look(&mut self, ready: crate::net::Readiness) {
+        let now = now();
+        let Some(link) = &mut self.link else { return };
+        link.note(ready);
+        match &mut self.scratch {
+            None => link.look_for_end(now),
+            Some(scratch) if link.may_read() => {
+                let piece = link.piece(usize::MAX, scratch);
+                if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
+                    link.inbox().push(bytes, &mut self.buffers.pool);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn read_last(&mut self) {
+        let now = now();
+        let mut bytes = [0; 4096];
+        if let Some(link) = &mut self.link {
+            link.note(crate::net::Readiness { readable: true, ..Default::default() });
+            for _ in 0..LAST_READS {
+                if !link.may_read() || !matches!(link.receive(&mut bytes, now), Received::Bytes(_)) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The peer's end was reached: it is told as long as it is asked for.
+fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
+    if link.is_truncated() {
+        link.signal(Signal::Close(Reason::Truncated), now);
+        return Err(told(Reason::Truncated));
+    }
+    if matches!(link.phase(), Phase::Open | Phase::Finishing | Phase::WriteClosed) {
+        link.signal(Signal::PeerEnded, now);
+    }
+    Ok(0)
+}
+
+/// Why a link ended, as an error of input or output.
+fn told(reason: Reason) -> io::Error {
+    use io::ErrorKind as Kind;
+    let kind = match reason {
+        Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => Kind::NotConnected,
+        Reason::PeerClosed => Kind::BrokenPipe,
+        Reason::Reset => Kind::ConnectionReset,
+        Reason::Truncated => Kind::UnexpectedEof,
+        Reason::Refused => Kind::ConnectionRefused,
+        Reason::Tls(_) => Kind::InvalidData,
+        Reason::Timeout(_) | Reason::Unresponsive => Kind::TimedOut,
+        Reason::Os(number) => return io::Error::from_raw_os_error(number),
+        _ => Kind::Other,
+    };
+    io::Error::new(kind, reason.to_string())
+}
+
+impl Read for &BlockingLink {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let until = deadline(self.timeouts().read);
+        self.repeat(until, Wanted::Yes, |inside| inside.try_reading(buffer))
+    }
+}
+
+impl Write for &BlockingLink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let until = deadline(self.timeouts().write);
+        let mut taken = 0;
+        match self.repeat(until, Wanted::No, |inside| inside.try_writing(bytes, &mut taken)) {
+            // It was taken, and `flush` goes on with it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
+            done => done,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let until = deadline(self.timeouts().write);
+        self.repeat(until, Wanted::No, |inside| {
+            inside.push_on(now());
+            match inside.phase() {
+                Some(Phase::Closed(_)) | None => Tried::Done(Err(inside.refusal())),
+                Some(_) if inside.wants_to_send() == Wanted::Yes => Tried::Waits,
+                Some(_) => Tried::Done(Ok(())),
+            }
+        })
+    }
+}
+
+impl Read for BlockingLink {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for BlockingLink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl AsFd for BlockingLink {
+    /// The socket, to ask or set what is not named here. Reading, writing or closing it breaks the connection.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

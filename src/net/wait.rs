@@ -1,0 +1,43 @@
+//! Waiting for one socket, by a thread that has nothing else to do; poll(2).
+
+use crate::net::Readiness;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Waits until `socket` can be read or written, as is wanted, or for as long as `timeout` says. `None` if nothing came, or a
+/// signal.
+pub(crate) fn wait(
+    socket: impl AsFd,
+    reads: Wanted,
+    writes: Wanted,
+    timeout: Option<Duration>,
+) -> io::Result<Option<Readiness>> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, reads == Wanted::Yes);
+    flags.set(PollFlags::OUT, writes == Wanted::Yes);
+    let mut polled = [PollFd::new(&socket, flags)];
+    // A time that the system cannot count never comes.
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let said = polled[0].revents();
+    Ok(Some(Readiness {
+        readable: said.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+        writable: said.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
+        ended: said.contains(PollFlags::HUP),
+        error: said.intersects(PollFlags::ERR | PollFlags::NVAL),
+        priority: false,
+    }))
+}
+
+/// Whether something is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    No,
+    Yes,
+}
