@@ -6,6 +6,9 @@
 #[path = "examples/web.rs"]
 mod web;
 
+#[path = "examples/datagrams.rs"]
+mod datagrams;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
