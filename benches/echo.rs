@@ -26,6 +26,8 @@ mod bare_tls;
 mod certificate;
 #[path = "echo/channel.rs"]
 mod channel;
+#[path = "echo/child.rs"]
+mod child;
 #[path = "echo/churn.rs"]
 mod churn;
 #[path = "echo/client.rs"]
@@ -111,7 +113,7 @@ fn harness(arguments: &[String]) -> Outcome<()> {
         }
     };
     launch::raise_descriptor_limit()?;
-    process::remove_stale_directories();
+    child::remove_stale_directories();
     for scenario in &options.scenarios {
         run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;
     }

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::Outcome;
 use crate::bare;
+use crate::child::own_executable;
 use crate::plan::Scenario;
-use crate::process::own_executable;
 use crate::socket::Security;
 
 const USAGE: &str = "\
