@@ -14,6 +14,8 @@
 mod account;
 #[path = "echo/active.rs"]
 mod active;
+#[path = "echo/answer.rs"]
+mod answer;
 #[path = "echo/bare.rs"]
 mod bare;
 #[path = "echo/bare_buffered.rs"]
@@ -50,6 +52,8 @@ mod load;
 mod memory;
 #[path = "echo/options.rs"]
 mod options;
+#[path = "echo/peer.rs"]
+mod peer;
 #[path = "echo/plan.rs"]
 mod plan;
 #[path = "echo/probe.rs"]
@@ -64,6 +68,8 @@ mod scratch;
 mod session;
 #[path = "echo/size.rs"]
 mod size;
+#[path = "echo/slices.rs"]
+mod slices;
 #[path = "echo/socket.rs"]
 mod socket;
 #[path = "echo/storm.rs"]

@@ -6,7 +6,8 @@ use std::fs;
 
 use crate::Outcome;
 use crate::child::Directory;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan::{self, Shape};
 use crate::process::{Load, Server};
 use crate::report;

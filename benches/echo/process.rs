@@ -10,10 +10,11 @@ use rustix::process::Signal;
 
 use crate::Outcome;
 use crate::account;
+use crate::answer::Answer;
 use crate::certificate;
 use crate::child::{Directory, Process, own_executable};
 use crate::launch::Core;
-use crate::options::Peer;
+use crate::peer::Peer;
 use crate::socket::Security;
 
 /// Enough for a server that starts inside valgrind.
@@ -132,15 +133,6 @@ impl Server {
             thread::sleep(Duration::from_millis(1));
         }
     }
-}
-
-/// The load generator's answer to a run; times in nanoseconds.
-#[derive(Clone, Copy)]
-pub(crate) struct Answer {
-    pub(crate) elapsed_ns: u64,
-    pub(crate) p50_ns: u64,
-    pub(crate) p99_ns: u64,
-    pub(crate) p999_ns: u64,
 }
 
 /// A load generator with some connections to one server.
