@@ -61,6 +61,7 @@ mod probe;
 #[path = "echo/process.rs"]
 mod process;
 #[path = "echo/report.rs"]
+#[allow(dead_code, reason = "shared with the datagrams benchmark, which has least values as bounds")]
 mod report;
 #[path = "echo/scratch.rs"]
 mod scratch;
