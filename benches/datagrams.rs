@@ -44,6 +44,8 @@ mod peer;
 mod plan;
 #[path = "datagrams/process.rs"]
 mod process;
+#[path = "datagrams/receiver.rs"]
+mod receiver;
 #[path = "echo/report.rs"]
 #[allow(dead_code, reason = "shared with the echo benchmark, which prints more")]
 mod report;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Some("--load") => load::run(&arguments[1..]),
         Some("--bare") => bare::echo(&arguments[1..]),
         Some("--bare-receiver") => bare::receive(&arguments[1..]),
+        Some("--receiver") => receiver::run(&arguments[1..]),
         _ => harness(&arguments),
     };
     match outcome {

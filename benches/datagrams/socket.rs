@@ -16,7 +16,7 @@ use socket2::SockRef;
 /// No datagram is longer.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 /// What a UDP socket asks the kernel to keep for it; it gets less if `net.core.rmem_max` says so.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a socket is bound or connected to: `udp://127.0.0.1:0` or `unixgram:/path`.
 #[derive(Clone, Debug)]

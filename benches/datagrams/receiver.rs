@@ -1,0 +1,47 @@
+//! A receiver of this crate: it counts, and answers questions.
+
+use windlass::{
+    Address, DatagramConfig, DatagramHandler, Datagram, Datagrams, Offload, Reactor, ReactorConfig, SocketOptions,
+};
+
+use crate::Outcome;
+use crate::socket::RECEIVE_BUFFER_BYTES;
+use crate::tally::Tally;
+
+struct Receiver(Tally);
+
+impl DatagramHandler for Receiver {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        if let Some(question) = self.0.take(datagram.data) {
+            self.0.dropped = sock.stats().dropped_by_kernel;
+            // An answer that is not sent is asked for again.
+            let _asked_again = sock.send_to(datagram.from, &self.0.answer(question));
+        }
+    }
+}
+
+/// Receives until it is killed. Arguments: `--gro on|off --listen ADDRESS`.
+///
+/// With offload it has the receive buffer of the yardstick, without it that of the system, which is easy to flood.
+pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
+    let mut reactor = Reactor::new(ReactorConfig::default())?;
+    let mut config = DatagramConfig::default();
+    for pair in arguments.chunks(2) {
+        match pair {
+            [option, value] if option == "--gro" && value == "on" => {
+                config.gro = Offload::On;
+                config.socket =
+                    SocketOptions { receive_buffer_bytes: Some(RECEIVE_BUFFER_BYTES), ..SocketOptions::default() };
+            }
+            [option, value] if option == "--gro" && value == "off" => config.gro = Offload::Off,
+            [option, value] if option == "--listen" => {
+                let address: Address = value.parse()?;
+                let id = reactor.bind(&address, config.clone(), Receiver(Tally::default()))?;
+                println!("listening on {}", reactor.endpoint_address(id).ok_or("the socket is gone")?);
+            }
+            _ => return Err(format!("unknown option: {pair:?}").into()),
+        }
+    }
+    reactor.run()?;
+    Ok(())
+}
