@@ -5,14 +5,16 @@
 use crate::clock::Tick;
 use crate::config::{Limits, ListenConfig, SocketOptions};
 use crate::conn::Conn;
-use crate::handler::{Handler, Maker, WatchHandler};
+use crate::handler::{DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::handshake::Away;
 use crate::link::session::Session;
+use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
+use crate::post::Post;
 use crate::turn::Turn;
 use bytes::Bytes;
 use std::io;
@@ -24,10 +26,12 @@ use std::sync::Arc;
 pub(crate) enum Order {
     /// Queue these bytes.
     Send(Bytes),
+    /// An endpoint: queue this datagram, for its own peer if none is named.
+    SendTo(Option<Box<DatagramPeer>>, Bytes),
     Finish,
     Close,
     Abort,
-    /// A connection: stop delivering. A listener: stop accepting.
+    /// A connection: stop delivering. A listener: stop accepting. An endpoint: stop receiving.
     Pause,
     Resume,
     /// The reactor drains.
@@ -36,7 +40,7 @@ pub(crate) enum Order {
     Cut,
     /// The reactor is dropped.
     ReactorDropped,
-    /// A listener: close the socket.
+    /// A listener, a watch or an endpoint: close it.
     Remove,
     /// A listener: give the socket back.
     Release(Box<dyn FnOnce(OwnedFd) + Send>),
@@ -86,6 +90,11 @@ pub(crate) enum Local {
         listener: Listener,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
+    },
+    Bind {
+        id: SourceId,
+        post: Box<Post>,
+        handler: Box<dyn DatagramHandler>,
     },
     Watch {
         id: SourceId,

@@ -2,6 +2,8 @@
 //!
 //! Owns the numbers and what is wrong with them. Knows nothing of who keeps them.
 
+pub(crate) mod datagram;
+
 use crate::error::Error;
 use std::time::Duration;
 
@@ -284,12 +286,7 @@ impl ListenConfig {
         if self.backlog > i32::MAX as u32 {
             return refuse("backlog", self.backlog, "it must be below 2^31");
         }
-        if self.unix_mode > 0o777 {
-            return refuse("unix_mode", format!("{:#o}", self.unix_mode), "it must be permission bits, 0 to 0o777");
-        }
-        if self.unix_group == Some(u32::MAX) {
-            return refuse("unix_group", u32::MAX, "this number means 'unchanged' to the system; use None for that");
-        }
+        validate_file(self.unix_mode, self.unix_group)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             tls.validate()?;
@@ -297,6 +294,17 @@ impl ListenConfig {
         }
         Ok(())
     }
+}
+
+/// Checks what a socket's file is to get.
+fn validate_file(mode: u32, group: Option<u32>) -> Result<(), Error> {
+    if mode > 0o777 {
+        return refuse("unix_mode", format!("{mode:#o}"), "it must be permission bits, 0 to 0o777");
+    }
+    if group == Some(u32::MAX) {
+        return refuse("unix_group", u32::MAX, "this number means 'unchanged' to the system; use None for that");
+    }
+    Ok(())
 }
 
 /// How to connect.

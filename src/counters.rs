@@ -39,6 +39,46 @@ pub struct Counters {
     pub undelivered: u64,
     /// Panics in callbacks, each counted once.
     pub panics: u64,
+    /// Datagram sockets that were bound or adopted.
+    pub bound: u64,
+    /// What all datagram sockets counted.
+    pub datagrams: DatagramStats,
+}
+
+/// What was counted of datagrams: of one socket, or of all of a reactor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DatagramStats {
+    /// Received and shown.
+    pub datagrams_in: u64,
+    /// Taken by the kernel.
+    pub datagrams_out: u64,
+    /// Bytes of those that were received.
+    pub bytes_in: u64,
+    /// Bytes of those that the kernel took.
+    pub bytes_out: u64,
+    /// Received in part: they were longer than `DatagramConfig::bytes_max`.
+    pub truncated: u64,
+    /// Refused by a call of ours: too long, no room, or nobody to go to.
+    pub refused: u64,
+    /// Accepted and never sent: the system refused them, or they waited for too long. Each was told to `on_error`.
+    pub undelivered: u64,
+    /// Received by the kernel and dropped, since they were not taken fast enough; SO_RXQ_OVFL of socket(7), UDP on
+    /// Linux. It is told with the next datagram that is received.
+    pub dropped_by_kernel: u64,
+}
+
+impl DatagramStats {
+    pub(crate) fn add(&mut self, other: &DatagramStats) {
+        self.datagrams_in += other.datagrams_in;
+        self.datagrams_out += other.datagrams_out;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.truncated += other.truncated;
+        self.refused += other.refused;
+        self.undelivered += other.undelivered;
+        self.dropped_by_kernel += other.dropped_by_kernel;
+    }
 }
 
 /// Connections that ended after their handler was made, by [`Reason::index`].

@@ -80,6 +80,46 @@ pub enum Error {
         /// `Limits::outbox_bytes_max`.
         limit: usize,
     },
+    /// The system refused to connect a datagram socket.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// What was to be connected to.
+        address: Box<Address>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused to join or leave a multicast group.
+    #[error("cannot {action} the group {group}: {source}")]
+    Group {
+        /// What was to be done.
+        action: &'static str,
+        /// The group.
+        group: std::net::IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A datagram is longer than its socket can send.
+    #[error("a datagram of {bytes} bytes cannot be sent: the limit here is {limit}; send it in parts")]
+    Oversize {
+        /// How long it is.
+        bytes: usize,
+        /// The longest that can be sent.
+        limit: usize,
+    },
+    /// So many datagrams wait that no more are taken; `on_writable` or `on_close` follows.
+    #[error("{datagrams} datagrams of {bytes} bytes wait to be sent, and no more are taken; wait for on_writable")]
+    QueueFull {
+        /// Bytes that wait.
+        bytes: usize,
+        /// Datagrams that wait.
+        datagrams: usize,
+    },
+    /// The sender of a datagram has no address, so that it cannot be answered.
+    #[error("the peer has no name and cannot be sent to; it must bind its socket first")]
+    Unanswerable,
+    /// The socket is not connected, so that it must be said where to send to.
+    #[error("the socket has no peer of its own; name one with send_to, or use connect_datagrams")]
+    NoPeer,
     /// The connection takes no output: it is not open yet, finished, closing or closed.
     #[error("the connection takes no output: it is not open yet, finished, closing or closed")]
     NotOpen,

@@ -7,9 +7,11 @@
 
 use crate::address::Address;
 use crate::conn::Conn;
+use crate::datagrams::{Datagram, Datagrams};
 use crate::error::Reason;
 use crate::link::Link;
 use crate::net::Readiness;
+use crate::post::DatagramError;
 use crate::turn::Turn;
 use std::io;
 use std::net::SocketAddr;
@@ -244,6 +246,58 @@ where
 {
     fn on_ready(&mut self, turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next {
         self(turn, fd, ready)
+    }
+}
+
+/// What a datagram socket calls back.
+///
+/// `( on_bound ( on_datagram | on_writable | on_timer | on_drain | on_error )* )? on_close`
+///
+/// Handlers live and die on their reactor's thread and need not be `Send`. After `close()` only `on_error` and `on_close`
+/// follow. A panic in a callback ends this endpoint with [`Reason::HandlerPanicked`] and no other.
+///
+/// ```
+/// use windlass::{Datagram, DatagramHandler, Datagrams};
+/// struct Echo;
+/// impl DatagramHandler for Echo {
+///     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+///         // A refused answer is counted in `stats().refused`, and lost, as datagrams are.
+///         let _ = sock.send_to(datagram.from, datagram.data);
+///     }
+/// }
+/// ```
+pub trait DatagramHandler: 'static {
+    /// The socket is bound, and watched from now on.
+    fn on_bound(&mut self, sock: &mut Datagrams<'_>) {
+        let _ = sock;
+    }
+
+    /// A datagram came; its bytes are lent for this call.
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>);
+
+    /// Little waits to be sent, after a datagram was refused with `QueueFull`.
+    fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
+        let _ = sock;
+    }
+
+    /// The timer of [`Datagrams::set_timer`] ran out.
+    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
+        let _ = sock;
+    }
+
+    /// Something went wrong with one datagram. It ends nothing; the default does nothing.
+    fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
+        let _ = (sock, error);
+    }
+
+    /// The reactor drains. The default closes: what waits is sent.
+    fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
+        sock.close();
+    }
+
+    /// The endpoint is over. Comes exactly once, and last. `sock` still tells addresses and counts; it sends no more.
+    fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: Reason) {
+        let _ = (sock, reason);
     }
 }
 

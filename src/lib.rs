@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod conn;
 mod counters;
+mod datagrams;
 mod error;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -20,6 +21,7 @@ mod id;
 mod link;
 mod mailbox;
 mod net;
+mod post;
 mod reactor;
 mod source;
 #[cfg(feature = "tls")]
@@ -28,17 +30,25 @@ mod turn;
 
 pub use address::{Address, AddressError, Family, Transport};
 pub use bytes::Bytes;
+pub use config::datagram::{
+    Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Multicast, Offload,
+};
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
-pub use counters::Counters;
+pub use counters::{Counters, DatagramStats};
+pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use error::{Error, Expiry, Reason, TlsFault};
-pub use handler::{Accept, AcceptEvent, Admission, Handler, Next, PauseCause, Peer, WatchHandler};
-pub use id::{ConnId, ListenerId, WatchId};
+pub use handler::{Accept, AcceptEvent, Admission, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler};
+pub use id::{ConnId, EndpointId, ListenerId, WatchId};
 #[cfg(feature = "tls")]
 pub use link::session::TlsInfo;
 pub use link::{Behind, Link, Parts};
 pub use mailbox::{Remote, Report, Unadopted, Unsent};
+pub use net::datagram::arrivals::Ecn;
+pub use net::datagram::peer::DatagramPeer;
+pub use net::datagram::{Receiving, Sending};
 pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
+pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -9,10 +9,11 @@ use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
 use crate::error::Error;
 use crate::handler::Handler;
-use crate::id::{ConnId, SourceId};
+use crate::id::{ConnId, EndpointId, SourceId};
 use crate::link::Link;
 use crate::link::handshake::Away;
 use crate::net::Registry;
+use crate::net::datagram::peer::DatagramPeer;
 use crate::turn::Turn;
 use bytes::Bytes;
 use queue::{Queue, Refusal};
@@ -184,6 +185,33 @@ impl Remote {
             Command::Order(_, Order::Send(bytes)) => Unsent { bytes, why },
             _ => Unsent { bytes: Bytes::new(), why },
         })
+    }
+
+    /// Queues a datagram on a datagram socket, to its own peer if `to` is `None`.
+    ///
+    /// What is refused there is told to its handler's `on_error`, with the bytes; if the endpoint is gone by then, it is
+    /// only counted.
+    ///
+    /// # Errors
+    /// The bytes come back with `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn send_datagram(&self, id: EndpointId, to: Option<DatagramPeer>, bytes: Bytes) -> Result<(), Unsent> {
+        if id.0.reactor != self.0.reactor {
+            return Err(Unsent { bytes, why: Error::Gone });
+        }
+        let order = Order::SendTo(to.map(Box::new), bytes);
+        self.0.push(Command::Order(id.0, order)).map_err(|(command, why)| match command {
+            Command::Order(_, Order::SendTo(_, bytes)) => Unsent { bytes, why },
+            _ => Unsent { bytes: Bytes::new(), why },
+        })
+    }
+
+    /// Closes a datagram socket, as [`Datagrams::close`](crate::Datagrams::close) does. Nothing happens if it is gone by
+    /// then.
+    ///
+    /// # Errors
+    /// `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn close_endpoint(&self, id: EndpointId) -> Result<(), Error> {
+        self.order(ConnId(id.0), Order::Close)
     }
 
     /// Half-closes a connection, as [`Conn::finish`] does. Nothing happens if it is gone by then.

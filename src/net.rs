@@ -3,9 +3,11 @@
 //! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
 //! Every call here is non-blocking, but the resolution of names.
 
+pub(crate) mod datagram;
 pub(crate) mod file;
 pub(crate) mod listener;
 pub(crate) mod options;
+pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod watched;
 

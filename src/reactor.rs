@@ -12,11 +12,12 @@ pub(crate) mod timers;
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::command::Order;
+use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, ReactorConfig};
 use crate::counters::Counters;
 use crate::error::Error;
-use crate::handler::{Accept, Handler};
-use crate::id::{ConnId, ListenerId, SourceId};
+use crate::handler::{Accept, DatagramHandler, Handler};
+use crate::id::{ConnId, EndpointId, ListenerId, SourceId};
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
 use crate::net::Readiness;
 use crate::source::Cause;
@@ -121,6 +122,37 @@ impl Reactor {
         self.turn().connect(address, config, handler)
     }
 
+    /// Binds a datagram socket; see [`Turn::bind`].
+    ///
+    /// # Errors
+    /// As [`Turn::bind`].
+    pub fn bind(
+        &mut self,
+        address: &Address,
+        config: DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        self.turn().bind(address, config, handler)
+    }
+
+    /// Makes a datagram socket that talks to one peer; see [`Turn::connect_datagrams`].
+    ///
+    /// # Errors
+    /// As [`Turn::connect_datagrams`].
+    pub fn connect_datagrams(
+        &mut self,
+        peer: &Address,
+        config: DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        self.turn().connect_datagrams(peer, config, handler)
+    }
+
+    /// Where a datagram socket is really bound, with the port or name that the system chose; `None` once it is gone.
+    pub fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
+        self.core.desk.endpoint_address(id)
+    }
+
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
         self.core.desk.listener_address(id)
@@ -147,7 +179,7 @@ impl Reactor {
         self.core.snapshot()
     }
 
-    /// Connections that live now, those that connect or shake hands included.
+    /// Connections that live now, those that connect or shake hands included; each datagram socket counts as one.
     pub fn connections(&self) -> usize {
         self.core.desk.connections
     }

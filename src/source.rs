@@ -5,6 +5,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod connection;
+pub(crate) mod endpoint;
 pub(crate) mod watch;
 
 use crate::clock::Tick;
@@ -17,6 +18,7 @@ use crate::net::Readiness;
 use crate::turn::Turn;
 use acceptor::Acceptor;
 use connection::Connection;
+use endpoint::Endpoint;
 use watch::Watch;
 
 /// Why a source is driven.
@@ -41,6 +43,7 @@ pub(crate) enum Cause {
 pub(crate) enum Source {
     Acceptor(Box<Acceptor>),
     Connection(Connection),
+    Endpoint(Box<Endpoint>),
     Watch(Box<Watch>),
 }
 
@@ -50,6 +53,7 @@ impl Source {
         match self {
             Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
             Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),
+            Source::Endpoint(endpoint) => endpoint.drive(id, cause, &mut scratch.arrivals, turn),
             Source::Watch(watch) => watch.drive(cause, turn),
         }
     }
@@ -59,6 +63,7 @@ impl Source {
         match self {
             Source::Connection(connection) => connection.deadline(),
             Source::Acceptor(acceptor) => acceptor.deadline(),
+            Source::Endpoint(endpoint) => endpoint.deadline(),
             Source::Watch(_) => None,
         }
     }

@@ -11,20 +11,24 @@ pub(crate) mod handshakes;
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::command::{Attempt, Dial, Local, Order};
+use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, Wanted};
 use crate::conn::Other;
 use crate::counters::Counters;
+use crate::datagrams::OtherEndpoint;
 use crate::error::Error;
-use crate::handler::{Accept, Handler, Maker, WatchHandler};
-use crate::id::{ConnId, ListenerId, SourceId, WatchId};
+use crate::handler::{Accept, DatagramHandler, Handler, Maker, WatchHandler};
+use crate::id::{ConnId, EndpointId, ListenerId, SourceId, WatchId};
 use crate::link::Link;
 use crate::link::buffers::Buffers;
 use crate::link::session::Session;
 use crate::mailbox::{Remote, Report, Unadopted};
+use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
 use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
+use crate::post::Post;
 use bytes::Bytes;
 use handshakes::Handshakes;
 use std::collections::{BTreeMap, VecDeque};
@@ -47,6 +51,7 @@ pub(crate) struct Desk {
     pub(crate) connections: usize,
     pub(crate) connections_max: usize,
     pub(crate) listeners: Vec<(SourceId, Address)>,
+    pub(crate) endpoints: Vec<(SourceId, Address)>,
     /// Listeners that wait for something to come free.
     pub(crate) held: Vec<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
@@ -60,6 +65,11 @@ impl Desk {
     /// Where a listener really listens.
     pub(crate) fn listener_address(&self, id: ListenerId) -> Option<Address> {
         self.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
+    }
+
+    /// Where a datagram socket is really bound.
+    pub(crate) fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
+        self.endpoints.iter().find(|(endpoint, _)| *endpoint == id.0).map(|(_, address)| address.clone())
     }
 
     /// Has listeners that wait for something to come free try again.
@@ -122,12 +132,16 @@ pub(crate) trait Roster {
     fn reserve(&mut self) -> Result<SourceId, Error>;
     /// The link of a connection that is not being driven.
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
+    /// The post of an endpoint that is not being driven.
+    fn post(&mut self, id: SourceId) -> Option<&mut Post>;
     /// Drives a source again next turn.
     fn rouse(&mut self, id: SourceId);
     /// The maker of the listener in a slot, unless it is being driven.
     fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>>;
     /// The id of whatever is in a slot.
     fn id_at(&self, slot: u32) -> Option<SourceId>;
+    /// Adds what those count that still live, but for the one that is being driven.
+    fn count_living(&self, counters: &mut Counters);
     /// Every connection but the one that is being driven.
     fn connections(&self) -> Vec<ConnId>;
 }
@@ -159,9 +173,18 @@ impl Turn<'_> {
         self.desk.remote.clone()
     }
 
-    /// What the reactor counted so far. Bytes of connections that still live are counted when they end.
+    /// What the reactor counted so far. Bytes of connections and datagrams of sockets that still live are counted when they
+    /// end.
     pub fn counters(&self) -> &Counters {
         &self.desk.counters
+    }
+
+    /// What the reactor counted so far, the bytes and datagrams of those that live included, but for the one whose callback
+    /// this is. Costs a pass over them.
+    pub fn snapshot(&self) -> Counters {
+        let mut counters = self.desk.counters;
+        self.table.count_living(&mut counters);
+        counters
     }
 
     /// Another connection of this reactor; `None` if it is gone, or the one whose callback this is, or was begun in this
@@ -184,6 +207,23 @@ impl Turn<'_> {
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
         self.desk.listener_address(id)
+    }
+
+    /// Another datagram socket of this reactor; `None` if it is gone, or the one whose callback this is, or was begun in
+    /// this very turn.
+    pub fn endpoint(&mut self, id: EndpointId) -> Option<OtherEndpoint<'_>> {
+        self.table.post(id.0)?;
+        Some(OtherEndpoint { id: id.0, turn: self.again() })
+    }
+
+    /// The datagram sockets of this reactor and where they are really bound.
+    pub fn endpoints(&self) -> Vec<(EndpointId, Address)> {
+        self.desk.endpoints.iter().map(|(id, address)| (EndpointId(*id), address.clone())).collect()
+    }
+
+    /// Where a datagram socket is really bound, with the port or name that the system chose; `None` once it is gone.
+    pub fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
+        self.desk.endpoint_address(id)
     }
 
     // --- beginnings -----------------------------------------------------------------------------------------------
@@ -350,6 +390,93 @@ impl Turn<'_> {
         Ok(ConnId(id))
     }
 
+    /// Binds a datagram socket, `udp://` or `unixgram:`, that receives from anybody and sends to anybody.
+    ///
+    /// Of a name with several addresses the first that can be bound is taken. Resolving a name blocks. It counts as one
+    /// connection of the reactor while it lives.
+    ///
+    /// # Errors
+    /// `Address`, `Listen`, `PathTaken`, `Transport`, `Config` or `Descriptor`, each naming the address or field;
+    /// `Connections`, `Draining`, `ReactorGone`. The handler is dropped then, without a callback.
+    pub fn bind(
+        &mut self,
+        address: &Address,
+        config: DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        check_datagrams(address)?;
+        self.begin_endpoint(&config, Box::new(handler), || {
+            if config.bind.is_some() {
+                let why = "DatagramConfig::bind is for connected sockets; leave it out";
+                return Err(Error::Transport { address: Box::new(address.clone()), why });
+            }
+            DatagramSocket::bind(address, &config)
+        })
+    }
+
+    /// Makes a datagram socket that sends to `peer` and receives from it alone; [`Datagrams::send`](crate::Datagrams::send)
+    /// is its way to send. Nothing is sent yet, and nobody need be there. All addresses of a name are tried until there is
+    /// a way to one; resolving it blocks.
+    ///
+    /// # Errors
+    /// As [`Turn::bind`]; `Connect` if there is no way to the peer, or no Unix socket of that name.
+    pub fn connect_datagrams(
+        &mut self,
+        peer: &Address,
+        config: DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        check_datagrams(peer)?;
+        if let Some(own) = &config.bind {
+            check_datagrams(own)?;
+            if own.transport() != peer.transport() {
+                let why = "DatagramConfig::bind and the peer must both be udp:// or both unixgram:";
+                return Err(Error::Transport { address: Box::new(own.clone()), why });
+            }
+        }
+        self.begin_endpoint(&config, Box::new(handler), || DatagramSocket::connect(peer, &config))
+    }
+
+    /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends.
+    ///
+    /// # Errors
+    /// `Descriptor` if it is no bound datagram socket; `Config`, `Connections`, `Draining`, `ReactorGone`.
+    pub fn bind_on(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        config: DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        let socket = socket.into();
+        self.begin_endpoint(&config, Box::new(handler), || {
+            DatagramSocket::adopt(socket, &config)
+                .map_err(|source| Error::Descriptor { action: "adopt the datagram socket", source })
+        })
+    }
+
+    fn begin_endpoint(
+        &mut self,
+        config: &DatagramConfig,
+        handler: Box<dyn DatagramHandler>,
+        make: impl FnOnce() -> Result<DatagramSocket, Error>,
+    ) -> Result<EndpointId, Error> {
+        config.validate()?;
+        self.check_begins()?;
+        let mut socket = make()?;
+        let failed = |source| Error::Descriptor { action: "register the datagram socket", source };
+        let address = socket.local_address().map_err(failed)?;
+        let id = self.table.reserve()?;
+        if let Err(source) = socket.register(&self.desk.registry, id.word()) {
+            self.desk.local.push_back(Local::Order(id, Order::Remove));
+            return Err(failed(source));
+        }
+        self.desk.connections += 1;
+        self.desk.counters.bound += 1;
+        self.desk.endpoints.push((id, address));
+        self.desk.local.push_back(Local::Bind { id, post: Box::new(Post::new(socket, config)), handler });
+        Ok(EndpointId(id))
+    }
+
     /// Watches a descriptor that belongs to the caller, and tells `handler` when it is ready.
     ///
     /// # Errors
@@ -467,11 +594,20 @@ impl Turn<'_> {
     }
 }
 
+/// Datagrams only.
+fn check_datagrams(address: &Address) -> Result<(), Error> {
+    if address.transport().is_datagram() {
+        return Ok(());
+    }
+    let why = "it is for streams; use listen or connect, or a datagram address, udp:// or unixgram:";
+    Err(Error::Transport { address: Box::new(address.clone()), why })
+}
+
 /// Streams only, and TLS where the address says so.
 fn check_stream(address: &Address, wanted: Wanted) -> Result<(), Error> {
     let refuse = |why| Err(Error::Transport { address: Box::new(address.clone()), why });
     if address.transport().is_datagram() {
-        return refuse("datagrams are not available yet; use a stream address, tcp:// or unix:");
+        return refuse("it is for datagrams; use bind or connect_datagrams, or a stream address, tcp:// or unix:");
     }
     match (address.transport().is_tls(), wanted) {
         (true, Wanted::Plain) if cfg!(feature = "tls") => {

@@ -9,10 +9,10 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 7] = [
-    ("words", "address address/* clock config counters error id tls tls/*"),
+    ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
-    ("link", "link link/*"),
-    ("contract", "handler conn command mailbox mailbox/* turn turn/*"),
+    ("link", "link link/* post post/*"),
+    ("contract", "handler conn datagrams command mailbox mailbox/* turn turn/*"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("models", "fuzzing"),
@@ -22,10 +22,11 @@ const ROWS: [(&str, &str); 7] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),
+    ("nix", "net net/*"),
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
 ];
@@ -47,7 +48,7 @@ const EXCEPTIONS: [(&str, &str, &str); 4] = [
 ];
 
 /// Files whose states must be enums.
-const BOOL_FREE: &str = "link link/* source source/*";
+const BOOL_FREE: &str = "link link/* post post/* source source/*";
 
 const CODE_LINES_MAX: usize = 600;
 

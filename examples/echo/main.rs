@@ -15,13 +15,23 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use windlass::{Address, Conn, Handler, Limits, ListenConfig, Reactor, ReactorConfig, Transport, Turn};
+use windlass::{
+    Address, Conn, Datagram, DatagramConfig, DatagramHandler, Datagrams, Handler, Limits, ListenConfig, Reactor,
+    ReactorConfig, Transport, Turn,
+};
 
 struct Echo;
 
 impl Handler for Echo {
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
         conn.write_some(data)
+    }
+}
+
+impl DatagramHandler for Echo {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        // What cannot be answered now is lost, as datagrams may be; `--stats` tells how many.
+        let _ = sock.send_to(datagram.from, datagram.data);
     }
 }
 
@@ -61,16 +71,22 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
     let secured = secured(&listen, &options, &plain, folder.path(), &mut reactor)?;
     for address in &listen {
-        let config = if address.transport().is_tls() { &secured } else { &plain };
-        let id = reactor.listen(address, config.clone(), |_: &Conn<'_>| Echo)?;
-        let real = reactor.listener_address(id).ok_or("the listener is gone")?;
+        let real = if address.transport().is_datagram() {
+            let id = reactor.bind(address, DatagramConfig::default(), Echo)?;
+            reactor.endpoint_address(id)
+        } else {
+            let config = if address.transport().is_tls() { &secured } else { &plain };
+            let id = reactor.listen(address, config.clone(), |_: &Conn<'_>| Echo)?;
+            reactor.listener_address(id)
+        };
+        let real = real.ok_or("the listener is gone")?;
         println!("listening on {real}");
         if explains {
             println!("  talk to it: {}", how_to_talk(&real, folder.path()));
         }
     }
     if explains {
-        println!("  udp and unixgram are not available yet; stop it with Ctrl-C");
+        println!("  stop it with Ctrl-C");
     }
     io::stdout().flush()?;
     if let Some(every) = options.stats {
@@ -97,6 +113,8 @@ fn add_threads(_: &mut ReactorConfig, _: usize) -> Result<(), &'static str> {
 /// One address of each kind.
 fn everything(folder: &Path) -> Result<Vec<Address>, Box<dyn std::error::Error>> {
     let mut listen = vec!["tcp://127.0.0.1:0".parse()?, Address::unix(folder.join("echo.sock"))?];
+    listen.push("udp://127.0.0.1:0".parse()?);
+    listen.push(Address::unixgram(folder.join("gram.sock"))?);
     if cfg!(any(feature = "aws-lc-rs", feature = "ring")) {
         listen.push("tls://127.0.0.1:0".parse()?);
         listen.push(Address::unix(folder.join("tls.sock"))?.with_transport(Transport::TlsUnix)?);
@@ -142,6 +160,13 @@ fn secured(
 fn how_to_talk(address: &Address, folder: &Path) -> String {
     let trust = folder.join("echo.pem");
     let trust = trust.display();
+    if let (Some(ip), true) = (address.ip(), address.transport().is_datagram()) {
+        return format!("socat - UDP:{ip}   or   nc -u {} {}", ip.ip(), ip.port());
+    }
+    if let (Some(path), true) = (address.path(), address.transport().is_datagram()) {
+        let (own, path) = (folder.join("me.sock"), path.display());
+        return format!("socat - UNIX-SENDTO:{path},bind={}   or   nc -uU {path}", own.display());
+    }
     match (address.ip(), address.path(), address.transport().is_tls()) {
         (Some(ip), _, false) => format!("socat - TCP:{ip}   or   nc {} {}", ip.ip(), ip.port()),
         (Some(ip), _, true) => format!("openssl s_client -quiet -connect {ip} -CAfile {trust}"),
@@ -163,15 +188,19 @@ fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn s
 /// Prints the counters every so often.
 fn tell_stats(turn: &mut Turn<'_>, every: Duration) {
     turn.after(every, move |turn| {
-        let counters = turn.counters();
+        let counters = turn.snapshot();
         println!(
-            "stats: accepted {} opened {} closed {} turns {} drives {} panics {}",
+            "stats: accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {}",
             counters.accepted,
             counters.opened,
             counters.closed_total(),
             counters.turns,
             counters.drives,
-            counters.panics
+            counters.panics,
+            counters.datagrams.datagrams_in,
+            counters.datagrams.datagrams_out,
+            counters.datagrams.refused,
+            counters.datagrams.dropped_by_kernel
         );
         tell_stats(turn, every);
     });

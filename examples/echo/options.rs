@@ -9,8 +9,8 @@ usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--re
             [--idle SECONDS] [--max-connections N] [--drain SECONDS] [--stats SECONDS] [--handshake-threads N]
 
 ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
-tls+unix:/path or tls+unix:@name. Without --listen it listens on free loopback ports and on Unix sockets in a
-temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
+tls+unix:/path, tls+unix:@name, udp://HOST:PORT or unixgram:/path. Without --listen it listens on free loopback ports and
+on Unix sockets in a temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
 --handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads.";
 
 pub(crate) struct Options {

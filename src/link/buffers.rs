@@ -5,6 +5,9 @@
 use crate::config::READ_BYTES;
 use crate::link::inbox::Rest;
 use crate::link::outbox::Queue;
+use crate::net::datagram::arrivals::Arrivals;
+use crate::post::Departures;
+use crate::post::outgoing::Outgoing;
 
 /// Small writes of one drive are gathered up to this many bytes and leave in one system call.
 pub(crate) const GATHER_BYTES: usize = 64 * 1024;
@@ -26,6 +29,9 @@ const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
 /// Queues and rests that are kept for reuse.
 const HEADS_KEPT: usize = 64;
 
+/// Queues of datagrams, which hold their bytes, that are kept for reuse.
+const OUTGOING_KEPT: usize = 4;
+
 /// The most of an unfinished record or handshake message that one link keeps: rustls takes handshake messages up to 64
 /// KiB, and a peer may cut them into many records.
 pub(crate) const KEPT_BYTES_MAX: usize = 68 * 1024;
@@ -35,6 +41,8 @@ pub(crate) struct Scratch {
     memory: Box<[u8]>,
     start: usize,
     plain: Vec<u8>,
+    /// What datagrams are received into; without memory until there are any.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Scratch {
@@ -45,7 +53,7 @@ impl Scratch {
     pub(crate) fn new() -> Scratch {
         let memory = vec![0; KEPT_BYTES_MAX + READ_BYTES + Self::ALIGNMENT].into_boxed_slice();
         let aligned = memory[KEPT_BYTES_MAX..].as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
-        Scratch { memory, start: KEPT_BYTES_MAX + aligned, plain: Vec::new() }
+        Scratch { memory, start: KEPT_BYTES_MAX + aligned, plain: Vec::new(), arrivals: Arrivals::default() }
     }
 
     /// What is read into; what was read before is overwritten.
@@ -122,6 +130,8 @@ pub(crate) struct Buffers {
     pub(crate) sealed: Sealed,
     /// What of a file is read to be sealed; without memory until there is one.
     pub(crate) sheet: Vec<u8>,
+    /// What sending datagrams needs; there is none until one is sent.
+    pub(crate) departures: Option<Box<Departures>>,
     pub(crate) pool: Pool,
 }
 
@@ -134,6 +144,7 @@ pub(crate) struct Pool {
     chunks: [Vec<Vec<u8>>; CHUNK_BYTES.len()],
     queues: Spare<Queue>,
     rests: Spare<Rest>,
+    outgoing: Spare<Outgoing>,
 }
 
 impl Pool {
@@ -178,6 +189,18 @@ impl Pool {
         self.take_back(rest.take_buffer());
         if self.rests.len() < HEADS_KEPT {
             self.rests.push(rest);
+        }
+    }
+
+    /// An empty queue of datagrams.
+    pub(crate) fn outgoing(&mut self) -> Box<Outgoing> {
+        self.outgoing.pop().unwrap_or_default()
+    }
+
+    /// Takes an emptied queue of datagrams back.
+    pub(crate) fn take_outgoing_back(&mut self, outgoing: Box<Outgoing>) {
+        if self.outgoing.len() < OUTGOING_KEPT && outgoing.is_small() {
+            self.outgoing.push(outgoing);
         }
     }
 }

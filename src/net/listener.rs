@@ -1,26 +1,23 @@
 //! Listening sockets: TCP and Unix as one, with the care of Unix socket files.
 //!
-//! Owns the order of bind, permissions and listen, so that no peer can connect before mode and group are set, and the
-//! removal of the file only while it is still ours (device and inode). Knows nothing of connections.
+//! Owns the order of bind, permissions and listen, so that no peer can connect before mode and group are set. Knows nothing
+//! of connections.
 
 use crate::address::{Address, Family};
 use crate::config::{ListenConfig, Reuse, Stack};
 use crate::error::Error;
+use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
+use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::stream::{Stream, Target, name};
-use crate::net::{Registry, uninterrupted};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Token};
-use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -28,34 +25,6 @@ pub(crate) enum Listener {
     Tcp(TcpListener),
     /// The file first: while the socket is open its inode cannot be another's, so it is removed before the close.
     Unix(Option<SocketFile>, UnixListener),
-}
-
-/// The file of a Unix listener that this process made; dropping it removes the file if it is still the same one.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| self.is(&found)) {
-            // If it fails, the next starter finds a stale socket and removes it.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-impl SocketFile {
-    /// Leaves the file to somebody else.
-    fn keep(mut self) {
-        self.path = PathBuf::new();
-    }
-
-    fn is(&self, found: &Metadata) -> bool {
-        found.dev() == self.device && found.ino() == self.inode
-    }
 }
 
 impl Listener {
@@ -141,7 +110,7 @@ impl Listener {
 }
 
 /// Whether the system has no such family or address.
-fn is_lack(error: &io::Error) -> bool {
+pub(super) fn is_lack(error: &io::Error) -> bool {
     let lacks = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
     error.raw_os_error().is_some_and(|errno| lacks.contains(&Errno::from_raw_os_error(errno)))
 }
@@ -184,77 +153,9 @@ fn bind_unix(
 /// Binds to a path: clears a stale socket away, sets mode and group, and only then listens, so that nobody can connect
 /// before.
 fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Listener, Error> {
-    let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
-    let at = SockAddr::unix(path).map_err(refused)?;
-    // The process may change its directory before the file is removed.
-    let whole = std::path::absolute(path).map_err(refused)?;
-    // Between bind and listen a socket looks dead: of two who start at once, one waits here.
-    let _turn = lock_folder(&whole).map_err(refused)?;
-    clear(address, path, &at)?;
-    let mut file = None;
-    let unix = bind_unix(&at, config, |_| {
-        let made = fs::symlink_metadata(path)?;
-        let owned = file.insert(SocketFile { path: whole.clone(), device: made.dev(), inode: made.ino() });
-        if let Some(group) = config.unix_group {
-            std::os::unix::fs::lchown(path, None, Some(group))?;
-        }
-        fs::set_permissions(path, Permissions::from_mode(config.unix_mode))?;
-        if owned.is(&fs::symlink_metadata(path)?) { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
-    })
-    .map_err(refused)?;
-    Ok(Listener::Unix(file, unix))
-}
-
-/// How often, a millisecond apart, the lock of a folder is asked for; who holds it needs it for microseconds.
-const LOCK_TRIES: u32 = 1000;
-
-/// Locks the folder of `path` against others who bind sockets in it, until the descriptor is dropped; flock(2).
-fn lock_folder(path: &Path) -> io::Result<Option<fs::File>> {
-    // A folder that may be written but not listed cannot be locked; one that is not there is told by the bind.
-    let Ok(folder) = fs::File::open(path.parent().unwrap_or(Path::new("/"))) else { return Ok(None) };
-    for _ in 0..LOCK_TRIES {
-        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(folder)),
-            Err(Errno::WOULDBLOCK) => std::thread::park_timeout(Duration::from_millis(1)),
-            Err(Errno::INTR) => {}
-            // A file system without locks: nothing can be done about it.
-            Err(Errno::NOTSUP | Errno::NOLCK | Errno::INVAL | Errno::NOSYS) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "somebody holds a lock on the folder of the socket"))
-}
-
-/// Removes a socket at `path` that nobody listens on; refuses if anything else is there.
-fn clear(address: &Address, path: &Path, at: &SockAddr) -> Result<(), Error> {
-    let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
-    let taken = |what| Error::PathTaken { address: Box::new(address.clone()), what };
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(refused(error)),
-    };
-    let kind = found.file_type();
-    if !kind.is_socket() {
-        return Err(taken(match () {
-            () if kind.is_symlink() => "a symbolic link",
-            () if kind.is_dir() => "a directory",
-            () if kind.is_file() => "a file",
-            () => "something that is not a socket",
-        }));
-    }
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(refused)?;
-    probe.set_nonblocking(true).map_err(refused)?;
-    match uninterrupted(|| probe.connect(at)) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let stale = SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() };
-            drop(stale);
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Connected, its backlog full, or of another type: it lives.
-        Ok(()) | Err(_) => Err(refused(io::ErrorKind::AddrInUse.into())),
-    }
+    let wanted = Wanted { kind: Type::STREAM, mode: config.unix_mode, group: config.unix_group };
+    let (file, unix) = socket_file::bind(address, path, &wanted, |at, made| bind_unix(at, config, |_| made()))?;
+    Ok(Listener::Unix(Some(file), unix))
 }
 
 impl AsFd for Listener {

@@ -19,6 +19,7 @@ use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
 use crate::source::acceptor::Acceptor;
 use crate::source::connection::Connection;
+use crate::source::endpoint::Endpoint;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
 use crate::turn::handshakes::Handshakes;
@@ -83,6 +84,7 @@ impl Core {
             connections: 0,
             connections_max: config.connections_max,
             listeners: Vec::new(),
+            endpoints: Vec::new(),
             held: Vec::new(),
             undelivered: Vec::new(),
             parting: None,
@@ -297,6 +299,9 @@ impl Core {
             Local::Listen { id, listener, config, maker } => {
                 self.bring(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
             }
+            Local::Bind { id, post, handler } => {
+                self.bring(id, Source::Endpoint(Box::new(Endpoint::new(*post, handler))));
+            }
             // The kernel may have reported it while its place was only reserved.
             Local::Watch { id, foreign, handler } => {
                 let watch = Watch::new(foreign, handler);
@@ -318,6 +323,7 @@ impl Core {
         let begins = match &source {
             Source::Acceptor(_) => true,
             Source::Connection(connection) => connection.is_connecting(),
+            Source::Endpoint(_) => true,
             Source::Watch(_) => false,
         };
         self.table.put(id, source);
@@ -363,6 +369,8 @@ impl Core {
             self.drive(id, Cause::Order(order));
         } else if let Order::Send(bytes) = order {
             self.tell_undelivered(id, bytes, &Error::Gone);
+        } else if let Order::SendTo(..) = order {
+            self.desk.counters.undelivered += 1;
         }
     }
 
@@ -438,6 +446,10 @@ impl Core {
                 }
             }
         } else {
+            if let Source::Endpoint(endpoint) = &source {
+                self.desk.counters.datagrams.add(&endpoint.stats());
+                self.desk.connections -= 1;
+            }
             self.drop_guarded(source);
         }
         self.desk.free_held();
@@ -477,9 +489,9 @@ impl Core {
             self.order(id, Order::Drain);
         }
         // What the kernel had completed is opened, and told of the drain, before anybody else is told.
-        let told = self.table.connections();
+        let told = self.table.lively();
         self.obey_local();
-        for ConnId(id) in told {
+        for id in told {
             self.order(id, Order::Drain);
         }
     }
@@ -515,7 +527,7 @@ impl Core {
         for _ in 0..LOCAL_ROUNDS {
             self.obey_local();
         }
-        for ConnId(id) in self.table.connections() {
+        for id in self.table.lively() {
             self.order(id, order());
         }
     }
@@ -540,12 +552,7 @@ impl Core {
 
     pub(super) fn snapshot(&self) -> Counters {
         let mut counters = self.desk.counters;
-        for id in self.table.ids() {
-            if let Some(Source::Connection(connection)) = self.table.get(id) {
-                let link = connection.link_ref();
-                counters.count_bytes(link.bytes_in(), link.bytes_out());
-            }
-        }
+        self.table.count_living(&mut counters);
         counters
     }
 }

@@ -5,10 +5,12 @@
 //! 1. A slot's sequence grows with each occupant, also across shrinks of the slab: a stale id finds nothing (A4).
 //! 2. A source is in `again` at most once.
 
+use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::Maker;
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
+use crate::post::Post;
 use crate::source::Source;
 use crate::turn::Roster;
 use slab::Slab;
@@ -123,6 +125,12 @@ impl Table {
         kept
     }
 
+    /// What counts as a connection, and is told of a drain: connections and endpoints.
+    pub(crate) fn lively(&self) -> Vec<SourceId> {
+        let is_lively = |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(_) | Source::Endpoint(_)));
+        self.ids().into_iter().filter(is_lively).collect()
+    }
+
     /// Ids of all occupied slots, reserved ones too.
     pub(crate) fn ids(&self) -> Vec<SourceId> {
         let reactor = self.reactor;
@@ -168,7 +176,14 @@ impl Roster for Table {
     fn link(&mut self, id: SourceId) -> Option<&mut Link> {
         match self.get_mut(id)? {
             Source::Connection(connection) => Some(connection.link()),
-            Source::Acceptor(_) | Source::Watch(_) => None,
+            Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_) => None,
+        }
+    }
+
+    fn post(&mut self, id: SourceId) -> Option<&mut Post> {
+        match self.get_mut(id)? {
+            Source::Endpoint(endpoint) => Some(endpoint.post()),
+            Source::Acceptor(_) | Source::Connection(_) | Source::Watch(_) => None,
         }
     }
 
@@ -184,13 +199,26 @@ impl Roster for Table {
     fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>> {
         match self.slots.get_mut(slot as usize)?.source.as_mut()? {
             Source::Acceptor(acceptor) => Some(acceptor.maker()),
-            Source::Connection(_) | Source::Watch(_) => None,
+            Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
         }
     }
 
     fn id_at(&self, slot: u32) -> Option<SourceId> {
         let sequence = self.slots.get(slot as usize)?.sequence;
         Some(SourceId { reactor: self.reactor, slot, sequence })
+    }
+
+    fn count_living(&self, counters: &mut Counters) {
+        for (_, slot) in &self.slots {
+            match &slot.source {
+                Some(Source::Connection(connection)) => {
+                    let link = connection.link_ref();
+                    counters.count_bytes(link.bytes_in(), link.bytes_out());
+                }
+                Some(Source::Endpoint(endpoint)) => counters.datagrams.add(&endpoint.stats()),
+                Some(Source::Acceptor(_) | Source::Watch(_)) | None => {}
+            }
+        }
     }
 
     fn connections(&self) -> Vec<ConnId> {

@@ -245,7 +245,7 @@ impl Connection {
             Order::Drain => self.drain(id, turn),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
-            Order::Remove | Order::Release(_) | Order::Freed => {}
+            Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
         }
     }
 

@@ -1,0 +1,190 @@
+//! Datagrams as they come from the kernel, as many at once as it gives.
+//!
+//! Owns the scratch that they are received into, and the three ways to do so. Knows nothing of handlers.
+//!
+//! 1. `arrived` says of each datagram of the last call where in `memory` it is; between calls nobody relies on either.
+
+use crate::config::datagram::DATAGRAM_BYTES;
+use crate::net::datagram::peer::DatagramPeer;
+use crate::net::datagram::{DatagramSocket, Receiving};
+use crate::net::uninterrupted;
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags};
+use std::io::{self, IoSliceMut};
+use std::net::IpAddr;
+
+/// Datagrams that one call receives at most.
+const BATCH: usize = 32;
+
+/// Calls that receive one datagram each are made at most so often until what came is shown.
+const SINGLES: usize = 16;
+
+/// Where the next datagram is put, behind the place for the one before: a whole page apart they would share the same few
+/// lines of the processor's caches.
+const STAGGER: usize = 128;
+
+/// Congestion on the way, as two bits of each IP header tell it; RFC 3168, section 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecn {
+    /// Not-ECT: its sender does not take part.
+    NotCapable,
+    /// ECT(0).
+    Capable0,
+    /// ECT(1).
+    Capable1,
+    /// CE: something on its way was congested.
+    Congested,
+}
+
+impl Ecn {
+    pub(super) fn of(tos: u8) -> Ecn {
+        match tos & 3 {
+            0 => Ecn::NotCapable,
+            1 => Ecn::Capable1,
+            2 => Ecn::Capable0,
+            _ => Ecn::Congested,
+        }
+    }
+}
+
+/// One datagram, or several of one length from one peer that were joined.
+pub(crate) struct Arrived {
+    pub(crate) from: DatagramPeer,
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) ecn: Option<Ecn>,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+    /// Joined ones are so long each, but the last, which may be shorter.
+    pub(crate) segment: Option<usize>,
+    pub(crate) is_truncated: bool,
+}
+
+/// What the kernel had to say behind the last datagram.
+pub(crate) enum Behind {
+    /// There may be more.
+    More,
+    /// There was nothing.
+    Nothing,
+    /// This error.
+    Error(io::Error),
+}
+
+/// What datagrams are received into.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    memory: Vec<u8>,
+    arrived: Vec<Arrived>,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    batches: super::mmsg::ReceiveHeaders,
+}
+
+impl Arrivals {
+    /// What the last call received.
+    pub(crate) fn arrived(&self) -> &[Arrived] {
+        &self.arrived
+    }
+
+    /// The bytes of one of them.
+    pub(crate) fn bytes(&self, arrived: &Arrived) -> &[u8] {
+        &self.memory[arrived.start..][..arrived.len]
+    }
+
+    /// Receives up to `max` datagrams, each of up to `bytes_max` bytes.
+    pub(crate) fn receive(&mut self, socket: &mut DatagramSocket, max: usize, bytes_max: usize) -> Behind {
+        self.arrived.clear();
+        let place = bytes_max.max(DATAGRAM_BYTES) + STAGGER;
+        let behind = match socket.receiving() {
+            Receiving::Batched => self.receive_batch(socket, max.min(BATCH), place),
+            Receiving::Joined => self.receive_singles(max, place, |memory| receive_joined(socket, memory)),
+            Receiving::Single => self.receive_singles(max, place, |memory| receive_one(socket, memory)),
+        };
+        for arrived in &mut self.arrived {
+            if arrived.segment.unwrap_or(arrived.len) > bytes_max {
+                // Joined ones that are too long are not cut apart any more.
+                arrived.segment = None;
+                arrived.len = bytes_max;
+                arrived.is_truncated = true;
+            }
+        }
+        behind
+    }
+
+    fn receive_singles(
+        &mut self,
+        max: usize,
+        place: usize,
+        mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrived>,
+    ) -> Behind {
+        for n in 0..max.min(SINGLES) {
+            let start = n * place;
+            if self.memory.len() < start + place {
+                self.memory.resize(start + place, 0);
+            }
+            match receive(&mut self.memory[start..start + place - STAGGER]) {
+                Ok(arrived) => self.arrived.push(Arrived { start, ..arrived }),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Behind::Nothing,
+                Err(error) => return Behind::Error(error),
+            }
+        }
+        Behind::More
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn receive_batch(&mut self, socket: &mut DatagramSocket, max: usize, place: usize) -> Behind {
+        let want = max.min(socket.batch_size());
+        if self.memory.len() < BATCH * place {
+            // Made anew, since zeroed memory costs nothing before it is used.
+            self.memory = vec![0; BATCH * place];
+        }
+        let memory = &mut self.memory;
+        match self.batches.receive(socket, memory, want, place, place - STAGGER, &mut self.arrived) {
+            Ok(()) => {
+                let got = self.arrived.len();
+                socket.note_batch(got);
+                // A call that received less has seen the queue empty, or an error that an event tells.
+                if got < want { Behind::Nothing } else { Behind::More }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Behind::Nothing,
+            Err(error) if lacks_call(&error) => {
+                socket.receive_singly();
+                Behind::More
+            }
+            Err(error) => Behind::Error(error),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn receive_batch(&mut self, socket: &mut DatagramSocket, _: usize, _: usize) -> Behind {
+        socket.receive_singly();
+        Behind::More
+    }
+}
+
+/// Whether the system has no such call, or does not let us make it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn lacks_call(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error())
+}
+
+/// recvmsg(2). Descriptors that a Unix peer passes along are closed by the kernel, since there is no place for them.
+fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+    let len = memory.len();
+    let got = uninterrupted(|| {
+        let mut none = RecvAncillaryBuffer::default();
+        Ok(rustix::net::recvmsg(socket, &mut [IoSliceMut::new(memory)], &mut none, RecvFlags::DONTWAIT)?)
+    })?;
+    Ok(Arrived {
+        from: DatagramPeer::named(got.address, None),
+        local: None,
+        ecn: None,
+        start: 0,
+        len: got.bytes.min(len),
+        segment: None,
+        is_truncated: got.flags.contains(ReturnFlags::TRUNC),
+    })
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::mmsg::receive_joined;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use receive_one as receive_joined;

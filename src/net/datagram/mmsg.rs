@@ -1,0 +1,292 @@
+//! Many datagrams in one system call: recvmmsg(2), sendmmsg(2), and what the kernel cuts and joins by itself.
+//!
+//! Owns the message headers and the control messages in them. Knows nothing of queues. Linux only.
+//!
+//! 1. The kernel leaves in a header how much of its room for control messages was used, and takes that for the room the
+//!    next time. So sockets share headers only if each datagram of theirs brings the same ones: those of one family, before
+//!    the kernel has dropped any datagram of theirs, and behind that. Whenever the room was too small they are made anew.
+
+use crate::net::datagram::arrivals::{Arrived, Ecn};
+use crate::net::datagram::peer::DatagramPeer;
+use crate::net::datagram::{Bound, DatagramSocket};
+use crate::net::uninterrupted;
+use nix::cmsg_space;
+use nix::libc;
+use nix::sys::socket::{
+    CmsgIterator, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg,
+    sendmmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Messages in one call.
+const RECEIVED: usize = 32;
+pub(crate) const SENT: usize = 64;
+
+/// What a control message may take: two addresses, counters and bits, and a little for what a hook has asked for.
+fn control_room() -> Vec<u8> {
+    cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, u32, i32, i32, [u64; 4])
+}
+
+type Headers = MultiHeaders<SockaddrStorage>;
+
+/// Headers to receive with: for both families, before a drop and behind it.
+#[derive(Default)]
+pub(super) struct ReceiveHeaders {
+    sets: [[Option<Headers>; 2]; 2],
+}
+
+/// What the control messages of one datagram say.
+#[derive(Default)]
+struct Told {
+    /// The address in its header, and that of ours to answer from.
+    local: Option<IpAddr>,
+    answer_from: Option<IpAddr>,
+    ecn: Option<Ecn>,
+    segment: Option<usize>,
+    dropped: Option<u32>,
+}
+
+impl Told {
+    fn by(messages: CmsgIterator<'_>) -> Told {
+        let mut told = Told::default();
+        for message in messages {
+            match message {
+                ControlMessageOwned::Ipv4PacketInfo(info) => {
+                    told.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                    told.answer_from = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+                }
+                ControlMessageOwned::Ipv6PacketInfo(info) => {
+                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    told.local = Some(ip.into());
+                    told.answer_from = Some(ip.into()).filter(|_| !ip.is_multicast());
+                }
+                ControlMessageOwned::Ipv4Tos(tos) => told.ecn = Some(Ecn::of(tos)),
+                ControlMessageOwned::Ipv6TClass(class) => told.ecn = Some(Ecn::of(class as u8)),
+                ControlMessageOwned::UdpGroSegments(segment) => told.segment = usize::try_from(segment).ok(),
+                ControlMessageOwned::RxqOvfl(dropped) => told.dropped = Some(dropped),
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
+/// One message that was received, in our words.
+fn arrived(
+    message: &nix::sys::socket::RecvMsg<'_, '_, SockaddrStorage>,
+    told: &Told,
+    start: usize,
+    bound: Bound,
+) -> Arrived {
+    let via = if bound == Bound::All { told.answer_from } else { None };
+    let from = match message.address.as_ref().and_then(ip_of) {
+        Some(ip) => DatagramPeer::at(ip, via),
+        None => DatagramPeer::named(None, None),
+    };
+    Arrived {
+        from,
+        local: told.local,
+        ecn: told.ecn,
+        start,
+        len: message.bytes,
+        segment: told.segment.filter(|segment| *segment > 0),
+        is_truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
+    }
+}
+
+fn ip_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::from(*v4));
+    }
+    address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6))
+}
+
+impl ReceiveHeaders {
+    /// Receives up to `want` datagrams into `memory`, each `place` bytes behind the one before and of up to `len` bytes.
+    pub(super) fn receive(
+        &mut self,
+        socket: &mut DatagramSocket,
+        memory: &mut [u8],
+        want: usize,
+        place: usize,
+        len: usize,
+        into: &mut Vec<Arrived>,
+    ) -> io::Result<()> {
+        let set = &mut self.sets[socket.family_index()][usize::from(socket.dropped() > 0)];
+        let headers = set.get_or_insert_with(|| MultiHeaders::preallocate(RECEIVED, Some(control_room())));
+        let mut places = memory.chunks_exact_mut(place).map(|place| &mut place[..len]);
+        let mut slices: [[IoSliceMut<'_>; 1]; RECEIVED] =
+            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+        let fd = socket.as_fd().as_raw_fd();
+        let (bound, mut dropped, mut is_short) = (socket.bound(), None, false);
+        let messages = recvmmsg(fd, headers, slices[..want.min(RECEIVED)].iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+        for (n, message) in messages.enumerate() {
+            let told = message.cmsgs().map(Told::by);
+            is_short |= told.is_err();
+            let told = told.unwrap_or_default();
+            dropped = dropped.max(told.dropped);
+            into.push(arrived(&message, &told, n * place, bound));
+        }
+        if is_short {
+            *set = None;
+        }
+        if let Some(dropped) = dropped {
+            socket.note_dropped(dropped);
+        } else if is_short {
+            // What there was no room for is the count of drops: from now on it comes with each datagram.
+            socket.note_dropped(1);
+        }
+        Ok(())
+    }
+}
+
+/// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
+pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+    let bound = socket.bound();
+    let mut control = [0; 256];
+    let (arrived, dropped) = uninterrupted(|| {
+        let fd = socket.as_fd().as_raw_fd();
+        let mut slices = [IoSliceMut::new(memory)];
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+        let told = message.cmsgs().map(Told::by).unwrap_or_default();
+        Ok((arrived(&message, &told, 0, bound), told.dropped))
+    })?;
+    if let Some(dropped) = dropped {
+        socket.note_dropped(dropped);
+    }
+    Ok(arrived)
+}
+
+/// What the messages of one call have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Common {
+    /// Longer messages are cut into datagrams so long.
+    pub(crate) segment: Option<u16>,
+    /// Which of our addresses they come from.
+    pub(crate) via: Option<IpAddr>,
+}
+
+/// Headers to send with, by the control messages that they have room for.
+#[derive(Default)]
+pub(crate) struct SendHeaders {
+    plain: Option<Headers>,
+    segments: Option<Headers>,
+    from_v4: [Option<Headers>; 2],
+    from_v6: [Option<Headers>; 2],
+    addresses: Vec<Option<SockaddrStorage>>,
+}
+
+/// Headers with room for `control`, made when they are first needed.
+fn with_room(place: &mut Option<Headers>, control: impl FnOnce() -> Option<Vec<u8>>) -> &mut Headers {
+    place.get_or_insert_with(|| MultiHeaders::preallocate(SENT, control()))
+}
+
+impl SendHeaders {
+    /// Sends messages, each the bytes of its slices, to where `to` says (`None`: where the socket is connected to). Returns
+    /// how many the kernel took.
+    pub(crate) fn send(
+        &mut self,
+        socket: &DatagramSocket,
+        common: Common,
+        messages: &[&[IoSlice<'_>]],
+        to: impl Iterator<Item = Option<SocketAddr>>,
+    ) -> io::Result<usize> {
+        self.addresses.clear();
+        self.addresses.extend(to.map(|ip| ip.map(SockaddrStorage::from)));
+        let segment = common.segment.unwrap_or(0);
+        let cuts = usize::from(common.segment.is_some());
+        let (v4, v6) = match common.via {
+            None => (None, None),
+            Some(IpAddr::V4(ip)) => (Some(packet_info_v4(ip)), None),
+            Some(IpAddr::V6(ip)) => (None, Some(packet_info_v6(ip))),
+        };
+        let cut = ControlMessage::UdpGsoSegments(&segment);
+        let (headers, control) = match (&v4, &v6, cuts) {
+            (None, None, 0) => (with_room(&mut self.plain, || None), [None, None]),
+            (None, None, _) => (with_room(&mut self.segments, || Some(cmsg_space!(u16))), [Some(cut), None]),
+            (Some(from), _, 0) => {
+                let headers = with_room(&mut self.from_v4[0], || Some(cmsg_space!(libc::in_pktinfo)));
+                (headers, [Some(ControlMessage::Ipv4PacketInfo(from)), None])
+            }
+            (Some(from), _, _) => {
+                let headers = with_room(&mut self.from_v4[1], || Some(cmsg_space!(libc::in_pktinfo, u16)));
+                (headers, [Some(ControlMessage::Ipv4PacketInfo(from)), Some(cut)])
+            }
+            (None, Some(from), 0) => {
+                let headers = with_room(&mut self.from_v6[0], || Some(cmsg_space!(libc::in6_pktinfo)));
+                (headers, [Some(ControlMessage::Ipv6PacketInfo(from)), None])
+            }
+            (None, Some(from), _) => {
+                let headers = with_room(&mut self.from_v6[1], || Some(cmsg_space!(libc::in6_pktinfo, u16)));
+                (headers, [Some(ControlMessage::Ipv6PacketInfo(from)), Some(cut)])
+            }
+        };
+        let fd = socket.as_fd().as_raw_fd();
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let addresses = &self.addresses[..];
+        let sent = match control {
+            [None, _] => sendmmsg(fd, headers, messages, addresses, [], flags)?,
+            [Some(one), None] => sendmmsg(fd, headers, messages, addresses, [one], flags)?,
+            [Some(one), Some(two)] => sendmmsg(fd, headers, messages, addresses, [one, two], flags)?,
+        };
+        Ok(sent.count())
+    }
+}
+
+fn packet_info_v4(from: Ipv4Addr) -> libc::in_pktinfo {
+    let any = libc::in_addr { s_addr: 0 };
+    libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() }, ipi_addr: any }
+}
+
+fn packet_info_v6(from: Ipv6Addr) -> libc::in6_pktinfo {
+    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: from.octets() }, ipi6_ifindex: 0 }
+}
+
+/// An error that the network answered to a datagram, ip(7) "IP_RECVERR".
+#[derive(Debug)]
+pub(crate) struct NetworkError {
+    /// Where the datagram was to go.
+    pub(crate) to: Option<SocketAddr>,
+    /// Who says so; `None` if it is this host.
+    pub(crate) by: Option<IpAddr>,
+    /// Type and code of the ICMP message.
+    pub(crate) icmp: Option<(u8, u8)>,
+    pub(crate) source: io::Error,
+}
+
+/// Takes the oldest error from the socket's queue; `None` if there is none.
+pub(crate) fn next_error(socket: &DatagramSocket) -> io::Result<Option<NetworkError>> {
+    let mut control = [0; 512];
+    let mut head = [0; 64];
+    let fd = socket.as_fd().as_raw_fd();
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let mut slices = [IoSliceMut::new(&mut head)];
+    let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), flags) {
+        Ok(message) => message,
+        Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut told = NetworkError {
+        to: message.address.as_ref().and_then(ip_of),
+        by: None,
+        icmp: None,
+        source: io::ErrorKind::Other.into(),
+    };
+    for message in message.cmsgs().into_iter().flatten() {
+        let (error, by) = match message {
+            ControlMessageOwned::Ipv4RecvErr(error, by) => {
+                (error, by.map(|by| Ipv4Addr::from(u32::from_be(by.sin_addr.s_addr)).into()))
+            }
+            ControlMessageOwned::Ipv6RecvErr(error, by) => (error, by.map(|by| IpAddr::from(by.sin6_addr.s6_addr))),
+            _ => continue,
+        };
+        told.source = io::Error::from_raw_os_error(error.ee_errno as i32);
+        if matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6) {
+            told.icmp = Some((error.ee_type, error.ee_code));
+            told.by = by.filter(|by: &IpAddr| !by.is_unspecified());
+        }
+    }
+    Ok(Some(told))
+}

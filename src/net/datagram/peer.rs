@@ -1,0 +1,199 @@
+//! Who a datagram comes from, or goes to.
+//!
+//! Owns the address, and from which of our own addresses to answer. Knows no socket.
+
+use crate::address::{Address, AddressError};
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
+use std::net::{IpAddr, SocketAddr};
+
+/// Who a datagram comes from, or goes to: an IP address and port, or a Unix address.
+///
+/// It owns what it holds and can be kept, to answer later. That of a datagram that came to a socket bound to all addresses
+/// also holds which of them the datagram was for, so that the answer comes from there. Two are equal if that is equal,
+/// too; [`DatagramPeer::ip`] tells the peer alone.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use windlass::DatagramPeer;
+/// let ip: SocketAddr = "192.0.2.7:53".parse().unwrap();
+/// let peer = DatagramPeer::from(ip);
+/// assert_eq!(peer.ip(), Some(ip));
+/// assert_eq!(peer.to_string(), "udp://192.0.2.7:53");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DatagramPeer {
+    place: Place,
+    via: Option<IpAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Ip(SocketAddr),
+    Unix(SocketAddrUnix),
+    /// A Unix socket that is bound to nothing.
+    Unnamed,
+}
+
+/// Where to send a datagram to, in the system's words.
+pub(crate) enum Destination<'a> {
+    Ip(SocketAddr),
+    Unix(&'a SocketAddrUnix),
+}
+
+impl DatagramPeer {
+    /// The peer at `address`, of a name with several addresses the first.
+    ///
+    /// # Threads
+    /// Resolving a host name blocks.
+    ///
+    /// # Errors
+    /// As [`Address::resolve`].
+    pub fn resolve(address: &Address) -> Result<DatagramPeer, AddressError> {
+        let all = DatagramPeer::resolve_all(address)?;
+        all.into_iter().next().ok_or_else(|| AddressError::NoAddress(address.to_string()))
+    }
+
+    /// The peers at all addresses of a name.
+    pub(crate) fn resolve_all(address: &Address) -> Result<Vec<DatagramPeer>, AddressError> {
+        let unix = match (address.path(), address.abstract_name()) {
+            (Some(path), _) => SocketAddrUnix::new(path),
+            (None, Some(name)) => abstract_name(name),
+            (None, None) => return Ok(address.resolve()?.into_iter().map(DatagramPeer::from).collect()),
+        };
+        // `Address` has checked its length.
+        let unix = unix.map_err(|error| AddressError::ResolutionFailed(address.to_string(), error.into()))?;
+        Ok(vec![DatagramPeer { place: Place::Unix(unix), via: None }])
+    }
+
+    /// Its IP address and port; `None` for Unix peers.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Ip(ip) => Some(ip),
+            Place::Unix(_) | Place::Unnamed => None,
+        }
+    }
+
+    /// Whether it is a Unix socket without a name, which cannot be answered.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self.place, Place::Unnamed)
+    }
+
+    /// Which of our own addresses an answer comes from; `None` if the system chooses.
+    pub fn via(&self) -> Option<IpAddr> {
+        self.via
+    }
+
+    /// It as an address.
+    pub fn address(&self) -> Address {
+        let unix = match &self.place {
+            Place::Ip(ip) => return Address::udp(*ip),
+            Place::Unnamed => return Address::unixgram_unnamed(),
+            Place::Unix(unix) => unix,
+        };
+        let named = match (unix.path(), unix_name(unix)) {
+            (Some(path), _) => {
+                use std::os::unix::ffi::OsStrExt;
+                Address::unixgram(std::ffi::OsStr::from_bytes(path.to_bytes()))
+            }
+            (None, Some(name)) => Address::unixgram_abstract(name),
+            (None, None) => Ok(Address::unixgram_unnamed()),
+        };
+        // A peer may have bound a path that is one byte longer than ours may be.
+        named.unwrap_or(Address::unixgram_unnamed())
+    }
+
+    /// The one that the system names; `via` is which of our addresses it wrote to.
+    pub(crate) fn named(any: Option<SocketAddrAny>, via: Option<IpAddr>) -> DatagramPeer {
+        let place = match any {
+            None => Place::Unnamed,
+            Some(any) => match (SocketAddr::try_from(any.clone()), SocketAddrUnix::try_from(any)) {
+                (Ok(ip), _) => Place::Ip(ip),
+                (Err(_), Ok(unix)) if unix.path().is_some() || unix_name(&unix).is_some() => Place::Unix(unix),
+                (Err(_), _) => Place::Unnamed,
+            },
+        };
+        DatagramPeer { place, via }
+    }
+
+    pub(crate) fn at(ip: SocketAddr, via: Option<IpAddr>) -> DatagramPeer {
+        DatagramPeer { place: Place::Ip(ip), via }
+    }
+
+    /// Where to send to; `None` where nobody can.
+    pub(crate) fn destination(&self) -> Option<Destination<'_>> {
+        match &self.place {
+            Place::Ip(ip) => Some(Destination::Ip(*ip)),
+            Place::Unix(unix) => Some(Destination::Unix(unix)),
+            Place::Unnamed => None,
+        }
+    }
+
+    /// A small number that equal peers share.
+    pub(crate) fn digest(&self) -> usize {
+        match &self.place {
+            Place::Ip(SocketAddr::V4(v4)) => {
+                let ip = u32::from(*v4.ip());
+                (ip ^ ip >> 16) as usize ^ usize::from(v4.port()).wrapping_mul(31)
+            }
+            Place::Ip(SocketAddr::V6(v6)) => {
+                let [.., a, b] = v6.ip().segments();
+                usize::from(a) ^ usize::from(b) << 3 ^ usize::from(v6.port()).wrapping_mul(31)
+            }
+            Place::Unix(_) | Place::Unnamed => 0,
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn abstract_name(name: &[u8]) -> rustix::io::Result<SocketAddrUnix> {
+    SocketAddrUnix::new_abstract_name(name)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn abstract_name(_: &[u8]) -> rustix::io::Result<SocketAddrUnix> {
+    Err(rustix::io::Errno::INVAL)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn unix_name(unix: &SocketAddrUnix) -> Option<&[u8]> {
+    unix.abstract_name().filter(|name| !name.is_empty())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn unix_name(_: &SocketAddrUnix) -> Option<&[u8]> {
+    None
+}
+
+impl From<SocketAddr> for DatagramPeer {
+    fn from(ip: SocketAddr) -> DatagramPeer {
+        DatagramPeer::at(ip, None)
+    }
+}
+
+impl std::fmt::Display for DatagramPeer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_comes_back_as_it_was() {
+        for text in ["udp://127.0.0.1:53", "udp://[::1]:53", "unixgram:/tmp/a", "unixgram:@a b"] {
+            let address: Address = text.parse().expect("an address");
+            let peer = DatagramPeer::resolve(&address).expect("a peer");
+            assert_eq!(peer.address(), address);
+            assert!(!peer.is_unnamed() && peer.destination().is_some());
+        }
+    }
+
+    #[test]
+    fn who_has_no_name_cannot_be_reached() {
+        let peer = DatagramPeer::named(None, None);
+        assert!(peer.is_unnamed() && peer.destination().is_none());
+        assert_eq!(peer.to_string(), "unixgram:");
+    }
+}

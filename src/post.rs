@@ -1,0 +1,514 @@
+//! A datagram socket and what waits to be sent on it.
+//!
+//! Owns when the kernel is asked to receive and to send, and what its refusals mean. Knows no handler.
+//!
+//! 1. `outgoing` is `Some` exactly while datagrams wait.
+//! 2. Whoever was refused room is owed `on_writable`.
+
+pub(crate) mod outgoing;
+pub(crate) mod runs;
+mod sending;
+
+use crate::clock::Tick;
+use crate::config::datagram::{DatagramConfig, IcmpErrors};
+use crate::counters::DatagramStats;
+use crate::error::{Error, Reason};
+use crate::link::buffers::Buffers;
+use crate::net::Readiness;
+use crate::net::datagram::arrivals::{Arrivals, Arrived, Behind};
+use crate::net::datagram::peer::DatagramPeer;
+use crate::net::datagram::{DatagramSocket, Sending, Watched};
+use bytes::Bytes;
+use outgoing::Outgoing;
+pub(crate) use sending::Departures;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A datagram socket and what waits to be sent on it.
+pub(crate) struct Post {
+    socket: DatagramSocket,
+    limits: Limits,
+    outgoing: Option<Box<Outgoing>>,
+    pace: Pace,
+    /// When full Unix receivers are tried again, and how long that was waited for.
+    held_until: Tick,
+    held_for: Duration,
+    /// An error that was told at a datagram and may be an earlier one's: to try again tells.
+    doubt: Option<io::Error>,
+    life: Life,
+    arrivals: Awaits,
+    errors: Awaits,
+    reading: Reading,
+    owed: Owed,
+    timer: Tick,
+    stats: DatagramStats,
+    faults: Vec<DatagramError>,
+}
+
+/// What of a configuration outlives the binding.
+struct Limits {
+    bytes_max: usize,
+    queue_bytes_max: usize,
+    queue_datagrams_max: usize,
+    send_timeout: Duration,
+    full_pause: Duration,
+    datagrams_per_turn: usize,
+    icmp_errors: IcmpErrors,
+}
+
+/// Whether the kernel takes datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// As far as is known.
+    Free,
+    /// Writability tells.
+    Blocked,
+    /// It does again at some time that no event tells.
+    Waits(Tick),
+}
+
+/// How far an endpoint is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Open,
+    /// What waits is sent, and then it is closed.
+    Flushing(Reason),
+    Closed(Reason),
+}
+
+/// Whether the kernel may have more of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    /// It will tell.
+    News,
+    /// It may have some.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    Goes,
+    Paused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    Nothing,
+    Writable,
+}
+
+/// Something that went wrong with one datagram, or that the network told about one. It ends nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// A datagram could not be sent, and was dropped.
+    #[error("cannot send {bytes} bytes to {}: {source}", told(.to))]
+    Send {
+        /// Where it was to go; `None` if to the peer that the socket is connected to.
+        to: Option<DatagramPeer>,
+        /// How long it was.
+        bytes: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A datagram waited for longer than `DatagramConfig::send_timeout`, and was dropped.
+    #[error("{bytes} bytes to {} waited for too long and were dropped", told(.to))]
+    Expired {
+        /// Where it was to go; `None` if to the peer that the socket is connected to.
+        to: Option<DatagramPeer>,
+        /// How long it was.
+        bytes: usize,
+    },
+    /// The network, or this host, answers to a datagram that was sent; ip(7), IP_RECVERR.
+    #[error("a datagram to {} came to nothing: {source}", told(.to))]
+    Network {
+        /// Where it was to go, if that is known.
+        to: Option<DatagramPeer>,
+        /// Who says so, if it is not this host.
+        by: Option<IpAddr>,
+        /// Type and code of the ICMP message, if there was one.
+        icmp: Option<(u8, u8)>,
+        /// What the system makes of it.
+        source: io::Error,
+    },
+    /// A datagram that another thread gave to `Remote::send_datagram` was not taken.
+    #[error("{} bytes to {} were not taken: {why}", bytes.len(), told(.to))]
+    Refused {
+        /// Where it was to go; `None` if to the peer that the socket is connected to.
+        to: Option<DatagramPeer>,
+        /// What was to be sent.
+        bytes: Bytes,
+        /// Why not.
+        #[source]
+        why: Error,
+    },
+    /// The socket tells of a trouble that may belong to any earlier datagram.
+    #[error("the socket tells: {source}")]
+    Socket {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn told(to: &Option<DatagramPeer>) -> String {
+    to.as_ref().map_or_else(|| "its peer".to_owned(), DatagramPeer::to_string)
+}
+
+/// Errors of the network that one drive takes from the socket's queue.
+const ERRORS_PER_DRIVE: usize = 16;
+
+/// What of a queue one of many Unix receivers may hold, that nobody else is shut out by it.
+const SHARE: usize = 4;
+
+/// `on_writable` comes when this part of the queue is in use.
+const LOW: usize = 4;
+
+impl Post {
+    pub(crate) fn new(socket: DatagramSocket, config: &DatagramConfig) -> Post {
+        let limits = Limits {
+            bytes_max: config.bytes_max,
+            queue_bytes_max: config.queue_bytes_max,
+            queue_datagrams_max: config.queue_datagrams_max,
+            send_timeout: config.send_timeout,
+            full_pause: config.full_pause,
+            datagrams_per_turn: config.datagrams_per_turn,
+            icmp_errors: config.icmp_errors,
+        };
+        Post {
+            socket,
+            limits,
+            outgoing: None,
+            pace: Pace::Free,
+            held_until: Tick::NEVER,
+            held_for: Duration::ZERO,
+            doubt: None,
+            life: Life::Open,
+            // It may have been sent to before it was watched.
+            arrivals: Awaits::Nothing,
+            errors: Awaits::News,
+            reading: Reading::Goes,
+            owed: Owed::Nothing,
+            timer: Tick::NEVER,
+            stats: DatagramStats::default(),
+            faults: Vec::new(),
+        }
+    }
+
+    // --- what it is -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn socket(&self) -> &DatagramSocket {
+        &self.socket
+    }
+
+    pub(crate) fn socket_mut(&mut self) -> &mut DatagramSocket {
+        &mut self.socket
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(crate) fn stats(&self) -> DatagramStats {
+        DatagramStats { dropped_by_kernel: self.socket.dropped().into(), ..self.stats }
+    }
+
+    pub(crate) fn timer(&self) -> Tick {
+        self.timer
+    }
+
+    pub(crate) fn set_timer(&mut self, due: Tick) {
+        self.timer = due;
+    }
+
+    pub(crate) fn datagrams_per_turn(&self) -> usize {
+        self.limits.datagrams_per_turn
+    }
+
+    /// Datagrams and bytes that wait.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.outgoing.as_ref().map_or((0, 0), |outgoing| (outgoing.len(), outgoing.waiting_bytes()))
+    }
+
+    /// When it wants to be driven at the latest.
+    pub(crate) fn deadline(&self) -> Tick {
+        let paused = if let Pace::Waits(until) = self.pace { until } else { Tick::NEVER };
+        let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
+        let expires = oldest.map_or(Tick::NEVER, |since| since.after(self.limits.send_timeout));
+        paused.min(expires).min(self.held_until).min(self.timer)
+    }
+
+    /// What the kernel is to report.
+    pub(crate) fn watched(&self) -> Watched {
+        if self.pace == Pace::Blocked { Watched::Both } else { Watched::Reads }
+    }
+
+    /// Whether something is left that no event will announce.
+    pub(crate) fn wants_again(&self) -> bool {
+        self.may_receive() || self.errors == Awaits::Nothing || self.may_send() || !self.faults.is_empty()
+    }
+
+    /// Whether anything is to be done that another's callback has caused.
+    pub(crate) fn needs_drive(&self) -> bool {
+        self.life != Life::Open || self.may_send() || !self.faults.is_empty()
+    }
+
+    // --- its life -------------------------------------------------------------------------------------------------
+
+    /// Ends it once what waits is sent.
+    pub(crate) fn close(&mut self, reason: Reason) {
+        if self.life == Life::Open {
+            self.life = Life::Flushing(reason);
+        }
+    }
+
+    /// Ends it now.
+    pub(crate) fn cut(&mut self, reason: Reason) {
+        if !matches!(self.life, Life::Closed(_)) {
+            self.life = Life::Closed(reason);
+        }
+    }
+
+    /// Ends what has nothing left to send.
+    pub(crate) fn settle(&mut self) {
+        if let (Life::Flushing(reason), None) = (self.life, &self.outgoing) {
+            self.life = Life::Closed(reason);
+        }
+    }
+
+    /// Forgets what waits; returns how many bytes that were.
+    pub(crate) fn discard(&mut self) -> u64 {
+        self.outgoing.take().map_or(0, |outgoing| outgoing.waiting_bytes() as u64)
+    }
+
+    pub(crate) fn pause(&mut self) {
+        self.reading = Reading::Paused;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.reading = Reading::Goes;
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.reading == Reading::Paused
+    }
+
+    /// What the kernel said.
+    pub(crate) fn note(&mut self, ready: Readiness) {
+        if ready.readable {
+            self.arrivals = Awaits::Nothing;
+        }
+        if ready.writable && self.pace == Pace::Blocked {
+            self.pace = Pace::Free;
+        }
+        if ready.error {
+            self.errors = Awaits::Nothing;
+            self.arrivals = Awaits::Nothing;
+        }
+    }
+
+    /// What time has brought about.
+    pub(crate) fn expire(&mut self, now: Tick, buffers: &mut Buffers) {
+        if matches!(self.pace, Pace::Waits(until) if until <= now) {
+            self.pace = Pace::Free;
+        }
+        let Some(outgoing) = &mut self.outgoing else { return };
+        if self.held_until <= now {
+            self.held_until = Tick::NEVER;
+            outgoing.release();
+        }
+        while outgoing.oldest().is_some_and(|since| since.after(self.limits.send_timeout) <= now) {
+            let (index, _) = outgoing.window(1);
+            let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
+            outgoing.settle(index);
+            self.stats.undelivered += 1;
+            self.faults.push(DatagramError::Expired { to, bytes });
+        }
+        self.tidy(buffers);
+    }
+
+    // --- receiving ------------------------------------------------------------------------------------------------
+
+    /// Whether the kernel may have datagrams that are wanted.
+    pub(crate) fn may_receive(&self) -> bool {
+        self.arrivals == Awaits::Nothing && self.reading == Reading::Goes && self.life == Life::Open
+    }
+
+    /// Receives up to `max` datagrams, or as many messages of joined ones.
+    pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
+        match arrivals.receive(&mut self.socket, max, self.limits.bytes_max) {
+            Behind::More => {}
+            // While an error waits the socket may have said less than there is.
+            Behind::Nothing if self.errors == Awaits::News => self.arrivals = Awaits::News,
+            Behind::Nothing => {}
+            Behind::Error(source) => self.receive_failed(source),
+        }
+    }
+
+    /// A trouble of an earlier datagram, or of the socket itself.
+    fn receive_failed(&mut self, source: io::Error) {
+        match source.raw_os_error() {
+            Some(number) if crate::net::datagram::is_broken(&source) => self.cut(Reason::Os(number)),
+            _ => self.network_told(source),
+        }
+    }
+
+    /// Counts one datagram, of the ones that may have come as one.
+    pub(crate) fn count_in(&mut self, arrived: &Arrived, bytes: usize) {
+        self.stats.datagrams_in += 1;
+        self.stats.bytes_in += bytes as u64;
+        self.stats.truncated += u64::from(arrived.is_truncated);
+    }
+
+    /// Takes errors of the network from the socket's queue.
+    pub(crate) fn take_errors(&mut self) {
+        if self.errors == Awaits::News {
+            return;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.limits.icmp_errors == IcmpErrors::Told && !self.socket.is_unix() {
+            for _ in 0..ERRORS_PER_DRIVE {
+                match crate::net::datagram::mmsg::next_error(&self.socket) {
+                    Ok(Some(told)) => {
+                        let to = told.to.map(DatagramPeer::from);
+                        let (by, icmp, source) = (told.by, told.icmp, told.source);
+                        self.faults.push(DatagramError::Network { to, by, icmp, source });
+                    }
+                    Ok(None) | Err(_) => {
+                        self.errors = Awaits::News;
+                        return self.take_socket_error();
+                    }
+                }
+            }
+            return;
+        }
+        self.errors = Awaits::News;
+        self.take_socket_error();
+    }
+
+    fn take_socket_error(&mut self) {
+        if let Some(source) = self.socket.take_error() {
+            self.faults.push(DatagramError::Socket { source });
+        }
+    }
+
+    /// A call told of a trouble of an earlier datagram; the queue of errors knows more of it, if there is one.
+    fn network_told(&mut self, source: io::Error) {
+        if !self.explained() {
+            self.faults.push(DatagramError::Socket { source });
+        }
+    }
+
+    /// Whether the queue of errors tells what a call has failed of.
+    fn explained(&mut self) -> bool {
+        let is_queued = self.limits.icmp_errors == IcmpErrors::Told
+            && !self.socket.is_unix()
+            && cfg!(any(target_os = "linux", target_os = "android"));
+        let before = self.faults.len();
+        if is_queued {
+            self.errors = Awaits::Nothing;
+            self.take_errors();
+        }
+        self.faults.len() > before
+    }
+
+    /// What is to be told.
+    pub(crate) fn next_fault(&mut self) -> Option<DatagramError> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        Some(self.faults.remove(0))
+    }
+
+    // --- queueing -------------------------------------------------------------------------------------------------
+
+    /// Queues a datagram whole, or refuses it.
+    pub(crate) fn send(
+        &mut self,
+        to: Option<&DatagramPeer>,
+        bytes: &[u8],
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Result<(), Error> {
+        if let Err(error) = self.check(to, bytes.len()) {
+            self.stats.refused += 1;
+            return Err(error);
+        }
+        let outgoing = self.outgoing.get_or_insert_with(|| buffers.pool.outgoing());
+        outgoing.push(to.cloned(), bytes, now);
+        if outgoing.len() >= runs::WINDOW && self.pace == Pace::Free {
+            self.flush(buffers, now);
+        }
+        Ok(())
+    }
+
+    /// Another thread's datagram was refused, which its handler is told.
+    pub(crate) fn refuse(&mut self, to: Option<DatagramPeer>, bytes: Bytes, why: Error) {
+        self.faults.push(DatagramError::Refused { to, bytes, why });
+    }
+
+    fn check(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), Error> {
+        if self.life != Life::Open {
+            return Err(Error::NotOpen);
+        }
+        match to {
+            None if self.socket.peer().is_none() => return Err(Error::NoPeer),
+            None => {}
+            Some(peer) if peer.is_unnamed() => return Err(Error::Unanswerable),
+            Some(peer) if !self.socket.reaches(peer) => {
+                let why = "the socket is of another kind or IP version; send from one of that peer's";
+                return Err(Error::Transport { address: Box::new(peer.address()), why });
+            }
+            Some(_) => {}
+        }
+        let limit = self.socket.datagram_bytes_max();
+        if bytes > limit {
+            return Err(Error::Oversize { bytes, limit });
+        }
+        let Some(outgoing) = &self.outgoing else { return Ok(()) };
+        let is_full = outgoing.len() >= self.limits.queue_datagrams_max
+            || outgoing.waiting_bytes() + bytes > self.limits.queue_bytes_max;
+        let is_hogged = outgoing.has_held()
+            && to.is_some_and(|peer| {
+                let (datagrams, waiting) = outgoing.waiting_to(peer);
+                datagrams >= self.limits.queue_datagrams_max.div_ceil(SHARE)
+                    || waiting + bytes > self.limits.queue_bytes_max / SHARE
+            });
+        if is_full || is_hogged {
+            self.owed = Owed::Writable;
+            return Err(Error::QueueFull { bytes: outgoing.waiting_bytes(), datagrams: outgoing.len() });
+        }
+        Ok(())
+    }
+
+    /// Whether `on_writable` is due: it is owed, and little waits.
+    pub(crate) fn writable_is_due(&self) -> bool {
+        let (datagrams, bytes) = self.waiting();
+        self.owed == Owed::Writable
+            && self.life == Life::Open
+            && datagrams <= self.limits.queue_datagrams_max / LOW
+            && bytes <= self.limits.queue_bytes_max / LOW
+    }
+
+    /// The debt is paid: `on_writable` is about to be called.
+    pub(crate) fn pay(&mut self) {
+        self.owed = Owed::Nothing;
+    }
+
+    /// Gives an emptied queue back.
+    fn tidy(&mut self, buffers: &mut Buffers) {
+        if let Some(mut outgoing) = self.outgoing.take() {
+            outgoing.compact();
+            if outgoing.is_empty() {
+                buffers.pool.take_outgoing_back(outgoing);
+            } else {
+                self.outgoing = Some(outgoing);
+            }
+        }
+    }
+
+    /// How it receives and sends now.
+    pub(crate) fn paths(&self) -> (crate::net::datagram::Receiving, Sending) {
+        (self.socket.receiving(), self.socket.sending())
+    }
+}

@@ -1,0 +1,232 @@
+//! Datagrams that wait for the kernel to take them.
+//!
+//! Owns the queue and its order. Knows nothing of sockets or time, but when each came.
+//!
+//! 1. Entries stand in the order in which they came, and name bytes that are theirs alone.
+//! 2. `waiting` is the sum of the bytes of entries that are not gone; `gone` and `held` count those in these states.
+//! 3. All entries before `head` are gone.
+
+use crate::clock::Tick;
+use crate::net::datagram::peer::DatagramPeer;
+
+/// What waits of one endpoint. It has memory only while something waits.
+#[derive(Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    waiting: usize,
+    gone: usize,
+    held: usize,
+    head: usize,
+}
+
+/// One datagram.
+pub(crate) struct Entry {
+    /// `None`: to the peer that the socket is connected to.
+    pub(crate) to: Option<DatagramPeer>,
+    start: usize,
+    len: usize,
+    pub(crate) since: Tick,
+    pub(crate) state: State,
+}
+
+/// How far a datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not offered yet.
+    Fresh,
+    /// Offered once: the socket told of an older trouble instead.
+    Tried,
+    /// Its receiver is full, and is tried again later.
+    Held,
+    /// Sent, or given up.
+    Gone,
+}
+
+impl Entry {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// A queue that grew beyond this gives its memory back, in bytes.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// And in entries.
+const KEPT_ENTRIES: usize = 1024;
+
+impl Outgoing {
+    /// Datagrams that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() - self.gone
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting
+    }
+
+    /// Datagrams and bytes that wait for one peer. Costs a look at each datagram.
+    pub(crate) fn waiting_to(&self, peer: &DatagramPeer) -> (usize, usize) {
+        let theirs = self.entries.iter().filter(|entry| entry.state != State::Gone && entry.to.as_ref() == Some(peer));
+        theirs.fold((0, 0), |(datagrams, bytes), entry| (datagrams + 1, bytes + entry.len))
+    }
+
+    /// Whether something waits that may be offered.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.len() > self.held
+    }
+
+    /// Whether any receiver is known to be full.
+    pub(crate) fn has_held(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Whether a datagram before `index` waits for the same receiver, which is full.
+    pub(crate) fn is_behind_held(&self, index: usize) -> bool {
+        let to = &self.entries[index].to;
+        self.held > 0
+            && self.entries[self.head..index].iter().any(|entry| entry.state == State::Held && entry.to == *to)
+    }
+
+    /// When the oldest one came.
+    pub(crate) fn oldest(&self) -> Option<Tick> {
+        self.entries.get(self.head).map(|entry| entry.since)
+    }
+
+    pub(crate) fn push(&mut self, to: Option<DatagramPeer>, bytes: &[u8], now: Tick) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.waiting += bytes.len();
+        self.entries.push(Entry { to, start, len: bytes.len(), since: now, state: State::Fresh });
+    }
+
+    /// The first `count` entries from the first that waits on, and the index of that; some behind it may be gone.
+    pub(crate) fn window(&self, count: usize) -> (usize, &[Entry]) {
+        (self.head, &self.entries[self.head..(self.head + count).min(self.entries.len())])
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index]
+    }
+
+    pub(crate) fn bytes(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.start..][..entry.len]
+    }
+
+    /// One is sent, or given up.
+    pub(crate) fn settle(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        debug_assert!(entry.state != State::Gone, "outgoing 2: a datagram goes once");
+        self.held -= usize::from(entry.state == State::Held);
+        entry.state = State::Gone;
+        self.waiting -= entry.len;
+        self.gone += 1;
+        while self.entries.get(self.head).is_some_and(|entry| entry.state == State::Gone) {
+            self.head += 1;
+        }
+    }
+
+    /// One was offered, and the socket told of something else.
+    pub(crate) fn note_tried(&mut self, index: usize) {
+        self.entries[index].state = State::Tried;
+    }
+
+    /// Its receiver is full.
+    pub(crate) fn hold(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        self.held += usize::from(entry.state != State::Held);
+        entry.state = State::Held;
+    }
+
+    /// Full receivers may be tried again.
+    pub(crate) fn release(&mut self) {
+        self.held = 0;
+        for entry in &mut self.entries[self.head..] {
+            if entry.state == State::Held {
+                entry.state = State::Fresh;
+            }
+        }
+    }
+
+    /// Whom one was for.
+    pub(crate) fn to(&self, index: usize) -> Option<DatagramPeer> {
+        self.entries[index].to.clone()
+    }
+
+    /// Forgets what is gone, if that is more than what waits; entries that wait keep their order, but not their index.
+    pub(crate) fn compact(&mut self) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.entries.clear();
+            (self.gone, self.head) = (0, 0);
+        }
+        if self.gone <= self.len() {
+            return;
+        }
+        let (mut end, bytes) = (0, &mut self.bytes);
+        self.entries.retain_mut(|entry| {
+            if entry.state == State::Gone {
+                return false;
+            }
+            bytes.copy_within(entry.start..entry.start + entry.len, end);
+            entry.start = end;
+            end += entry.len;
+            true
+        });
+        self.bytes.truncate(end);
+        (self.gone, self.head) = (0, 0);
+    }
+
+    /// Whether its memory is worth keeping for the next endpoint.
+    pub(crate) fn is_small(&self) -> bool {
+        self.bytes.capacity() <= KEPT_BYTES && self.entries.capacity() <= KEPT_ENTRIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_waits_keeps_its_order_and_its_bytes(
+            ops in prop::collection::vec((0usize..300, any::<u8>(), 0u8..4), 1..120)
+        ) {
+            let (mut outgoing, mut model) = (Outgoing::default(), Vec::<Vec<u8>>::new());
+            let waiting = |outgoing: &Outgoing| {
+                let (first, entries) = outgoing.window(usize::MAX / 2);
+                let waits = entries.iter().enumerate().filter(|(_, entry)| entry.state != State::Gone);
+                waits.map(|(index, _)| first + index).collect::<Vec<_>>()
+            };
+            for (len, fill, op) in ops {
+                match op {
+                    0 if !model.is_empty() => {
+                        outgoing.settle(waiting(&outgoing)[len % model.len()]);
+                        model.remove(len % model.len());
+                        outgoing.compact();
+                    }
+                    1 if !model.is_empty() => outgoing.hold(waiting(&outgoing)[len % model.len()]),
+                    2 if fill < 100 => outgoing.release(),
+                    _ => {
+                        outgoing.push(None, &vec![fill; len], Tick::test(0));
+                        model.push(vec![fill; len]);
+                    }
+                }
+                let indices = waiting(&outgoing);
+                let waits: Vec<_> =
+                    indices.iter().map(|index| outgoing.bytes(outgoing.entry(*index)).to_vec()).collect();
+                let held = indices.iter().filter(|index| outgoing.entry(**index).state == State::Held).count();
+                prop_assert_eq!((outgoing.has_held(), outgoing.has_ready()), (held > 0, held < model.len()));
+                prop_assert_eq!(&waits, &model);
+                prop_assert_eq!(outgoing.waiting_bytes(), model.iter().map(Vec::len).sum::<usize>());
+                prop_assert_eq!(outgoing.len(), model.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! How datagrams leave: many in a call where the system can, and what its refusals mean.
+//!
+//! Owns the rules only; the state is the post's.
+
+use crate::clock::Tick;
+use crate::link::buffers::Buffers;
+use crate::net::datagram::{Refusal, Sending};
+use crate::post::outgoing::{Outgoing, State};
+use crate::post::runs::{Run, Runs, WINDOW};
+use crate::post::{DatagramError, Life, Pace, Post};
+use std::io;
+use std::time::Duration;
+
+/// What sending needs beside the datagrams; one serves all endpoints of a reactor.
+#[derive(Default)]
+pub(crate) struct Departures {
+    runs: Runs,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    headers: crate::net::datagram::mmsg::SendHeaders,
+}
+
+/// The first and the longest wait for a Unix receiver that is full; no event tells when it is no longer.
+const HELD_FIRST: Duration = Duration::from_millis(1);
+const HELD_LONGEST: Duration = Duration::from_millis(64);
+
+impl Post {
+    /// Whether something waits that the kernel may take.
+    pub(crate) fn may_send(&self) -> bool {
+        self.pace == Pace::Free
+            && !matches!(self.life, Life::Closed(_))
+            && self.outgoing.as_ref().is_some_and(|outgoing| outgoing.has_ready())
+    }
+
+    /// Offers the kernel what waits, until it refuses or nothing is left.
+    pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
+        let Some(outgoing) = &self.outgoing else { return };
+        let mut departures = buffers.departures.take().unwrap_or_default();
+        // Each round sends all that it looks at, settles something, learns something of the socket, or stops.
+        let rounds = 2 * outgoing.len() + 8;
+        for _ in 0..rounds {
+            if !self.may_send() {
+                break;
+            }
+            match self.socket.sending() {
+                Sending::Segmented { bytes_max } => self.send_together(&mut departures, bytes_max, now),
+                Sending::Batched => self.send_together(&mut departures, 0, now),
+                Sending::Single => self.send_singly(now),
+            };
+        }
+        buffers.departures = Some(departures);
+        self.tidy(buffers);
+    }
+
+    // --- many in a call -------------------------------------------------------------------------------------------
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_together(&mut self, departures: &mut Departures, segment_bytes_max: usize, now: Tick) {
+        let Some(outgoing) = &self.outgoing else { return };
+        let (first, entries) = outgoing.window(WINDOW);
+        departures.runs.plan(entries, segment_bytes_max);
+        let mut next = 0;
+        while next < departures.runs.runs().len() {
+            let Some(outgoing) = &self.outgoing else { break };
+            let (asked, sent) = call(&self.socket, outgoing, first, departures, next);
+            let (sent, error) = match sent {
+                Ok(sent) => (sent, None),
+                Err(error) => (0, Some(error)),
+            };
+            for run in &departures.runs.runs()[next..next + sent] {
+                self.count_sent(first, &departures.runs.order()[run.first..run.first + run.count]);
+            }
+            next += sent;
+            if let Some(error) = error {
+                let run = departures.runs.runs()[next];
+                let order = &departures.runs.order()[run.first..run.first + run.count];
+                self.refused(first, run, order, error, now);
+                return;
+            }
+            if sent < asked {
+                // What stands in the way is told at the next call, if it stands there still.
+                return;
+            }
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn send_together(&mut self, _: &mut Departures, _: usize, now: Tick) {
+        self.socket.send_singly();
+        self.send_singly(now)
+    }
+
+    fn count_sent(&mut self, first: usize, order: &[u16]) {
+        let Some(outgoing) = &mut self.outgoing else { return };
+        for index in order {
+            let index = first + usize::from(*index);
+            let entry = outgoing.entry(index);
+            self.stats.datagrams_out += 1;
+            self.stats.bytes_out += entry.len() as u64;
+            if entry.state == State::Tried {
+                // So the error was an earlier one's.
+                self.faults.extend(self.doubt.take().map(|source| DatagramError::Socket { source }));
+            }
+            outgoing.settle(index);
+        }
+    }
+
+    /// The kernel refused the first message of a call.
+    fn refused(&mut self, first: usize, run: Run, order: &[u16], error: io::Error, now: Tick) {
+        match Refusal::of(&error, run.count > 1) {
+            Refusal::Full => self.pace = Pace::Blocked,
+            Refusal::Congested => self.pace = Pace::Waits(now.after(self.limits.full_pause)),
+            Refusal::NoCall => self.socket.send_singly(),
+            Refusal::CannotSegment => self.socket.segment_less(None),
+            Refusal::SegmentTooLong => self.socket.segment_less(Some(run.len - 1)),
+            Refusal::Earlier => self.doubt(first + usize::from(order[0]), error),
+            Refusal::Datagram => {
+                for index in order {
+                    let source = error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
+                    self.give_up(first + usize::from(*index), source);
+                }
+            }
+        }
+    }
+
+    /// An error was told at a datagram and may be an earlier one's, in which case this one was not sent: it is offered once
+    /// more.
+    fn doubt(&mut self, index: usize, error: io::Error) {
+        let Some(outgoing) = &mut self.outgoing else { return };
+        if outgoing.entry(index).state == State::Tried {
+            self.doubt = None;
+            return self.give_up(index, error);
+        }
+        outgoing.note_tried(index);
+        if !self.explained() {
+            self.doubt = Some(error);
+        }
+    }
+
+    fn give_up(&mut self, index: usize, source: io::Error) {
+        let Some(outgoing) = &mut self.outgoing else { return };
+        let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
+        outgoing.settle(index);
+        self.stats.undelivered += 1;
+        self.faults.push(DatagramError::Send { to, bytes, source });
+    }
+
+    // --- one in a call --------------------------------------------------------------------------------------------
+
+    fn send_singly(&mut self, now: Tick) {
+        let Some(outgoing) = &self.outgoing else { return };
+        let (first, entries) = outgoing.window(usize::MAX);
+        let last = first + entries.len();
+        let (mut sent, mut held) = (false, false);
+        for index in first..last {
+            if self.pace != Pace::Free {
+                break;
+            }
+            let Some(outgoing) = &mut self.outgoing else { break };
+            let entry = outgoing.entry(index);
+            if matches!(entry.state, State::Gone | State::Held) {
+                continue;
+            }
+            if outgoing.is_behind_held(index) {
+                outgoing.hold(index);
+                continue;
+            }
+            match self.socket.send(outgoing.bytes(entry), entry.to.as_ref()) {
+                Ok(()) => {
+                    sent = true;
+                    self.count_sent(index, &[0]);
+                }
+                Err(error) if self.socket.is_unix() => held |= self.refused_by_unix(index, error),
+                Err(error) => {
+                    let run = Run { first: 0, count: 1, len: 0 };
+                    self.refused(index, run, &[0], error, now);
+                    return;
+                }
+            }
+        }
+        if held {
+            let longer = if sent { HELD_FIRST } else { (2 * self.held_for).clamp(HELD_FIRST, HELD_LONGEST) };
+            self.held_for = longer;
+            self.held_until = self.held_until.min(now.after(longer));
+        }
+    }
+
+    /// A Unix socket has no network that could tell of earlier datagrams: what fails is this one. Whether its receiver is
+    /// full is what is returned.
+    fn refused_by_unix(&mut self, index: usize, error: io::Error) -> bool {
+        let Some(outgoing) = &mut self.outgoing else { return false };
+        match Refusal::of(&error, false) {
+            Refusal::Full if outgoing.entry(index).to.is_none() => {
+                // Of the one peer of a connected socket the kernel tells.
+                self.pace = Pace::Blocked;
+                false
+            }
+            Refusal::Full | Refusal::Congested => {
+                outgoing.hold(index);
+                true
+            }
+            _ => {
+                self.give_up(index, error);
+                false
+            }
+        }
+    }
+}
+
+/// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, and how
+/// many were taken.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn call(
+    socket: &crate::net::datagram::DatagramSocket,
+    outgoing: &Outgoing,
+    first: usize,
+    departures: &mut Departures,
+    next: usize,
+) -> (usize, io::Result<usize>) {
+    use crate::net::datagram::mmsg::{Common, SENT};
+    use crate::net::datagram::peer::DatagramPeer;
+    use std::io::IoSlice;
+    let entry = |index: u16| outgoing.entry(first + usize::from(index));
+    let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
+    let via = |run: &Run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via);
+    let mut common = Common { segment: None, via: via(&runs[0]) };
+    // The longest of the datagrams that go alone: they may be sent by a call that cuts longer messages.
+    let mut longest = 0;
+    let mut count = 0;
+    for run in &runs[..runs.len().min(SENT)] {
+        let segment = common.segment.map_or(usize::MAX, usize::from);
+        let fits = match run.count {
+            1 => run.len <= segment,
+            _ => run.len == segment || (common.segment.is_none() && longest <= run.len),
+        };
+        if via(run) != common.via || !fits {
+            break;
+        }
+        if run.count > 1 {
+            common.segment = u16::try_from(run.len).ok();
+        }
+        longest = longest.max(run.len);
+        count += 1;
+    }
+    let runs = &runs[..count];
+    let mut slices = [IoSlice::new(&[]); WINDOW];
+    let mut messages: [&[IoSlice<'_>]; SENT] = [&[]; SENT];
+    let indices = runs.iter().flat_map(|run| &order[run.first..run.first + run.count]);
+    for (slice, index) in slices.iter_mut().zip(indices) {
+        *slice = IoSlice::new(outgoing.bytes(entry(*index)));
+    }
+    let mut rest = &slices[..];
+    for (message, run) in messages.iter_mut().zip(runs) {
+        (*message, rest) = rest.split_at(run.count);
+    }
+    let to = runs.iter().map(|run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::ip));
+    (count, departures.headers.send(socket, common, &messages[..count], to))
+}

@@ -1,0 +1,219 @@
+//! A datagram socket and its handler: the only place where an endpoint's callbacks are called.
+//!
+//! Owns the order of things in one drive: errors, what waits to be sent, what came, the end. Knows no table.
+//!
+//! 1. A handler is called only while the endpoint is open, but for `on_error` while it flushes, and `on_close` once, last.
+//! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
+
+use crate::clock::Tick;
+use crate::command::Order;
+use crate::counters::DatagramStats;
+use crate::datagrams::{Datagram, Datagrams};
+use crate::error::Reason;
+use crate::handler::{DatagramHandler, Next, guarded};
+use crate::id::SourceId;
+use crate::net::datagram::Watched;
+use crate::net::datagram::arrivals::Arrivals;
+use crate::post::{Life, Post};
+use crate::source::Cause;
+use crate::turn::Turn;
+
+pub(crate) struct Endpoint {
+    post: Post,
+    handler: Box<dyn DatagramHandler>,
+    stage: Stage,
+    watched: Watched,
+}
+
+/// How much its handler has been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing yet.
+    Made,
+    /// `on_bound`.
+    Bound,
+    /// A callback panicked: only `on_close` follows.
+    Panicked,
+}
+
+/// Errors that one drive tells; there are only as many as datagrams were sent, or the network's own that were asked for.
+const ERRORS_TOLD: usize = 1024;
+
+impl Endpoint {
+    pub(crate) fn new(post: Post, handler: Box<dyn DatagramHandler>) -> Endpoint {
+        Endpoint { post, handler, stage: Stage::Made, watched: Watched::Reads }
+    }
+
+    pub(crate) fn post(&mut self) -> &mut Post {
+        &mut self.post
+    }
+
+    pub(crate) fn stats(&self) -> DatagramStats {
+        self.post.stats()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        Some(self.post.deadline()).filter(|due| *due != Tick::NEVER)
+    }
+
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, arrivals: &mut Arrivals, turn: &mut Turn<'_>) -> Next {
+        if self.stage == Stage::Made && self.post.life() == Life::Open {
+            self.stage = Stage::Bound;
+            self.call(id, turn, |handler, sock| handler.on_bound(sock));
+        }
+        match cause {
+            Cause::Ready(ready) => self.post.note(ready),
+            Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
+            Cause::Expired => self.expire(id, turn),
+            Cause::Order(order) => self.obey(id, order, turn),
+        }
+        self.post.take_errors();
+        self.send_waiting(id, turn);
+        self.take_arrivals(id, arrivals, turn);
+        self.send_waiting(id, turn);
+        self.post.settle();
+        if let Life::Closed(reason) = self.post.life() {
+            self.close(id, reason, turn);
+            return Next::Remove;
+        }
+        self.watch(id, turn);
+        if self.post.wants_again() || matches!(self.post.life(), Life::Closed(_)) { Next::Again } else { Next::Wait }
+    }
+
+    /// Runs one callback with the socket lent.
+    fn call(
+        &mut self,
+        id: SourceId,
+        turn: &mut Turn<'_>,
+        callback: impl FnOnce(&mut dyn DatagramHandler, &mut Datagrams<'_>),
+    ) {
+        if self.stage == Stage::Panicked {
+            return;
+        }
+        let mut sock = Datagrams { id, post: &mut self.post, turn: turn.again() };
+        if guarded(|| callback(self.handler.as_mut(), &mut sock)).is_none() {
+            turn.desk.counters.panics += 1;
+            self.stage = Stage::Panicked;
+            self.post.cut(Reason::HandlerPanicked);
+        }
+    }
+
+    fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let now = turn.desk.now;
+        self.post.expire(now, &mut turn.desk.buffers);
+        if self.post.timer() <= now {
+            self.post.set_timer(Tick::NEVER);
+            if self.post.life() == Life::Open {
+                self.call(id, turn, |handler, sock| handler.on_timer(sock));
+            }
+        }
+    }
+
+    fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
+        match order {
+            Order::SendTo(to, bytes) => {
+                let desk = &mut *turn.desk;
+                if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut desk.buffers, desk.now) {
+                    self.post.refuse(to.map(|to| *to), bytes, why);
+                }
+            }
+            Order::Close => self.post.close(turn.closing_reason()),
+            Order::Pause => self.post.pause(),
+            Order::Resume => self.post.resume(),
+            Order::Drain if self.post.life() == Life::Open => {
+                self.call(id, turn, |handler, sock| handler.on_drain(sock));
+            }
+            Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
+            Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
+            Order::Remove | Order::Abort => self.post.cut(Reason::Aborted),
+            Order::Drain | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
+        }
+    }
+
+    /// Offers the kernel what waits, tells what came of it, and that there is room again.
+    fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        if self.post.may_send() {
+            let desk = &mut *turn.desk;
+            self.post.flush(&mut desk.buffers, desk.now);
+        }
+        for _ in 0..ERRORS_TOLD {
+            let Some(fault) = self.post.next_fault() else { break };
+            log::debug!("endpoint {id}: {fault}");
+            if !matches!(self.post.life(), Life::Closed(_)) {
+                self.call(id, turn, |handler, sock| handler.on_error(sock, &fault));
+            }
+        }
+        if self.post.writable_is_due() {
+            self.post.pay();
+            self.call(id, turn, |handler, sock| handler.on_writable(sock));
+        }
+    }
+
+    /// Receives within the turn's budget, and shows each datagram.
+    fn take_arrivals(&mut self, id: SourceId, arrivals: &mut Arrivals, turn: &mut Turn<'_>) {
+        let mut budget = self.post.datagrams_per_turn();
+        while budget > 0 && self.post.may_receive() {
+            self.post.receive(arrivals, budget);
+            for arrived in arrivals.arrived() {
+                let bytes = arrivals.bytes(arrived);
+                let segment = arrived.segment.unwrap_or(bytes.len()).max(1);
+                let mut rest = bytes;
+                // An empty datagram is one, too.
+                loop {
+                    let (data, behind) = rest.split_at(segment.min(rest.len()));
+                    rest = behind;
+                    budget = budget.saturating_sub(1);
+                    self.show(id, arrived, data, turn);
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+            }
+            if arrivals.arrived().is_empty() {
+                // An error came in place of a datagram: each costs as much.
+                budget -= 1;
+            }
+        }
+    }
+
+    /// Shows one datagram. What was received together is shown to its end, paused or not; once it closes, it is counted only.
+    fn show(
+        &mut self,
+        id: SourceId,
+        arrived: &crate::net::datagram::arrivals::Arrived,
+        data: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        self.post.count_in(arrived, data.len());
+        if self.post.life() == Life::Open {
+            let (local, ecn, is_truncated) = (arrived.local, arrived.ecn, arrived.is_truncated);
+            let datagram = Datagram { from: &arrived.from, data, local, ecn, is_truncated };
+            self.call(id, turn, |handler, sock| handler.on_datagram(sock, &datagram));
+        }
+    }
+
+    /// Asks the kernel for what is needed now: writability only while a send is blocked.
+    fn watch(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let wanted = self.post.watched();
+        if wanted != self.watched {
+            match self.post.socket_mut().reregister(&turn.desk.registry, id.word(), wanted) {
+                Ok(()) => self.watched = wanted,
+                Err(error) => self.post.cut(Reason::Os(error.raw_os_error().unwrap_or(0))),
+            }
+        }
+    }
+
+    /// Tells the handler that it is over.
+    fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        let unsent = self.post.discard();
+        turn.account_close(unsent);
+        turn.desk.counters.count_closed(reason);
+        // An adopted socket may have duplicates elsewhere, for which the kernel would go on reporting.
+        let _ = self.post.socket_mut().deregister(&turn.desk.registry);
+        turn.desk.endpoints.retain(|(endpoint, _)| *endpoint != id);
+        let mut sock = Datagrams { id, post: &mut self.post, turn: turn.again() };
+        if guarded(|| self.handler.on_close(&mut sock, reason)).is_none() {
+            turn.desk.counters.panics += 1;
+        }
+    }
+}
