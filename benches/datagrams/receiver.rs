@@ -1,7 +1,7 @@
 //! A receiver of this crate: it counts, and answers questions.
 
 use windlass::{
-    Address, DatagramConfig, DatagramHandler, Datagram, Datagrams, Offload, Reactor, ReactorConfig, SocketOptions,
+    Address, Datagram, DatagramConfig, DatagramHandler, Datagrams, Offload, Reactor, ReactorConfig, SocketOptions,
 };
 
 use crate::Outcome;
