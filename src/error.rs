@@ -115,7 +115,7 @@ pub enum Error {
         datagrams: usize,
     },
     /// The sender of a datagram has no address, so that it cannot be answered.
-    #[error("the peer has no name and cannot be sent to; it must bind its socket first")]
+    #[error("the peer has no name, or port 0, and cannot be sent to; it must bind its socket first")]
     Unanswerable,
     /// The socket is not connected, so that it must be said where to send to.
     #[error("the socket has no peer of its own; name one with send_to, or use connect_datagrams")]

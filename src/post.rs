@@ -15,12 +15,13 @@ use crate::counters::DatagramStats;
 use crate::error::{Error, Reason};
 use crate::link::buffers::Buffers;
 use crate::net::Readiness;
-use crate::net::datagram::arrivals::{Arrivals, Arrived, Behind};
+use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Sending, Watched};
 use bytes::Bytes;
 use outgoing::Outgoing;
 pub(crate) use sending::Departures;
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,13 +38,15 @@ pub(crate) struct Post {
     /// An error that was told at a datagram and may be an earlier one's: to try again tells.
     doubt: Option<io::Error>,
     life: Life,
-    arrivals: Awaits,
-    errors: Awaits,
+    incoming: Incoming,
+    errors: Errors,
+    /// Errors in place of datagrams, one behind the other, of which nothing was explained.
+    failures: usize,
     reading: Reading,
     owed: Owed,
     timer: Tick,
     stats: DatagramStats,
-    faults: Vec<DatagramError>,
+    faults: VecDeque<DatagramError>,
 }
 
 /// What of a configuration outlives the binding.
@@ -77,13 +80,24 @@ pub(crate) enum Life {
     Closed(Reason),
 }
 
-/// Whether the kernel may have more of something.
+/// Whether the kernel may have datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaits {
+enum Incoming {
     /// It will tell.
-    News,
-    /// It may have some.
-    Nothing,
+    Awaited,
+    /// It may; where it gives less than it is asked for, there are no more.
+    Likely,
+    /// It may, until it says that there is nothing: an error may have ended a call early.
+    Doubted,
+}
+
+/// Whether the kernel may have errors to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errors {
+    /// It will tell.
+    Awaited,
+    /// It has some.
+    Waiting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +134,14 @@ pub enum DatagramError {
         /// How long it was.
         bytes: usize,
     },
-    /// The network, or this host, answers to a datagram that was sent; ip(7), IP_RECVERR.
+    /// The network answers to a datagram that was sent; ip(7), IP_RECVERR.
     #[error("a datagram to {} came to nothing: {source}", told(.to))]
     Network {
         /// Where it was to go, if that is known.
         to: Option<DatagramPeer>,
-        /// Who says so, if it is not this host.
+        /// Who says so: the peer, or a router on the way.
         by: Option<IpAddr>,
-        /// Type and code of the ICMP message, if there was one.
+        /// Type and code of the ICMP message; RFC 792, RFC 4443.
         icmp: Option<(u8, u8)>,
         /// What the system makes of it.
         source: io::Error,
@@ -158,6 +172,9 @@ fn told(to: &Option<DatagramPeer>) -> String {
 /// Errors of the network that one drive takes from the socket's queue.
 const ERRORS_PER_DRIVE: usize = 16;
 
+/// A socket that tells of so many errors and gives nothing between them is broken.
+const FAILURES_MAX: usize = 64;
+
 /// What of a queue one of many Unix receivers may hold, that nobody else is shut out by it.
 const SHARE: usize = 4;
 
@@ -185,13 +202,14 @@ impl Post {
             doubt: None,
             life: Life::Open,
             // It may have been sent to before it was watched.
-            arrivals: Awaits::Nothing,
-            errors: Awaits::News,
+            incoming: Incoming::Likely,
+            errors: Errors::Awaited,
+            failures: 0,
             reading: Reading::Goes,
             owed: Owed::Nothing,
             timer: Tick::NEVER,
             stats: DatagramStats::default(),
-            faults: Vec::new(),
+            faults: VecDeque::new(),
         }
     }
 
@@ -221,6 +239,11 @@ impl Post {
         self.timer = due;
     }
 
+    /// The longest datagram that is shown whole.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.limits.bytes_max
+    }
+
     pub(crate) fn datagrams_per_turn(&self) -> usize {
         self.limits.datagrams_per_turn
     }
@@ -245,7 +268,7 @@ impl Post {
 
     /// Whether something is left that no event will announce.
     pub(crate) fn wants_again(&self) -> bool {
-        self.may_receive() || self.errors == Awaits::Nothing || self.may_send() || !self.faults.is_empty()
+        self.may_receive() || self.errors == Errors::Waiting || self.may_send() || !self.faults.is_empty()
     }
 
     /// Whether anything is to be done that another's callback has caused.
@@ -295,15 +318,15 @@ impl Post {
 
     /// What the kernel said.
     pub(crate) fn note(&mut self, ready: Readiness) {
-        if ready.readable {
-            self.arrivals = Awaits::Nothing;
+        if ready.readable && self.incoming == Incoming::Awaited {
+            self.incoming = Incoming::Likely;
         }
         if ready.writable && self.pace == Pace::Blocked {
             self.pace = Pace::Free;
         }
-        if ready.error {
-            self.errors = Awaits::Nothing;
-            self.arrivals = Awaits::Nothing;
+        if ready.error || ready.ended {
+            self.errors = Errors::Waiting;
+            self.incoming = Incoming::Doubted;
         }
     }
 
@@ -322,7 +345,7 @@ impl Post {
             let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
             outgoing.settle(index);
             self.stats.undelivered += 1;
-            self.faults.push(DatagramError::Expired { to, bytes });
+            self.faults.push_back(DatagramError::Expired { to, bytes });
         }
         self.tidy(buffers);
     }
@@ -331,16 +354,18 @@ impl Post {
 
     /// Whether the kernel may have datagrams that are wanted.
     pub(crate) fn may_receive(&self) -> bool {
-        self.arrivals == Awaits::Nothing && self.reading == Reading::Goes && self.life == Life::Open
+        self.incoming != Incoming::Awaited && self.reading == Reading::Goes && self.life == Life::Open
     }
 
     /// Receives up to `max` datagrams, or as many messages of joined ones.
     pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
         match arrivals.receive(&mut self.socket, max, self.limits.bytes_max) {
-            Behind::More => {}
-            // While an error waits the socket may have said less than there is.
-            Behind::Nothing if self.errors == Awaits::News => self.arrivals = Awaits::News,
-            Behind::Nothing => {}
+            Behind::More => self.failures = 0,
+            Behind::Short if self.incoming == Incoming::Doubted => self.failures = 0,
+            Behind::Short | Behind::Nothing => {
+                self.incoming = Incoming::Awaited;
+                self.failures = 0;
+            }
             Behind::Error(source) => self.receive_failed(source),
         }
     }
@@ -349,53 +374,55 @@ impl Post {
     fn receive_failed(&mut self, source: io::Error) {
         match source.raw_os_error() {
             Some(number) if crate::net::datagram::is_broken(&source) => self.cut(Reason::Os(number)),
-            _ => self.network_told(source),
+            _ if self.explained() => {}
+            number => {
+                self.faults.push_back(DatagramError::Socket { source });
+                self.failures += 1;
+                if self.failures == FAILURES_MAX {
+                    self.cut(number.map_or(Reason::Bug, Reason::Os));
+                }
+            }
         }
     }
 
-    /// Counts one datagram, of the ones that may have come as one.
-    pub(crate) fn count_in(&mut self, arrived: &Arrived, bytes: usize) {
+    /// Counts one datagram that is shown.
+    pub(crate) fn count_in(&mut self, bytes: usize, is_truncated: bool) {
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += bytes as u64;
-        self.stats.truncated += u64::from(arrived.is_truncated);
+        self.stats.truncated += u64::from(is_truncated);
     }
 
     /// Takes errors of the network from the socket's queue.
     pub(crate) fn take_errors(&mut self) {
-        if self.errors == Awaits::News {
+        if self.errors == Errors::Awaited {
             return;
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.limits.icmp_errors == IcmpErrors::Told && !self.socket.is_unix() {
             for _ in 0..ERRORS_PER_DRIVE {
                 match crate::net::datagram::mmsg::next_error(&self.socket) {
+                    // What this host refuses by itself is told where it is sent.
+                    Ok(Some(told)) if told.icmp.is_none() => {}
                     Ok(Some(told)) => {
                         let to = told.to.map(DatagramPeer::from);
                         let (by, icmp, source) = (told.by, told.icmp, told.source);
-                        self.faults.push(DatagramError::Network { to, by, icmp, source });
+                        self.faults.push_back(DatagramError::Network { to, by, icmp, source });
                     }
                     Ok(None) | Err(_) => {
-                        self.errors = Awaits::News;
+                        self.errors = Errors::Awaited;
                         return self.take_socket_error();
                     }
                 }
             }
             return;
         }
-        self.errors = Awaits::News;
+        self.errors = Errors::Awaited;
         self.take_socket_error();
     }
 
     fn take_socket_error(&mut self) {
         if let Some(source) = self.socket.take_error() {
-            self.faults.push(DatagramError::Socket { source });
-        }
-    }
-
-    /// A call told of a trouble of an earlier datagram; the queue of errors knows more of it, if there is one.
-    fn network_told(&mut self, source: io::Error) {
-        if !self.explained() {
-            self.faults.push(DatagramError::Socket { source });
+            self.faults.push_back(DatagramError::Socket { source });
         }
     }
 
@@ -406,7 +433,7 @@ impl Post {
             && cfg!(any(target_os = "linux", target_os = "android"));
         let before = self.faults.len();
         if is_queued {
-            self.errors = Awaits::Nothing;
+            self.errors = Errors::Waiting;
             self.take_errors();
         }
         self.faults.len() > before
@@ -414,10 +441,7 @@ impl Post {
 
     /// What is to be told.
     pub(crate) fn next_fault(&mut self) -> Option<DatagramError> {
-        if self.faults.is_empty() {
-            return None;
-        }
-        Some(self.faults.remove(0))
+        self.faults.pop_front()
     }
 
     // --- queueing -------------------------------------------------------------------------------------------------
@@ -444,7 +468,7 @@ impl Post {
 
     /// Another thread's datagram was refused, which its handler is told.
     pub(crate) fn refuse(&mut self, to: Option<DatagramPeer>, bytes: Bytes, why: Error) {
-        self.faults.push(DatagramError::Refused { to, bytes, why });
+        self.faults.push_back(DatagramError::Refused { to, bytes, why });
     }
 
     fn check(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), Error> {
@@ -454,7 +478,9 @@ impl Post {
         match to {
             None if self.socket.peer().is_none() => return Err(Error::NoPeer),
             None => {}
-            Some(peer) if peer.is_unnamed() => return Err(Error::Unanswerable),
+            Some(peer) if peer.is_unnamed() || peer.ip().is_some_and(|ip| ip.port() == 0) => {
+                return Err(Error::Unanswerable);
+            }
             Some(peer) if !self.socket.reaches(peer) => {
                 let why = "the socket is of another kind or IP version; send from one of that peer's";
                 return Err(Error::Transport { address: Box::new(peer.address()), why });

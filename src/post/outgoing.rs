@@ -107,7 +107,7 @@ impl Outgoing {
 
     /// The first `count` entries from the first that waits on, and the index of that; some behind it may be gone.
     pub(crate) fn window(&self, count: usize) -> (usize, &[Entry]) {
-        (self.head, &self.entries[self.head..(self.head + count).min(self.entries.len())])
+        (self.head, &self.entries[self.head..self.head.saturating_add(count).min(self.entries.len())])
     }
 
     pub(crate) fn entry(&self, index: usize) -> &Entry {
@@ -200,7 +200,7 @@ mod tests {
         ) {
             let (mut outgoing, mut model) = (Outgoing::default(), Vec::<Vec<u8>>::new());
             let waiting = |outgoing: &Outgoing| {
-                let (first, entries) = outgoing.window(usize::MAX / 2);
+                let (first, entries) = outgoing.window(usize::MAX);
                 let waits = entries.iter().enumerate().filter(|(_, entry)| entry.state != State::Gone);
                 waits.map(|(index, _)| first + index).collect::<Vec<_>>()
             };

@@ -141,7 +141,7 @@ impl Post {
         let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
         outgoing.settle(index);
         self.stats.undelivered += 1;
-        self.faults.push(DatagramError::Send { to, bytes, source });
+        self.faults.push_back(DatagramError::Send { to, bytes, source });
     }
 
     // --- one in a call --------------------------------------------------------------------------------------------

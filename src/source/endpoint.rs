@@ -184,9 +184,12 @@ impl Endpoint {
         data: &[u8],
         turn: &mut Turn<'_>,
     ) {
-        self.post.count_in(arrived, data.len());
+        let bytes_max = self.post.bytes_max();
+        let is_truncated = arrived.is_truncated || data.len() > bytes_max;
+        let data = &data[..data.len().min(bytes_max)];
+        self.post.count_in(data.len(), is_truncated);
         if self.post.life() == Life::Open {
-            let (local, ecn, is_truncated) = (arrived.local, arrived.ecn, arrived.is_truncated);
+            let (local, ecn) = (arrived.local, arrived.ecn);
             let datagram = Datagram { from: &arrived.from, data, local, ecn, is_truncated };
             self.call(id, turn, |handler, sock| handler.on_datagram(sock, &datagram));
         }

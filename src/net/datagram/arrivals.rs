@@ -62,6 +62,8 @@ pub(crate) struct Arrived {
 pub(crate) enum Behind {
     /// There may be more.
     More,
+    /// It gave less than it was asked for: it has seen its queue empty, or an error that an event tells.
+    Short,
     /// There was nothing.
     Nothing,
     /// This error.
@@ -92,20 +94,18 @@ impl Arrivals {
     pub(crate) fn receive(&mut self, socket: &mut DatagramSocket, max: usize, bytes_max: usize) -> Behind {
         self.arrived.clear();
         let place = bytes_max.max(DATAGRAM_BYTES) + STAGGER;
-        let behind = match socket.receiving() {
+        match socket.receiving() {
             Receiving::Batched => self.receive_batch(socket, max.min(BATCH), place),
             Receiving::Joined => self.receive_singles(max, place, |memory| receive_joined(socket, memory)),
             Receiving::Single => self.receive_singles(max, place, |memory| receive_one(socket, memory)),
-        };
-        for arrived in &mut self.arrived {
-            if arrived.segment.unwrap_or(arrived.len) > bytes_max {
-                // Joined ones that are too long are not cut apart any more.
-                arrived.segment = None;
-                arrived.len = bytes_max;
-                arrived.is_truncated = true;
-            }
         }
-        behind
+    }
+
+    /// Makes room for so many datagrams. Zeroed memory costs nothing before it is used.
+    fn make_room(&mut self, bytes: usize) {
+        if self.memory.len() < bytes {
+            self.memory = vec![0; bytes];
+        }
     }
 
     fn receive_singles(
@@ -114,11 +114,9 @@ impl Arrivals {
         place: usize,
         mut receive: impl FnMut(&mut [u8]) -> io::Result<Arrived>,
     ) -> Behind {
+        self.make_room(SINGLES * place);
         for n in 0..max.min(SINGLES) {
             let start = n * place;
-            if self.memory.len() < start + place {
-                self.memory.resize(start + place, 0);
-            }
             match receive(&mut self.memory[start..start + place - STAGGER]) {
                 Ok(arrived) => self.arrived.push(Arrived { start, ..arrived }),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Behind::Nothing,
@@ -131,17 +129,13 @@ impl Arrivals {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn receive_batch(&mut self, socket: &mut DatagramSocket, max: usize, place: usize) -> Behind {
         let want = max.min(socket.batch_size());
-        if self.memory.len() < BATCH * place {
-            // Made anew, since zeroed memory costs nothing before it is used.
-            self.memory = vec![0; BATCH * place];
-        }
+        self.make_room(BATCH * place);
         let memory = &mut self.memory;
         match self.batches.receive(socket, memory, want, place, place - STAGGER, &mut self.arrived) {
             Ok(()) => {
                 let got = self.arrived.len();
                 socket.note_batch(got);
-                // A call that received less has seen the queue empty, or an error that an event tells.
-                if got < want { Behind::Nothing } else { Behind::More }
+                if got < want { Behind::Short } else { Behind::More }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Behind::Nothing,
             Err(error) if lacks_call(&error) => {
