@@ -11,7 +11,7 @@
 //! - `--load ADDRESS`, the load generator, which takes orders on its standard input;
 //! - `--bare --listen ADDRESS`, the yardstick server, which has the interface of the `echo` example;
 //! - `--bare-receiver --listen ADDRESS`, the yardstick of what only receives;
-//! - `--receiver --gro on|off --listen ADDRESS`, a receiver of this crate.
+//! - `--receiver [--gro on] --listen ADDRESS`, a receiver of this crate.
 
 #[path = "echo/account.rs"]
 #[allow(dead_code, reason = "shared with the echo benchmark, which reads more of it")]

@@ -24,25 +24,28 @@ trait Work {
     fn drive(&mut self, socket: &mut Socket, registry: &Registry) -> Outcome<()>;
 }
 
-/// Echoes until it is killed. Arguments: `--listen ADDRESS`.
+/// Echoes until it is killed. Arguments: `--listen ADDRESS [--receive-buffer BYTES]`.
 pub(crate) fn echo(arguments: &[String]) -> Outcome<()> {
     serve(arguments, Echo { buffer: vec![0; DATAGRAM_BYTES_MAX], unsent: None })
 }
 
-/// Counts until it is killed. Arguments: `--listen ADDRESS`.
+/// Counts until it is killed. Arguments: `--listen ADDRESS [--receive-buffer BYTES]`.
 pub(crate) fn receive(arguments: &[String]) -> Outcome<()> {
     serve(arguments, Receive { buffer: vec![0; DATAGRAM_BYTES_MAX], tally: Tally::default() })
 }
 
 fn serve(arguments: &[String], mut work: impl Work) -> Outcome<()> {
-    let [option, address] = arguments else {
-        return Err("a yardstick wants --listen ADDRESS".into());
-    };
-    if option != "--listen" {
-        return Err(format!("unknown option `{option}`").into());
+    let (mut address, mut receive_buffer_bytes) = (None, None);
+    for pair in arguments.chunks(2) {
+        match pair {
+            [option, value] if option == "--listen" => address = Some(value.parse::<Address>()?),
+            [option, value] if option == "--receive-buffer" => receive_buffer_bytes = Some(value.parse()?),
+            _ => return Err(format!("unknown option: {pair:?}").into()),
+        }
     }
-    let address: Address = address.parse()?;
-    let (mut socket, bound) = Socket::bind(&address).map_err(|error| format!("cannot bind {address}: {error}"))?;
+    let address = address.ok_or("a yardstick wants --listen ADDRESS")?;
+    let (mut socket, bound) =
+        Socket::bind(&address, receive_buffer_bytes).map_err(|error| format!("cannot bind {address}: {error}"))?;
     let mut poll = Poll::new()?;
     socket.register(poll.registry(), SOCKET, Interest::READABLE)?;
     println!("listening on {bound}");

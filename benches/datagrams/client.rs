@@ -5,7 +5,9 @@
 //! 1. A datagram carries its peer, its place in the window and its sequence number, and then bytes of a pattern that
 //!    start where the sequence number says. It comes back to the place it left from, unchanged and once.
 //! 2. A place sends only when what it sent last is back, so no more than peers × window are ever in flight.
-//! 3. A socket is registered for `WRITABLE` only while a place waits for the kernel to have room.
+//! 3. A peer receives no more than a window before the others have their turn, so that a server that is faster than the
+//!    load does not keep it with one peer.
+//! 4. A socket is registered for `WRITABLE` only while a place waits for the kernel to have room.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -45,6 +47,16 @@ struct Peer {
     places: Vec<Place>,
     next_sequence: u64,
     is_blocked: bool,
+    reading: Reading,
+}
+
+/// Whether a socket may have something to receive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// An event will tell.
+    Drained,
+    /// No event will come.
+    Ready,
 }
 
 /// One place in a window.
@@ -80,7 +92,13 @@ impl Client {
             let mut socket = Socket::connect(address, number)
                 .map_err(|error| format!("cannot connect peer {number} to {address}: {error}"))?;
             socket.register(poll.registry(), Token(number), Interest::READABLE)?;
-            connected.push(Peer { socket, places: vec![Place::Free; window], next_sequence: 0, is_blocked: false });
+            connected.push(Peer {
+                socket,
+                places: vec![Place::Free; window],
+                next_sequence: 0,
+                is_blocked: false,
+                reading: Reading::Drained,
+            });
         }
         let mut client = Client {
             poll,
@@ -114,17 +132,24 @@ impl Client {
                 if event.is_writable() {
                     self.send_blocked(peer)?;
                 }
-                self.receive(peer, &mut run)?;
+                self.peers[peer].reading = Reading::Ready;
             }
             self.events = events;
+            for peer in 0..self.peers.len() {
+                if self.peers[peer].reading == Reading::Ready {
+                    self.receive(peer, &mut run)?;
+                }
+            }
         }
         run.latencies_ns.sort_unstable();
         Ok(Answer::of(begun.elapsed(), &run.latencies_ns))
     }
 
-    /// Waits for events, and looks for datagrams that are lost.
+    /// Waits for events if nobody has something to receive, and looks for datagrams that are lost.
     fn wait(&mut self, run: &Run) -> Outcome<()> {
-        match self.poll.poll(&mut self.events, Some(LOOK_INTERVAL)) {
+        let is_ready = self.peers.iter().any(|peer| peer.reading == Reading::Ready);
+        let time_max = if is_ready { Duration::ZERO } else { LOOK_INTERVAL };
+        match self.poll.poll(&mut self.events, Some(time_max)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             other => other?,
         }
@@ -195,12 +220,15 @@ impl Client {
         Ok(())
     }
 
-    /// Checks all that came back to a peer, and sends as many.
+    /// Checks what came back to a peer, no more than a window of it, and sends as many.
     fn receive(&mut self, peer: usize, run: &mut Run) -> Outcome<()> {
-        loop {
+        for _ in 0..self.peers[peer].places.len() {
             let count = match self.peers[peer].socket.recv(&mut self.received) {
                 Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.peers[peer].reading = Reading::Drained;
+                    break;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(format!("receive by peer {peer}: {error}").into()),
             };
@@ -210,6 +238,7 @@ impl Client {
             self.peers[peer].places[place] = Place::Free;
             self.start(peer, place, run)?;
         }
+        Ok(())
     }
 
     /// Finds the place that a datagram of so many bytes left from, and compares it with what was sent.

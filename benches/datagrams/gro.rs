@@ -5,7 +5,7 @@ use crate::Outcome;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan::Ratio;
-use crate::process::{Load, Server, Transport};
+use crate::process::{self, Load, Server, Transport};
 use crate::report;
 use crate::sender::Shape;
 use crate::slices::{self, Window};
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     );
     report::title(NAME, &text);
     let start = |peer: &Peer| {
-        let server = Server::start(peer, Transport::Udp)?;
+        let server = Server::start(peer, Transport::Udp, process::ROOMY)?;
         let mut load = Load::start(&server)?;
         load.stream(SHAPE, calls)?;
         Ok((server, load))

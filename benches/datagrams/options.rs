@@ -93,7 +93,7 @@ fn tested(self_check: bool) -> Outcome<(Peer, Peer, Option<Peer>)> {
         return Ok((Peer::own(again, &["--bare"])?, Peer::own(again, &["--bare-receiver"])?, None));
     }
     let receiver = Peer::own("windlass", &["--receiver", "--gro", "on"])?;
-    let flooded = Peer::own("windlass", &["--receiver", "--gro", "off"])?;
+    let flooded = Peer::own("windlass", &["--receiver"])?;
     Ok((Peer::windlass()?, receiver, Some(flooded)))
 }
 

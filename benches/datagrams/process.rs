@@ -14,6 +14,10 @@ use crate::sender::{Fate, Shape};
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 const ORDER_TIME_MAX: Duration = Duration::from_secs(330);
 
+/// Room in a UDP server's receive buffer for all that a load has on its way, so that a server that is late loses
+/// nothing. The kernel may give less, if `net.core.rmem_max` says so.
+pub(crate) const ROOMY: &[&str] = &["--receive-buffer", "4194304"];
+
 /// Which kind of socket a scenario runs over.
 #[derive(Clone, Copy)]
 pub(crate) enum Transport {
@@ -33,13 +37,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server and waits until it listens.
-    pub(crate) fn start(peer: &Peer, transport: Transport) -> Outcome<Self> {
+    pub(crate) fn start(peer: &Peer, transport: Transport, options: &[&str]) -> Outcome<Self> {
         let directory = Directory::create()?;
         let listen = match transport {
             Transport::Udp => "udp://127.0.0.1:0".to_owned(),
             Transport::Unixgram => format!("unixgram:{}", directory.file("socket").display()),
         };
-        let arguments: Vec<&str> = peer.options.iter().copied().chain(["--listen", &listen]).collect();
+        let options = peer.options.iter().chain(options).copied();
+        let arguments: Vec<&str> = options.chain(["--listen", &listen]).collect();
         let process = Process::start(Core::Server, &peer.program, &arguments)?;
         let line = process.line(START_TIME_MAX).map_err(|error| format!("{} did not start: {error}", peer.name))?;
         let address = line

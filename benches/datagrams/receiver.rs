@@ -1,11 +1,8 @@
 //! A receiver of this crate: it counts, and answers questions.
 
-use windlass::{
-    Address, Datagram, DatagramConfig, DatagramHandler, Datagrams, Offload, Reactor, ReactorConfig, SocketOptions,
-};
+use windlass::{Address, Datagram, DatagramConfig, DatagramHandler, Datagrams, Offload, Reactor, ReactorConfig};
 
 use crate::Outcome;
-use crate::socket::RECEIVE_BUFFER_BYTES;
 use crate::tally::Tally;
 
 struct Receiver(Tally);
@@ -20,20 +17,16 @@ impl DatagramHandler for Receiver {
     }
 }
 
-/// Receives until it is killed. Arguments: `--gro on|off --listen ADDRESS`.
-///
-/// With offload it has the receive buffer of the yardstick, without it that of the system, which is easy to flood.
+/// Receives until it is killed. Arguments: `[--gro on] [--receive-buffer BYTES] --listen ADDRESS`.
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let mut config = DatagramConfig::default();
     for pair in arguments.chunks(2) {
         match pair {
-            [option, value] if option == "--gro" && value == "on" => {
-                config.gro = Offload::On;
-                config.socket =
-                    SocketOptions { receive_buffer_bytes: Some(RECEIVE_BUFFER_BYTES), ..SocketOptions::default() };
+            [option, value] if option == "--gro" && value == "on" => config.gro = Offload::On,
+            [option, value] if option == "--receive-buffer" => {
+                config.socket.receive_buffer_bytes = Some(value.parse()?);
             }
-            [option, value] if option == "--gro" && value == "off" => config.gro = Offload::Off,
             [option, value] if option == "--listen" => {
                 let address: Address = value.parse()?;
                 let id = reactor.bind(&address, config.clone(), Receiver(Tally::default()))?;

@@ -15,8 +15,6 @@ use socket2::SockRef;
 
 /// No datagram is longer.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
-/// What a UDP socket asks the kernel to keep for it; it gets less if `net.core.rmem_max` says so.
-pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// What a socket is bound or connected to: `udp://127.0.0.1:0` or `unixgram:/path`.
 #[derive(Clone, Debug)]
@@ -57,12 +55,14 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Binds, and returns the address it got.
-    pub(crate) fn bind(address: &Address) -> io::Result<(Self, Address)> {
+    /// Binds, and returns the address it got. The kernel is asked to keep so many bytes for a UDP socket.
+    pub(crate) fn bind(address: &Address, receive_buffer_bytes: Option<usize>) -> io::Result<(Self, Address)> {
         match address {
             Address::Udp(ip) => {
                 let socket = UdpSocket::bind(*ip)?;
-                SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+                if let Some(bytes) = receive_buffer_bytes {
+                    SockRef::from(&socket).set_recv_buffer_size(bytes)?;
+                }
                 let bound = Address::Udp(socket.local_addr()?);
                 Ok((Socket::Udp(socket), bound))
             }

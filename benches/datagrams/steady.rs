@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan::{Ratio, Shape};
-use crate::process::{Load, Server};
+use crate::process::{self, Load, Server};
 use crate::report;
 use crate::slices::{self, Window};
 
@@ -18,7 +18,7 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     );
     report::title(name, &text);
     let start = |peer: &Peer| {
-        let server = Server::start(peer, transport)?;
+        let server = Server::start(peer, transport, process::ROOMY)?;
         let mut load = Load::start(&server)?;
         load.connect(peers, window, datagram_bytes)?;
         load.echo(count)?;

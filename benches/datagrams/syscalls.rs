@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan::{self, Shape};
-use crate::process::{Load, Server};
+use crate::process::{self, Load, Server};
 use crate::report;
 use crate::strace;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 /// Prints the row of a server, and returns its calls per datagram.
 fn calls(peer: &Peer, shape: Shape, count: usize) -> Outcome<f64> {
-    let server = Server::start(peer, shape.transport)?;
+    let server = Server::start(peer, shape.transport, process::ROOMY)?;
     let mut load = Load::start(&server)?;
     load.connect(shape.peers, shape.window, shape.datagram_bytes)?;
     load.echo(count.min(WARM_UP))?;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use windlass::{
     Address, Conn, Datagram, DatagramConfig, DatagramHandler, Datagrams, Handler, Limits, ListenConfig, Reactor,
-    ReactorConfig, Transport, Turn,
+    ReactorConfig, SocketOptions, Transport, Turn,
 };
 
 struct Echo;
@@ -72,7 +72,8 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let secured = secured(&listen, &options, &plain, folder.path(), &mut reactor)?;
     for address in &listen {
         let real = if address.transport().is_datagram() {
-            let id = reactor.bind(address, DatagramConfig::default(), Echo)?;
+            let socket = SocketOptions { receive_buffer_bytes: options.receive_buffer, ..SocketOptions::default() };
+            let id = reactor.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, Echo)?;
             reactor.endpoint_address(id)
         } else {
             let config = if address.transport().is_tls() { &secured } else { &plain };
