@@ -4,7 +4,9 @@
 //!
 //! 1. A datagram carries its peer, its place in the window and its sequence number, and then bytes of a pattern that
 //!    start where the sequence number says. It comes back to the place it left from, unchanged and once.
-//! 2. A place sends only when what it sent last is back, so no more than peers × window are ever in flight.
+//! 2. A place sends only when what it sent last is back, so no more than peers × window are ever in flight. Over UDP,
+//!    what a peer sends at a time leaves in one system call (UDP_SEGMENT of udp(7)): the load must be faster than the
+//!    server, or the server never has many datagrams to receive at a time.
 //! 3. A peer receives no more than a window before the others have their turn, so that a server that is faster than the
 //!    load does not keep it with one peer.
 //! 4. A socket is registered for `WRITABLE` only while a place waits for the kernel to have room.
@@ -30,13 +32,24 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// A prime, so that patterns of neighbours have nothing in common.
 const PATTERN_STRIDE: u64 = 7919;
 
+/// What peers do.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) peers: usize,
+    /// Datagrams each has in flight.
+    pub(crate) window: usize,
+    pub(crate) datagram_bytes: usize,
+    /// What a peer sends in one call at most; the kernel may set a lower limit.
+    pub(crate) datagrams_per_call: usize,
+}
+
 pub(crate) struct Client {
     poll: Poll,
     events: Events,
     peers: Vec<Peer>,
     datagram_bytes: usize,
     pattern: Pattern,
-    /// The datagram that is sent, or that should have come.
+    /// The datagrams that are sent, or the one that should have come.
     composed: Vec<u8>,
     received: Vec<u8>,
     next_look: Instant,
@@ -45,6 +58,8 @@ pub(crate) struct Client {
 struct Peer {
     socket: Socket,
     places: Vec<Place>,
+    /// How many datagrams it may send in one call.
+    datagrams_per_call: usize,
     next_sequence: u64,
     is_blocked: bool,
     reading: Reading,
@@ -63,7 +78,7 @@ enum Reading {
 #[derive(Clone, Copy)]
 enum Place {
     Free,
-    /// The kernel had no room for it.
+    /// To be sent with others, or as soon as the kernel has room.
     Unsent {
         sequence: u64,
         begun: Instant,
@@ -82,7 +97,8 @@ struct Run {
 
 impl Client {
     /// Connects peers, and has a datagram echoed on each.
-    pub(crate) fn connect(address: &Address, peers: usize, window: usize, datagram_bytes: usize) -> Outcome<Self> {
+    pub(crate) fn connect(address: &Address, terms: Terms) -> Outcome<Self> {
+        let Terms { peers, window, datagram_bytes, .. } = terms;
         if peers == 0 || window == 0 || !(HEADER_BYTES..=DATAGRAM_BYTES_MAX).contains(&datagram_bytes) {
             return Err(format!("cannot run {peers} × {window} datagrams of {datagram_bytes} B").into());
         }
@@ -91,10 +107,15 @@ impl Client {
         for number in 0..peers {
             let mut socket = Socket::connect(address, number)
                 .map_err(|error| format!("cannot connect peer {number} to {address}: {error}"))?;
+            let datagrams_per_call = match terms.datagrams_per_call {
+                0 | 1 => 1,
+                more => socket.send_many_of(datagram_bytes)?.min(more),
+            };
             socket.register(poll.registry(), Token(number), Interest::READABLE)?;
             connected.push(Peer {
                 socket,
                 places: vec![Place::Free; window],
+                datagrams_per_call,
                 next_sequence: 0,
                 is_blocked: false,
                 reading: Reading::Drained,
@@ -121,8 +142,11 @@ impl Client {
         self.next_look = begun + LOOK_INTERVAL;
         for place in 0..self.peers[0].places.len() {
             for peer in 0..self.peers.len() {
-                self.start(peer, place, &mut run)?;
+                self.start(peer, place, &mut run);
             }
+        }
+        for peer in 0..self.peers.len() {
+            self.send(peer)?;
         }
         while run.latencies_ns.len() < count {
             self.wait(&run)?;
@@ -130,7 +154,7 @@ impl Client {
             for event in &events {
                 let peer = event.token().0;
                 if event.is_writable() {
-                    self.send_blocked(peer)?;
+                    self.send(peer)?;
                 }
                 self.peers[peer].reading = Reading::Ready;
             }
@@ -167,46 +191,37 @@ impl Client {
         Ok(())
     }
 
-    /// Has a free place send the next datagram, if one is left to send.
-    fn start(&mut self, peer: usize, place: usize, run: &mut Run) -> Outcome<()> {
-        if run.unstarted == 0 {
-            return Ok(());
+    /// Has a free place be the next to send, if a datagram is left to send.
+    fn start(&mut self, peer: usize, place: usize, run: &mut Run) {
+        if run.unstarted > 0 {
+            run.unstarted -= 1;
+            let peer = &mut self.peers[peer];
+            peer.places[place] = Place::Unsent { sequence: peer.next_sequence, begun: Instant::now() };
+            peer.next_sequence += 1;
         }
-        run.unstarted -= 1;
-        let sequence = self.peers[peer].next_sequence;
-        self.peers[peer].next_sequence += 1;
-        self.send(peer, place, sequence, Instant::now())
     }
 
-    /// Sends what found no room before.
-    fn send_blocked(&mut self, peer: usize) -> Outcome<()> {
-        for place in 0..self.peers[peer].places.len() {
-            if let Place::Unsent { sequence, begun } = self.peers[peer].places[place] {
-                self.send(peer, place, sequence, begun)?;
+    /// Sends what a peer has to send, as far as the kernel has room.
+    fn send(&mut self, peer: usize) -> Outcome<()> {
+        loop {
+            let this = &self.peers[peer];
+            let unsent: Vec<usize> = (0..this.places.len())
+                .filter(|place| matches!(this.places[*place], Place::Unsent { .. }))
+                .take(this.datagrams_per_call)
+                .collect();
+            if unsent.is_empty() {
+                return self.block(peer, false);
             }
-        }
-        let is_blocked = self.peers[peer].places.iter().any(|place| matches!(place, Place::Unsent { .. }));
-        self.block(peer, is_blocked)
-    }
-
-    fn send(&mut self, peer: usize, place: usize, sequence: u64, begun: Instant) -> Outcome<()> {
-        self.compose(peer, place, sequence);
-        let sent = loop {
+            self.composed.clear();
+            for place in &unsent {
+                self.compose(peer, *place);
+            }
             match self.peers[peer].socket.send(&self.composed) {
+                Ok(_) => unsent.iter().for_each(|place| self.peers[peer].places[*place].has_sent()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(peer, true),
+                Err(error) => return Err(format!("send by peer {peer}: {error}").into()),
             }
-        };
-        match sent {
-            Ok(_) => {
-                self.peers[peer].places[place] = Place::InFlight { sequence, begun };
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.peers[peer].places[place] = Place::Unsent { sequence, begun };
-                self.block(peer, true)
-            }
-            Err(error) => Err(format!("send by peer {peer}: {error}").into()),
         }
     }
 
@@ -236,27 +251,32 @@ impl Client {
             let latency = begun.elapsed().as_nanos();
             run.latencies_ns.push(u32::try_from(latency).unwrap_or(u32::MAX));
             self.peers[peer].places[place] = Place::Free;
-            self.start(peer, place, run)?;
+            self.start(peer, place, run);
         }
-        Ok(())
+        self.send(peer)
     }
 
     /// Finds the place that a datagram of so many bytes left from, and compares it with what was sent.
     fn check(&mut self, peer: usize, count: usize) -> Outcome<(usize, Instant)> {
         let named = self.received[..count].get(4..8).and_then(|bytes| bytes.first_chunk());
         let place = named.map_or(usize::MAX, |bytes| u32::from_le_bytes(*bytes) as usize);
-        let Some(Place::InFlight { sequence, begun }) = self.peers[peer].places.get(place).copied() else {
+        let Some(Place::InFlight { begun, .. }) = self.peers[peer].places.get(place).copied() else {
             return Err(format!("peer {peer} got {count} B that it did not wait for").into());
         };
-        self.compose(peer, place, sequence);
+        self.composed.clear();
+        self.compose(peer, place);
         if self.received[..count] != self.composed {
             return Err(format!("peer {peer} got {count} B that it did not send").into());
         }
         Ok((place, begun))
     }
 
-    fn compose(&mut self, peer: usize, place: usize, sequence: u64) {
-        self.composed.clear();
+    /// Adds the datagram of a place.
+    fn compose(&mut self, peer: usize, place: usize) {
+        let sequence = match self.peers[peer].places[place] {
+            Place::Free => return,
+            Place::Unsent { sequence, .. } | Place::InFlight { sequence, .. } => sequence,
+        };
         self.composed.extend_from_slice(&(peer as u32).to_le_bytes());
         self.composed.extend_from_slice(&(place as u32).to_le_bytes());
         self.composed.extend_from_slice(&sequence.to_le_bytes());
@@ -267,6 +287,12 @@ impl Client {
 }
 
 impl Place {
+    fn has_sent(&mut self) {
+        if let Place::Unsent { sequence, begun } = *self {
+            *self = Place::InFlight { sequence, begun };
+        }
+    }
+
     fn is_late(&self, now: Instant) -> bool {
         match self {
             Place::Free => false,

@@ -2,7 +2,7 @@
 //!
 //! | order | answer |
 //! |---|---|
-//! | `connect PEERS WINDOW BYTES` | `ok` when each new peer has had a datagram echoed |
+//! | `connect PEERS WINDOW BYTES TOGETHER` | `ok` when each new peer has had a datagram echoed; it sends up to TOGETHER in a call |
 //! | `echo COUNT` | `ok ELAPSED P50 P99 P999`, in nanoseconds |
 //! | `stream BYTES DATAGRAMS CALLS` | the same and `RECEIVED`: datagrams of so many bytes, so many in each call, at the receiver's pace |
 //! | `flood BYTES DATAGRAMS CALLS` | `ok SENT RECEIVED DROPPED`: the same at full speed |
@@ -12,7 +12,7 @@
 use std::io::BufRead;
 
 use crate::Outcome;
-use crate::client::Client;
+use crate::client::{Client, Terms};
 use crate::sender::{Sender, Shape};
 use crate::socket::Address;
 
@@ -46,8 +46,10 @@ impl Load {
         let (order, rest) = line.split_once(' ').unwrap_or((line, ""));
         let numbers = rest.split_whitespace().map(str::parse).collect::<Result<Vec<usize>, _>>()?;
         match (order, numbers.as_slice()) {
-            ("connect", [peers, window, bytes]) => {
-                self.client = Some(Client::connect(&self.address, *peers, *window, *bytes)?);
+            ("connect", [peers, window, bytes, together]) => {
+                let terms =
+                    Terms { peers: *peers, window: *window, datagram_bytes: *bytes, datagrams_per_call: *together };
+                self.client = Some(Client::connect(&self.address, terms)?);
                 Ok("ok".to_owned())
             }
             ("echo", [count]) => {

@@ -12,6 +12,7 @@ all scenarios run, with few rounds.
 
   --rounds N          rounds of each comparison (7 with names, 3 without)
   --server NAME=PATH  one more server with the interface of the `echo` example; may be repeated
+  --singly            peers send each datagram in a call of its own; the load is then slower than the servers
   --self-check        bare against itself instead of windlass: shows the noise
   --quick             a smoke run: small windows, figures without meaning
   --help              this text
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) receivers: [Peer; 2],
     /// A receiver of this crate without segmentation offload, unless bare is measured against itself.
     pub(crate) flooded: Option<Peer>,
+    /// What a peer of the load sends in one call at most.
+    pub(crate) datagrams_per_call: usize,
     quick: bool,
 }
 
@@ -51,6 +54,7 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
     let mut scenarios = Vec::new();
     let mut rounds = None;
     let mut others = Vec::new();
+    let mut datagrams_per_call = usize::MAX;
     let (mut quick, mut self_check, mut bench) = (false, false, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -60,6 +64,7 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
             "--bench" => bench = true,
             "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
             "--server" => others.push(Peer::named(value()?)?),
+            "--singly" => datagrams_per_call = 1,
             "--self-check" => self_check = true,
             "--quick" => quick = true,
             "--help" => return Ok(Request::Explain(usage())),
@@ -82,6 +87,7 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
         servers: [Peer::own("bare", &["--bare"])?, server].into_iter().chain(others).collect(),
         receivers: [Peer::own("bare", &["--bare-receiver"])?, receiver],
         flooded,
+        datagrams_per_call,
         quick,
     }))
 }

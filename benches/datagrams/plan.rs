@@ -1,5 +1,7 @@
 //! What is measured: the scenarios, their sizes, and the bounds they are held to.
 
+use crate::client::Terms;
+use crate::options::Options;
 use crate::process::Transport;
 use crate::report::Bound;
 
@@ -15,6 +17,17 @@ pub(crate) struct Shape {
     /// Datagrams in one measured slice.
     pub(crate) datagrams: usize,
     pub(crate) ratio: Ratio,
+}
+
+impl Shape {
+    pub(crate) fn terms(&self, options: &Options) -> Terms {
+        Terms {
+            peers: self.peers,
+            window: self.window,
+            datagram_bytes: self.datagram_bytes,
+            datagrams_per_call: options.datagrams_per_call,
+        }
+    }
 }
 
 /// Which way round two servers are compared.

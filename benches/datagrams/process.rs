@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::Outcome;
 use crate::answer::Answer;
 use crate::child::{Directory, Process, own_executable};
+use crate::client::Terms;
 use crate::launch::Core;
 use crate::peer::Peer;
 use crate::sender::{Fate, Shape};
@@ -74,9 +75,10 @@ impl Load {
         Ok(Load { process })
     }
 
-    /// Connects peers that have `window` datagrams of so many bytes in flight each.
-    pub(crate) fn connect(&mut self, peers: usize, window: usize, bytes: usize) -> Outcome<()> {
-        match self.order(&format!("connect {peers} {window} {bytes}"))?.as_slice() {
+    /// Connects peers.
+    pub(crate) fn connect(&mut self, terms: Terms) -> Outcome<()> {
+        let Terms { peers, window, datagram_bytes, datagrams_per_call } = terms;
+        match self.order(&format!("connect {peers} {window} {datagram_bytes} {datagrams_per_call}"))?.as_slice() {
             [] => Ok(()),
             other => Err(format!("the load generator answered {other:?} to `connect`").into()),
         }

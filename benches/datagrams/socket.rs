@@ -11,10 +11,14 @@ use std::str::FromStr;
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use socket2::SockRef;
 
 /// No datagram is longer.
 pub(crate) const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+/// What the kernel cuts is at most one datagram's bytes, and at most so many pieces.
+const CALL_BYTES_MAX: usize = 65_000;
+const DATAGRAMS_PER_CALL_MAX: usize = 64;
 
 /// What a socket is bound or connected to: `udp://127.0.0.1:0` or `unixgram:/path`.
 #[derive(Clone, Debug)]
@@ -122,6 +126,18 @@ impl Socket {
         match self {
             Socket::Udp(socket) => socket.send(bytes),
             Socket::Unixgram(socket) => socket.send(bytes),
+        }
+    }
+
+    /// Has the kernel cut what is sent at a time into datagrams of so many bytes; returns how many may be sent so.
+    pub(crate) fn send_many_of(&self, datagram_bytes: usize) -> io::Result<usize> {
+        match self {
+            Socket::Udp(socket) => {
+                let segment_bytes = i32::try_from(datagram_bytes).map_err(io::Error::other)?;
+                setsockopt(socket, UdpGsoSegment, &segment_bytes)?;
+                Ok((CALL_BYTES_MAX / datagram_bytes).clamp(1, DATAGRAMS_PER_CALL_MAX))
+            }
+            Socket::Unixgram(_) => Ok(1),
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     let start = |peer: &Peer| {
         let server = Server::start(peer, transport, process::ROOMY)?;
         let mut load = Load::start(&server)?;
-        load.connect(peers, window, datagram_bytes)?;
+        load.connect(shape.terms(options))?;
         load.echo(count)?;
         Ok((server, load))
     };

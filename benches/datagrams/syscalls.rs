@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         return Ok(());
     }
     for (index, peer) in options.servers.iter().enumerate() {
-        let calls = calls(peer, shape, options.count(DATAGRAMS)).map_err(|error| format!("{}: {error}", peer.name))?;
+        let calls = calls(peer, shape, options).map_err(|error| format!("{}: {error}", peer.name))?;
         // Only the server under test has a bound to keep.
         if index == 1 {
             report::verdict("udp-syscalls", calls);
@@ -32,10 +32,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 }
 
 /// Prints the row of a server, and returns its calls per datagram.
-fn calls(peer: &Peer, shape: Shape, count: usize) -> Outcome<f64> {
+fn calls(peer: &Peer, shape: Shape, options: &Options) -> Outcome<f64> {
+    let count = options.count(DATAGRAMS);
     let server = Server::start(peer, shape.transport, process::ROOMY)?;
     let mut load = Load::start(&server)?;
-    load.connect(shape.peers, shape.window, shape.datagram_bytes)?;
+    load.connect(shape.terms(options))?;
     load.echo(count.min(WARM_UP))?;
     let calls = strace::count(server.pid(), || load.echo(count).map(drop))?;
     let per_datagram = |calls: usize| calls as f64 / count as f64;
