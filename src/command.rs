@@ -14,6 +14,7 @@ use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
+use crate::placement::{Handed, Quota, Spread};
 use crate::post::Post;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Order(SourceId, Order),
     Run(Box<dyn FnOnce(&mut Turn<'_>) + Send>),
     Adopt(Box<Link>, Adopter),
+    /// A stream that was accepted by another reactor.
+    Accepted(Box<Handed>),
     /// A step of a handshake was taken on another thread.
     Return(SourceId, Box<Away>),
     /// Drain, by when the mailbox knows: what was sent before comes first.
@@ -87,9 +90,12 @@ pub(crate) enum Local {
     },
     Listen {
         id: SourceId,
-        listener: Listener,
+        /// `None`: its connections are handed to it by another reactor.
+        listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
+        quotas: Arc<[Arc<Quota>]>,
+        spread: Option<Spread>,
     },
     Bind {
         id: SourceId,

@@ -155,6 +155,20 @@ pub enum Error {
     /// Nobody polled the reactor until the deadline of its shutdown.
     #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
     NotDriven,
+    /// A reactor's thread could not be started.
+    #[error("cannot start the thread {name}: {source}")]
+    Thread {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A reactor's thread has panicked.
+    #[error("the thread {name} has panicked; its connections are closed")]
+    ThreadDied {
+        /// Its name.
+        name: String,
+    },
     /// The call would wait for the reactor on the reactor's own thread.
     #[error(
         "this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait"

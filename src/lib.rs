@@ -12,6 +12,7 @@ mod config;
 mod conn;
 mod counters;
 mod datagrams;
+mod engine;
 mod error;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod id;
 mod link;
 mod mailbox;
 mod net;
+mod placement;
 mod post;
 mod reactor;
 mod source;
@@ -37,6 +39,7 @@ pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, Reacto
 pub use conn::{Conn, Other};
 pub use counters::{Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
+pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault};
 pub use handler::{Accept, AcceptEvent, Admission, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler};
 pub use id::{ConnId, EndpointId, ListenerId, WatchId};
@@ -48,6 +51,7 @@ pub use net::datagram::arrivals::Ecn;
 pub use net::datagram::peer::DatagramPeer;
 pub use net::datagram::{Receiving, Sending};
 pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
+pub use placement::Placement;
 pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]

@@ -14,6 +14,7 @@ use crate::link::Link;
 use crate::link::handshake::Away;
 use crate::net::Registry;
 use crate::net::datagram::peer::DatagramPeer;
+use crate::placement::Handed;
 use crate::turn::Turn;
 use bytes::Bytes;
 use queue::{Queue, Refusal};
@@ -21,6 +22,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a drain came to.
@@ -33,6 +35,15 @@ pub struct Report {
     pub cut: u64,
     /// Bytes of output that the cut ones had accepted and the kernel never took.
     pub unsent_bytes: u64,
+}
+
+impl Report {
+    /// Adds what another reactor's drain came to.
+    pub(crate) fn add(&mut self, other: &Report) {
+        self.drained += other.drained;
+        self.cut += other.cut;
+        self.unsent_bytes += other.unsent_bytes;
+    }
 }
 
 impl std::fmt::Display for Report {
@@ -74,6 +85,8 @@ pub(crate) struct Mailbox {
     reactor: u32,
     commands_max: usize,
     waker: mio::Waker,
+    /// Connections of the reactor, those among them that are on their way to it.
+    load: AtomicUsize,
     queue: Queue<Command, End>,
 }
 
@@ -97,6 +110,13 @@ impl Driving {
     }
 }
 
+impl Driving {
+    /// Whether this thread drives any reactor.
+    pub(crate) fn is_any() -> bool {
+        DRIVING.get().is_some()
+    }
+}
+
 impl Drop for Driving {
     fn drop(&mut self) {
         DRIVING.set(self.0);
@@ -112,6 +132,7 @@ impl Mailbox {
             reactor,
             commands_max,
             waker: mio::Waker::new(registry, mio::Token(Mailbox::WORD))?,
+            load: AtomicUsize::new(0),
             queue: Queue::new(commands_max),
         })
     }
@@ -160,6 +181,39 @@ impl Mailbox {
 pub struct Remote(pub(crate) Arc<Mailbox>);
 
 impl Remote {
+    /// Connections of the reactor: those that connect or shake hands, datagram sockets, and what is on its way to it.
+    pub fn connections(&self) -> usize {
+        self.load()
+    }
+
+    pub(crate) fn load(&self) -> usize {
+        self.0.load.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn load_more(&self) {
+        self.0.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn load_less(&self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_same(&self, other: &Remote) -> bool {
+        self.0.reactor == other.0.reactor
+    }
+
+    /// Hands an accepted stream over; it comes back if it is not taken.
+    pub(crate) fn hand(&self, handed: Box<Handed>) -> Result<(), Box<Handed>> {
+        self.load_more();
+        match self.0.push(Command::Accepted(handed)) {
+            Err((Command::Accepted(back), _)) => {
+                self.load_less();
+                Err(back)
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn own(&self, id: ConnId) -> Result<SourceId, Error> {
         if id.0.reactor == self.0.reactor { Ok(id.0) } else { Err(Error::Gone) }
     }

@@ -3,6 +3,7 @@
 //! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
 //! Every call here is non-blocking, but the resolution of names.
 
+pub(crate) mod cores;
 pub(crate) mod datagram;
 pub(crate) mod file;
 pub(crate) mod listener;

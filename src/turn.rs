@@ -28,6 +28,7 @@ use crate::net::listener::Listener;
 use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
+use crate::placement::{Quota, Spread};
 use crate::post::Post;
 use bytes::Bytes;
 use handshakes::Handshakes;
@@ -72,6 +73,22 @@ impl Desk {
         self.endpoints.iter().find(|(endpoint, _)| *endpoint == id.0).map(|(_, address)| address.clone())
     }
 
+    /// One more connection, or what counts as one.
+    pub(crate) fn connection_begins(&mut self) {
+        self.connections += 1;
+        self.remote.load_more();
+    }
+
+    /// One more that another reactor has accepted, and counted for this one.
+    pub(crate) fn connection_arrives(&mut self) {
+        self.connections += 1;
+    }
+
+    pub(crate) fn connection_ends(&mut self) {
+        self.connections -= 1;
+        self.remote.load_less();
+    }
+
     /// Has listeners that wait for something to come free try again.
     pub(crate) fn free_held(&mut self) {
         for held in std::mem::take(&mut self.held) {
@@ -110,6 +127,15 @@ pub(crate) enum Life {
     /// The deadline is past: what is left is being ended.
     Cutting(Report),
     Stopped(Report),
+}
+
+/// What a listener has in common with others.
+#[derive(Default)]
+pub(crate) struct Sharing {
+    /// How many connections they may have together.
+    pub(crate) quotas: Arc<[Arc<Quota>]>,
+    /// Where its connections go.
+    pub(crate) spread: Option<Spread>,
 }
 
 /// Names a closure that waits for its time, so that it can be cancelled.
@@ -244,7 +270,7 @@ impl Turn<'_> {
         self.check_running()?;
         check_stream(address, config.wants())?;
         let listener = Listener::bind(address, &config)?;
-        self.begin_listener(listener, config, Box::new(accept))
+        self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }
 
     /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed.
@@ -261,7 +287,7 @@ impl Turn<'_> {
         self.check_running()?;
         let listener = Listener::adopt(socket.into())
             .map_err(|source| Error::Descriptor { action: "adopt the socket as a listener", source })?;
-        self.begin_listener(listener, config, Box::new(accept))
+        self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }
 
     fn begin_listener(
@@ -269,6 +295,7 @@ impl Turn<'_> {
         mut listener: Listener,
         config: ListenConfig,
         maker: Box<dyn Maker>,
+        sharing: Sharing,
     ) -> Result<ListenerId, Error> {
         let failed = |source| Error::Descriptor { action: "register the listener", source };
         let address = listener.local_address().map_err(failed)?;
@@ -279,7 +306,36 @@ impl Turn<'_> {
             return Err(failed(source));
         }
         self.desk.listeners.push((id, address));
-        self.desk.local.push_back(Local::Listen { id, listener, config: Box::new(config), maker });
+        let (listener, config, quotas) = (Some(listener), Box::new(config), sharing.quotas);
+        self.desk.local.push_back(Local::Listen { id, listener, config, maker, quotas, spread: sharing.spread });
+        Ok(ListenerId(id))
+    }
+
+    /// Listens on a socket that is bound already, and shares with other reactors.
+    pub(crate) fn listen_shared(
+        &mut self,
+        listener: Listener,
+        config: ListenConfig,
+        maker: Box<dyn Maker>,
+        sharing: Sharing,
+    ) -> Result<ListenerId, Error> {
+        self.check_running()?;
+        self.begin_listener(listener, config, maker, sharing)
+    }
+
+    /// A listener without a socket: another reactor accepts for it.
+    pub(crate) fn listen_fed(
+        &mut self,
+        address: Address,
+        config: ListenConfig,
+        maker: Box<dyn Maker>,
+        quotas: Arc<[Arc<Quota>]>,
+    ) -> Result<ListenerId, Error> {
+        self.check_running()?;
+        let id = self.table.reserve()?;
+        self.desk.listeners.push((id, address));
+        let config = Box::new(config);
+        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, quotas, spread: None });
         Ok(ListenerId(id))
     }
 
@@ -357,7 +413,7 @@ impl Turn<'_> {
         let mut dial = Dial { targets, socket: config.socket, bind: config.bind, attempt: Attempt::None };
         let stream = dial.next_socket().map_err(failed)?;
         let id = self.table.reserve()?;
-        self.desk.connections += 1;
+        self.desk.connection_begins();
         self.desk.counters.dialled += 1;
         self.desk.local.push_back(Local::Dial {
             id,
@@ -384,7 +440,7 @@ impl Turn<'_> {
             Ok(id) => id,
             Err(why) => return Err(Unadopted { link, why }),
         };
-        self.desk.connections += 1;
+        self.desk.connection_begins();
         self.desk.count_adopted(&link);
         self.desk.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
         Ok(ConnId(id))
@@ -404,14 +460,17 @@ impl Turn<'_> {
         config: DatagramConfig,
         handler: impl DatagramHandler,
     ) -> Result<EndpointId, Error> {
-        check_datagrams(address)?;
-        self.begin_endpoint(&config, Box::new(handler), || {
-            if config.bind.is_some() {
-                let why = "DatagramConfig::bind is for connected sockets; leave it out";
-                return Err(Error::Transport { address: Box::new(address.clone()), why });
-            }
-            DatagramSocket::bind(address, &config)
-        })
+        self.begin_endpoint(&config, Box::new(handler), || DatagramSocket::bind_checked(address, &config))
+    }
+
+    /// Goes on with a socket that is bound already.
+    pub(crate) fn bind_bound(
+        &mut self,
+        socket: DatagramSocket,
+        config: &DatagramConfig,
+        handler: impl DatagramHandler,
+    ) -> Result<EndpointId, Error> {
+        self.begin_endpoint(config, Box::new(handler), || Ok(socket))
     }
 
     /// Makes a datagram socket that sends to `peer` and receives from it alone; [`Datagrams::send`](crate::Datagrams::send)
@@ -426,9 +485,7 @@ impl Turn<'_> {
         config: DatagramConfig,
         handler: impl DatagramHandler,
     ) -> Result<EndpointId, Error> {
-        check_datagrams(peer)?;
         if let Some(own) = &config.bind {
-            check_datagrams(own)?;
             if own.transport() != peer.transport() {
                 let why = "DatagramConfig::bind and the peer must both be udp:// or both unixgram:";
                 return Err(Error::Transport { address: Box::new(own.clone()), why });
@@ -470,7 +527,7 @@ impl Turn<'_> {
             self.desk.local.push_back(Local::Order(id, Order::Remove));
             return Err(failed(source));
         }
-        self.desk.connections += 1;
+        self.desk.connection_begins();
         self.desk.counters.bound += 1;
         self.desk.endpoints.push((id, address));
         self.desk.local.push_back(Local::Bind { id, post: Box::new(Post::new(socket, config)), handler });
@@ -594,17 +651,8 @@ impl Turn<'_> {
     }
 }
 
-/// Datagrams only.
-fn check_datagrams(address: &Address) -> Result<(), Error> {
-    if address.transport().is_datagram() {
-        return Ok(());
-    }
-    let why = "it is for streams; use listen or connect, or a datagram address, udp:// or unixgram:";
-    Err(Error::Transport { address: Box::new(address.clone()), why })
-}
-
 /// Streams only, and TLS where the address says so.
-fn check_stream(address: &Address, wanted: Wanted) -> Result<(), Error> {
+pub(crate) fn check_stream(address: &Address, wanted: Wanted) -> Result<(), Error> {
     let refuse = |why| Err(Error::Transport { address: Box::new(address.clone()), why });
     if address.transport().is_datagram() {
         return refuse("it is for datagrams; use bind or connect_datagrams, or a stream address, tcp:// or unix:");

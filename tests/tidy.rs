@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 8] = [
     ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
-    ("contract", "handler conn datagrams command mailbox mailbox/* turn turn/*"),
+    ("contract", "handler conn datagrams command mailbox mailbox/* placement turn turn/*"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
+    ("threads", "engine"),
     ("models", "fuzzing"),
 ];
 
@@ -32,10 +33,11 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 4] = [
+const CLOCK_READERS: [(&str, &str); 5] = [
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),
+    ("engine", "a deadline for reactors, which are not its own"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),
 ];
 

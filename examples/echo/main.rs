@@ -14,11 +14,15 @@ use signals::on_signals;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use windlass::{
-    Address, Conn, Datagram, DatagramConfig, DatagramHandler, Datagrams, Handler, Limits, ListenConfig, Reactor,
-    ReactorConfig, SocketOptions, Transport, Turn,
+    Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
+    Handler, Limits, ListenConfig, ReactorConfig, SocketOptions, Transport, Turn,
 };
+
+/// Without anything to tell the main thread wakes so seldom.
+const AN_HOUR: Duration = Duration::from_secs(3600);
 
 struct Echo;
 
@@ -61,26 +65,25 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let explains = options.listen.is_empty();
     let listen = if explains { everything(folder.path())? } else { options.listen.clone() };
 
-    let mut config = ReactorConfig { connections_max: options.max_connections, ..ReactorConfig::default() };
+    let mut reactor = ReactorConfig::default();
     if let Some(threads) = options.handshake_threads {
-        add_threads(&mut config, threads)?;
+        add_threads(&mut reactor, threads)?;
     }
-    let mut reactor = Reactor::new(config)?;
-    watch_signals(&mut reactor, options.drain)?;
+    let (reactors, connections_max) = (options.reactors, options.max_connections);
+    let config = EngineConfig { reactors, connections_max, reactor, ..EngineConfig::default() };
+    let engine = Arc::new(Engine::start(config)?);
+    watch_signals(&engine, options.drain)?;
     let plain =
         ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
-    let secured = secured(&listen, &options, &plain, folder.path(), &mut reactor)?;
+    let secured = secured(&listen, &options, &plain, folder.path(), &engine)?;
     for address in &listen {
         let real = if address.transport().is_datagram() {
             let socket = SocketOptions { receive_buffer_bytes: options.receive_buffer, ..SocketOptions::default() };
-            let id = reactor.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, Echo)?;
-            reactor.endpoint_address(id)
+            engine.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, || Echo)?.address().clone()
         } else {
             let config = if address.transport().is_tls() { &secured } else { &plain };
-            let id = reactor.listen(address, config.clone(), |_: &Conn<'_>| Echo)?;
-            reactor.listener_address(id)
+            engine.listen(address, config.clone(), || |_: &Conn<'_>| Echo)?.address().clone()
         };
-        let real = real.ok_or("the listener is gone")?;
         println!("listening on {real}");
         if explains {
             println!("  talk to it: {}", how_to_talk(&real, folder.path()));
@@ -90,11 +93,14 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         println!("  stop it with Ctrl-C");
     }
     io::stdout().flush()?;
-    if let Some(every) = options.stats {
-        tell_stats(&mut reactor.turn(), every);
-    }
 
-    let report = reactor.run()?;
+    let report = loop {
+        match engine.wait(options.stats.unwrap_or(AN_HOUR)) {
+            Err(Error::NotDriven) if options.stats.is_some() => tell_stats(&engine)?,
+            Err(Error::NotDriven) => {}
+            ended => break ended?,
+        }
+    };
     drop(folder);
     println!("drained: {report}");
     Ok(())
@@ -130,7 +136,7 @@ fn secured(
     options: &Options,
     plain: &ListenConfig,
     folder: &Path,
-    reactor: &mut Reactor,
+    engine: &Engine,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
     if !listen.iter().any(|address| address.transport().is_tls()) {
         return Ok(plain.clone());
@@ -140,10 +146,11 @@ fn secured(
     let builder = tls::server(&files, folder)?;
     let server = builder.build()?;
     let reloaded = server.clone();
-    on_signals(reactor, &[signal_hook::consts::SIGHUP], move |_, _| match reloaded.reload(&builder) {
+    let reload = move |_: &mut Turn<'_>, _| match reloaded.reload(&builder) {
         Ok(()) => eprintln!("echo: certificates read again"),
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
-    })?;
+    };
+    engine.ask(0, |turn| on_signals(turn, &[signal_hook::consts::SIGHUP], reload))??;
     Ok(ListenConfig { tls: Some(server), ..plain.clone() })
 }
 
@@ -153,7 +160,7 @@ fn secured(
     _: &Options,
     plain: &ListenConfig,
     _: &Path,
-    _: &mut Reactor,
+    _: &Engine,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
     Ok(plain.clone())
 }
@@ -178,31 +185,35 @@ fn how_to_talk(address: &Address, folder: &Path) -> String {
 }
 
 /// The first SIGTERM or SIGINT drains, the second one cuts what is left.
-fn watch_signals(reactor: &mut Reactor, drain: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    let mut seen = 0;
-    on_signals(reactor, &[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], move |turn, signals| {
+fn watch_signals(engine: &Arc<Engine>, drain: Duration) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut seen, engines) = (0, Arc::downgrade(engine));
+    let stop = move |_: &mut Turn<'_>, signals| {
         seen += signals;
-        turn.shutdown(if seen == 1 { drain } else { Duration::ZERO });
-    })
+        if let Some(engine) = engines.upgrade() {
+            engine.stop(if seen == 1 { drain } else { Duration::ZERO });
+        }
+    };
+    engine
+        .ask(0, move |turn| on_signals(turn, &[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], stop))??;
+    Ok(())
 }
 
-/// Prints the counters every so often.
-fn tell_stats(turn: &mut Turn<'_>, every: Duration) {
-    turn.after(every, move |turn| {
-        let counters = turn.snapshot();
-        println!(
-            "stats: accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {}",
-            counters.accepted,
-            counters.opened,
-            counters.closed_total(),
-            counters.turns,
-            counters.drives,
-            counters.panics,
-            counters.datagrams.datagrams_in,
-            counters.datagrams.datagrams_out,
-            counters.datagrams.refused,
-            counters.datagrams.dropped_by_kernel
-        );
-        tell_stats(turn, every);
-    });
+/// Prints what all reactors counted.
+fn tell_stats(engine: &Engine) -> Result<(), Error> {
+    let all = engine.snapshots()?;
+    let sum = |count: fn(&Counters) -> u64| all.iter().map(count).sum::<u64>();
+    println!(
+        "stats: accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {}",
+        sum(|counters| counters.accepted),
+        sum(|counters| counters.opened),
+        sum(Counters::closed_total),
+        sum(|counters| counters.turns),
+        sum(|counters| counters.drives),
+        sum(|counters| counters.panics),
+        sum(|counters| counters.datagrams.datagrams_in),
+        sum(|counters| counters.datagrams.datagrams_out),
+        sum(|counters| counters.datagrams.refused),
+        sum(|counters| counters.datagrams.dropped_by_kernel)
+    );
+    Ok(())
 }

@@ -12,8 +12,9 @@ usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--re
 ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
 tls+unix:/path, tls+unix:@name, udp://HOST:PORT or unixgram:/path. Without --listen it listens on free loopback ports and
 on Unix sockets in a temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
---handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads. --receive-buffer
-is what the kernel is asked to keep for a datagram socket.";
+--handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads. Connections are spread over
+N reactors, one thread each; without --reactors there is one. --receive-buffer is what the kernel is asked to
+keep for a datagram socket.";
 
 pub(crate) struct Options {
     pub(crate) listen: Vec<Address>,
@@ -25,6 +26,7 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     pub(crate) stats: Option<Duration>,
     pub(crate) handshake_threads: Option<usize>,
+    pub(crate) reactors: usize,
     pub(crate) receive_buffer: Option<usize>,
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
         drain: Duration::from_secs(30),
         stats: None,
         handshake_threads: None,
+        reactors: 1,
         receive_buffer: None,
     };
     while let Some(arg) = args.next() {
@@ -83,8 +86,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
             "--handshake-threads" => options.handshake_threads = Some(count(&name, &value)?),
             "--receive-buffer" => options.receive_buffer = Some(count(&name, &value)?),
             "--max-connections" => options.max_connections = count(&name, &value)?,
-            _ if count(&name, &value)? == 1 => {}
-            _ => return Err("--reactors: more than one is not available yet".to_owned()),
+            _ => options.reactors = count(&name, &value)?,
         }
     }
     if options.cert.is_some() != options.key.is_some() {

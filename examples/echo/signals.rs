@@ -1,23 +1,22 @@
 //! Signals on the loop: a pipe that the signal handler writes to, watched like any other descriptor.
 
-use std::error::Error;
 use std::io;
 use std::os::unix::net::UnixStream;
-use windlass::{Direction, Next, Reactor, Turn};
+use windlass::{Direction, Next, Turn};
 
 /// Has `act` run on the reactor after signals, with how many came.
 pub(crate) fn on_signals(
-    reactor: &mut Reactor,
+    turn: &mut Turn<'_>,
     signals: &[i32],
     mut act: impl FnMut(&mut Turn<'_>, usize) + 'static,
-) -> Result<(), Box<dyn Error>> {
+) -> io::Result<()> {
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
     for signal in signals {
         signal_hook::low_level::pipe::register(*signal, writer.try_clone()?)?;
     }
     let mut pipe = reader.try_clone()?;
-    reactor.turn().watch(reader, Direction::Read, move |turn: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
+    let watched = turn.watch(reader, Direction::Read, move |turn: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
         let (mut bytes, mut came) = ([0; 64], 0);
         while let Ok(n @ 1..) = io::Read::read(&mut pipe, &mut bytes) {
             came += n;
@@ -26,6 +25,6 @@ pub(crate) fn on_signals(
             act(turn, came);
         }
         Next::Wait
-    })?;
-    Ok(())
+    });
+    watched.map(drop).map_err(io::Error::other)
 }

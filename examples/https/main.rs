@@ -106,7 +106,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     io::stdout().flush()?;
     let mut seen = 0;
     let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor, &stops, move |turn, signals| {
+    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
         seen += signals;
         turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;

@@ -100,6 +100,16 @@ const UDP_BYTES_MAX: [usize; 2] = [65_507, 65_527];
 const BATCH_FIRST: usize = 4;
 
 impl DatagramSocket {
+    /// Binds to an address that the user gave.
+    pub(crate) fn bind_checked(address: &Address, config: &DatagramConfig) -> Result<DatagramSocket, Error> {
+        check(address)?;
+        if config.bind.is_some() {
+            let why = "DatagramConfig::bind is for connected sockets; leave it out";
+            return Err(Error::Transport { address: Box::new(address.clone()), why });
+        }
+        DatagramSocket::bind(address, config)
+    }
+
     /// Binds to `address`; of a name with several, to the first that can be bound.
     pub(crate) fn bind(address: &Address, config: &DatagramConfig) -> Result<DatagramSocket, Error> {
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
@@ -139,6 +149,10 @@ impl DatagramSocket {
 
     /// A socket that talks to `address` alone; of a name with several, to the first that there is a way to.
     pub(crate) fn connect(address: &Address, config: &DatagramConfig) -> Result<DatagramSocket, Error> {
+        check(address)?;
+        if let Some(own) = &config.bind {
+            check(own)?;
+        }
         let refused = |source| Error::Connect { address: Box::new(address.clone()), source };
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         for peer in DatagramPeer::resolve_all(address)? {
@@ -376,6 +390,15 @@ impl DatagramSocket {
             Kind::Unix(unix) => registry.deregister(unix),
         }
     }
+}
+
+/// Datagrams only.
+fn check(address: &Address) -> Result<(), Error> {
+    if address.transport().is_datagram() {
+        return Ok(());
+    }
+    let why = "it is for streams; use listen or connect, or a datagram address, udp:// or unixgram:";
+    Err(Error::Transport { address: Box::new(address.clone()), why })
 }
 
 /// Whether an error means that the descriptor is no socket any more.

@@ -14,6 +14,7 @@ use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Report};
 use crate::net::Registry;
+use crate::placement::Handed;
 use crate::reactor::Status;
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
@@ -224,6 +225,7 @@ impl Core {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
                 Command::Adopt(link, adopter) => self.adopt(*link, adopter),
+                Command::Accepted(handed) => self.arrive(*handed),
                 Command::Return(id, away) => {
                     self.desk.handshakes.came_back();
                     self.drive(id, Cause::Return(away));
@@ -296,8 +298,9 @@ impl Core {
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
             }
-            Local::Listen { id, listener, config, maker } => {
-                self.bring(id, Source::Acceptor(Box::new(Acceptor::new(listener, config, maker))));
+            Local::Listen { id, listener, config, maker, quotas, spread } => {
+                let acceptor = Acceptor::new(listener, config, maker, quotas, spread);
+                self.bring(id, Source::Acceptor(Box::new(acceptor)));
             }
             Local::Bind { id, post, handler } => {
                 self.bring(id, Source::Endpoint(Box::new(Endpoint::new(*post, handler))));
@@ -340,7 +343,7 @@ impl Core {
         let place = turn.check_begins().and_then(|()| turn.table.reserve());
         match place {
             Ok(id) => {
-                self.desk.connections += 1;
+                self.desk.connection_begins();
                 self.desk.count_adopted(&link);
                 let connection = Connection::adopted_by(link, adopter, self.desk.now);
                 self.bring(id, Source::Connection(connection));
@@ -352,6 +355,28 @@ impl Core {
                 self.drop_guarded((link, adopter));
             }
         }
+    }
+
+    /// Takes a stream that another reactor has accepted for a listener of this one.
+    fn arrive(&mut self, handed: Handed) {
+        let Handed { acceptor: id, stream, peer, permit } = handed;
+        let is_full = self.desk.connections >= self.desk.connections_max || self.desk.handshakes.is_full();
+        let taken = match self.table.get_mut(id) {
+            Some(Source::Acceptor(acceptor)) if !is_full => acceptor.take_in(permit),
+            _ => None,
+        };
+        let Some((limits, session)) = taken else {
+            log::debug!("reactor {}: no room for a connection that was accepted for it", self.number);
+            self.desk.counters.accepted += 1;
+            self.desk.counters.failed += 1;
+            return self.desk.remote.load_less();
+        };
+        self.desk.counters.accepted += 1;
+        self.desk.connection_arrives();
+        if session.is_some() {
+            self.desk.handshakes.enter();
+        }
+        self.obey_one(Local::Accepted { acceptor: id.slot, stream, peer, limits, session });
     }
 
     /// Tells one source something; what cannot be told is told to the sender's side.
@@ -448,7 +473,7 @@ impl Core {
         } else {
             if let Source::Endpoint(endpoint) = &source {
                 self.desk.counters.datagrams.add(&endpoint.stats());
-                self.desk.connections -= 1;
+                self.desk.connection_ends();
             }
             self.drop_guarded(source);
         }
@@ -462,7 +487,7 @@ impl Core {
     }
 
     fn forget_connection(&mut self, acceptor: Option<u32>) {
-        self.desk.connections -= 1;
+        self.desk.connection_ends();
         if let Some(id) = acceptor.and_then(|slot| self.table.id_at(slot)) {
             if let Some(Source::Acceptor(acceptor)) = self.table.get_mut(id) {
                 if acceptor.release() {

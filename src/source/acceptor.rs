@@ -11,9 +11,10 @@ use crate::command::{Local, Order};
 use crate::config::{Limits, ListenConfig};
 use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
 use crate::id::SourceId;
-use crate::link::session::Template;
+use crate::link::session::{Session, Template};
 use crate::net::listener::Listener;
 use crate::net::options;
+use crate::placement::{Permit, Quota, Spread};
 use crate::source::Cause;
 use crate::turn::{Life, Turn};
 use std::io;
@@ -29,6 +30,9 @@ pub(crate) struct Acceptor {
     maker: Option<Box<dyn Maker>>,
     /// Connections of this listener, those on their way among them.
     live: usize,
+    /// What it shares with listeners of other reactors.
+    quotas: Arc<[Arc<Quota>]>,
+    spread: Option<Spread>,
 }
 
 /// Whether connections are accepted.
@@ -38,10 +42,12 @@ enum Gate {
     Probing(Listener),
     /// Asked for; only a resume opens it.
     Paused(Listener),
-    /// At a limit: opened when a connection ends.
-    Full(Listener),
+    /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
+    Full(Listener, Tick),
     /// The system lacks something: opened then, or when a descriptor of ours comes free.
     Starved(Listener, Tick),
+    /// Another reactor accepts for it.
+    Fed,
     Closed,
 }
 
@@ -76,10 +82,27 @@ fn trouble(error: io::Error) -> Trouble {
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: Listener, config: Box<ListenConfig>, maker: Box<dyn Maker>) -> Acceptor {
+    pub(crate) fn new(
+        listener: Option<Listener>,
+        config: Box<ListenConfig>,
+        maker: Box<dyn Maker>,
+        quotas: Arc<[Arc<Quota>]>,
+        spread: Option<Spread>,
+    ) -> Acceptor {
         let limits = Arc::new(config.limits.clone());
         let sessions = Template::of(&config);
-        Acceptor { gate: Gate::Open(listener), config, limits, sessions, maker: Some(maker), live: 0 }
+        let gate = listener.map_or(Gate::Fed, Gate::Open);
+        Acceptor { gate, config, limits, sessions, maker: Some(maker), live: 0, quotas, spread }
+    }
+
+    /// Takes in a connection that another reactor has accepted; `None` if it is closed.
+    pub(crate) fn take_in(&mut self, permit: Permit) -> Option<(Arc<Limits>, Option<Session>)> {
+        if let Gate::Closed = self.gate {
+            return None;
+        }
+        permit.keep();
+        self.live += 1;
+        Some((self.limits.clone(), self.sessions.as_ref().map(Template::session)))
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
@@ -89,13 +112,15 @@ impl Acceptor {
     /// One of its connections has ended; says whether that was the last thing to wait for.
     pub(crate) fn release(&mut self) -> bool {
         self.live -= 1;
+        Permit::return_to(&self.quotas);
         matches!(self.gate, Gate::Closed) && self.live == 0
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self.gate {
             Gate::Starved(_, until) => Some(until),
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(_) | Gate::Closed => None,
+            Gate::Full(_, until) => Some(until).filter(|until| *until != Tick::NEVER),
+            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
         }
     }
 
@@ -127,22 +152,34 @@ impl Acceptor {
         for _ in 0..budget {
             let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
             if self.live >= self.config.connections_max || turn.desk.connections >= turn.desk.connections_max {
-                self.hold_full(id, PauseCause::ConnectionLimit, turn);
+                self.hold_full(id, PauseCause::ConnectionLimit, Tick::NEVER, turn);
                 return Next::Wait;
             }
             if self.sessions.is_some() && turn.desk.handshakes.is_full() {
-                self.hold_full(id, PauseCause::HandshakeLimit, turn);
+                self.hold_full(id, PauseCause::HandshakeLimit, Tick::NEVER, turn);
                 return Next::Wait;
             }
+            let Some(permit) = Permit::take(&self.quotas) else {
+                let until = turn.desk.now.after(self.config.starved_pause);
+                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
+                return Next::Wait;
+            };
             match listener.accept() {
                 Ok((stream, peer)) => {
-                    turn.desk.counters.accepted += 1;
                     if options::apply_accepted(&stream, &self.config.socket).is_err() {
+                        turn.desk.counters.accepted += 1;
                         turn.desk.counters.failed += 1;
                         continue;
                     }
+                    let kept = match &mut self.spread {
+                        None => Some((stream, permit)),
+                        Some(spread) => spread.hand(stream, peer, permit),
+                    };
+                    let Some((stream, permit)) = kept else { continue };
+                    turn.desk.counters.accepted += 1;
+                    permit.keep();
                     self.live += 1;
-                    turn.desk.connections += 1;
+                    turn.desk.connection_begins();
                     let limits = self.limits.clone();
                     let session = self.sessions.as_ref().map(Template::session);
                     if session.is_some() {
@@ -175,24 +212,27 @@ impl Acceptor {
     fn rest(&self) -> Next {
         match self.gate {
             Gate::Closed if self.live == 0 => Next::Remove,
-            Gate::Closed | Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(_) | Gate::Starved(..) => {
-                Next::Wait
-            }
+            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) => Next::Wait,
+            Gate::Closed | Gate::Fed => Next::Wait,
         }
     }
 
     fn take_listener(&mut self) -> Option<Listener> {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
             Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
-            Gate::Full(listener) | Gate::Starved(listener, _) => Some(listener),
+            Gate::Full(listener, _) | Gate::Starved(listener, _) => Some(listener),
+            Gate::Fed => {
+                self.gate = Gate::Fed;
+                None
+            }
             Gate::Closed => None,
         }
     }
 
-    fn hold_full(&mut self, id: SourceId, cause: PauseCause, turn: &mut Turn<'_>) {
+    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
         let told = matches!(self.gate, Gate::Probing(_));
         if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Full(listener);
+            self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
             if !told {
                 self.tell(&AcceptEvent::Paused(cause), turn);
@@ -217,7 +257,7 @@ impl Acceptor {
     fn probe(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         turn.desk.held.retain(|held| *held != id);
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Full(listener) | Gate::Starved(listener, _) => self.gate = Gate::Probing(listener),
+            Gate::Full(listener, _) | Gate::Starved(listener, _) => self.gate = Gate::Probing(listener),
             other => self.gate = other,
         }
     }
@@ -262,6 +302,9 @@ impl Acceptor {
         if let Some(mut listener) = self.take_listener() {
             // An adopted listener may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = listener.deregister(&turn.desk.registry);
+            self.ended(id, error, turn);
+        } else if let Gate::Fed = self.gate {
+            self.gate = Gate::Closed;
             self.ended(id, error, turn);
         }
     }

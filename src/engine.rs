@@ -1,0 +1,524 @@
+//! Reactors on threads of their own, as one: started, listened with, drained and joined together.
+//!
+//! Owns the threads. Connections are the reactors'; where an accepted one goes is decided in `placement.rs`.
+//!
+//! 1. Streams are handed over by the first reactor alone: it is told to stop before the others are, so that whatever it has
+//!    accepted reaches them before.
+
+use crate::address::{Address, Transport};
+use crate::config::datagram::DatagramConfig;
+use crate::config::{ListenConfig, ReactorConfig, Reuse};
+use crate::counters::Counters;
+use crate::error::Error;
+use crate::handler::{Accept, DatagramHandler, Maker};
+use crate::id::{EndpointId, ListenerId};
+use crate::mailbox::{Driving, Remote, Report};
+use crate::net::cores;
+use crate::net::datagram::DatagramSocket;
+use crate::net::listener::Listener;
+use crate::placement::{Placement, Quota, Spread};
+use crate::reactor::Reactor;
+use crate::turn::{Sharing, Turn, check_stream};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Whether reactor threads stay on one core each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// The system places them.
+    Free,
+    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux).
+    Pinned,
+}
+
+/// How many reactors to run, and how.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Reactor threads. Default: one for each core that the process may use.
+    pub reactors: usize,
+    /// Threads are named so, with their number behind it. Default: `windlass`.
+    pub name: String,
+    /// Default: free.
+    pub pinning: Pinning,
+    /// Where accepted connections go. Default: to the reactor with the fewest.
+    pub placement: Placement,
+    /// Accepted connections of all reactors together; above it, accepting pauses. Default: no limit.
+    pub connections_max: usize,
+    /// For each reactor.
+    pub reactor: ReactorConfig,
+}
+
+impl Default for EngineConfig {
+    fn default() -> EngineConfig {
+        EngineConfig {
+            reactors: cores::count(),
+            name: "windlass".to_owned(),
+            pinning: Pinning::Free,
+            placement: Placement::LeastConnections,
+            connections_max: usize::MAX,
+            reactor: ReactorConfig::default(),
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Checks that the values can work.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |field, value: String, why| Err(Error::Config { field, value, why });
+        if !(1..=REACTORS_MAX).contains(&self.reactors) {
+            return refuse("reactors", self.reactors.to_string(), "it must be from 1 to 1,024");
+        }
+        if self.connections_max == 0 {
+            return refuse("connections_max", "0".to_owned(), "it must be at least 1");
+        }
+        if self.name.contains('\0') {
+            return refuse("name", format!("{:?}", self.name), "the name of a thread cannot hold a NUL");
+        }
+        self.reactor.validate()
+    }
+}
+
+const REACTORS_MAX: usize = 1024;
+
+/// How long a question to a reactor may take; it is answered between two callbacks.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a driven reactor may take, beyond its drain's deadline, to cut what is left and to report.
+const REPORT_GRACE: Duration = Duration::from_millis(500);
+
+/// Reactors on threads of their own.
+///
+/// All methods can be called from any thread; share it in an `Arc`. Those that say so wait for the reactors, and refuse
+/// on a reactor's own thread. Dropping it cuts all connections and waits for the threads.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Conn, Engine, EngineConfig, Handler, ListenConfig};
+/// # fn main() -> Result<(), windlass::Error> {
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
+/// }
+/// let engine = Engine::start(EngineConfig { reactors: 2, ..EngineConfig::default() })?;
+/// // The outer closure makes the maker of each reactor; what that captures stays on its thread.
+/// let listening = engine.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), || |_: &Conn<'_>| Echo)?;
+/// println!("listening on {}", listening.address());
+/// let report = engine.shutdown(Duration::from_secs(1))?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    remotes: Vec<Remote>,
+    threads: Mutex<Vec<Thread>>,
+    placement: Placement,
+    total: Arc<Quota>,
+}
+
+/// A reactor's thread.
+#[derive(Debug)]
+struct Thread {
+    name: String,
+    handle: JoinHandle<Result<Report, Error>>,
+}
+
+/// A listener of an engine, at one address, on one or all of its reactors.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    address: Address,
+    parts: Vec<(Remote, ListenerId)>,
+}
+
+impl Listening {
+    /// Where it really listens, with the port that the system chose.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Stops accepting until it is resumed; the backlog waits in the kernel.
+    pub fn pause(&self) {
+        self.order(|turn, id| turn.pause_listener(id));
+    }
+
+    /// Accepts again.
+    pub fn resume(&self) {
+        self.order(|turn, id| turn.resume_listener(id));
+    }
+
+    /// Closes the listener; its connections stay.
+    pub fn remove(&self) {
+        self.order(|turn, id| turn.remove_listener(id));
+    }
+
+    fn order(&self, order: fn(&mut Turn<'_>, ListenerId) -> Result<(), Error>) {
+        for (remote, id) in &self.parts {
+            let id = *id;
+            // A reactor that has stopped has no listeners any more.
+            let _ = remote.run(move |turn| drop(order(turn, id)));
+        }
+    }
+}
+
+/// A datagram address of an engine, with a socket on one or all of its reactors.
+#[derive(Clone, Debug)]
+pub struct BoundEndpoints {
+    address: Address,
+    parts: Vec<(Remote, EndpointId)>,
+}
+
+impl BoundEndpoints {
+    /// Where it is really bound, with the port or name that the system chose.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Its sockets, each with the way into its reactor.
+    pub fn endpoints(&self) -> &[(Remote, EndpointId)] {
+        &self.parts
+    }
+}
+
+/// Sockets that listen at one address and are no reactor's yet.
+pub(crate) struct BoundListeners {
+    address: Address,
+    listeners: Vec<Listener>,
+}
+
+/// Makes the maker of one reactor, on its thread.
+pub(crate) type MakeMaker = Arc<dyn Fn() -> Box<dyn Maker> + Send + Sync>;
+
+/// Has all reactors but the first stop when it is dropped, so also where nobody runs what holds it.
+struct StopOthers {
+    remotes: Vec<Remote>,
+    until: Instant,
+}
+
+impl Drop for StopOthers {
+    fn drop(&mut self) {
+        for remote in &self.remotes {
+            // One that has stopped already is what was asked for.
+            let _ = remote.stop(self.until.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+impl Engine {
+    /// Starts the reactor threads.
+    ///
+    /// # Errors
+    /// `Config`; `Poll` if a reactor cannot be made, `Thread` if its thread cannot. None is left running then.
+    pub fn start(config: EngineConfig) -> Result<Engine, Error> {
+        config.validate()?;
+        let mut engine = Engine {
+            remotes: Vec::new(),
+            threads: Mutex::default(),
+            placement: config.placement,
+            total: Quota::new(config.connections_max),
+        };
+        for number in 0..config.reactors {
+            let name = format!("{}-{number}", config.name);
+            let (reactor, pinning) = (config.reactor.clone(), config.pinning);
+            let (tell, told) = mpsc::channel();
+            let body = move || {
+                if pinning == Pinning::Pinned {
+                    if let Err(error) = cores::pin(number) {
+                        log::warn!("reactor thread {number} is not pinned: {error}");
+                    }
+                }
+                let mut reactor = match Reactor::new(reactor) {
+                    Ok(reactor) => reactor,
+                    Err(error) => {
+                        let _ = tell.send(Err(error));
+                        return Ok(Report::default());
+                    }
+                };
+                let _ = tell.send(Ok(reactor.remote()));
+                let report = reactor.run();
+                if let Err(error) = &report {
+                    log::error!("reactor thread {number} has failed: {error}");
+                }
+                report
+            };
+            let started = std::thread::Builder::new().name(name.clone()).spawn(body);
+            let handle = started.map_err(|source| Error::Thread { name: name.clone(), source })?;
+            engine.lock_threads().push(Thread { name: name.clone(), handle });
+            let died = || Error::ThreadDied { name };
+            let remote = told.recv().map_err(|_| died())??;
+            engine.remotes.push(remote);
+        }
+        Ok(engine)
+    }
+
+    fn lock_threads(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ways into the reactors, in their order.
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
+    }
+
+    /// The way into the reactor that has the fewest connections now, to begin something there.
+    pub fn least_loaded(&self) -> &Remote {
+        self.remotes.iter().min_by_key(|remote| remote.connections()).unwrap_or(&self.remotes[0])
+    }
+
+    /// Connections of all reactors, each datagram socket counted as one.
+    pub fn connections(&self) -> usize {
+        self.remotes.iter().map(Remote::connections).sum()
+    }
+
+    /// Runs `question` on a reactor's thread, between callbacks, and waits for what it says.
+    ///
+    /// # Errors
+    /// `OnReactorThread`, `MailboxFull`, `ReactorGone`; `NotDriven` if a callback holds the reactor up for ten seconds.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        reactor: usize,
+        question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let remote = self.remotes.get(reactor).ok_or(Error::ReactorGone)?;
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        let (tell, told) = mpsc::channel();
+        remote.run(move |turn| drop(tell.send(question(turn))))?;
+        told.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Error::NotDriven,
+            RecvTimeoutError::Disconnected => Error::ReactorGone,
+        })
+    }
+
+    /// What each reactor counted so far, living connections included.
+    ///
+    /// # Errors
+    /// As [`Engine::ask`].
+    pub fn snapshots(&self) -> Result<Vec<Counters>, Error> {
+        (0..self.remotes.len()).map(|reactor| self.ask(reactor, |turn| turn.snapshot())).collect()
+    }
+
+    // --- listening ------------------------------------------------------------------------------------------------
+
+    /// Listens on a stream address. `make` is called once on each reactor's thread and makes what makes handlers there, so
+    /// that what the handlers of a reactor share can be an `Rc`.
+    ///
+    /// `config.connections_max` holds for all reactors together.
+    ///
+    /// # Errors
+    /// As [`Turn::listen`], and as [`Engine::ask`]; nothing listens then.
+    pub fn listen<A: Accept>(
+        &self,
+        address: &Address,
+        config: ListenConfig,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Result<Listening, Error> {
+        let bound = self.bind_listeners(address, &config)?;
+        self.begin(bound, config, Arc::new(move || Box::new(make()) as Box<dyn Maker>))
+    }
+
+    /// Binds what will listen at `address`.
+    pub(crate) fn bind_listeners(&self, address: &Address, config: &ListenConfig) -> Result<BoundListeners, Error> {
+        config.validate()?;
+        check_stream(address, config.wants())?;
+        let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
+        let is_kernels = self.placement == Placement::Kernel && !address.transport().is_unix();
+        if !is_kernels || self.remotes.len() == 1 {
+            let listener = Listener::bind(address, config)?;
+            let address = real_address(listener.local_address().map_err(refused)?, address.transport());
+            return Ok(BoundListeners { address, listeners: vec![listener] });
+        }
+        let config = ListenConfig { reuse: Reuse::Port, ..config.clone() };
+        let first = Listener::bind(address, &config)?;
+        let address = real_address(first.local_address().map_err(refused)?, address.transport());
+        let mut listeners = vec![first];
+        for _ in 1..self.remotes.len() {
+            listeners.push(Listener::bind(&address, &config)?);
+        }
+        Ok(BoundListeners { address, listeners })
+    }
+
+    /// Has the reactors listen with what is bound.
+    pub(crate) fn begin(
+        &self,
+        bound: BoundListeners,
+        config: ListenConfig,
+        make: MakeMaker,
+    ) -> Result<Listening, Error> {
+        let quotas: Arc<[Arc<Quota>]> = Arc::new([self.total.clone(), Quota::new(config.connections_max)]);
+        let mut listening = Listening { address: bound.address, parts: Vec::new() };
+        let begun = if bound.listeners.len() == self.remotes.len() {
+            self.begin_each(bound.listeners, &config, &make, &quotas, &mut listening)
+        } else {
+            self.begin_spread(bound.listeners, &config, &make, &quotas, &mut listening)
+        };
+        if let Err(error) = begun {
+            listening.remove();
+            return Err(error);
+        }
+        Ok(listening)
+    }
+
+    /// Each reactor accepts for itself.
+    fn begin_each(
+        &self,
+        listeners: Vec<Listener>,
+        config: &ListenConfig,
+        make: &MakeMaker,
+        quotas: &Arc<[Arc<Quota>]>,
+        listening: &mut Listening,
+    ) -> Result<(), Error> {
+        for (reactor, listener) in listeners.into_iter().enumerate() {
+            let (config, make) = (config.clone(), make.clone());
+            let sharing = Sharing { quotas: quotas.clone(), spread: None };
+            let id = self.ask(reactor, move |turn| turn.listen_shared(listener, config, make(), sharing))??;
+            listening.parts.push((self.remotes[reactor].clone(), id));
+        }
+        Ok(())
+    }
+
+    /// The first reactor accepts, for all.
+    fn begin_spread(
+        &self,
+        listeners: Vec<Listener>,
+        config: &ListenConfig,
+        make: &MakeMaker,
+        quotas: &Arc<[Arc<Quota>]>,
+        listening: &mut Listening,
+    ) -> Result<(), Error> {
+        let mut targets = Vec::new();
+        for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
+            let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
+            let address = listening.address.clone();
+            let id = self.ask(reactor, move |turn| turn.listen_fed(address, config, make(), quotas))??;
+            targets.push((remote.clone(), id.0));
+            listening.parts.push((remote.clone(), id));
+        }
+        let placement = self.placement;
+        let own = self.remotes[0].clone();
+        for listener in listeners {
+            let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
+            let (own, targets) = (own.clone(), targets.clone());
+            let id = self.ask(0, move |turn| {
+                let spread = Some(Spread::new(placement, own, targets));
+                turn.listen_shared(listener, config, make(), Sharing { quotas, spread })
+            })??;
+            listening.parts.push((self.remotes[0].clone(), id));
+        }
+        Ok(())
+    }
+
+    /// Binds a datagram address: with `Reuse::Port` one socket on each reactor, over which the kernel spreads the peers,
+    /// else one on the reactor with the fewest connections. `make` makes each one's handler, on its thread.
+    ///
+    /// # Errors
+    /// As [`Turn::bind`], and as [`Engine::ask`]; nothing is bound then.
+    pub fn bind<H: DatagramHandler>(
+        &self,
+        address: &Address,
+        config: DatagramConfig,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<BoundEndpoints, Error> {
+        config.validate()?;
+        let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
+        let first = DatagramSocket::bind_checked(address, &config)?;
+        let real = first.local_address().map_err(refused)?;
+        let mut sockets = vec![first];
+        let is_spread = config.reuse == Reuse::Port && !address.transport().is_unix();
+        for _ in 1..if is_spread { self.remotes.len() } else { 1 } {
+            sockets.push(DatagramSocket::bind_checked(&real, &config)?);
+        }
+        let make = Arc::new(make);
+        let mut bound = BoundEndpoints { address: real, parts: Vec::new() };
+        let least = self.remotes.iter().position(|remote| remote.is_same(self.least_loaded())).unwrap_or(0);
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let reactor = if is_spread { number } else { least };
+            let (config, make) = (config.clone(), make.clone());
+            let begun = self.ask(reactor, move |turn| turn.bind_bound(socket, &config, make()));
+            match begun.and_then(|id| id) {
+                Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
+                Err(error) => {
+                    for (remote, id) in &bound.parts {
+                        let _ = remote.close_endpoint(*id);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(bound)
+    }
+
+    // --- the end --------------------------------------------------------------------------------------------------
+
+    /// Has all reactors drain within `drain`, and does not wait. What was accepted already is served. The soonest deadline
+    /// that was asked for counts.
+    pub fn stop(&self, drain: Duration) {
+        let Some((first, others)) = self.remotes.split_first() else { return };
+        let now = Instant::now();
+        let until = now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let others = StopOthers { remotes: others.to_vec(), until };
+        if first.stop(drain).is_ok() {
+            // Behind the stop: what it hands over is on its way by then. If it cannot be told, the others stop now.
+            let _ = first.run(move |_| drop(others));
+        }
+    }
+
+    /// Waits until all reactors have stopped, and adds their reports up.
+    ///
+    /// # Errors
+    /// `NotDriven` after `timeout`, `ReactorGone` if one has died, `OnReactorThread`.
+    pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        let until = Instant::now().checked_add(timeout);
+        let mut sum = Report::default();
+        for remote in &self.remotes {
+            let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
+            sum.add(&remote.wait(left)?);
+        }
+        Ok(sum)
+    }
+
+    /// Drains all reactors within `drain` and waits until they have stopped.
+    ///
+    /// # Errors
+    /// As [`Engine::wait`], which is given a moment more than `drain`.
+    pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        self.stop(drain);
+        self.wait(drain.saturating_add(REPORT_GRACE))
+    }
+
+    /// Waits for the threads, for as long as they run, and says what became of each: its report, or `ThreadDied` if it
+    /// panicked.
+    ///
+    /// Called again, or by another thread at once, it returns those that nobody has waited for yet.
+    pub fn join(&self) -> Vec<Result<Report, Error>> {
+        let threads = std::mem::take(&mut *self.lock_threads());
+        let ended = threads.into_iter().map(|Thread { name, handle }| match handle.join() {
+            Ok(report) => report,
+            Err(_) => Err(Error::ThreadDied { name }),
+        });
+        ended.collect()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+        if !Driving::is_any() {
+            self.join();
+        }
+    }
+}
+
+/// The real address of a listener, as an address of the transport that was asked for.
+fn real_address(address: Address, transport: Transport) -> Address {
+    if transport.is_tls() { address.over_tls() } else { address }
+}

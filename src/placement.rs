@@ -1,0 +1,154 @@
+//! Where accepted connections go, and what reactors may hold together.
+//!
+//! Owns the choice between reactors and the counts that they share. Knows no threads, and no listener.
+//!
+//! 1. A quota's count is that of the permits that live and of the connections that they were kept for.
+
+use crate::id::SourceId;
+use crate::mailbox::Remote;
+use crate::net::stream::Stream;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How the connections of a listener are spread over the reactors of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// One reactor accepts and hands each stream to the reactor with the fewest connections. Right for long connections of
+    /// unequal number.
+    #[default]
+    LeastConnections,
+    /// One reactor accepts and hands the streams to all in turn.
+    RoundRobin,
+    /// Each reactor has a socket of its own on the same port, and the kernel spreads by a hash of both addresses
+    /// (SO_REUSEPORT, socket(7)). Right for very many short connections. Listeners without ports are placed by fewest
+    /// connections.
+    Kernel,
+}
+
+/// A stream that one reactor has accepted for another.
+pub(crate) struct Handed {
+    /// The listener there that it is for.
+    pub(crate) acceptor: SourceId,
+    pub(crate) stream: Stream,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) permit: Permit,
+}
+
+/// How many connections reactors may hold together, and how many they do.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    max: usize,
+    used: AtomicUsize,
+}
+
+/// A place in some quotas; it is given back when it is dropped, unless it is kept.
+#[derive(Debug)]
+pub(crate) struct Permit(Option<Arc<[Arc<Quota>]>>);
+
+impl Quota {
+    pub(crate) fn new(max: usize) -> Arc<Quota> {
+        Arc::new(Quota { max, used: AtomicUsize::new(0) })
+    }
+
+    fn take(&self) -> bool {
+        let taken =
+            self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < self.max).then_some(used + 1));
+        taken.is_ok()
+    }
+
+    fn give_back(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Permit {
+    /// A place in all of `quotas`, or in none.
+    pub(crate) fn take(quotas: &Arc<[Arc<Quota>]>) -> Option<Permit> {
+        if quotas.is_empty() {
+            return Some(Permit(None));
+        }
+        let taken = quotas.iter().take_while(|quota| quota.take()).count();
+        if taken == quotas.len() {
+            return Some(Permit(Some(quotas.clone())));
+        }
+        quotas[..taken].iter().for_each(|quota| quota.give_back());
+        None
+    }
+
+    /// The place is given back by [`Permit::return_to`] some time.
+    pub(crate) fn keep(mut self) {
+        self.0 = None;
+    }
+
+    /// Gives back a place that was kept.
+    pub(crate) fn return_to(quotas: &Arc<[Arc<Quota>]>) {
+        quotas.iter().for_each(|quota| quota.give_back());
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Permit::return_to);
+    }
+}
+
+/// The reactors among which a listener's connections are spread.
+pub(crate) struct Spread {
+    placement: Placement,
+    /// `None` is the acceptor's own reactor.
+    targets: Vec<(Remote, Option<SourceId>)>,
+    next: usize,
+}
+
+impl Spread {
+    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for.
+    pub(crate) fn new(placement: Placement, own: Remote, others: Vec<(Remote, SourceId)>) -> Spread {
+        let others = others.into_iter().map(|(remote, acceptor)| (remote, Some(acceptor)));
+        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0 }
+    }
+
+    /// Hands a stream to the reactor whose turn it is. It comes back if that is the one that accepts, or the other cannot
+    /// take it.
+    pub(crate) fn hand(
+        &mut self,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        permit: Permit,
+    ) -> Option<(Stream, Permit)> {
+        self.next = (self.next + 1) % self.targets.len();
+        // Among equals the turns go round, too.
+        let in_turn = self.targets[self.next..].iter().chain(&self.targets[..self.next]);
+        let chosen = match self.placement {
+            Placement::RoundRobin => in_turn.take(1).next(),
+            Placement::LeastConnections | Placement::Kernel => in_turn.min_by_key(|(remote, _)| remote.load()),
+        };
+        match chosen {
+            Some((remote, Some(acceptor))) => {
+                let handed = remote.hand(Box::new(Handed { acceptor: *acceptor, stream, peer, permit }));
+                handed.err().map(|back| (back.stream, back.permit))
+            }
+            _ => Some((stream, permit)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_is_for_all_quotas_or_none() {
+        let (two, one) = (Quota::new(2), Quota::new(1));
+        let quotas: Arc<[Arc<Quota>]> = Arc::new([two.clone(), one.clone()]);
+        let used = || (two.used.load(Ordering::Relaxed), one.used.load(Ordering::Relaxed));
+        let first = Permit::take(&quotas).expect("room");
+        assert!(Permit::take(&quotas).is_none());
+        assert_eq!(used(), (1, 1));
+        first.keep();
+        assert_eq!(used(), (1, 1));
+        Permit::return_to(&quotas);
+        drop(Permit::take(&quotas).expect("room"));
+        assert_eq!(used(), (0, 0));
+    }
+}
