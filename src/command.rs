@@ -62,6 +62,13 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// Whether a listener is told how its connections come along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    No,
+    Yes,
+}
+
 /// Makes the handler of an adopted link on its new reactor.
 pub(crate) type Adopter = Box<dyn FnOnce(&Conn<'_>) -> Box<dyn Handler> + Send>;
 
@@ -70,6 +77,7 @@ pub(crate) enum Local {
     Order(SourceId, Order),
     Accepted {
         acceptor: u32,
+        observed: Observed,
         stream: Stream,
         peer: Option<SocketAddr>,
         limits: Arc<Limits>,

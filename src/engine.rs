@@ -188,6 +188,13 @@ pub(crate) struct BoundListeners {
     listeners: Vec<Listener>,
 }
 
+impl BoundListeners {
+    /// The real address.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
 /// Makes the maker of one reactor, on its thread.
 pub(crate) type MakeMaker = Arc<dyn Fn() -> Box<dyn Maker> + Send + Sync>;
 

@@ -155,6 +155,44 @@ pub enum Error {
     /// Nobody polled the reactor until the deadline of its shutdown.
     #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
     NotDriven,
+    /// A connection came to no good end, or to none at all.
+    #[error("connection {}to {local}: {reason}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
+    Connection {
+        /// Where it was accepted.
+        local: Box<Address>,
+        /// Where it came from, if that has an address.
+        peer: Option<Box<Address>>,
+        /// Why it ended.
+        reason: Reason,
+    },
+    /// Something went wrong with a datagram.
+    #[error("{address}: {what}")]
+    Datagram {
+        /// The socket's address.
+        address: Box<Address>,
+        /// What it was.
+        what: String,
+    },
+    /// A listener broke; its connections live on.
+    #[error("cannot accept on {address} any more: {source}")]
+    Accept {
+        /// Where it listened.
+        address: Box<Address>,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A callback panicked; nothing was ended by it.
+    #[error("the callback {callback} panicked")]
+    CallbackPanicked {
+        /// Which one.
+        callback: &'static str,
+    },
+    /// A server listens only once.
+    #[error("the server was started already; build another one")]
+    AlreadyStarted,
+    /// A server that was shut down does not listen any more.
+    #[error("the server was shut down; build it again")]
+    ServerGone,
     /// A reactor's thread could not be started.
     #[error("cannot start the thread {name}: {source}")]
     Thread {
@@ -350,6 +388,22 @@ impl Reason {
             }
             Kind::TimedOut => Reason::Unresponsive,
             _ => error.raw_os_error().map_or(Reason::Bug, Reason::Os),
+        }
+    }
+
+    /// Whether somebody should be told of it who does not look at each end: not of what either side has asked for, nor of
+    /// an idle connection or the end of a drain.
+    pub fn is_trouble(self) -> bool {
+        match self {
+            Reason::PeerClosed | Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => false,
+            Reason::ReactorDropped => false,
+            Reason::Timeout(expiry) => match expiry {
+                Expiry::Idle | Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
+                Expiry::Connect | Expiry::Handshake | Expiry::WriteStall => true,
+            },
+            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => true,
+            Reason::SelfConnected | Reason::InboxLimit | Reason::HandlerPanicked | Reason::Truncated => true,
+            Reason::Tls(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Os(_) | Reason::Bug => true,
         }
     }
 

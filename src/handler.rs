@@ -135,9 +135,61 @@ pub trait Accept: 'static {
         None
     }
 
-    /// Something happened to the listener, or to a connection that never had a handler. The default logs nothing.
+    /// Something happened to the listener, or a connection came to a bad end. The default logs nothing.
     fn on_event(&mut self, event: &AcceptEvent) {
         let _ = event;
+    }
+
+    /// A connection that was admitted is over, whether or not it ever had a handler. It comes last.
+    fn on_left(&mut self, peer: &Peer<'_>) {
+        let _ = peer;
+    }
+
+    /// Whether `on_state` is to be called. It is asked once, when the listener begins.
+    fn wants_states(&self) -> bool {
+        false
+    }
+
+    /// How a connection comes along: `New`, with TLS `Handshake`, then `Read` and `Write` as bytes come and leave, `CloseRead`
+    /// and `CloseWrite` as the peer and this side end, and `Close`. A panic in it is counted and ends nothing.
+    fn on_state(&mut self, peer: &Peer<'_>, state: ConnState) {
+        let _ = (peer, state);
+    }
+}
+
+/// How a connection comes along, as [`Accept::on_state`] is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnState {
+    /// A connect begins.
+    Dial,
+    /// The connection is established, and admitted.
+    New,
+    /// Its TLS handshake is done.
+    Handshake,
+    /// Bytes came; datagrams: one came.
+    Read,
+    /// Bytes were taken by the kernel; datagrams: one was queued.
+    Write,
+    /// The peer has ended its side.
+    CloseRead,
+    /// This side has ended.
+    CloseWrite,
+    /// It is over.
+    Close,
+}
+
+impl std::fmt::Display for ConnState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ConnState::Dial => "connecting",
+            ConnState::New => "new connection",
+            ConnState::Handshake => "TLS handshake done",
+            ConnState::Read => "read",
+            ConnState::Write => "written",
+            ConnState::CloseRead => "the peer has ended",
+            ConnState::CloseWrite => "this side has ended",
+            ConnState::Close => "closed",
+        })
     }
 }
 
@@ -172,6 +224,11 @@ impl Peer<'_> {
         self.0.peer_ip()
     }
 
+    /// Its address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
+    pub fn address(&self) -> Option<Address> {
+        self.0.peer_address()
+    }
+
     /// The address that it connected to, `None` if the system no longer knows.
     pub fn local_address(&self) -> Option<Address> {
         self.0.local_address()
@@ -190,6 +247,14 @@ pub enum AcceptEvent {
     /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit` or `make`
     /// panicked, or what the system said.
     Failed {
+        /// Where it came from, `None` for Unix peers.
+        peer: Option<SocketAddr>,
+        /// Why.
+        reason: Reason,
+    },
+    /// A connection that had a handler came to no good end: it was reset, cut by a deadline, truncated, or its handler
+    /// panicked. `on_close` has been told.
+    Broken {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,
         /// Why.
@@ -214,6 +279,17 @@ pub enum PauseCause {
     HandshakeLimit,
     /// The system lacks descriptors or memory: this error number.
     Starved(i32),
+}
+
+impl std::fmt::Display for PauseCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PauseCause::Asked => "it was asked for",
+            PauseCause::ConnectionLimit => "there are as many connections as there may be",
+            PauseCause::HandshakeLimit => "there are as many TLS handshakes as there may be",
+            PauseCause::Starved(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
+        })
+    }
 }
 
 /// What a source says after it was driven; a [`WatchHandler`] says it too.
@@ -307,6 +383,9 @@ pub(crate) trait Maker {
     fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler>;
     fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>>;
     fn on_event(&mut self, event: &AcceptEvent);
+    fn on_left(&mut self, peer: &Peer<'_>);
+    fn wants_states(&self) -> bool;
+    fn on_state(&mut self, peer: &Peer<'_>, state: ConnState);
 }
 
 impl<A: Accept> Maker for A {
@@ -324,6 +403,18 @@ impl<A: Accept> Maker for A {
 
     fn on_event(&mut self, event: &AcceptEvent) {
         Accept::on_event(self, event);
+    }
+
+    fn on_left(&mut self, peer: &Peer<'_>) {
+        Accept::on_left(self, peer);
+    }
+
+    fn wants_states(&self) -> bool {
+        Accept::wants_states(self)
+    }
+
+    fn on_state(&mut self, peer: &Peer<'_>, state: ConnState) {
+        Accept::on_state(self, peer, state);
     }
 }
 

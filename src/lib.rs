@@ -25,6 +25,7 @@ mod net;
 mod placement;
 mod post;
 mod reactor;
+mod server;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -41,7 +42,9 @@ pub use counters::{Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault};
-pub use handler::{Accept, AcceptEvent, Admission, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler};
+pub use handler::{
+    Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler,
+};
 pub use id::{ConnId, EndpointId, ListenerId, WatchId};
 #[cfg(feature = "tls")]
 pub use link::session::TlsInfo;
@@ -56,6 +59,7 @@ pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
+pub use server::{Server, ServerBuilder, ServerEvent};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

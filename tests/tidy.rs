@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 8] = [
+const ROWS: [(&str, &str); 9] = [
     ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
@@ -16,6 +16,7 @@ const ROWS: [(&str, &str); 8] = [
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),
+    ("faces", "server server/*"),
     ("models", "fuzzing"),
 ];
 

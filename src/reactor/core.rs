@@ -277,9 +277,9 @@ impl Core {
         let now = self.desk.now;
         match local {
             Local::Order(id, order) => self.order(id, order),
-            Local::Accepted { acceptor, stream, peer, limits, session } => match self.table.reserve() {
+            Local::Accepted { acceptor, observed, stream, peer, limits, session } => match self.table.reserve() {
                 Ok(id) => {
-                    let connection = Connection::accepted(acceptor, stream, peer, limits, session, now);
+                    let connection = Connection::accepted((acceptor, observed), stream, peer, limits, session, now);
                     self.bring(id, Source::Connection(connection));
                 }
                 Err(_) => {
@@ -365,7 +365,7 @@ impl Core {
             Some(Source::Acceptor(acceptor)) if !is_full => acceptor.take_in(permit),
             _ => None,
         };
-        let Some((limits, session)) = taken else {
+        let Some((observed, limits, session)) = taken else {
             log::debug!("reactor {}: no room for a connection that was accepted for it", self.number);
             self.desk.counters.accepted += 1;
             self.desk.counters.failed += 1;
@@ -376,7 +376,7 @@ impl Core {
         if session.is_some() {
             self.desk.handshakes.enter();
         }
-        self.obey_one(Local::Accepted { acceptor: id.slot, stream, peer, limits, session });
+        self.obey_one(Local::Accepted { acceptor: id.slot, observed, stream, peer, limits, session });
     }
 
     /// Tells one source something; what cannot be told is told to the sender's side.

@@ -7,7 +7,7 @@
 //!    order that something came free. Under edge triggering no event would.
 
 use crate::clock::Tick;
-use crate::command::{Local, Order};
+use crate::command::{Local, Observed, Order};
 use crate::config::{Limits, ListenConfig};
 use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
 use crate::id::SourceId;
@@ -28,6 +28,7 @@ pub(crate) struct Acceptor {
     sessions: Option<Template>,
     /// Taken out while it runs.
     maker: Option<Box<dyn Maker>>,
+    observed: Observed,
     /// Connections of this listener, those on their way among them.
     live: usize,
     /// What it shares with listeners of other reactors.
@@ -92,17 +93,18 @@ impl Acceptor {
         let limits = Arc::new(config.limits.clone());
         let sessions = Template::of(&config);
         let gate = listener.map_or(Gate::Fed, Gate::Open);
-        Acceptor { gate, config, limits, sessions, maker: Some(maker), live: 0, quotas, spread }
+        let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
+        Acceptor { gate, config, limits, sessions, maker: Some(maker), observed, live: 0, quotas, spread }
     }
 
     /// Takes in a connection that another reactor has accepted; `None` if it is closed.
-    pub(crate) fn take_in(&mut self, permit: Permit) -> Option<(Arc<Limits>, Option<Session>)> {
+    pub(crate) fn take_in(&mut self, permit: Permit) -> Option<(Observed, Arc<Limits>, Option<Session>)> {
         if let Gate::Closed = self.gate {
             return None;
         }
         permit.keep();
         self.live += 1;
-        Some((self.limits.clone(), self.sessions.as_ref().map(Template::session)))
+        Some((self.observed, self.limits.clone(), self.sessions.as_ref().map(Template::session)))
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
@@ -185,7 +187,8 @@ impl Acceptor {
                     if session.is_some() {
                         turn.desk.handshakes.enter();
                     }
-                    turn.desk.local.push_back(Local::Accepted { acceptor: id.slot, stream, peer, limits, session });
+                    let (acceptor, observed) = (id.slot, self.observed);
+                    turn.desk.local.push_back(Local::Accepted { acceptor, observed, stream, peer, limits, session });
                 }
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {

@@ -7,13 +7,14 @@
 //! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
 
 mod dialling;
+mod states;
 
 use crate::clock::Tick;
-use crate::command::{Adopter, Attempt, Dial, Order};
+use crate::command::{Adopter, Attempt, Dial, Observed, Order};
 use crate::config::Limits;
 use crate::conn::Conn;
 use crate::error::{Expiry, Reason};
-use crate::handler::{AcceptEvent, Admission, Handler, Maker, Next, Peer, guarded};
+use crate::handler::{Admission, ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::buffers::Scratch;
@@ -25,6 +26,7 @@ use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
 use crate::turn::Turn;
 use dialling::Dialling;
+use states::Seen;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -42,6 +44,8 @@ enum Role {
     Accepted,
     /// It is; the acceptor's maker will make the handler once the handshake is done.
     Admitted,
+    /// The listener does not want it.
+    Unwanted,
     /// Its handshake failed: no handler will be made, and the listener is told when it is over.
     Refused,
     /// Given to `connect`; the kernel connects.
@@ -57,17 +61,18 @@ enum Role {
 }
 
 /// Where the link comes from; of the acceptor, which outlives its connections, the slot is enough.
-#[derive(Clone, Copy)]
 enum Origin {
     Accepted(u32),
+    /// The listener is told how it comes along.
+    Observed(u32, Box<Seen>),
     Dialled,
     Adopted,
 }
 
 impl Origin {
-    fn acceptor(self) -> Option<u32> {
-        match self {
-            Origin::Accepted(acceptor) => Some(acceptor),
+    fn acceptor(&self) -> Option<u32> {
+        match *self {
+            Origin::Accepted(acceptor) | Origin::Observed(acceptor, _) => Some(acceptor),
             Origin::Dialled | Origin::Adopted => None,
         }
     }
@@ -75,7 +80,7 @@ impl Origin {
 
 impl Connection {
     pub(crate) fn accepted(
-        acceptor: u32,
+        (acceptor, observed): (u32, Observed),
         stream: Stream,
         peer: Option<SocketAddr>,
         limits: Arc<Limits>,
@@ -83,7 +88,11 @@ impl Connection {
         now: Tick,
     ) -> Connection {
         let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, session, now);
-        Connection { link, role: Role::Accepted, origin: Origin::Accepted(acceptor), watched: None }
+        let origin = match observed {
+            Observed::No => Origin::Accepted(acceptor),
+            Observed::Yes => Origin::Observed(acceptor, Box::default()),
+        };
+        Connection { link, role: Role::Accepted, origin, watched: None }
     }
 
     pub(crate) fn dialled(
@@ -294,12 +303,9 @@ impl Connection {
     /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
     fn ask_admission(&mut self, turn: &mut Turn<'_>) {
         self.role = Role::Admitted;
-        let Some(acceptor) = self.acceptor() else { return };
-        let Some(mut maker) = turn.table.maker(acceptor).and_then(Option::take) else { return };
-        let admission = guarded(|| maker.admit(&Peer(&self.link)));
-        put_back(turn, acceptor, maker);
+        let Some(admission) = self.ask_maker(turn, |maker, peer| maker.admit(peer)) else { return };
         let reason = match admission {
-            Some(Admission::Admit) => return,
+            Some(Admission::Admit) => return self.tell_state(ConnState::New, turn),
             Some(Admission::Refuse) => {
                 turn.desk.counters.refused += 1;
                 Reason::Local
@@ -309,6 +315,7 @@ impl Connection {
                 Reason::HandlerPanicked
             }
         };
+        self.role = Role::Unwanted;
         self.link.signal(Signal::Close(reason), turn.desk.now);
     }
 
@@ -370,15 +377,13 @@ impl Connection {
 
     /// Answers a peer that speaks no TLS: by what the listener says, or by an alert.
     fn retort(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
-        let acceptor = if let Role::Accepted | Role::Admitted = self.role { self.acceptor() } else { None };
-        let maker = acceptor.and_then(|slot| turn.table.maker(slot).and_then(Option::take));
         let mut answer = None;
-        if let (Some(mut maker), Some(acceptor)) = (maker, acceptor) {
-            match guarded(|| maker.answer_plain(&Peer(&self.link), bytes)) {
-                Some(said) => answer = said,
-                None => turn.desk.counters.panics += 1,
+        if let Role::Accepted | Role::Admitted = self.role {
+            match self.ask_maker(turn, |maker, peer| maker.answer_plain(peer, bytes)) {
+                Some(Some(said)) => answer = said,
+                Some(None) => turn.desk.counters.panics += 1,
+                None => {}
             }
-            put_back(turn, acceptor, maker);
         }
         self.link.retort(answer.as_deref(), &mut turn.desk.buffers, turn.desk.now);
     }
@@ -409,7 +414,7 @@ impl Connection {
                 let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Dialling(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
+            role @ (Role::Dialling(_) | Role::Unwanted | Role::Refused | Role::Live(_) | Role::Gone) => {
                 self.role = role;
                 return;
             }
@@ -420,6 +425,7 @@ impl Connection {
         };
         self.role = Role::Live(handler);
         turn.desk.counters.opened += 1;
+        self.states_begin(turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
         self.tell_drain(id, turn);
     }
@@ -436,20 +442,8 @@ impl Connection {
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
         let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         let made = guarded(|| maker.make(&conn));
-        put_back(turn, acceptor, maker);
+        states::put_back(turn, acceptor, maker);
         made
-    }
-
-    /// Tells the listener that a connection ended before it had a handler.
-    fn never_made(&mut self, reason: Reason, turn: &mut Turn<'_>) {
-        turn.desk.counters.failed += 1;
-        let Some(acceptor) = self.acceptor() else { return };
-        let Some(mut maker) = turn.table.maker(acceptor).and_then(Option::take) else { return };
-        let event = AcceptEvent::Failed { peer: self.link.peer_ip(), reason };
-        if guarded(|| maker.on_event(&event)).is_none() {
-            turn.desk.counters.panics += 1;
-        }
-        put_back(turn, acceptor, maker);
     }
 
     // --- output ---------------------------------------------------------------------------------------------------
@@ -567,6 +561,10 @@ impl Connection {
 
     fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         self.link.signal(Signal::PeerEnded, turn.desk.now);
+        if let Origin::Observed(..) = self.origin {
+            self.tell_progress(turn);
+            self.tell_state(ConnState::CloseRead, turn);
+        }
         match self.link.inbox().take() {
             None => {
                 self.call(id, turn, |handler, conn| handler.on_end(conn, &[]));
@@ -586,10 +584,17 @@ impl Connection {
     fn finish_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
         let desk = &mut *turn.desk;
         self.link.send_gathered(&mut desk.buffers, desk.now);
+        if let Origin::Observed(..) = self.origin {
+            self.tell_progress(turn);
+        }
+        let desk = &mut *turn.desk;
         if desk.parting.is_some() && !matches!(self.link.phase(), Phase::Closed(_)) {
             return self.part(id, turn);
         }
         self.link.settle(&mut desk.buffers, desk.now);
+        if let Origin::Observed(..) = self.origin {
+            self.tell_ends(turn);
+        }
         if let Phase::Closed(reason) = self.link.phase() {
             self.close(id, reason, turn);
             return Next::Remove;
@@ -621,16 +626,21 @@ impl Connection {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         }
+        let was_admitted = !matches!(self.role, Role::Accepted | Role::Unwanted);
         match std::mem::replace(&mut self.role, Role::Gone) {
             Role::Dialling(dialling) => self.say_close(id, dialling.handler, reason, turn),
-            Role::Given(handler) | Role::Live(handler) => self.say_close(id, handler, reason, turn),
+            Role::Given(handler) => self.say_close(id, handler, reason, turn),
+            Role::Live(handler) => {
+                self.say_close(id, handler, reason, turn);
+                self.tell_trouble(reason, turn);
+            }
             Role::Adopter(adopter) => {
                 if guarded(|| drop(adopter)).is_none() {
                     turn.desk.counters.panics += 1;
                 }
                 self.never_made(reason, turn);
             }
-            Role::Accepted | Role::Admitted => {
+            Role::Accepted | Role::Admitted | Role::Unwanted => {
                 self.leave_handshake(turn);
                 self.never_made(reason, turn);
             }
@@ -638,6 +648,9 @@ impl Connection {
             Role::Gone => {}
         }
         turn.desk.parting = None;
+        if was_admitted {
+            self.tell_left(turn);
+        }
     }
 
     fn say_close(&mut self, id: SourceId, mut handler: Box<dyn Handler>, reason: Reason, turn: &mut Turn<'_>) {
@@ -661,14 +674,8 @@ impl Connection {
         if let Role::Live(handler) = std::mem::replace(&mut self.role, Role::Gone) {
             self.say_close(id, handler, Reason::Detached, turn);
         }
+        self.tell_left(turn);
         self.link.set_phase(phase);
         Next::Remove
-    }
-}
-
-/// Gives an acceptor its maker back.
-fn put_back(turn: &mut Turn<'_>, acceptor: u32, maker: Box<dyn Maker>) {
-    if let Some(place) = turn.table.maker(acceptor) {
-        *place = Some(maker);
     }
 }

@@ -1,0 +1,557 @@
+//! A server: addresses, handlers, callbacks, and one end for all of it.
+//!
+//! Owns the order of its life. The work is the engine's.
+//!
+//! 1. The state is changed under one lock, and no user code runs while it is held.
+
+mod front;
+mod peers;
+
+use crate::address::Address;
+use crate::config::ListenConfig;
+use crate::config::datagram::DatagramConfig;
+use crate::counters::Counters;
+use crate::datagrams::{Datagram, Datagrams};
+use crate::engine::{Engine, EngineConfig, MakeMaker};
+use crate::error::Error;
+use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
+use crate::mailbox::{Driving, Remote, Report};
+use crate::turn::check_stream;
+pub use front::ServerEvent;
+use front::{Callbacks, DatagramFront, Front};
+use peers::Peers;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What makes the makers of stream handlers at one address.
+type MakeStreams = Arc<dyn Fn(Address, Callbacks, Option<Arc<Peers>>) -> MakeMaker + Send + Sync>;
+
+/// What makes datagram handlers at one address.
+type MakeDatagrams = Arc<dyn Fn(Address, Callbacks) -> DatagramFront<Box<dyn DatagramHandler>> + Send + Sync>;
+
+/// Says what a server is to be; [`Server::builder`] begins it.
+#[derive(Clone)]
+pub struct ServerBuilder {
+    addresses: Vec<Address>,
+    listen: ListenConfig,
+    datagram: DatagramConfig,
+    engine: EngineConfig,
+    per_peer_max: Option<usize>,
+    streams: Option<MakeStreams>,
+    datagrams: Option<MakeDatagrams>,
+    callbacks: Callbacks,
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Listens here too. Of all addresses, all are listened on or none.
+    pub fn address(mut self, address: Address) -> ServerBuilder {
+        self.addresses.push(address);
+        self
+    }
+
+    /// For stream addresses; its `tls` is for `tls://` and `tls+unix:` alone. `connections_max` there holds for each
+    /// address.
+    pub fn listen_config(mut self, config: ListenConfig) -> ServerBuilder {
+        self.listen = config;
+        self
+    }
+
+    /// For datagram addresses.
+    pub fn datagram_config(mut self, config: DatagramConfig) -> ServerBuilder {
+        self.datagram = config;
+        self
+    }
+
+    /// How many reactors, and how connections are spread; its `connections_max` holds for all addresses together.
+    pub fn engine_config(mut self, config: EngineConfig) -> ServerBuilder {
+        self.engine = config;
+        self
+    }
+
+    /// Connections that one peer address may have at once; of IPv6 addresses the first 64 bits count. More are closed at
+    /// once, and counted as refused. Default: no limit. 65,536 addresses are told apart; beyond that, new ones are let in
+    /// uncounted.
+    pub fn per_peer_max(mut self, connections: usize) -> ServerBuilder {
+        self.per_peer_max = Some(connections);
+        self
+    }
+
+    /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
+    /// handlers there.
+    pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
+        let make = Arc::new(make);
+        self.streams = Some(Arc::new(move |local, callbacks, peers| {
+            let make = make.clone();
+            Arc::new(move || {
+                let (local, callbacks, peers) = (local.clone(), callbacks.clone(), peers.clone());
+                Box::new(Front { inner: make(), local, callbacks, peers }) as Box<dyn Maker>
+            })
+        }));
+        self
+    }
+
+    /// What serves datagrams: `make` makes the handler of each socket, on its reactor's thread.
+    pub fn datagram_handler<H: DatagramHandler>(
+        mut self,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.datagrams = Some(Arc::new(move |local, callbacks| {
+            let inner: Box<dyn DatagramHandler> = Box::new(make());
+            DatagramFront { inner, callbacks, local, sent: 0 }
+        }));
+        self
+    }
+
+    /// Is told what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
+    /// callback. Each is told once, with its address.
+    ///
+    /// # Threads
+    /// On the reactor's thread; errors of binding on that of `listen`.
+    pub fn on_error(mut self, call: impl Fn(&Error) + Send + Sync + 'static) -> ServerBuilder {
+        self.callbacks.error = Some(Arc::new(call));
+        self
+    }
+
+    /// Is told how each connection comes along: local address, peer (`None` if it has no address), and what happened. The
+    /// order is New, with TLS Handshake, then Read and Write, CloseRead and CloseWrite, Close; of datagrams New when
+    /// bound, Read and Write for each, Close at the end. Without it nothing is looked at.
+    ///
+    /// # Threads
+    /// On the reactor's thread, never two at once for one connection.
+    pub fn on_state(
+        mut self,
+        call: impl Fn(&Address, Option<&Address>, ConnState) + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.callbacks.state = Some(Arc::new(call));
+        self
+    }
+
+    /// Is told what happens to the server as a whole.
+    ///
+    /// # Threads
+    /// On that of `listen` (listening), of `shutdown` (draining), of the reactors (pauses), or one of the server's own.
+    pub fn on_event(mut self, call: impl Fn(&ServerEvent) + Send + Sync + 'static) -> ServerBuilder {
+        self.callbacks.event = Some(Arc::new(call));
+        self
+    }
+
+    /// Checks everything. Nothing is bound or started yet.
+    ///
+    /// # Errors
+    /// `Config` or `Transport`, naming what is missing or cannot work.
+    pub fn build(self) -> Result<Server, Error> {
+        let missing = |field, why| Err(Error::Config { field, value: "nothing".to_owned(), why });
+        if self.addresses.is_empty() {
+            return missing("address", "a server needs an address to listen on");
+        }
+        if self.streams.is_none() && self.datagrams.is_none() {
+            return missing("handler", "a server needs a handler, or a datagram_handler");
+        }
+        self.listen.validate()?;
+        self.datagram.validate()?;
+        self.engine.validate()?;
+        if self.per_peer_max == Some(0) {
+            let why = "it must be at least 1";
+            return Err(Error::Config { field: "per_peer_max", value: "0".to_owned(), why });
+        }
+        for address in &self.addresses {
+            if !address.transport().is_datagram() {
+                if self.streams.is_none() {
+                    return missing("handler", "a stream address needs one");
+                }
+                check_stream(address, self.config_for(address).wants())?;
+            } else if self.datagrams.is_none() {
+                return missing("datagram_handler", "a datagram address needs one");
+            }
+        }
+        let shared = Arc::new(Shared {
+            run: Mutex::new(Run::Fresh),
+            changed: Condvar::new(),
+            callbacks: self.callbacks.clone(),
+        });
+        Ok(Server(Arc::new(Face { plan: self, shared })))
+    }
+
+    /// The configuration of a stream address: without TLS where its scheme says plain text.
+    fn config_for(&self, address: &Address) -> ListenConfig {
+        #[cfg(feature = "tls")]
+        if !address.transport().is_tls() {
+            return ListenConfig { tls: None, ..self.listen.clone() };
+        }
+        let _ = address;
+        self.listen.clone()
+    }
+}
+
+/// Several addresses, their handlers and callbacks, on reactors of its own.
+///
+/// It can be cloned and used from any thread. When the last clone is dropped, what is left of it is cut.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Conn, Handler, Server};
+/// # fn main() -> Result<(), windlass::Error> {
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
+/// }
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .handler(|| |_: &Conn<'_>| Echo)
+///     .on_event(|event| println!("{event}"))
+///     .build()?;
+/// server.listen()?;
+/// assert!(server.is_running());
+/// let report = server.shutdown(Duration::from_secs(5))?;
+/// assert!(server.is_gone());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Face>);
+
+#[derive(Debug)]
+struct Face {
+    plan: ServerBuilder,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    run: Mutex<Run>,
+    changed: Condvar,
+    callbacks: Callbacks,
+}
+
+/// How far a server is in its life.
+#[derive(Debug)]
+enum Run {
+    Fresh,
+    /// It binds; if it is asked to stop meanwhile, that is done when it has begun.
+    Starting(Option<Duration>),
+    Running(Arc<Engine>, Vec<Address>),
+    /// It was asked to stop.
+    Draining(Arc<Engine>, Vec<Address>),
+    /// With the report, if no reactor died.
+    Gone(Option<Report>, Vec<Address>),
+}
+
+impl Server {
+    /// Begins to say what a server is to be.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder {
+            addresses: Vec::new(),
+            listen: ListenConfig::default(),
+            datagram: DatagramConfig::default(),
+            engine: EngineConfig::default(),
+            per_peer_max: None,
+            streams: None,
+            datagrams: None,
+            callbacks: Callbacks::default(),
+        }
+    }
+
+    /// Binds all addresses or none, starts the reactors, and returns. [`Server::wait`] waits for the end.
+    ///
+    /// # Errors
+    /// What stands against an address; `AlreadyStarted` if it was started before, `ServerGone` if it was shut down before.
+    /// A server that could not bind can try again.
+    pub fn listen(&self) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        {
+            let mut run = shared.lock();
+            match &*run {
+                Run::Fresh => *run = Run::Starting(None),
+                Run::Gone(..) => return Err(Error::ServerGone),
+                Run::Starting(_) | Run::Running(..) | Run::Draining(..) => return Err(Error::AlreadyStarted),
+            }
+        }
+        let started = self.start();
+        let addresses = match &started {
+            Ok((_, addresses)) => addresses.clone(),
+            Err(_) => Vec::new(),
+        };
+        let (outcome, stop) = {
+            let mut run = shared.lock();
+            let stop = if let Run::Starting(stop) = *run { stop } else { None };
+            let outcome = match started {
+                Ok((engine, addresses)) => {
+                    *run = Run::Running(engine, addresses);
+                    Ok(())
+                }
+                Err(error) => {
+                    *run = Run::Fresh;
+                    Err(error)
+                }
+            };
+            (outcome, stop)
+        };
+        shared.changed.notify_all();
+        match &outcome {
+            Ok(()) => {
+                for address in addresses {
+                    shared.callbacks.tell_event(&ServerEvent::Listening(address));
+                }
+            }
+            Err(error) => shared.callbacks.tell_error(error),
+        }
+        if let Some(drain) = stop {
+            shared.stop(drain);
+        }
+        outcome
+    }
+
+    fn start(&self) -> Result<(Arc<Engine>, Vec<Address>), Error> {
+        let Face { plan, shared } = &*self.0;
+        let engine = Arc::new(Engine::start(plan.engine.clone())?);
+        let peers = plan.per_peer_max.map(|max| Arc::new(Peers::new(max)));
+        let mut bound = Vec::new();
+        for address in plan.addresses.iter().filter(|address| !address.transport().is_datagram()) {
+            bound.push((address, engine.bind_listeners(address, &plan.config_for(address))?));
+        }
+        let mut real = Vec::new();
+        if let Some(make) = &plan.datagrams {
+            for address in plan.addresses.iter().filter(|address| address.transport().is_datagram()) {
+                let (make, local, callbacks) = (make.clone(), address.clone(), plan.callbacks.clone());
+                let made = move || make(local.clone(), callbacks.clone());
+                real.push((address, engine.bind(address, plan.datagram.clone(), made)?.address().clone()));
+            }
+        }
+        if let Some(make) = &plan.streams {
+            for (address, listeners) in bound {
+                let local = listeners.address().clone();
+                let make = make(local, plan.callbacks.clone(), peers.clone());
+                real.push((address, engine.begin(listeners, plan.config_for(address), make)?.address().clone()));
+            }
+        }
+        // In the order in which they were given.
+        let mut addresses = Vec::new();
+        for address in &plan.addresses {
+            if let Some(at) = real.iter().position(|(asked, _)| std::ptr::eq(*asked, address)) {
+                addresses.push(real.swap_remove(at).1);
+            }
+        }
+        let (watched, watcher) = (engine.clone(), shared.clone());
+        let name = format!("{}-server", plan.engine.name);
+        let started = std::thread::Builder::new().name(name.clone()).spawn(move || watcher.watch(&watched));
+        started.map_err(|source| Error::Thread { name, source })?;
+        Ok((engine, addresses))
+    }
+
+    /// Whether it listens, and was not asked to stop.
+    pub fn is_running(&self) -> bool {
+        matches!(*self.0.shared.lock(), Run::Running(..))
+    }
+
+    /// Whether it is over: all its connections have ended, or it was shut down before it began.
+    pub fn is_gone(&self) -> bool {
+        matches!(*self.0.shared.lock(), Run::Gone(..))
+    }
+
+    /// Connections now, from before their `New` until after their `Close`; each datagram socket counts as one.
+    pub fn open_connections(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.connections())
+    }
+
+    /// Where it really listens, in the order in which the addresses were given; nothing before it has begun.
+    pub fn local_addresses(&self) -> Vec<Address> {
+        match &*self.0.shared.lock() {
+            Run::Fresh | Run::Starting(_) => Vec::new(),
+            Run::Running(_, addresses) | Run::Draining(_, addresses) | Run::Gone(_, addresses) => addresses.clone(),
+        }
+    }
+
+    /// The ways into its reactors; none before it has begun and once it is gone.
+    pub fn remotes(&self) -> Vec<Remote> {
+        self.engine().map_or(Vec::new(), |engine| engine.remotes().to_vec())
+    }
+
+    /// What each reactor counted so far; nothing before it has begun and once it is gone.
+    ///
+    /// # Errors
+    /// As [`Engine::ask`].
+    pub fn snapshots(&self) -> Result<Vec<Counters>, Error> {
+        self.engine().map_or(Ok(Vec::new()), |engine| engine.snapshots())
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        match &*self.0.shared.lock() {
+            Run::Running(engine, _) | Run::Draining(engine, _) => Some(engine.clone()),
+            Run::Fresh | Run::Starting(_) | Run::Gone(..) => None,
+        }
+    }
+
+    /// Asks it to drain within `drain`, and does not wait; for callbacks and signal handling. One that has not begun will
+    /// not begin.
+    pub fn stop(&self, drain: Duration) {
+        self.0.shared.stop(drain);
+    }
+
+    /// Drains it within `drain` and waits until it is gone: accepting stops at once, what was begun is finished and flushed,
+    /// and what is left at the deadline is cut. Whoever asks gets the same report; the soonest deadline counts. One that has
+    /// not begun will not begin.
+    ///
+    /// # Errors
+    /// `OnReactorThread` in a callback, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up
+    /// beyond the deadline; `ReactorGone` if a reactor has died.
+    pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        self.stop(drain);
+        self.0.shared.wait(drain.saturating_add(END_GRACE))
+    }
+
+    /// Ends it at once: connections are cut.
+    ///
+    /// # Errors
+    /// As [`Server::shutdown`].
+    pub fn close(&self) -> Result<Report, Error> {
+        self.shutdown(Duration::ZERO)
+    }
+
+    /// Waits until it is gone, for at most `timeout`.
+    ///
+    /// # Errors
+    /// `NotDriven` after `timeout`, `ReactorGone` if a reactor has died, `OnReactorThread` in a callback.
+    pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        self.0.shared.wait(timeout)
+    }
+}
+
+/// How long it may take, beyond a drain's deadline, until everybody has been told of the end.
+const END_GRACE: Duration = Duration::from_secs(1);
+
+/// The longest time that the system's clock is asked to wait for at once.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Run> {
+        // No user code runs under the lock.
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the reactors' end, on a thread of its own.
+    fn watch(&self, engine: &Engine) {
+        let report = loop {
+            match engine.wait(A_YEAR) {
+                Err(Error::NotDriven) => {}
+                ended => break ended.ok(),
+            }
+        };
+        for error in engine.join().into_iter().filter_map(Result::err) {
+            self.callbacks.tell_error(&error);
+        }
+        if let Some(report) = report {
+            self.callbacks.tell_event(&ServerEvent::Drained(report));
+        }
+        let mut run = self.lock();
+        while let Run::Starting(_) = *run {
+            run = self.changed.wait(run).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Run::Running(_, addresses) | Run::Draining(_, addresses) = &mut *run {
+            let addresses = std::mem::take(addresses);
+            *run = Run::Gone(report, addresses);
+        }
+        drop(run);
+        self.changed.notify_all();
+        self.callbacks.tell_event(&ServerEvent::Gone);
+    }
+
+    fn stop(&self, drain: Duration) {
+        let (engine, is_first) = {
+            let mut run = self.lock();
+            match std::mem::replace(&mut *run, Run::Fresh) {
+                Run::Fresh => {
+                    *run = Run::Gone(Some(Report::default()), Vec::new());
+                    (None, false)
+                }
+                Run::Running(engine, addresses) => {
+                    *run = Run::Draining(engine.clone(), addresses);
+                    (Some(engine), true)
+                }
+                Run::Draining(engine, addresses) => {
+                    *run = Run::Draining(engine.clone(), addresses);
+                    (Some(engine), false)
+                }
+                Run::Starting(asked) => {
+                    *run = Run::Starting(Some(asked.map_or(drain, |asked| asked.min(drain))));
+                    (None, false)
+                }
+                gone @ Run::Gone(..) => {
+                    *run = gone;
+                    (None, false)
+                }
+            }
+        };
+        self.changed.notify_all();
+        if is_first {
+            self.callbacks.tell_event(&ServerEvent::Draining);
+        }
+        if let Some(engine) = engine {
+            engine.stop(drain);
+        }
+    }
+
+    fn wait(&self, timeout: Duration) -> Result<Report, Error> {
+        let is_gone = |run: &mut Run| !matches!(run, Run::Gone(..));
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout.min(A_YEAR), is_gone);
+        let (run, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &*run {
+            Run::Gone(Some(report), _) => Ok(*report),
+            Run::Gone(None, _) => Err(Error::ReactorGone),
+            Run::Fresh | Run::Starting(_) | Run::Running(..) | Run::Draining(..) => Err(Error::NotDriven),
+        }
+    }
+}
+
+impl Drop for Face {
+    fn drop(&mut self) {
+        let has_begun = matches!(*self.shared.lock(), Run::Running(..) | Run::Draining(..));
+        if has_begun {
+            self.shared.stop(Duration::ZERO);
+            if !Driving::is_any() {
+                // Whatever came of it: nobody is left to be told.
+                let _ = self.shared.wait(END_GRACE);
+            }
+        }
+    }
+}
+
+impl DatagramHandler for Box<dyn DatagramHandler> {
+    fn on_bound(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_bound(sock);
+    }
+
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        (**self).on_datagram(sock, datagram);
+    }
+
+    fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_writable(sock);
+    }
+
+    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_timer(sock);
+    }
+
+    fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &crate::post::DatagramError) {
+        (**self).on_error(sock, error);
+    }
+
+    fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_drain(sock);
+    }
+
+    fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: crate::error::Reason) {
+        (**self).on_close(sock, reason);
+    }
+}
