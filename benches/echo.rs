@@ -14,6 +14,8 @@
 mod account;
 #[path = "echo/active.rs"]
 mod active;
+#[path = "echo/answer.rs"]
+mod answer;
 #[path = "echo/bare.rs"]
 mod bare;
 #[path = "echo/bare_buffered.rs"]
@@ -26,6 +28,8 @@ mod bare_tls;
 mod certificate;
 #[path = "echo/channel.rs"]
 mod channel;
+#[path = "echo/child.rs"]
+mod child;
 #[path = "echo/churn.rs"]
 mod churn;
 #[path = "echo/client.rs"]
@@ -48,6 +52,8 @@ mod load;
 mod memory;
 #[path = "echo/options.rs"]
 mod options;
+#[path = "echo/peer.rs"]
+mod peer;
 #[path = "echo/plan.rs"]
 mod plan;
 #[path = "echo/probe.rs"]
@@ -55,6 +61,7 @@ mod probe;
 #[path = "echo/process.rs"]
 mod process;
 #[path = "echo/report.rs"]
+#[allow(dead_code, reason = "shared with the datagrams benchmark, which has least values as bounds")]
 mod report;
 #[path = "echo/scratch.rs"]
 mod scratch;
@@ -62,6 +69,8 @@ mod scratch;
 mod session;
 #[path = "echo/size.rs"]
 mod size;
+#[path = "echo/slices.rs"]
+mod slices;
 #[path = "echo/socket.rs"]
 mod socket;
 #[path = "echo/storm.rs"]
@@ -111,7 +120,7 @@ fn harness(arguments: &[String]) -> Outcome<()> {
         }
     };
     launch::raise_descriptor_limit()?;
-    process::remove_stale_directories();
+    child::remove_stale_directories();
     for scenario in &options.scenarios {
         run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;
     }

@@ -19,6 +19,8 @@ mod accepting;
 #[path = "echo/account.rs"]
 #[allow(dead_code, reason = "shared with the echo benchmark, which reads more of it")]
 mod account;
+#[path = "echo/answer.rs"]
+mod answer;
 #[path = "echo/bare.rs"]
 mod bare;
 #[path = "echo/bare_buffered.rs"]

@@ -2,11 +2,11 @@
 //! among the active ones alone.
 
 use crate::Outcome;
-use crate::cpu;
 use crate::options::Options;
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;
+use crate::slices;
 use crate::socket::Security;
 
 const ACTIVE: usize = 100;
@@ -21,7 +21,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let text = format!("{ACTIVE} active connections of {crowd}, beside {ACTIVE} of {ACTIVE}; server ns/message");
     report::title("active-1pct", &text);
     for (index, peer) in options.peers(Security::Plain).into_iter().enumerate() {
-        let windows = cpu::alternate(
+        let windows = slices::alternate(
             options,
             &[ACTIVE, crowd],
             |connections| {
@@ -31,12 +31,12 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 load.echo(ACTIVE, MESSAGE_BYTES, count)?;
                 Ok((server, load))
             },
-            |server, load| cpu::measure(server, count, || load.echo(ACTIVE, MESSAGE_BYTES, count)),
+            |server, load| slices::measure(server, count, || load.echo(ACTIVE, MESSAGE_BYTES, count)),
         )?;
         println!("  {}", peer.name);
-        cpu::print_row("alone", &windows[0]);
-        cpu::print_row("in a crowd", &windows[1]);
-        let ratios = cpu::round_ratios(&windows[1], &windows[0], options);
+        slices::print_row("alone", &windows[0]);
+        slices::print_row("in a crowd", &windows[1]);
+        let ratios = slices::round_ratios(&windows[1], &windows[0], options);
         println!("  crowd / alone by round: {}", report::list(&ratios));
         let other = format!("{}: crowd / alone", peer.name);
         // Only the server under test has a bound to keep.

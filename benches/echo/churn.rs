@@ -3,10 +3,12 @@
 use crate::Outcome;
 use crate::account;
 use crate::cpu;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;
+use crate::slices;
 use crate::socket::Security;
 
 /// Open at a time.
@@ -23,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         format!("accept, {MESSAGE_BYTES} B echoed, close by the client; {CONNECTIONS} at a time; server ns/connection");
     let start = |peer: &&Peer| started(peer, &[], count);
     let slice = |server: &Server, load: &mut Load| {
-        cpu::measure(server, count, || load.churn(CONNECTIONS, MESSAGE_BYTES, count))
+        slices::measure(server, count, || load.churn(CONNECTIONS, MESSAGE_BYTES, count))
     };
     cpu::compare("churn", &text, options, &options.peers(Security::Plain), start, slice)?;
     leftovers(options)

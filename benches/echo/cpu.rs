@@ -1,40 +1,12 @@
 //! Processor time of the server per message, under a steady load, server against server.
 
-use std::thread;
-use std::time::Duration;
-
 use crate::Outcome;
-use crate::account;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan::Shape;
-use crate::process::{Answer, Load, Server};
+use crate::process::{Load, Server};
 use crate::report;
-
-/// Lets a server finish its last turn: the kernel's account of a thread is exact while it sleeps.
-const SETTLE: Duration = Duration::from_millis(5);
-
-/// One measured slice.
-pub(crate) struct Window {
-    /// Processor time of the server per unit of work.
-    pub(crate) server_ns: f64,
-    /// How much of the slice the server waited for its core, which is then not its own: distrust the figures.
-    waited_percent: f64,
-    pub(crate) answer: Answer,
-}
-
-/// Charges a server for the `count` units of work that `work` has it do.
-pub(crate) fn measure(server: &Server, count: usize, work: impl FnOnce() -> Outcome<Answer>) -> Outcome<Window> {
-    thread::sleep(SETTLE);
-    let before = account::scheduled(server.pid())?;
-    let answer = work()?;
-    thread::sleep(SETTLE);
-    let after = account::scheduled(server.pid())?;
-    Ok(Window {
-        server_ns: (after.ran_ns - before.ran_ns) as f64 / count as f64,
-        waited_percent: (after.waited_ns - before.waited_ns) as f64 / answer.elapsed_ns as f64 * 100.0,
-        answer,
-    })
-}
+use crate::slices::{self, Window};
 
 pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     let connections = options.connections(shape.connections);
@@ -52,7 +24,8 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
         load.echo(connections, bytes, connections.max(count))?;
         Ok((server, load))
     };
-    let slice = |server: &Server, load: &mut Load| measure(server, count, || load.echo(connections, bytes, count));
+    let slice =
+        |server: &Server, load: &mut Load| slices::measure(server, count, || load.echo(connections, bytes, count));
     compare(shape.name, &text, options, &options.peers(shape.transport.security()), start, slice)
 }
 
@@ -67,65 +40,20 @@ pub(crate) fn compare(
     slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
 ) -> Outcome<()> {
     report::title(name, text);
-    let windows = alternate(options, peers, start, slice)?;
+    let windows = slices::alternate(options, peers, start, slice)?;
     for (peer, measured) in peers.iter().zip(&windows) {
-        print_row(&peer.name, measured);
+        slices::print_row(&peer.name, measured);
     }
     for (index, peer) in peers.iter().enumerate().skip(1) {
-        let ratios = round_ratios(&windows[index], &windows[0], options);
+        let ratios = slices::round_ratios(&windows[index], &windows[0], options);
         let pair = format!("{} / {}", peer.name, peers[0].name);
         println!("  {pair} by round: {}", report::list(&ratios));
         let figure = if index == 1 { name } else { &pair };
         report::verdict(figure, report::median(&ratios));
     }
     for (peer, measured) in peers.iter().zip(&windows).skip(2) {
-        let ratios = round_ratios(&windows[1], measured, options);
+        let ratios = slices::round_ratios(&windows[1], measured, options);
         report::verdict(&format!("{name}: {} / {}", peers[1].name, peer.name), report::median(&ratios));
     }
     Ok(())
-}
-
-/// Has contenders work in turn, and returns the slices of each.
-///
-/// A round has fresh processes, warmed up by `start`; each contender then works for many short slices, in turn with
-/// the others, so that what disturbs the machine for a while disturbs all of them.
-pub(crate) fn alternate<C>(
-    options: &Options,
-    contenders: &[C],
-    start: impl Fn(&C) -> Outcome<(Server, Load)>,
-    slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
-) -> Outcome<Vec<Vec<Window>>> {
-    let mut windows: Vec<Vec<Window>> = contenders.iter().map(|_| Vec::new()).collect();
-    for _ in 0..options.rounds {
-        let mut pairs = contenders.iter().map(&start).collect::<Outcome<Vec<_>>>()?;
-        for _ in 0..options.slices {
-            for ((server, load), windows) in pairs.iter_mut().zip(&mut windows) {
-                let window = slice(server, load);
-                windows.push(window.map_err(|error| format!("{}: {error}", server.name()))?);
-            }
-        }
-    }
-    Ok(windows)
-}
-
-/// One ratio a round: the median over its slices, each beside the slice that ran next to it.
-pub(crate) fn round_ratios(own: &[Window], yardstick: &[Window], options: &Options) -> Vec<f64> {
-    let slices: Vec<f64> =
-        own.iter().zip(yardstick).map(|(own, yardstick)| own.server_ns / yardstick.server_ns).collect();
-    slices.chunks(options.slices).map(report::median).collect()
-}
-
-/// Medians over the rounds of one server.
-pub(crate) fn print_row(name: &str, windows: &[Window]) {
-    let column = |value: fn(&Window) -> f64| -> Vec<f64> { windows.iter().map(value).collect() };
-    let microseconds = |value: fn(&Window) -> f64| report::median(&column(value)) / 1_000.0;
-    println!(
-        "  {name:<18} {:<24} p50 {:.0} µs, p99 {:.0} µs, p999 {:.0} µs, slice {:.2} s, waited {:.0} %",
-        report::spread(&column(|window| window.server_ns)),
-        microseconds(|window| window.answer.p50_ns as f64),
-        microseconds(|window| window.answer.p99_ns as f64),
-        microseconds(|window| window.answer.p999_ns as f64),
-        report::median(&column(|window| window.answer.elapsed_ns as f64)) / 1e9,
-        report::median(&column(|window| window.waited_percent)),
-    );
 }

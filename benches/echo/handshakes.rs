@@ -2,8 +2,10 @@
 
 use crate::Outcome;
 use crate::cpu;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::process::{Load, Server, Transport};
+use crate::slices;
 
 /// Open at a time.
 const CONNECTIONS: usize = 64;
@@ -22,6 +24,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         load.handshakes(CONNECTIONS, count)?;
         Ok((server, load))
     };
-    let slice = |server: &Server, load: &mut Load| cpu::measure(server, count, || load.handshakes(CONNECTIONS, count));
+    let slice =
+        |server: &Server, load: &mut Load| slices::measure(server, count, || load.handshakes(CONNECTIONS, count));
     cpu::compare("tls-handshakes", &text, options, &options.peers(transport.security()), start, slice)
 }

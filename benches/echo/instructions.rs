@@ -5,9 +5,11 @@
 use std::fs;
 
 use crate::Outcome;
-use crate::options::{Options, Peer};
+use crate::child::Directory;
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan::{self, Shape};
-use crate::process::{Directory, Load, Server};
+use crate::process::{Load, Server};
 use crate::report;
 
 const MESSAGES: usize = 20_000;

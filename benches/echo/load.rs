@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 
 use crate::Outcome;
+use crate::answer::{Answer, permille};
 use crate::certificate;
 use crate::client::{Afterwards, Client, Timing};
 use crate::handshaker::{Handshaker, Until};
@@ -110,11 +111,5 @@ impl Load {
 }
 
 fn answer(timing: &Timing) -> String {
-    let permille = |of| permille(&timing.latencies_ns, of);
-    format!("ok {} {} {} {}", timing.elapsed.as_nanos(), permille(500), permille(990), permille(999))
-}
-
-fn permille(sorted: &[u32], permille: usize) -> u32 {
-    let last = sorted.len() - 1;
-    sorted[last * permille / 1000]
+    format!("ok {}", Answer::of(timing.elapsed, &timing.latencies_ns))
 }

@@ -1,12 +1,9 @@
-//! The command line, and the servers it names.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! The command line.
 
 use crate::Outcome;
 use crate::bare;
+use crate::peer::Peer;
 use crate::plan::Scenario;
-use crate::process::own_executable;
 use crate::socket::Security;
 
 const USAGE: &str = "\
@@ -25,15 +22,6 @@ processor time run, with few rounds.
 WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is otherwise built first.
 
 scenarios:";
-
-/// A server program with the interface of the `echo` example.
-#[derive(Clone)]
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    /// What it gets on its command line besides what all get.
-    pub(crate) options: &'static [&'static str],
-}
 
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<Scenario>,
@@ -89,7 +77,7 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
             // Cargo adds it for `cargo bench`, and leaves it out for `cargo test --benches`.
             "--bench" => bench = true,
             "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
-            "--server" => others.push(peer(value()?)?),
+            "--server" => others.push(Peer::named(value()?)?),
             "--self-check" => self_check = true,
             "--quick" => quick = true,
             "--clean-build" => clean_build = true,
@@ -105,19 +93,16 @@ pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
     if !named {
         scenarios.extend(Scenario::ALL.into_iter().filter(|scenario| scenario.is_default()));
     }
-    let bare = Peer { name: "bare".to_owned(), program: own_executable()?, options: &[] };
-    let bare_tls = Peer { name: "bare-tls".to_owned(), ..bare.clone() };
-    let bare_tls_buffered = Peer { name: "bare-tls-buffered".to_owned(), options: &bare::BUFFERED, ..bare.clone() };
-    let windlass = if self_check { Peer { name: "bare again".to_owned(), ..bare.clone() } } else { windlass()? };
+    let windlass = if self_check { Peer::own("bare again", &[])? } else { Peer::windlass()? };
     let rounds = rounds.unwrap_or(if named && !quick { 7 } else { few });
     Ok(Request::Run(Options {
         scenarios,
         rounds,
         slices: if quick { 5 } else { 25 },
-        bare,
+        bare: Peer::own("bare", &[])?,
         windlass,
-        bare_tls,
-        bare_tls_buffered,
+        bare_tls: Peer::own("bare-tls", &[])?,
+        bare_tls_buffered: Peer::own("bare-tls-buffered", &bare::BUFFERED)?,
         others,
         quick,
         clean_build,
@@ -135,35 +120,4 @@ fn usage() -> String {
 fn scenario(name: &str) -> Outcome<Scenario> {
     let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
     Ok(found.ok_or_else(|| format!("no scenario or option `{name}`; --help lists them"))?)
-}
-
-fn peer(text: &str) -> Outcome<Peer> {
-    let (name, path) = text.split_once('=').ok_or("--server wants NAME=PATH")?;
-    Ok(Peer { name: name.to_owned(), program: existing(Path::new(path))?, options: &[] })
-}
-
-/// The server under test: the `echo` example, brought up to date, or what the environment names.
-fn windlass() -> Outcome<Peer> {
-    let name = "windlass".to_owned();
-    if let Some(path) = std::env::var_os("WINDLASS_ECHO") {
-        return Ok(Peer { name, program: existing(Path::new(&path))?, options: &[] });
-    }
-    // The bench is `TARGET/release/deps/echo-HASH`.
-    let own = own_executable()?;
-    let release = own.ancestors().nth(2).ok_or("this binary is in no target directory")?;
-    let target = release.parent().ok_or("this binary is in no target directory")?;
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--quiet", "--example", "echo", "--manifest-path"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(target)
-        .status()?;
-    if !status.success() {
-        return Err("cannot build the `echo` example; WINDLASS_ECHO=PATH names another server".into());
-    }
-    Ok(Peer { name, program: existing(&target.join("release/examples/echo"))?, options: &[] })
-}
-
-fn existing(path: &Path) -> Outcome<PathBuf> {
-    path.canonicalize().map_err(|error| format!("{}: {error}", path.display()).into())
 }

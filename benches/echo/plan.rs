@@ -1,6 +1,7 @@
 //! What is measured: the scenarios, their sizes, and the bounds they are held to.
 
 use crate::process::Transport;
+use crate::report::Bound;
 
 /// A steady echo load.
 #[derive(Clone, Copy)]
@@ -138,6 +139,6 @@ const BOUNDS: [(&str, f64); 25] = [
     ("tls-storm-rsa", 0.4),
 ];
 
-pub(crate) fn bound(figure: &str) -> Option<f64> {
-    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| *bound)
+pub(crate) fn bound(figure: &str) -> Option<Bound> {
+    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| Bound::AtMost(*bound))
 }

@@ -33,11 +33,20 @@ pub(crate) fn list(ratios: &[f64]) -> String {
     texts.join(" ")
 }
 
+/// What a figure is held to.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
 /// The row that counts: a figure and how it stands to its bound, if the table of bounds has one.
 pub(crate) fn verdict(figure: &str, value: f64) {
     match plan::bound(figure) {
         None => println!("  {figure}: {value:.3}"),
-        Some(bound) if value <= bound => println!("  {figure}: {value:.3} ≤ {bound}  PASS"),
-        Some(bound) => println!("  {figure}: {value:.3} > {bound}  over"),
+        Some(Bound::AtMost(bound)) if value <= bound => println!("  {figure}: {value:.3} ≤ {bound}  PASS"),
+        Some(Bound::AtMost(bound)) => println!("  {figure}: {value:.3} > {bound}  over"),
+        Some(Bound::AtLeast(bound)) if value >= bound => println!("  {figure}: {value:.3} ≥ {bound}  PASS"),
+        Some(Bound::AtLeast(bound)) => println!("  {figure}: {value:.3} < {bound}  under"),
     }
 }

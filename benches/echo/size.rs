@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::Outcome;
+use crate::child::Directory;
 use crate::options::Options;
-use crate::process::Directory;
 use crate::report;
 use crate::socket::Security;
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::account;
-use crate::options::{Options, Peer};
-use crate::process::{Answer, Load, Server, Transport};
+use crate::answer::Answer;
+use crate::options::Options;
+use crate::peer::Peer;
+use crate::process::{Load, Server, Transport};
 use crate::report;
 
 const WATCHERS: usize = 8;

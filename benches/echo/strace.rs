@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::Outcome;
 use crate::account;
+use crate::child::{Directory, Process};
 use crate::launch::Core;
-use crate::process::{Directory, Process};
 
 const ATTACH_TIME_MAX: Duration = Duration::from_secs(10);
 /// Attaching interrupts the call a server waits in; what follows from that is over after this.

@@ -1,7 +1,8 @@
 //! System calls per message, by kind.
 
 use crate::Outcome;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan::{self, Shape};
 use crate::process::{Load, Server};
 use crate::report;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::Outcome;
 use crate::account;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::plan;
 use crate::process::{Load, Server, Transport};
 use crate::report;

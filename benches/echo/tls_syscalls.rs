@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::Outcome;
-use crate::options::{Options, Peer};
+use crate::options::Options;
+use crate::peer::Peer;
 use crate::process::{Load, Server, Transport};
 use crate::report;
 use crate::strace;

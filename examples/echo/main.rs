@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use windlass::{
     Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
-    Handler, Limits, ListenConfig, ReactorConfig, Transport, Turn,
+    Handler, Limits, ListenConfig, ReactorConfig, SocketOptions, Transport, Turn,
 };
 
 /// Without anything to tell the main thread wakes so seldom.
@@ -78,7 +78,8 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let secured = secured(&listen, &options, &plain, folder.path(), &engine)?;
     for address in &listen {
         let real = if address.transport().is_datagram() {
-            engine.bind(address, DatagramConfig::default(), || Echo)?.address().clone()
+            let socket = SocketOptions { receive_buffer_bytes: options.receive_buffer, ..SocketOptions::default() };
+            engine.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, || Echo)?.address().clone()
         } else {
             let config = if address.transport().is_tls() { &secured } else { &plain };
             engine.listen(address, config.clone(), || |_: &Conn<'_>| Echo)?.address().clone()

@@ -7,12 +7,14 @@ use windlass::Address;
 pub(crate) const USAGE: &str = "\
 usage: echo [--listen ADDRESS]... [--cert PEM --key PEM] [--client-ca PEM] [--reactors N]
             [--idle SECONDS] [--max-connections N] [--drain SECONDS] [--stats SECONDS] [--handshake-threads N]
+            [--receive-buffer BYTES]
 
 ADDRESS is tcp://HOST:PORT or tls://HOST:PORT (each also with 4 or 6, as in tcp4://), unix:/path, unix:@name,
 tls+unix:/path, tls+unix:@name, udp://HOST:PORT or unixgram:/path. Without --listen it listens on free loopback ports and
 on Unix sockets in a temporary folder. Without --cert it makes a certificate for localhost. SECONDS may be a fraction. With
 --handshake-threads slow TLS handshakes (RSA keys) are worked on by so many other threads. Connections are spread over
-N reactors, one thread each; without --reactors there is one.";
+N reactors, one thread each; without --reactors there is one. --receive-buffer is what the kernel is asked to
+keep for a datagram socket.";
 
 pub(crate) struct Options {
     pub(crate) listen: Vec<Address>,
@@ -25,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) stats: Option<Duration>,
     pub(crate) handshake_threads: Option<usize>,
     pub(crate) reactors: usize,
+    pub(crate) receive_buffer: Option<usize>,
 }
 
 pub(crate) enum Asked {
@@ -32,7 +35,7 @@ pub(crate) enum Asked {
     Run(Options),
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "--listen",
     "--cert",
     "--key",
@@ -43,6 +46,7 @@ const NAMES: [&str; 10] = [
     "--drain",
     "--stats",
     "--handshake-threads",
+    "--receive-buffer",
 ];
 
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
@@ -57,6 +61,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
         stats: None,
         handshake_threads: None,
         reactors: 1,
+        receive_buffer: None,
     };
     while let Some(arg) = args.next() {
         let (name, inline) = match arg.split_once('=') {
@@ -79,6 +84,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
             "--drain" => options.drain = seconds(&name, &value)?,
             "--stats" => options.stats = Some(seconds(&name, &value)?).filter(|every| !every.is_zero()),
             "--handshake-threads" => options.handshake_threads = Some(count(&name, &value)?),
+            "--receive-buffer" => options.receive_buffer = Some(count(&name, &value)?),
             "--max-connections" => options.max_connections = count(&name, &value)?,
             _ => options.reactors = count(&name, &value)?,
         }

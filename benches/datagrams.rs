@@ -1,0 +1,122 @@
+//! The datagram benchmark: what a datagram costs in a server or receiver built on this crate, beside what it costs in
+//! the best hand-written loop over mio; and whether a flooded receiver knows what it missed.
+//!
+//! `cargo bench --bench datagrams -- --help` lists scenarios and options; `benches/README.md` says what is measured and
+//! how.
+//!
+//! The one binary plays several roles, each a process of its own:
+//!
+//! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
+//! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
+//! - `--load ADDRESS`, the load generator, which takes orders on its standard input;
+//! - `--bare --listen ADDRESS`, the yardstick server, which has the interface of the `echo` example;
+//! - `--bare-receiver --listen ADDRESS`, the yardstick of what only receives;
+//! - `--receiver [--gro on] --listen ADDRESS`, a receiver of this crate.
+
+#[path = "echo/account.rs"]
+#[allow(dead_code, reason = "shared with the echo benchmark, which reads more of it")]
+mod account;
+#[path = "echo/answer.rs"]
+mod answer;
+#[path = "datagrams/bare.rs"]
+mod bare;
+#[path = "echo/child.rs"]
+mod child;
+#[path = "datagrams/client.rs"]
+mod client;
+#[path = "datagrams/flood.rs"]
+mod flood;
+#[path = "datagrams/gro.rs"]
+mod gro;
+#[path = "echo/launch.rs"]
+#[allow(dead_code, reason = "shared with the echo benchmark, which opens more descriptors")]
+mod launch;
+#[path = "datagrams/load.rs"]
+mod load;
+#[path = "datagrams/options.rs"]
+mod options;
+#[path = "unlucky/pattern.rs"]
+#[allow(dead_code, reason = "shared with the unlucky benchmark, which throws its dice")]
+mod pattern;
+#[path = "echo/peer.rs"]
+mod peer;
+#[path = "datagrams/plan.rs"]
+mod plan;
+#[path = "datagrams/process.rs"]
+mod process;
+#[path = "datagrams/receiver.rs"]
+mod receiver;
+#[path = "echo/report.rs"]
+#[allow(dead_code, reason = "shared with the echo benchmark, which prints more")]
+mod report;
+#[path = "datagrams/sender.rs"]
+mod sender;
+#[path = "echo/slices.rs"]
+mod slices;
+#[path = "datagrams/socket.rs"]
+mod socket;
+#[path = "datagrams/steady.rs"]
+mod steady;
+#[path = "echo/strace.rs"]
+mod strace;
+#[path = "datagrams/syscalls.rs"]
+mod syscalls;
+#[path = "datagrams/tally.rs"]
+mod tally;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use options::{Options, Request};
+use plan::Scenario;
+
+/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("--launch") => launch::run(&arguments[1..]),
+        Some("--load") => load::run(&arguments[1..]),
+        Some("--bare") => bare::echo(&arguments[1..]),
+        Some("--bare-receiver") => bare::receive(&arguments[1..]),
+        Some("--receiver") => receiver::run(&arguments[1..]),
+        _ => harness(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the scenarios asked for, one after the other; one that fails does not stop the next.
+fn harness(arguments: &[String]) -> Outcome<()> {
+    let options = match options::parse(arguments)? {
+        Request::Run(options) => options,
+        Request::Explain(text) => {
+            println!("{text}");
+            return Ok(());
+        }
+    };
+    child::remove_stale_directories();
+    let mut failed = Vec::new();
+    for scenario in &options.scenarios {
+        if let Err(error) = run_scenario(*scenario, &options) {
+            println!("  failed: {error}");
+            failed.push(scenario.name());
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
+    match scenario {
+        Scenario::Steady(shape) => steady::run(shape, options),
+        Scenario::Gro => gro::run(options),
+        Scenario::Flood => flood::run(options),
+        Scenario::Syscalls => syscalls::run(options),
+    }
+}
