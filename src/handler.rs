@@ -366,7 +366,9 @@ pub trait DatagramHandler: 'static {
         let _ = (sock, error);
     }
 
-    /// The reactor drains. The default closes: what waits is sent.
+    /// The reactor drains. What came before was shown, as much as one turn shows (`DatagramConfig::datagrams_per_turn`). The
+    /// default closes: what waits is sent, and what the kernel has beyond that is lost. A handler that wants all of it
+    /// sets a timer here, and closes then.
     fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
         sock.close();
     }

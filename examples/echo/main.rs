@@ -72,18 +72,22 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let (reactors, connections_max) = (options.reactors, options.max_connections);
     let config = EngineConfig { reactors, connections_max, reactor, ..EngineConfig::default() };
     let engine = Arc::new(Engine::start(config)?);
-    watch_signals(&engine, options.drain)?;
     let plain =
         ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
     let secured = secured(&listen, &options, &plain, folder.path(), &engine)?;
+    let mut real = Vec::new();
     for address in &listen {
-        let real = if address.transport().is_datagram() {
+        real.push(if address.transport().is_datagram() {
             let socket = SocketOptions { receive_buffer_bytes: options.receive_buffer, ..SocketOptions::default() };
             engine.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, || Echo)?.address().clone()
         } else {
             let config = if address.transport().is_tls() { &secured } else { &plain };
             engine.listen(address, config.clone(), || |_: &Conn<'_>| Echo)?.address().clone()
-        };
+        });
+    }
+    // Whoever reads that it listens may send a signal.
+    watch_signals(&engine, options.drain)?;
+    for real in real {
         println!("listening on {real}");
         if explains {
             println!("  talk to it: {}", how_to_talk(&real, folder.path()));

@@ -88,6 +88,13 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         let files = tls::Files { identity: options.identity, client_ca: None };
         secured.tls = Some(tls::server(&files, folder.path())?.alpn(["http/1.1"]).build()?);
     }
+    // Whoever reads that it listens may send a signal.
+    let mut seen = 0;
+    let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
+    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
+        seen += signals;
+        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+    })?;
     for address in &listen {
         let is_tls = address.transport().is_tls();
         let config = if is_tls { secured.clone() } else { plain.clone() };
@@ -104,12 +111,6 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     }
     println!("serving {}", options.root.display());
     io::stdout().flush()?;
-    let mut seen = 0;
-    let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
-        seen += signals;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
-    })?;
     let report = reactor.run()?;
     println!("drained: {report}");
     Ok(())

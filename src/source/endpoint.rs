@@ -61,6 +61,10 @@ impl Endpoint {
             self.stage = Stage::Bound;
             self.call(id, turn, |handler, sock| handler.on_bound(sock));
         }
+        if let Cause::Order(Order::Drain) = cause {
+            // What has come before it is shown before it.
+            self.take_arrivals(id, arrivals, turn);
+        }
         match cause {
             Cause::Ready(ready) => self.post.note(ready),
             Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}

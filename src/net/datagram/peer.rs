@@ -65,7 +65,8 @@ impl DatagramPeer {
         Ok(vec![DatagramPeer { place: Place::Unix(unix), via: None }])
     }
 
-    /// Its IP address and port; `None` for Unix peers.
+    /// Its IP address and port; `None` for Unix peers. On a dual-stack socket IPv4 peers have mapped addresses: compare
+    /// `ip.ip().to_canonical()`.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self.place {
             Place::Ip(ip) => Some(ip),
