@@ -4,25 +4,21 @@
 //! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report. SIGHUP reads the certificates
 //! again.
 
+mod host;
 mod options;
 mod signals;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
+use host::Host;
 use options::{Asked, Options, USAGE, parse};
-use signals::on_signals;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 use windlass::{
-    Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
-    Handler, Limits, ListenConfig, ReactorConfig, SocketOptions, Transport, Turn,
+    Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, EngineConfig, Handler, Limits,
+    ListenConfig, ReactorConfig, SocketOptions, Transport, Turn,
 };
-
-/// Without anything to tell the main thread wakes so seldom.
-const AN_HOUR: Duration = Duration::from_secs(3600);
 
 struct Echo;
 
@@ -71,22 +67,21 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (reactors, connections_max) = (options.reactors, options.max_connections);
     let config = EngineConfig { reactors, connections_max, reactor, ..EngineConfig::default() };
-    let engine = Arc::new(Engine::start(config)?);
+    let mut host = Host::new(config)?;
     let plain =
         ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
-    let secured = secured(&listen, &options, &plain, folder.path(), &engine)?;
+    let secured = secured(&listen, &options, &plain, folder.path(), &mut host)?;
     let mut real = Vec::new();
     for address in &listen {
         real.push(if address.transport().is_datagram() {
             let socket = SocketOptions { receive_buffer_bytes: options.receive_buffer, ..SocketOptions::default() };
-            engine.bind(address, DatagramConfig { socket, ..DatagramConfig::default() }, || Echo)?.address().clone()
+            host.bind(address, DatagramConfig { socket, ..DatagramConfig::default() })?
         } else {
-            let config = if address.transport().is_tls() { &secured } else { &plain };
-            engine.listen(address, config.clone(), || |_: &Conn<'_>| Echo)?.address().clone()
+            host.listen(address, if address.transport().is_tls() { secured.clone() } else { plain.clone() })?
         });
     }
     // Whoever reads that it listens may send a signal.
-    watch_signals(&engine, options.drain)?;
+    host.stop_on(&[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], options.drain)?;
     for real in real {
         println!("listening on {real}");
         if explains {
@@ -98,13 +93,7 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     io::stdout().flush()?;
 
-    let report = loop {
-        match engine.wait(options.stats.unwrap_or(AN_HOUR)) {
-            Err(Error::NotDriven) if options.stats.is_some() => tell_stats(&engine)?,
-            Err(Error::NotDriven) => {}
-            ended => break ended?,
-        }
-    };
+    let report = host.run(options.stats, tell_stats)?;
     drop(folder);
     println!("drained: {report}");
     Ok(())
@@ -140,7 +129,7 @@ fn secured(
     options: &Options,
     plain: &ListenConfig,
     folder: &Path,
-    engine: &Engine,
+    host: &mut Host,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
     if !listen.iter().any(|address| address.transport().is_tls()) {
         return Ok(plain.clone());
@@ -154,7 +143,7 @@ fn secured(
         Ok(()) => eprintln!("echo: certificates read again"),
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     };
-    engine.ask(0, |turn| on_signals(turn, &[signal_hook::consts::SIGHUP], reload))??;
+    host.on_signals(&[signal_hook::consts::SIGHUP], reload)?;
     Ok(ListenConfig { tls: Some(server), ..plain.clone() })
 }
 
@@ -164,7 +153,7 @@ fn secured(
     _: &Options,
     plain: &ListenConfig,
     _: &Path,
-    _: &Engine,
+    _: &mut Host,
 ) -> Result<ListenConfig, Box<dyn std::error::Error>> {
     Ok(plain.clone())
 }
@@ -188,23 +177,8 @@ fn how_to_talk(address: &Address, folder: &Path) -> String {
     }
 }
 
-/// The first SIGTERM or SIGINT drains, the second one cuts what is left.
-fn watch_signals(engine: &Arc<Engine>, drain: Duration) -> Result<(), Box<dyn std::error::Error>> {
-    let (mut seen, engines) = (0, Arc::downgrade(engine));
-    let stop = move |_: &mut Turn<'_>, signals| {
-        seen += signals;
-        if let Some(engine) = engines.upgrade() {
-            engine.stop(if seen == 1 { drain } else { Duration::ZERO });
-        }
-    };
-    engine
-        .ask(0, move |turn| on_signals(turn, &[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], stop))??;
-    Ok(())
-}
-
 /// Prints what all reactors counted.
-fn tell_stats(engine: &Engine) -> Result<(), Error> {
-    let all = engine.snapshots()?;
+fn tell_stats(all: &[Counters]) {
     let sum = |count: fn(&Counters) -> u64| all.iter().map(count).sum::<u64>();
     println!(
         "stats: accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {}",
@@ -219,5 +193,4 @@ fn tell_stats(engine: &Engine) -> Result<(), Error> {
         sum(|counters| counters.datagrams.refused),
         sum(|counters| counters.datagrams.dropped_by_kernel)
     );
-    Ok(())
 }

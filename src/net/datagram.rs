@@ -33,6 +33,8 @@ pub(crate) struct DatagramSocket {
     receiving: Receiving,
     sending: Sending,
     bound: Bound,
+    /// The one address that it has.
+    own: Option<IpAddr>,
     /// Datagrams that the kernel dropped for want of room, as far as it has told.
     dropped: u32,
     /// How many datagrams the next call asks for.
@@ -96,8 +98,8 @@ pub(crate) enum Watched {
 /// The longest payload of UDP over IPv4 and IPv6, without jumbograms; RFC 768, RFC 8200.
 const UDP_BYTES_MAX: [usize; 2] = [65_507, 65_527];
 
-/// Datagrams in the first call; it asks for more as they come.
-const BATCH_FIRST: usize = 4;
+/// Datagrams in the first call, one more than come singly; it asks for more as they come.
+const BATCH_FIRST: usize = 2;
 
 impl DatagramSocket {
     /// Binds to an address that the user gave.
@@ -179,7 +181,6 @@ impl DatagramSocket {
             Some(Destination::Unix(unix)) => Ok(rustix::net::connect(&self, unix)?),
             None => Err(io::ErrorKind::AddrNotAvailable.into()),
         })?;
-        self.bound = Bound::One;
         self.peer = Some(peer);
         Ok(self)
     }
@@ -194,7 +195,9 @@ impl DatagramSocket {
         let peer = socket.peer_addr().ok();
         let mut adopted = match socket.local_addr()?.domain() {
             Domain::IPV4 | Domain::IPV6 => {
-                options::receiving(&socket, config)?;
+                if let Some(at) = socket.local_addr()?.as_socket() {
+                    options::receiving(&socket, at, config)?;
+                }
                 DatagramSocket::of_udp(socket, config)?
             }
             Domain::UNIX => DatagramSocket::of_unix(socket, None)?,
@@ -202,7 +205,6 @@ impl DatagramSocket {
         };
         if let Some(peer) = peer.and_then(|peer| super::stream::name(&peer).ok()) {
             adopted.peer = DatagramPeer::resolve_all(&peer).ok().and_then(|peers| peers.into_iter().next());
-            adopted.bound = Bound::One;
         }
         Ok(adopted)
     }
@@ -223,6 +225,7 @@ impl DatagramSocket {
             receiving,
             sending,
             bound: if all { Bound::All } else { Bound::One },
+            own: local.map(|local| local.ip()).filter(|_| !all),
             dropped: 0,
             batch: BATCH_FIRST,
             datagram_bytes_max: UDP_BYTES_MAX[ip as usize],
@@ -239,6 +242,7 @@ impl DatagramSocket {
             receiving: Receiving::Single,
             sending: Sending::Single,
             bound: Bound::One,
+            own: None,
             dropped: 0,
             batch: 1,
             datagram_bytes_max,
@@ -289,6 +293,11 @@ impl DatagramSocket {
 
     pub(crate) fn dropped(&self) -> u32 {
         self.dropped
+    }
+
+    /// The address that a datagram came to, where the kernel did not say.
+    fn own(&self) -> Option<IpAddr> {
+        self.own
     }
 
     fn bound(&self) -> Bound {

@@ -65,6 +65,12 @@ impl Outgoing {
         self.len() == 0
     }
 
+    /// Whether just one datagram waits, and may leave from any of our addresses.
+    pub(crate) fn is_one_from_anywhere(&self) -> bool {
+        let via = |entry: &Entry| entry.to.as_ref().and_then(DatagramPeer::via);
+        self.len() == 1 && self.entries.get(self.head).is_some_and(|entry| via(entry).is_none())
+    }
+
     /// Bytes that wait.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting

@@ -3,6 +3,7 @@
 //! Owns the rules only; the state is the post's.
 
 use crate::clock::Tick;
+use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Refusal, Sending};
 use crate::post::outgoing::{Outgoing, State};
 use crate::post::runs::{Run, Runs, WINDOW};
@@ -75,11 +76,16 @@ impl Post {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_together(&mut self, departures: &mut Departures, segment_bytes_max: usize, now: Tick) {
         let Some(outgoing) = &self.outgoing else { return };
+        if outgoing.is_one_from_anywhere() {
+            return self.send_one(now);
+        }
         let (first, entries) = outgoing.window(WINDOW);
         departures.runs.plan(entries, segment_bytes_max);
         let mut next = 0;
         while next < departures.runs.runs().len() {
             let Some(outgoing) = &self.outgoing else { break };
+            let few = departures.runs.order().len() <= FEW;
+            let call = if few { call::<FEW> } else { call::<WINDOW> };
             let (asked, sent) = call(&self.socket, outgoing, first, departures, next);
             let (sent, error) = match sent {
                 Ok(sent) => (sent, None),
@@ -99,6 +105,18 @@ impl Post {
                 // What stands in the way is told at the next call, if it stands there still.
                 return;
             }
+        }
+    }
+
+    /// The one that waits: what many need is not made ready for it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send_one(&mut self, now: Tick) {
+        let Some(outgoing) = &self.outgoing else { return };
+        let (index, entries) = outgoing.window(1);
+        let to = entries[0].to.as_ref();
+        match self.socket.send(outgoing.bytes(&entries[0]), to) {
+            Ok(()) => self.count_sent(index, &[0]),
+            Err(error) => self.refused(index, Run { first: 0, count: 1, len: 0 }, &[0], error, now),
         }
     }
 
@@ -225,10 +243,13 @@ impl Post {
     }
 }
 
+/// Datagrams for which a small call is made ready.
+const FEW: usize = 16;
+
 /// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, and how
 /// many were taken.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn call(
+fn call<const SLICES: usize>(
     socket: &crate::net::datagram::DatagramSocket,
     outgoing: &Outgoing,
     first: usize,
@@ -236,7 +257,6 @@ fn call(
     next: usize,
 ) -> (usize, io::Result<usize>) {
     use crate::net::datagram::mmsg::{Common, SENT};
-    use crate::net::datagram::peer::DatagramPeer;
     use std::io::IoSlice;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
@@ -261,7 +281,7 @@ fn call(
         count += 1;
     }
     let runs = &runs[..count];
-    let mut slices = [IoSlice::new(&[]); WINDOW];
+    let mut slices = [IoSlice::new(&[]); SLICES];
     let mut messages: [&[IoSlice<'_>]; SENT] = [&[]; SENT];
     let indices = runs.iter().flat_map(|run| &order[run.first..run.first + run.count]);
     for (slice, index) in slices.iter_mut().zip(indices) {

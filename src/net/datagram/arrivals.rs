@@ -131,7 +131,13 @@ impl Arrivals {
         let want = max.min(socket.batch_size());
         self.make_room(BATCH * place);
         let memory = &mut self.memory;
-        match self.batches.receive(socket, memory, want, place, place - STAGGER, &mut self.arrived) {
+        match self.batches.receive(
+            socket,
+            memory,
+            want,
+            Places { step: place, len: place - STAGGER },
+            &mut self.arrived,
+        ) {
             Ok(()) => {
                 let got = self.arrived.len();
                 socket.note_batch(got);
@@ -178,7 +184,7 @@ fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::mmsg::receive_joined;
+use super::mmsg::{Places, receive_joined};
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use receive_one as receive_joined;

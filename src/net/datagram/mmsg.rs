@@ -31,10 +31,22 @@ fn control_room() -> Vec<u8> {
 
 type Headers = MultiHeaders<SockaddrStorage>;
 
-/// Headers to receive with: for both families, before a drop and behind it.
+/// Messages for which a small call is made ready.
+const FEW: usize = 4;
+
+/// Headers to receive with: for both families, for sockets with one address and with all, before a drop and behind it.
 #[derive(Default)]
 pub(super) struct ReceiveHeaders {
-    sets: [[Option<Headers>; 2]; 2],
+    sets: [[[Option<Headers>; 2]; 2]; 2],
+}
+
+/// Where one datagram after another is received.
+#[derive(Clone, Copy)]
+pub(super) struct Places {
+    /// From one to the next.
+    pub(super) step: usize,
+    /// The longest datagram that one holds.
+    pub(super) len: usize,
 }
 
 /// What the control messages of one datagram say.
@@ -78,8 +90,9 @@ fn arrived(
     message: &nix::sys::socket::RecvMsg<'_, '_, SockaddrStorage>,
     told: &Told,
     start: usize,
-    bound: Bound,
+    socket: (Bound, Option<IpAddr>),
 ) -> Arrived {
+    let (bound, own) = socket;
     let via = if bound == Bound::All { told.answer_from } else { None };
     let from = match message.address.as_ref().and_then(ip_of) {
         Some(ip) => DatagramPeer::at(ip, via),
@@ -87,7 +100,7 @@ fn arrived(
     };
     Arrived {
         from,
-        local: told.local,
+        local: told.local.or(own),
         ecn: told.ecn,
         start,
         len: message.bytes,
@@ -104,30 +117,47 @@ fn ip_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 impl ReceiveHeaders {
-    /// Receives up to `want` datagrams into `memory`, each `place` bytes behind the one before and of up to `len` bytes.
+    /// Receives up to `want` datagrams into `memory`.
     pub(super) fn receive(
         &mut self,
         socket: &mut DatagramSocket,
         memory: &mut [u8],
         want: usize,
-        place: usize,
-        len: usize,
+        places: Places,
         into: &mut Vec<Arrived>,
     ) -> io::Result<()> {
-        let set = &mut self.sets[socket.family_index()][usize::from(socket.dropped() > 0)];
+        if want <= FEW {
+            self.receive_up_to::<FEW>(socket, memory, want, places, into)
+        } else {
+            self.receive_up_to::<RECEIVED>(socket, memory, want, places, into)
+        }
+    }
+
+    fn receive_up_to<const MAX: usize>(
+        &mut self,
+        socket: &mut DatagramSocket,
+        memory: &mut [u8],
+        want: usize,
+        places: Places,
+        into: &mut Vec<Arrived>,
+    ) -> io::Result<()> {
+        let set = &mut self.sets[socket.family_index()][socket.bound() as usize][usize::from(socket.dropped() > 0)];
         let headers = set.get_or_insert_with(|| MultiHeaders::preallocate(RECEIVED, Some(control_room())));
-        let mut places = memory.chunks_exact_mut(place).map(|place| &mut place[..len]);
-        let mut slices: [[IoSliceMut<'_>; 1]; RECEIVED] =
-            std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap_or_default())]);
+        let mut rest = memory;
+        let mut slices: [[IoSliceMut<'_>; 1]; MAX] = std::array::from_fn(|_| {
+            let (place, behind) = std::mem::take(&mut rest).split_at_mut(places.step);
+            rest = behind;
+            [IoSliceMut::new(&mut place[..places.len])]
+        });
         let fd = socket.as_fd().as_raw_fd();
-        let (bound, mut dropped, mut is_short) = (socket.bound(), None, false);
-        let messages = recvmmsg(fd, headers, slices[..want.min(RECEIVED)].iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+        let (of, mut dropped, mut is_short) = ((socket.bound(), socket.own()), None, false);
+        let messages = recvmmsg(fd, headers, slices[..want.min(MAX)].iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
         for (n, message) in messages.enumerate() {
             let told = message.cmsgs().map(Told::by);
             is_short |= told.is_err();
             let told = told.unwrap_or_default();
             dropped = dropped.max(told.dropped);
-            into.push(arrived(&message, &told, n * place, bound));
+            into.push(arrived(&message, &told, n * places.step, of));
         }
         if is_short {
             *set = None;
@@ -144,14 +174,14 @@ impl ReceiveHeaders {
 
 /// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
 pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
-    let bound = socket.bound();
+    let of = (socket.bound(), socket.own());
     let mut control = [0; 256];
     let (arrived, dropped) = uninterrupted(|| {
         let fd = socket.as_fd().as_raw_fd();
         let mut slices = [IoSliceMut::new(memory)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
         let told = message.cmsgs().map(Told::by).unwrap_or_default();
-        Ok((arrived(&message, &told, 0, bound), told.dropped))
+        Ok((arrived(&message, &told, 0, of), told.dropped))
     })?;
     if let Some(dropped) = dropped {
         socket.note_dropped(dropped);

@@ -36,7 +36,7 @@ pub(super) fn udp(at: SocketAddr, family: Family, config: &DatagramConfig) -> io
     }
     socket.set_broadcast(config.broadcast == Broadcast::Allowed)?;
     sending(&socket, at, config)?;
-    receiving(&socket, config)?;
+    receiving(&socket, at, config)?;
     options::apply(&socket, &config.socket, IsTcp::No)?;
     socket.bind(&at.into())?;
     Ok(socket)
@@ -118,7 +118,7 @@ fn fragmentation(_: &Socket, _: SocketAddr, wanted: Fragmentation) -> io::Result
 
 /// What comes with each datagram, and errors of the network. It is as well without what an old kernel lacks.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn receiving(socket: &Socket, config: &DatagramConfig) -> io::Result<()> {
+pub(super) fn receiving(socket: &Socket, at: SocketAddr, config: &DatagramConfig) -> io::Result<()> {
     use nix::sys::socket::setsockopt;
     use nix::sys::socket::sockopt::{
         IpRecvTos, Ipv4PacketInfo, Ipv4RecvErr, Ipv6RecvErr, Ipv6RecvPacketInfo, Ipv6RecvTClass, RxqOvfl,
@@ -127,19 +127,21 @@ pub(super) fn receiving(socket: &Socket, config: &DatagramConfig) -> io::Result<
     let _ = setsockopt(socket, RxqOvfl, &1);
     // From either family: a socket of IPv6 has both.
     let _ = setsockopt(socket, IpRecvTos, &true);
-    if socket.domain()? == Domain::IPV6 {
+    // Which address it was for is known where there is one.
+    let asks = at.ip().is_unspecified();
+    if at.is_ipv6() {
         let _ = setsockopt(socket, Ipv6RecvTClass, &true);
-        let _ = setsockopt(socket, Ipv6RecvPacketInfo, &true);
+        let _ = setsockopt(socket, Ipv6RecvPacketInfo, &asks);
         setsockopt(socket, Ipv6RecvErr, &told)?;
     } else {
-        let _ = setsockopt(socket, Ipv4PacketInfo, &true);
+        let _ = setsockopt(socket, Ipv4PacketInfo, &asks);
     }
     setsockopt(socket, Ipv4RecvErr, &told)?;
     Ok(())
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn receiving(_: &Socket, _: &DatagramConfig) -> io::Result<()> {
+pub(super) fn receiving(_: &Socket, _: SocketAddr, _: &DatagramConfig) -> io::Result<()> {
     Ok(())
 }
 

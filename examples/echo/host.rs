@@ -1,0 +1,112 @@
+//! What the echo server runs on: the main thread alone, or reactor threads.
+//!
+//! A program is one or the other, and calls `Reactor` or `Engine` directly. This one is both, since it is measured: a
+//! process of one thread makes its system calls a few percent faster than one of two.
+
+use crate::Echo;
+use crate::signals::on_signals;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use windlass::{
+    Address, Conn, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig, Reactor, ReactorConfig, Report,
+    Turn,
+};
+
+/// Without anything to tell the main thread wakes so seldom.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) enum Host {
+    Alone(Reactor),
+    Threads(Arc<Engine>),
+}
+
+impl Host {
+    /// So many reactors; `config.reactor` is for each.
+    pub(crate) fn new(config: EngineConfig) -> Result<Host, Error> {
+        if config.reactors == 1 {
+            let reactor = ReactorConfig { connections_max: config.connections_max, ..config.reactor };
+            return Ok(Host::Alone(Reactor::new(reactor)?));
+        }
+        Ok(Host::Threads(Arc::new(Engine::start(config)?)))
+    }
+
+    /// Listens, and tells the real address.
+    pub(crate) fn listen(&mut self, address: &Address, config: ListenConfig) -> Result<Address, Error> {
+        match self {
+            Host::Alone(reactor) => {
+                let id = reactor.listen(address, config, |_: &Conn<'_>| Echo)?;
+                reactor.listener_address(id).ok_or(Error::Gone)
+            }
+            Host::Threads(engine) => Ok(engine.listen(address, config, || |_: &Conn<'_>| Echo)?.address().clone()),
+        }
+    }
+
+    /// Binds a datagram socket, and tells the real address.
+    pub(crate) fn bind(&mut self, address: &Address, config: DatagramConfig) -> Result<Address, Error> {
+        match self {
+            Host::Alone(reactor) => {
+                let id = reactor.bind(address, config, Echo)?;
+                reactor.endpoint_address(id).ok_or(Error::Gone)
+            }
+            Host::Threads(engine) => Ok(engine.bind(address, config, || Echo)?.address().clone()),
+        }
+    }
+
+    /// Has `act` run on the first reactor after signals.
+    pub(crate) fn on_signals(
+        &mut self,
+        signals: &'static [i32],
+        act: impl FnMut(&mut Turn<'_>, usize) + Send + 'static,
+    ) -> io::Result<()> {
+        match self {
+            Host::Alone(reactor) => on_signals(&mut reactor.turn(), signals, act),
+            Host::Threads(engine) => {
+                engine.ask(0, move |turn| on_signals(turn, signals, act)).map_err(io::Error::other)?
+            }
+        }
+    }
+
+    /// The first of these signals drains, the second one cuts what is left.
+    pub(crate) fn stop_on(&mut self, signals: &'static [i32], drain: Duration) -> io::Result<()> {
+        let engines = match self {
+            Host::Alone(_) => None,
+            Host::Threads(engine) => Some(Arc::downgrade(engine)),
+        };
+        let mut seen = 0;
+        self.on_signals(signals, move |turn, came| {
+            seen += came;
+            let drain = if seen == 1 { drain } else { Duration::ZERO };
+            match &engines {
+                None => turn.shutdown(drain),
+                Some(engines) => engines.upgrade().iter().for_each(|engine| engine.stop(drain)),
+            }
+        })
+    }
+
+    /// Runs until it is stopped; every so often `tell` is shown what was counted.
+    pub(crate) fn run(self, every: Option<Duration>, tell: fn(&[Counters])) -> Result<Report, Error> {
+        match self {
+            Host::Alone(mut reactor) => {
+                if let Some(every) = every {
+                    tell_again(&mut reactor.turn(), every, tell);
+                }
+                reactor.run()
+            }
+            Host::Threads(engine) => loop {
+                match engine.wait(every.unwrap_or(AN_HOUR)) {
+                    Err(Error::NotDriven) if every.is_some() => tell(&engine.snapshots()?),
+                    Err(Error::NotDriven) => {}
+                    ended => return ended,
+                }
+            },
+        }
+    }
+}
+
+fn tell_again(turn: &mut Turn<'_>, every: Duration, tell: fn(&[Counters])) {
+    turn.after(every, move |turn| {
+        tell(&[turn.snapshot()]);
+        tell_again(turn, every, tell);
+    });
+}
