@@ -18,7 +18,7 @@ use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Sending, Watched};
 use bytes::Bytes;
-use outgoing::Outgoing;
+use outgoing::{Outgoing, State};
 pub(crate) use sending::Departures;
 use std::collections::VecDeque;
 use std::io;
@@ -39,6 +39,7 @@ pub(crate) struct Post {
     life: Life,
     incoming: Incoming,
     errors: Errors,
+    haste: Haste,
     /// Errors in place of datagrams, one behind the other, of which nothing was explained.
     failures: usize,
     reading: Reading,
@@ -88,6 +89,15 @@ enum Incoming {
     Likely,
     /// It may, until it says that there is nothing: an error may have ended a call early.
     Doubted,
+}
+
+/// Whether the next datagram is worth waiting for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// It leaves with them when the drive ends.
+    Queue,
+    /// One datagram came, alone: its answer leaves at once.
+    Once,
 }
 
 /// Whether the kernel may have errors to tell.
@@ -203,6 +213,7 @@ impl Post {
             // It may have been sent to before it was watched.
             incoming: Incoming::Likely,
             errors: Errors::Awaited,
+            haste: Haste::Queue,
             failures: 0,
             reading: Reading::Goes,
             owed: Owed::Nothing,
@@ -291,8 +302,9 @@ impl Post {
         }
     }
 
-    /// Ends what has nothing left to send.
+    /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send.
     pub(crate) fn settle(&mut self) {
+        self.haste = Haste::Queue;
         if let (Life::Flushing(reason), None) = (self.life, &self.outgoing) {
             self.life = Life::Closed(reason);
         }
@@ -358,7 +370,10 @@ impl Post {
 
     /// Receives up to `max` datagrams, or as many messages of joined ones.
     pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
-        match arrivals.receive(&mut self.socket, max, self.limits.bytes_max) {
+        let behind = arrivals.receive(&mut self.socket, max, self.limits.bytes_max);
+        let is_alone = arrivals.arrived().len() == 1 && matches!(behind, Behind::Short | Behind::Nothing);
+        self.haste = if is_alone { Haste::Once } else { Haste::Queue };
+        match behind {
             Behind::More => self.failures = 0,
             Behind::Short if self.incoming == Incoming::Doubted => self.failures = 0,
             Behind::Short | Behind::Nothing => {
@@ -457,8 +472,18 @@ impl Post {
             self.stats.refused += 1;
             return Err(error);
         }
+        let state = match std::mem::replace(&mut self.haste, Haste::Queue) {
+            Haste::Queue => State::Fresh,
+            Haste::Once => self.send_at_once(to, bytes),
+        };
+        if state == State::Gone {
+            return Ok(());
+        }
         let outgoing = self.outgoing.get_or_insert_with(|| departures.outgoing());
         outgoing.push(to.cloned(), bytes, now);
+        if state == State::Tried {
+            outgoing.note_last_tried();
+        }
         if outgoing.len() >= runs::WINDOW && self.pace == Pace::Free {
             self.flush(departures, now);
         }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use windlass::{
     Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, EngineConfig, Handler, Limits,
-    ListenConfig, ReactorConfig, SocketOptions, Transport, Turn,
+    ListenConfig, ReactorConfig, SocketOptions, Transport,
 };
 
 struct Echo;
@@ -139,7 +139,7 @@ fn secured(
     let builder = tls::server(&files, folder)?;
     let server = builder.build()?;
     let reloaded = server.clone();
-    let reload = move |_: &mut Turn<'_>, _| match reloaded.reload(&builder) {
+    let reload = move |_: &mut windlass::Turn<'_>, _| match reloaded.reload(&builder) {
         Ok(()) => eprintln!("echo: certificates read again"),
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     };

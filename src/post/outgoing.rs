@@ -142,6 +142,13 @@ impl Outgoing {
         self.entries[index].state = State::Tried;
     }
 
+    /// The last one was.
+    pub(crate) fn note_last_tried(&mut self) {
+        if let Some(last) = self.entries.last_mut() {
+            last.state = State::Tried;
+        }
+    }
+
     /// Its receiver is full.
     pub(crate) fn hold(&mut self, index: usize) {
         let entry = &mut self.entries[index];

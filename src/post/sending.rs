@@ -71,6 +71,28 @@ impl Post {
         self.tidy(departures);
     }
 
+    /// Sends one datagram without queueing it, and says how far it is. What the kernel does not take is offered once more
+    /// from the queue, and there a refusal is told.
+    pub(super) fn send_at_once(&mut self, to: Option<&DatagramPeer>, bytes: &[u8]) -> State {
+        if self.outgoing.is_some() || self.pace != Pace::Free || to.and_then(DatagramPeer::via).is_some() {
+            return State::Fresh;
+        }
+        match self.socket.send(bytes, to) {
+            Ok(()) => {
+                self.stats.datagrams_out += 1;
+                self.stats.bytes_out += bytes.len() as u64;
+                State::Gone
+            }
+            Err(error) if Refusal::of(&error, false) == Refusal::Earlier && !self.socket.is_unix() => {
+                if !self.explained() {
+                    self.doubt = Some(error);
+                }
+                State::Tried
+            }
+            Err(_) => State::Fresh,
+        }
+    }
+
     // --- many in a call -------------------------------------------------------------------------------------------
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
