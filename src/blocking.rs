@@ -36,7 +36,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// TLS too. It is made of a [`Link`], with all that waits there, by [`Link::into_blocking`], and can become one again.
 ///
 /// A read or write that takes longer than its timeout fails with `WouldBlock`, as those of `std` do. The end of the stream
-/// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`.
+/// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`. Dropping it says our end, but waits for nothing.
 ///
 /// ```no_run
 /// use std::io::{Read, Write};
@@ -61,6 +61,7 @@ struct Inside {
     /// `None` only while the link is taken out for good.
     link: Option<Link>,
     buffers: Buffers,
+    usage: Usage,
     /// What records are opened in; plain links read to where they are asked to.
     scratch: Option<Scratch>,
 }
@@ -69,6 +70,13 @@ impl std::fmt::Debug for Inside {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inside").field("link", &self.link).finish_non_exhaustive()
     }
+}
+
+/// Whether `close` was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Usage {
+    Open,
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -112,7 +120,7 @@ impl BlockingLink {
         link.settle_in(now());
         let scratch = link.is_tls().then(Scratch::new);
         let (link, socket) = link.shared();
-        let inside = Inside { link: Some(link), buffers: Buffers::default(), scratch };
+        let inside = Inside { link: Some(link), buffers: Buffers::default(), usage: Usage::Open, scratch };
         BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default() }
     }
 
@@ -228,27 +236,36 @@ impl BlockingLink {
         self.repeat(until, Wanted::No, |inside| {
             let asks = std::mem::replace(&mut asked, Wanted::No);
             inside.try_ending(Signal::Finish, asks)
-        })
+        })?;
+        // A link whose peer has ended leaves the FIN to the closing of the socket. It fails where it was said already.
+        let _ = self.socket.shut(Shutdown::Write);
+        Ok(())
     }
 
     /// Ends the connection: what was written is sent, then our end. Whoever waits in a read or write of it returns with
     /// `NotConnected`. Later calls find it over.
     ///
     /// # Errors
-    /// `NotConnected` if it was over before; `WouldBlock` if the peer does not take what waits within the write timeout, or
+    /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
     /// 10 s without one: it is reset then.
     pub fn close(&self) -> io::Result<()> {
-        if !matches!(self.lock().phase(), Some(phase) if !matches!(phase, Phase::Closed(_))) {
+        if self.lock().usage == Usage::Closed {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let until = deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT)));
         let mut asked = Wanted::Yes;
+        if matches!(self.lock().phase(), Some(Phase::Closed(_))) {
+            // Both sides have ended, or something broke it.
+            self.lock().usage = Usage::Closed;
+            return Ok(());
+        }
         let ended = self.repeat(until, Wanted::No, |inside| {
             let asks = std::mem::replace(&mut asked, Wanted::No);
             inside.try_ending(Signal::Close(Reason::Local), asks)
         });
         let mut inside = self.lock();
         inside.read_last();
+        inside.usage = Usage::Closed;
         inside.signal(Signal::Abort);
         // Whoever waits elsewhere is woken by it; it fails where the peer has gone already.
         let _ = self.socket.shut(Shutdown::Both);
@@ -335,7 +352,8 @@ impl Inside {
                 return Tried::Done(Ok(taken));
             }
             if let Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) = link.phase() {
-                let at_end = reason == Reason::PeerClosed;
+                // The peer's end is told as long as it is asked for.
+                let at_end = link.has_ended() && !reason.is_trouble() && self.usage == Usage::Open;
                 return Tried::Done(if at_end { Ok(0) } else { Err(told(reason)) });
             }
             if link.has_ended() {
@@ -427,6 +445,17 @@ impl Inside {
                     break;
                 }
             }
+        }
+    }
+}
+
+impl Drop for Inside {
+    /// Says our end, as far as that needs no waiting; the kernel goes on with what it has taken.
+    fn drop(&mut self) {
+        if self.usage == Usage::Open && self.phase().is_some_and(|phase| !matches!(phase, Phase::Closed(_))) {
+            self.signal(Signal::Close(Reason::Local));
+            self.push_on(now());
+            self.read_last();
         }
     }
 }
