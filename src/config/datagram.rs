@@ -135,7 +135,8 @@ pub struct DatagramConfig {
     pub full_pause: Duration,
     /// Datagrams that are received in one turn. Default: 256.
     pub datagrams_per_turn: usize,
-    /// Datagrams of one length to one peer leave as one. Default: on.
+    /// Datagrams of one length to one peer leave as one. Where the network's own queue is short of room, a part of them may
+    /// be lost there without ENOBUFS; `Off` tells all of it. Default: on.
     pub gso: Offload,
     /// Datagrams of one length from one peer come as one; good for streams of few senders. Each call then receives from
     /// one sender, where without it a call receives from up to 32. Default: off.
