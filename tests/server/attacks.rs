@@ -107,10 +107,8 @@ fn places_come_free_however_connections_end() {
         let plan = EngineConfig { connections_max: 3, ..engine(2) };
         let config = ListenConfig { connections_max: 3, starved_pause: Duration::from_millis(5), ..listen_config() };
         let builder = rig.builder(2).engine_config(plan).listen_config(config);
-        let (server, address) = rig.listen(
-            builder.handler(|| Ledger { seen: 0, admitted: Tale::default(), left: Tale::default() }),
-            kind,
-        );
+        let (server, address) =
+            rig.listen(builder.handler(|| Ledger { seen: 0, admitted: Tale::default(), left: Tale::default() }), kind);
         for number in 0..80 {
             misbehave(&address, number);
         }
@@ -323,7 +321,8 @@ fn what_is_left_in_the_mailbox_of_a_stopped_reactor_does_not_count() {
         for _ in 0..4 {
             Client::dial(&address).echoes(b"hello");
         }
-        let echoed = clients.iter_mut().filter_map(|client| client.write(b"x").and_then(|()| client.read(&mut [0])).ok());
+        let echoed =
+            clients.iter_mut().filter_map(|client| client.write(b"x").and_then(|()| client.read(&mut [0])).ok());
         assert_eq!(echoed.filter(|count| *count == 1).count(), 3);
         drop(clients);
         rig.end(&server);
