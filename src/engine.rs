@@ -116,6 +116,7 @@ pub struct Engine {
     remotes: Vec<Remote>,
     threads: Mutex<Vec<Thread>>,
     placement: Placement,
+    reactor_connections_max: usize,
     total: Arc<Quota>,
 }
 
@@ -224,6 +225,7 @@ impl Engine {
             remotes: Vec::new(),
             threads: Mutex::default(),
             placement: config.placement,
+            reactor_connections_max: config.reactor.connections_max,
             total: Quota::new(config.connections_max),
         };
         for number in 0..config.reactors {
@@ -282,9 +284,19 @@ impl Engine {
     /// Runs `question` on a reactor's thread, between callbacks, and waits for what it says.
     ///
     /// # Errors
-    /// `OnReactorThread`, `MailboxFull`, `ReactorGone`; `NotDriven` if a callback holds the reactor up for ten seconds.
+    /// `OnReactorThread`, `MailboxFull`, `ReactorGone`; `NotDriven` if a callback holds the reactor up for ten seconds;
+    /// `CallbackPanicked` if `question` did.
     pub fn ask<T: Send + 'static>(
         &self,
+        reactor: usize,
+        question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask_by("ask", reactor, question)
+    }
+
+    fn ask_by<T: Send + 'static>(
+        &self,
+        callback: &'static str,
         reactor: usize,
         question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
@@ -296,7 +308,9 @@ impl Engine {
         remote.run(move |turn| drop(tell.send(question(turn))))?;
         told.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
             RecvTimeoutError::Timeout => Error::NotDriven,
-            RecvTimeoutError::Disconnected => Error::ReactorGone,
+            RecvTimeoutError::Disconnected if remote.has_ended() => Error::ReactorGone,
+            // It was dropped unanswered.
+            RecvTimeoutError::Disconnected => Error::CallbackPanicked { callback },
         })
     }
 
@@ -383,7 +397,8 @@ impl Engine {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
             let sharing = Sharing { quotas: quotas.clone(), spread: None };
-            let id = self.ask(reactor, move |turn| turn.listen_shared(listener, config, make(), sharing))??;
+            let id =
+                self.ask_by("make", reactor, move |turn| turn.listen_shared(listener, config, make(), sharing))??;
             listening.parts.push((self.remotes[reactor].clone(), id));
         }
         Ok(())
@@ -402,17 +417,17 @@ impl Engine {
         for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
             let address = listening.address.clone();
-            let id = self.ask(reactor, move |turn| turn.listen_fed(address, config, make(), quotas))??;
+            let id = self.ask_by("make", reactor, move |turn| turn.listen_fed(address, config, make(), quotas))??;
             targets.push((remote.clone(), id.0));
             listening.parts.push((remote.clone(), id));
         }
-        let placement = self.placement;
+        let (placement, connections_max) = (self.placement, self.reactor_connections_max);
         let own = self.remotes[0].clone();
         for listener in listeners {
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
             let (own, targets) = (own.clone(), targets.clone());
-            let id = self.ask(0, move |turn| {
-                let spread = Some(Spread::new(placement, own, targets));
+            let id = self.ask_by("make", 0, move |turn| {
+                let spread = Some(Spread::new(placement, own, targets, connections_max));
                 turn.listen_shared(listener, config, make(), Sharing { quotas, spread })
             })??;
             listening.parts.push((self.remotes[0].clone(), id));
@@ -446,7 +461,7 @@ impl Engine {
         for (number, socket) in sockets.into_iter().enumerate() {
             let reactor = if is_spread { number } else { least };
             let (config, make) = (config.clone(), make.clone());
-            let begun = self.ask(reactor, move |turn| turn.bind_bound(socket, &config, make()));
+            let begun = self.ask_by("make", reactor, move |turn| turn.bind_bound(socket, &config, make()));
             match begun.and_then(|id| id) {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
                 Err(error) => {

@@ -101,6 +101,9 @@ thread_local! {
     static DRIVING: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
+/// Stands for a thread that drives none and must not wait either; no reactor has this number.
+const NO_REACTOR: u32 = u32::MAX;
+
 /// Marks this thread as driving a reactor until it is dropped.
 pub(crate) struct Driving(Option<u32>);
 
@@ -111,7 +114,12 @@ impl Driving {
 }
 
 impl Driving {
-    /// Whether this thread drives any reactor.
+    /// Marks this thread as running a callback, where waiting is refused as on a reactor's own.
+    pub(crate) fn callback() -> Driving {
+        Driving(DRIVING.replace(DRIVING.get().or(Some(NO_REACTOR))))
+    }
+
+    /// Whether this thread drives any reactor, or runs a callback.
     pub(crate) fn is_any() -> bool {
         DRIVING.get().is_some()
     }
@@ -196,6 +204,11 @@ impl Remote {
 
     pub(crate) fn load_less(&self) {
         self.0.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether its reactor is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.queue.ended().is_some()
     }
 
     pub(crate) fn is_same(&self, other: &Remote) -> bool {

@@ -99,17 +99,29 @@ pub(crate) struct Spread {
     /// `None` is the acceptor's own reactor.
     targets: Vec<(Remote, Option<SourceId>)>,
     next: usize,
+    connections_max: usize,
 }
 
 impl Spread {
-    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for.
-    pub(crate) fn new(placement: Placement, own: Remote, others: Vec<(Remote, SourceId)>) -> Spread {
+    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for, and none of them may have more
+    /// than `connections_max`.
+    pub(crate) fn new(
+        placement: Placement,
+        own: Remote,
+        others: Vec<(Remote, SourceId)>,
+        connections_max: usize,
+    ) -> Spread {
         let others = others.into_iter().map(|(remote, acceptor)| (remote, Some(acceptor)));
-        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0 }
+        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0, connections_max }
     }
 
-    /// Hands a stream to the reactor whose turn it is. It comes back if that is the one that accepts, or the other cannot
-    /// take it.
+    /// Whether none of the reactors has room for one more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.targets.iter().all(|(remote, _)| remote.load() >= self.connections_max)
+    }
+
+    /// Hands a stream to the reactor whose turn it is, of those that have room. It comes back if that is the one that
+    /// accepts, or the other cannot take it.
     pub(crate) fn hand(
         &mut self,
         stream: Stream,
@@ -119,8 +131,9 @@ impl Spread {
         self.next = (self.next + 1) % self.targets.len();
         // Among equals the turns go round, too.
         let in_turn = self.targets[self.next..].iter().chain(&self.targets[..self.next]);
+        let mut in_turn = in_turn.filter(|(remote, _)| remote.load() < self.connections_max);
         let chosen = match self.placement {
-            Placement::RoundRobin => in_turn.take(1).next(),
+            Placement::RoundRobin => in_turn.next(),
             Placement::LeastConnections | Placement::Kernel => in_turn.min_by_key(|(remote, _)| remote.load()),
         };
         match chosen {

@@ -234,11 +234,20 @@ enum Run {
     Fresh,
     /// It binds; if it is asked to stop meanwhile, that is done when it has begun.
     Starting(Option<Duration>),
+    /// It listens, and that is being told; a stop that is asked for meanwhile comes after it.
+    Announced(Arc<Engine>, Vec<Address>, Option<Duration>),
     Running(Arc<Engine>, Vec<Address>),
     /// It was asked to stop.
-    Draining(Arc<Engine>, Vec<Address>),
+    Draining(Arc<Engine>, Vec<Address>, Told),
     /// With the report, if no reactor died.
     Gone(Option<Report>, Vec<Address>),
+}
+
+/// Whether the callback knows of it: what follows is told after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    NotYet,
+    Yes,
 }
 
 impl Server {
@@ -268,37 +277,31 @@ impl Server {
             match &*run {
                 Run::Fresh => *run = Run::Starting(None),
                 Run::Gone(..) => return Err(Error::ServerGone),
-                Run::Starting(_) | Run::Running(..) | Run::Draining(..) => return Err(Error::AlreadyStarted),
+                Run::Starting(_) | Run::Announced(..) | Run::Running(..) | Run::Draining(..) => {
+                    return Err(Error::AlreadyStarted);
+                }
             }
         }
-        let started = self.start();
-        let addresses = match &started {
-            Ok((_, addresses)) => addresses.clone(),
-            Err(_) => Vec::new(),
+        let outcome = match self.start() {
+            Ok((engine, addresses)) => {
+                shared.announce(&engine, &addresses);
+                Ok(())
+            }
+            Err(error) => Err(error),
         };
-        let (outcome, stop) = {
+        let stop = {
             let mut run = shared.lock();
-            let stop = if let Run::Starting(stop) = *run { stop } else { None };
-            let outcome = match started {
-                Ok((engine, addresses)) => {
-                    *run = Run::Running(engine, addresses);
-                    Ok(())
-                }
-                Err(error) => {
-                    *run = Run::Fresh;
-                    Err(error)
-                }
+            let (next, stop) = match std::mem::replace(&mut *run, Run::Fresh) {
+                Run::Announced(engine, addresses, stop) => (Run::Running(engine, addresses), stop),
+                Run::Starting(stop) => (Run::Fresh, stop),
+                other @ (Run::Fresh | Run::Running(..) | Run::Draining(..) | Run::Gone(..)) => (other, None),
             };
-            (outcome, stop)
+            *run = next;
+            stop
         };
         shared.changed.notify_all();
-        match &outcome {
-            Ok(()) => {
-                for address in addresses {
-                    shared.callbacks.tell_event(&ServerEvent::Listening(address));
-                }
-            }
-            Err(error) => shared.callbacks.tell_error(error),
+        if let Err(error) = &outcome {
+            shared.callbacks.tell_error(error);
         }
         if let Some(drain) = stop {
             shared.stop(drain);
@@ -345,7 +348,7 @@ impl Server {
 
     /// Whether it listens, and was not asked to stop.
     pub fn is_running(&self) -> bool {
-        matches!(*self.0.shared.lock(), Run::Running(..))
+        matches!(*self.0.shared.lock(), Run::Running(..) | Run::Announced(.., None))
     }
 
     /// Whether it is over: all its connections have ended, or it was shut down before it began.
@@ -362,7 +365,8 @@ impl Server {
     pub fn local_addresses(&self) -> Vec<Address> {
         match &*self.0.shared.lock() {
             Run::Fresh | Run::Starting(_) => Vec::new(),
-            Run::Running(_, addresses) | Run::Draining(_, addresses) | Run::Gone(_, addresses) => addresses.clone(),
+            Run::Announced(_, addresses, _) | Run::Running(_, addresses) => addresses.clone(),
+            Run::Draining(_, addresses, _) | Run::Gone(_, addresses) => addresses.clone(),
         }
     }
 
@@ -381,7 +385,7 @@ impl Server {
 
     fn engine(&self) -> Option<Arc<Engine>> {
         match &*self.0.shared.lock() {
-            Run::Running(engine, _) | Run::Draining(engine, _) => Some(engine.clone()),
+            Run::Announced(engine, ..) | Run::Running(engine, _) | Run::Draining(engine, ..) => Some(engine.clone()),
             Run::Fresh | Run::Starting(_) | Run::Gone(..) => None,
         }
     }
@@ -439,6 +443,18 @@ impl Shared {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells where it listens, before anything else that happens to it.
+    fn announce(&self, engine: &Arc<Engine>, addresses: &[Address]) {
+        {
+            let mut run = self.lock();
+            let stop = if let Run::Starting(stop) = *run { stop } else { None };
+            *run = Run::Announced(engine.clone(), addresses.to_vec(), stop);
+        }
+        for address in addresses {
+            self.callbacks.tell_event(&ServerEvent::Listening(address.clone()));
+        }
+    }
+
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
         let report = loop {
@@ -450,14 +466,16 @@ impl Shared {
         for error in engine.join().into_iter().filter_map(Result::err) {
             self.callbacks.tell_error(&error);
         }
+        let mut run = self.lock();
+        while let Run::Starting(_) | Run::Announced(..) | Run::Draining(.., Told::NotYet) = *run {
+            run = self.changed.wait(run).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(run);
         if let Some(report) = report {
             self.callbacks.tell_event(&ServerEvent::Drained(report));
         }
         let mut run = self.lock();
-        while let Run::Starting(_) = *run {
-            run = self.changed.wait(run).unwrap_or_else(PoisonError::into_inner);
-        }
-        if let Run::Running(_, addresses) | Run::Draining(_, addresses) = &mut *run {
+        if let Run::Running(_, addresses) | Run::Draining(_, addresses, _) = &mut *run {
             let addresses = std::mem::take(addresses);
             *run = Run::Gone(report, addresses);
         }
@@ -475,15 +493,20 @@ impl Shared {
                     (None, false)
                 }
                 Run::Running(engine, addresses) => {
-                    *run = Run::Draining(engine.clone(), addresses);
+                    *run = Run::Draining(engine.clone(), addresses, Told::NotYet);
                     (Some(engine), true)
                 }
-                Run::Draining(engine, addresses) => {
-                    *run = Run::Draining(engine.clone(), addresses);
+                Run::Draining(engine, addresses, told) => {
+                    *run = Run::Draining(engine.clone(), addresses, told);
                     (Some(engine), false)
                 }
                 Run::Starting(asked) => {
                     *run = Run::Starting(Some(asked.map_or(drain, |asked| asked.min(drain))));
+                    (None, false)
+                }
+                Run::Announced(engine, addresses, asked) => {
+                    let asked = asked.map_or(drain, |asked| asked.min(drain));
+                    *run = Run::Announced(engine, addresses, Some(asked));
                     (None, false)
                 }
                 gone @ Run::Gone(..) => {
@@ -493,11 +516,16 @@ impl Shared {
             }
         };
         self.changed.notify_all();
-        if is_first {
-            self.callbacks.tell_event(&ServerEvent::Draining);
-        }
+        // First: a callback that takes its time does not hold the drain up.
         if let Some(engine) = engine {
             engine.stop(drain);
+        }
+        if is_first {
+            self.callbacks.tell_event(&ServerEvent::Draining);
+            if let Run::Draining(_, _, told) = &mut *self.lock() {
+                *told = Told::Yes;
+            }
+            self.changed.notify_all();
         }
     }
 
@@ -508,7 +536,9 @@ impl Shared {
         match &*run {
             Run::Gone(Some(report), _) => Ok(*report),
             Run::Gone(None, _) => Err(Error::ReactorGone),
-            Run::Fresh | Run::Starting(_) | Run::Running(..) | Run::Draining(..) => Err(Error::NotDriven),
+            Run::Fresh | Run::Starting(_) | Run::Announced(..) | Run::Running(..) | Run::Draining(..) => {
+                Err(Error::NotDriven)
+            }
         }
     }
 }

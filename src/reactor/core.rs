@@ -365,7 +365,8 @@ impl Core {
     /// Takes a stream that another reactor has accepted for a listener of this one.
     fn arrive(&mut self, handed: Handed) {
         let Handed { acceptor: id, stream, peer, permit } = handed;
-        let is_full = self.desk.connections >= self.desk.connections_max || self.desk.handshakes.is_full();
+        // Its handshake may be one too many: the acceptor knows of its own reactor's only, and nobody is to be lost.
+        let is_full = self.desk.connections >= self.desk.connections_max;
         let taken = match self.table.get_mut(id) {
             Some(Source::Acceptor(acceptor)) if !is_full => acceptor.take_in(permit),
             _ => None,
@@ -575,6 +576,10 @@ impl Core {
         for command in left {
             match command {
                 Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
+                Command::Accepted(handed) => {
+                    drop(handed);
+                    self.desk.remote.load_less();
+                }
                 other => self.drop_guarded(other),
             }
         }

@@ -7,9 +7,10 @@ use crate::conn::Conn;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::{Error, Reason};
 use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, PauseCause, Peer, guarded};
-use crate::mailbox::Report;
+use crate::mailbox::{Driving, Report};
 use crate::post::DatagramError;
 use crate::server::peers::{Entry, Peers};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 /// Something that happened to a server. Its text is what people log.
@@ -65,6 +66,7 @@ impl Callbacks {
     pub(super) fn tell_error(&self, error: &Error) {
         log::debug!("server: {error}");
         if let Some(call) = &self.error {
+            let _driving = Driving::callback();
             if guarded(|| call(error)).is_none() {
                 log::error!("server: the error callback panicked");
             }
@@ -74,10 +76,19 @@ impl Callbacks {
     pub(super) fn tell_event(&self, event: &ServerEvent) {
         log::info!("server: {event}");
         if let Some(call) = &self.event {
+            let _driving = Driving::callback();
             if guarded(|| call(event)).is_none() {
                 self.tell_error(&Error::CallbackPanicked { callback: "on_event" });
             }
         }
+    }
+
+    /// Runs a callback that the user's [`Accept`] has. Its panic is told here, and goes on to the reactor, which counts it.
+    fn run<T>(&self, callback: &'static str, call: impl FnOnce() -> T) -> T {
+        guarded(call).unwrap_or_else(|| {
+            self.tell_error(&Error::CallbackPanicked { callback });
+            resume_unwind(Box::new(callback))
+        })
     }
 
     fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
@@ -118,15 +129,12 @@ impl<A: Accept> Accept for Front<A> {
             log::debug!("server: {ip} has as many connections as it may");
             return Admission::Refuse;
         }
-        // A panic in it refuses, too.
         let admission = guarded(|| self.inner.admit(peer));
         if admission != Some(Admission::Admit) {
             peers.leave(ip.ip());
         }
-        if admission.is_none() {
-            self.callbacks.tell_error(&Error::CallbackPanicked { callback: "admit" });
-        }
-        admission.unwrap_or(Admission::Refuse)
+        // The reactor tells of a panic, as it does without a limit.
+        admission.unwrap_or_else(|| resume_unwind(Box::new("admit")))
     }
 
     fn make(&mut self, conn: &Conn<'_>) -> A::Handler {
@@ -134,7 +142,7 @@ impl<A: Accept> Accept for Front<A> {
     }
 
     fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.inner.answer_plain(peer, bytes)
+        self.callbacks.run("Accept::answer_plain", || self.inner.answer_plain(peer, bytes))
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {
@@ -154,14 +162,14 @@ impl<A: Accept> Accept for Front<A> {
             }
             AcceptEvent::Ended(None) => {}
         }
-        self.inner.on_event(event);
+        self.callbacks.run("Accept::on_event", || self.inner.on_event(event));
     }
 
     fn on_left(&mut self, peer: &Peer<'_>) {
         if let Some((peers, ip)) = self.peers.as_ref().zip(peer.ip()) {
             peers.leave(ip.ip());
         }
-        self.inner.on_left(peer);
+        self.callbacks.run("Accept::on_left", || self.inner.on_left(peer));
     }
 
     fn wants_states(&self) -> bool {
@@ -175,7 +183,7 @@ impl<A: Accept> Accept for Front<A> {
             self.callbacks.tell_state(local.as_ref().unwrap_or(&self.local), remote.as_ref(), state);
         }
         if self.inner.wants_states() {
-            self.inner.on_state(peer, state);
+            self.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
         }
     }
 }
@@ -215,6 +223,8 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
         if self.callbacks.state.is_none() {
             return self.inner.on_datagram(sock, datagram);
         }
+        // What was sent meanwhile from elsewhere is no answer to this one.
+        self.tell_writes(sock, None);
         let remote = datagram.from.address();
         self.callbacks.tell_state(&self.local, Some(&remote), ConnState::Read);
         self.inner.on_datagram(sock, datagram);
@@ -244,12 +254,14 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
     }
 
     fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: Reason) {
-        self.inner.on_close(sock, reason);
+        let closed = guarded(|| self.inner.on_close(sock, reason));
         self.tell_writes(sock, None);
+        let reason = if closed.is_none() && !reason.is_trouble() { Reason::HandlerPanicked } else { reason };
         if reason.is_trouble() {
             let local = Box::new(self.local.clone());
             self.callbacks.tell_error(&Error::Connection { local, peer: None, reason });
         }
         self.callbacks.tell_state(&self.local, None, ConnState::Close);
+        closed.unwrap_or_else(|| resume_unwind(Box::new("on_close")));
     }
 }

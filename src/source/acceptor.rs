@@ -197,8 +197,13 @@ impl Acceptor {
         }
         for _ in 0..budget {
             let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
-            if self.live >= self.config.connections_max || turn.desk.connections >= turn.desk.connections_max {
-                self.hold_full(id, PauseCause::ConnectionLimit, Tick::NEVER, turn);
+            let (is_full, until) = match &self.spread {
+                None => (turn.desk.connections >= turn.desk.connections_max, Tick::NEVER),
+                // When others have room again is not told here.
+                Some(spread) => (spread.is_full(), turn.desk.now.after(self.config.starved_pause)),
+            };
+            if is_full || self.live >= self.config.connections_max {
+                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
                 return Next::Wait;
             }
             if self.sessions.is_some() && turn.desk.handshakes.is_full() {

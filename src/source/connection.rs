@@ -628,11 +628,16 @@ impl Connection {
         }
         let was_admitted = !matches!(self.role, Role::Accepted | Role::Unwanted);
         match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Dialling(dialling) => self.say_close(id, dialling.handler, reason, turn),
-            Role::Given(handler) => self.say_close(id, handler, reason, turn),
-            Role::Live(handler) => {
+            // Nobody listens for these.
+            Role::Dialling(dialling) => {
+                self.say_close(id, dialling.handler, reason, turn);
+            }
+            Role::Given(handler) => {
                 self.say_close(id, handler, reason, turn);
-                self.tell_trouble(reason, turn);
+            }
+            Role::Live(handler) => {
+                let closing = self.say_close(id, handler, reason, turn);
+                self.tell_trouble(closing, turn);
             }
             Role::Adopter(adopter) => {
                 if guarded(|| drop(adopter)).is_none() {
@@ -653,8 +658,16 @@ impl Connection {
         }
     }
 
-    fn say_close(&mut self, id: SourceId, mut handler: Box<dyn Handler>, reason: Reason, turn: &mut Turn<'_>) {
+    /// Tells a handler that it is over, and returns what its listener is to be told: of a good end that panicked, the panic.
+    fn say_close(
+        &mut self,
+        id: SourceId,
+        mut handler: Box<dyn Handler>,
+        reason: Reason,
+        turn: &mut Turn<'_>,
+    ) -> Reason {
         turn.desk.counters.count_closed(reason);
+        let panics = turn.desk.counters.panics;
         let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
             turn.desk.counters.panics += 1;
@@ -663,6 +676,7 @@ impl Connection {
         if guarded(|| drop(handler)).is_none() {
             turn.desk.counters.panics += 1;
         }
+        if turn.desk.counters.panics > panics && !reason.is_trouble() { Reason::HandlerPanicked } else { reason }
     }
 
     /// Leaves the reactor alive: the kernel reports no more, the handler is told, and the reactor hands the link on.
@@ -672,7 +686,8 @@ impl Connection {
         // To its old handler it is closed; to the new one it is what it was.
         let phase = self.link.set_phase(Phase::Closed(Reason::Detached));
         if let Role::Live(handler) = std::mem::replace(&mut self.role, Role::Gone) {
-            self.say_close(id, handler, Reason::Detached, turn);
+            let closing = self.say_close(id, handler, Reason::Detached, turn);
+            self.tell_trouble(closing, turn);
         }
         self.tell_left(turn);
         self.link.set_phase(phase);

@@ -6,6 +6,7 @@
 //! section 5 at every call; when the world ends it checks that `on_close` came exactly once for every handler.
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
 
+pub mod blocking;
 mod hooks;
 mod peer;
 mod record;

@@ -11,7 +11,9 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use windlass::rustls::server::NoServerSessionStorage;
-use windlass::rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use windlass::rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 use windlass::tls::HandshakeThreads;
 use windlass::{ReactorConfig, TlsClient, TlsServer, tls};
 
@@ -92,6 +94,12 @@ pub fn server_config() -> ServerConfig {
 pub fn client() -> TlsClient {
     let name = ServerName::try_from(NAME).expect("a name");
     TlsClient { server_name: Some(name), ..configurations().1.clone().into() }
+}
+
+/// The client's side on a socket that blocks.
+pub fn blocking<S: Read + Write>(socket: S) -> StreamOwned<ClientConnection, S> {
+    let name = ServerName::try_from(NAME).expect("a name");
+    StreamOwned::new(ClientConnection::new(configurations().1.clone(), name).expect("a client"), socket)
 }
 
 /// With `HANDSHAKE_THREADS=N` in the environment every test's handshakes are done by so many other threads, unless it has

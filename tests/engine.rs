@@ -1,0 +1,10 @@
+//! What reactors on threads of their own promise together.
+
+mod support;
+
+#[path = "engine/ending.rs"]
+mod ending;
+#[path = "engine/moving.rs"]
+mod moving;
+#[path = "engine/placement.rs"]
+mod placement;

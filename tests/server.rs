@@ -1,0 +1,14 @@
+//! What a server promises as a whole: how it begins and ends, what it tells, whom it takes in.
+
+mod support;
+
+#[path = "server/attacks.rs"]
+mod attacks;
+#[path = "server/building.rs"]
+mod building;
+#[path = "server/ending.rs"]
+mod ending;
+#[path = "server/limits.rs"]
+mod limits;
+#[path = "server/telling.rs"]
+mod telling;
