@@ -273,6 +273,16 @@ impl BlockingLink {
     }
 }
 
+impl BlockingLink {
+    /// Ends it at once, whatever waits: whoever reads or writes it returns with an error.
+    pub(crate) fn cut(&self) {
+        let mut inside = self.lock();
+        inside.usage = Usage::Closed;
+        inside.signal(Signal::Abort);
+        let _ = self.socket.shut(Shutdown::Both);
+    }
+}
+
 impl Inside {
     fn phase(&self) -> Option<Phase> {
         self.link.as_ref().map(Link::phase)

@@ -165,6 +165,16 @@ pub enum Error {
         /// Why it ended.
         reason: Reason,
     },
+    /// A blocking handler ended with an error.
+    #[error("connection {}to {local}: its handler: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
+    Served {
+        /// Where it was accepted.
+        local: Box<Address>,
+        /// Where it came from, if that has an address.
+        peer: Option<Box<Address>>,
+        /// What the handler returned.
+        source: io::Error,
+    },
     /// Something went wrong with a datagram.
     #[error("{address}: {what}")]
     Datagram {

@@ -10,6 +10,7 @@ use crate::conn::Conn;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::Reason;
 use crate::link::Link;
+use crate::link::phase::Phase;
 use crate::net::Readiness;
 use crate::post::DatagramError;
 use crate::turn::Turn;
@@ -222,6 +223,14 @@ impl Peer<'_> {
     /// Its IP address and port, `None` for Unix peers. Free of system calls.
     pub fn ip(&self) -> Option<SocketAddr> {
         self.0.peer_ip()
+    }
+
+    /// Why it ended, where that is known: in `on_left`, and in `on_state` with `Close`.
+    pub fn ended(&self) -> Option<Reason> {
+        match self.0.phase() {
+            Phase::Closed(reason) => Some(reason),
+            _ => None,
+        }
     }
 
     /// Its address; a Unix peer is mostly unnamed. `None` if the system no longer knows.

@@ -61,7 +61,7 @@ pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use server::{Server, ServerBuilder, ServerEvent};
+pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, Writer};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -6,6 +6,7 @@
 
 mod front;
 mod peers;
+mod workers;
 
 use crate::address::Address;
 use crate::config::ListenConfig;
@@ -18,13 +19,17 @@ use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Remote, Report};
 use crate::turn::check_stream;
 pub use front::ServerEvent;
-use front::{Callbacks, DatagramFront, Front};
+use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
 use peers::Peers;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use workers::Serve;
+use workers::Workers;
+pub use workers::{BlockingConfig, Reader, Writer};
 
 /// What makes the makers of stream handlers at one address.
-type MakeStreams = Arc<dyn Fn(Address, Callbacks, Option<Arc<Peers>>) -> MakeMaker + Send + Sync>;
+type MakeStreams = Arc<dyn Fn(FrontParts) -> MakeMaker + Send + Sync>;
 
 /// What makes datagram handlers at one address.
 type MakeDatagrams = Arc<dyn Fn(Address, Callbacks) -> DatagramFront<Box<dyn DatagramHandler>> + Send + Sync>;
@@ -38,6 +43,7 @@ pub struct ServerBuilder {
     engine: EngineConfig,
     per_peer_max: Option<usize>,
     streams: Option<MakeStreams>,
+    blocking: Option<(BlockingConfig, Arc<Serve>)>,
     datagrams: Option<MakeDatagrams>,
     callbacks: Callbacks,
 }
@@ -86,11 +92,42 @@ impl ServerBuilder {
     /// handlers there.
     pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
         let make = Arc::new(make);
-        self.streams = Some(Arc::new(move |local, callbacks, peers| {
+        self.blocking = None;
+        self.streams = Some(Arc::new(move |parts| {
             let make = make.clone();
+            Arc::new(move || Box::new(Front { inner: make(), parts: parts.clone() }) as Box<dyn Maker>)
+        }));
+        self
+    }
+
+    /// What serves streams, in place of `handler`: `serve` runs on a thread of its own for each connection, and may block.
+    /// When it returns, or panics, the connection is closed. What it returns as an error is told to `on_error`.
+    ///
+    /// Accepting, TLS handshakes and limits are the reactors' as ever; connections that wait for a thread are counted and
+    /// bounded, and all of them are drained: at the deadline what is left is cut, and its reads and writes fail. Of its
+    /// states New, Handshake and Close are told, Close on its thread.
+    ///
+    /// ```
+    /// # use windlass::{BlockingConfig, Server};
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let server = Server::builder()
+    ///     .address("tcp://127.0.0.1:0".parse()?)
+    ///     .blocking_handler(BlockingConfig::default(), |mut reader, mut writer| {
+    ///         std::io::copy(&mut reader, &mut writer).map(drop)
+    ///     })
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn blocking_handler(
+        mut self,
+        config: BlockingConfig,
+        serve: impl Fn(Reader, Writer) -> io::Result<()> + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.blocking = Some((config, Arc::new(serve)));
+        self.streams = Some(Arc::new(|parts: FrontParts| {
             Arc::new(move || {
-                let (local, callbacks, peers) = (local.clone(), callbacks.clone(), peers.clone());
-                Box::new(Front { inner: make(), local, callbacks, peers }) as Box<dyn Maker>
+                let inner = Blocking(parts.clone());
+                Box::new(Front { inner, parts: parts.clone() }) as Box<dyn Maker>
             })
         }));
         self
@@ -156,6 +193,9 @@ impl ServerBuilder {
         self.listen.validate()?;
         self.datagram.validate()?;
         self.engine.validate()?;
+        if let Some((config, _)) = &self.blocking {
+            config.validate()?;
+        }
         if self.per_peer_max == Some(0) {
             let why = "it must be at least 1";
             return Err(Error::Config { field: "per_peer_max", value: "0".to_owned(), why });
@@ -173,6 +213,8 @@ impl ServerBuilder {
         let shared = Arc::new(Shared {
             run: Mutex::new(Run::Fresh),
             changed: Condvar::new(),
+            workers: self.blocking.clone().map(|(config, serve)| Workers::new(config, serve)),
+            until: Mutex::default(),
             callbacks: self.callbacks.clone(),
         });
         Ok(Server(Arc::new(Face { plan: self, shared })))
@@ -225,6 +267,9 @@ struct Face {
 struct Shared {
     run: Mutex<Run>,
     changed: Condvar,
+    workers: Option<Arc<Workers>>,
+    /// The soonest deadline that a drain was asked for with.
+    until: Mutex<Option<Instant>>,
     callbacks: Callbacks,
 }
 
@@ -260,6 +305,7 @@ impl Server {
             engine: EngineConfig::default(),
             per_peer_max: None,
             streams: None,
+            blocking: None,
             datagrams: None,
             callbacks: Callbacks::default(),
         }
@@ -328,7 +374,8 @@ impl Server {
         if let Some(make) = &plan.streams {
             for (address, listeners) in bound {
                 let local = listeners.address().clone();
-                let make = make(local, plan.callbacks.clone(), peers.clone());
+                let (callbacks, peers, workers) = (plan.callbacks.clone(), peers.clone(), shared.workers.clone());
+                let make = make(FrontParts { local, callbacks, peers, workers });
                 real.push((address, engine.begin(listeners, plan.config_for(address), make)?.address().clone()));
             }
         }
@@ -358,7 +405,8 @@ impl Server {
 
     /// Connections now, from before their `New` until after their `Close`; each datagram socket counts as one.
     pub fn open_connections(&self) -> usize {
-        self.engine().map_or(0, |engine| engine.connections())
+        let blocking = || self.0.shared.workers.as_ref().map_or(0, |workers| workers.open());
+        self.engine().map_or(0, |engine| engine.connections() + blocking())
     }
 
     /// Where it really listens, in the order in which the addresses were given; nothing before it has begun.
@@ -457,12 +505,16 @@ impl Shared {
 
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
-        let report = loop {
+        let mut report = loop {
             match engine.wait(A_YEAR) {
                 Err(Error::NotDriven) => {}
                 ended => break ended.ok(),
             }
         };
+        if let Some(workers) = &self.workers {
+            let served = workers.drain(|| self.lock_until().unwrap_or_else(Instant::now));
+            report.iter_mut().for_each(|report| report.add(&served));
+        }
         for error in engine.join().into_iter().filter_map(Result::err) {
             self.callbacks.tell_error(&error);
         }
@@ -484,7 +536,15 @@ impl Shared {
         self.callbacks.tell_event(&ServerEvent::Gone);
     }
 
+    fn lock_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop(&self, drain: Duration) {
+        if let Some(asked) = Instant::now().checked_add(drain) {
+            let mut until = self.lock_until();
+            *until = Some(until.map_or(asked, |until| until.min(asked)));
+        }
         let (engine, is_first) = {
             let mut run = self.lock();
             match std::mem::replace(&mut *run, Run::Fresh) {
@@ -515,6 +575,9 @@ impl Shared {
                 }
             }
         };
+        if engine.is_some() {
+            self.workers.iter().for_each(|workers| workers.begin_drain());
+        }
         self.changed.notify_all();
         // First: a callback that takes its time does not hold the drain up.
         if let Some(engine) = engine {

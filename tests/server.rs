@@ -4,6 +4,8 @@ mod support;
 
 #[path = "server/attacks.rs"]
 mod attacks;
+#[path = "server/blocking.rs"]
+mod blocking;
 #[path = "server/building.rs"]
 mod building;
 #[path = "server/ending.rs"]

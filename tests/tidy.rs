@@ -34,10 +34,12 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 6] = [
+const CLOCK_READERS: [(&str, &str); 8] = [
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),
+    ("server", "a deadline for blocking handlers, which no reactor drives"),
+    ("server/workers", "the same"),
     ("blocking", "it has no reactor whose time it could take"),
     ("engine", "a deadline for reactors, which are not its own"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),

@@ -6,10 +6,11 @@ use crate::address::Address;
 use crate::conn::Conn;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::{Error, Reason};
-use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, PauseCause, Peer, guarded};
+use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, PauseCause, Peer, guarded};
 use crate::mailbox::{Driving, Report};
 use crate::post::DatagramError;
 use crate::server::peers::{Entry, Peers};
+use crate::server::workers::Workers;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -100,23 +101,88 @@ impl Callbacks {
     }
 }
 
-/// A user's [`Accept`], with the server's limits and callbacks in front of it.
-pub(super) struct Front<A> {
-    pub(super) inner: A,
+/// Serves each connection on a thread of its own.
+pub(super) struct Blocking(pub(super) FrontParts);
+
+impl Accept for Blocking {
+    type Handler = Departing;
+
+    fn make(&mut self, conn: &Conn<'_>) -> Departing {
+        let peer = conn.peer_address();
+        let local = conn.local_address().unwrap_or(self.0.local.clone());
+        Departing { parts: self.0.clone(), local, peer, ip: conn.peer_ip() }
+    }
+}
+
+/// A connection on its way from its reactor to a thread.
+pub(super) struct Departing {
+    parts: FrontParts,
+    local: Address,
+    peer: Option<Address>,
+    ip: Option<std::net::SocketAddr>,
+}
+
+impl Handler for Departing {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        let Some(workers) = self.parts.workers.clone() else { return conn.close() };
+        let FrontParts { callbacks, peers, .. } = self.parts.clone();
+        let (local, peer, ip, owner) = (self.local.clone(), self.peer.clone(), self.ip, workers.clone());
+        let done = move |outcome: Option<std::io::Result<()>>| {
+            let boxed = |address: &Address| Box::new(address.clone());
+            let (at, of) = (boxed(&local), peer.as_ref().map(boxed));
+            match outcome {
+                Some(Ok(())) => {}
+                Some(Err(source)) => callbacks.tell_error(&Error::Served { local: at, peer: of, source }),
+                None => {
+                    let reason = Reason::HandlerPanicked;
+                    callbacks.tell_error(&Error::Connection { local: at, peer: of, reason });
+                }
+            }
+            callbacks.tell_state(&local, peer.as_ref(), ConnState::Close);
+            if let Some((peers, ip)) = peers.zip(ip) {
+                peers.leave(ip.ip());
+            }
+            owner.release();
+        };
+        conn.detach(move |link, _| workers.serve(link, Box::new(done)));
+    }
+
+    fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {
+        // It leaves before there is any, and the rest goes along.
+        0
+    }
+}
+
+/// What fronts of one address have in common.
+#[derive(Clone)]
+pub(super) struct FrontParts {
     pub(super) local: Address,
     pub(super) callbacks: Callbacks,
     pub(super) peers: Option<Arc<Peers>>,
+    /// Where connections go on, if their handler blocks.
+    pub(super) workers: Option<Arc<Workers>>,
+}
+
+/// A user's [`Accept`], with the server's limits and callbacks in front of it.
+pub(super) struct Front<A> {
+    pub(super) inner: A,
+    pub(super) parts: FrontParts,
 }
 
 impl<A> Front<A> {
     fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
-        self.callbacks.tell_error(&Error::Connection { local: Box::new(self.local.clone()), peer, reason });
+        self.parts.callbacks.tell_error(&Error::Connection { local: Box::new(self.parts.local.clone()), peer, reason });
+    }
+
+    /// Whether a connection that leaves its reactor goes on with a blocking handler, which tells the end.
+    fn goes_on(&self, peer: &Peer<'_>) -> bool {
+        self.parts.workers.is_some() && peer.ended() == Some(Reason::Detached)
     }
 
     /// A peer's address, of the transport that is spoken here.
     fn remote(&self, address: Address) -> Address {
-        if self.local.transport().is_tls() { address.over_tls() } else { address }
+        if self.parts.local.transport().is_tls() { address.over_tls() } else { address }
     }
 }
 
@@ -124,14 +190,22 @@ impl<A: Accept> Accept for Front<A> {
     type Handler = A::Handler;
 
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
-        let Some((peers, ip)) = self.peers.as_ref().zip(peer.ip()) else { return self.inner.admit(peer) };
-        if peers.enter(ip.ip()) == Entry::Refused {
-            log::debug!("server: {ip} has as many connections as it may");
+        let parts = self.parts.clone();
+        let counted = parts.peers.as_ref().zip(peer.ip());
+        if counted.is_some_and(|(peers, ip)| peers.enter(ip.ip()) == Entry::Refused) {
+            log::debug!("server: a peer has as many connections as it may");
+            return Admission::Refuse;
+        }
+        let give_back = || counted.into_iter().for_each(|(peers, ip)| peers.leave(ip.ip()));
+        if parts.workers.as_ref().is_some_and(|workers| workers.reserve().is_none()) {
+            log::debug!("server: there are as many connections for blocking handlers as there may be");
+            give_back();
             return Admission::Refuse;
         }
         let admission = guarded(|| self.inner.admit(peer));
         if admission != Some(Admission::Admit) {
-            peers.leave(ip.ip());
+            give_back();
+            parts.workers.iter().for_each(|workers| workers.release_coming());
         }
         // The reactor tells of a panic, as it does without a limit.
         admission.unwrap_or_else(|| resume_unwind(Box::new("admit")))
@@ -142,7 +216,7 @@ impl<A: Accept> Accept for Front<A> {
     }
 
     fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.callbacks.run("Accept::answer_plain", || self.inner.answer_plain(peer, bytes))
+        self.parts.callbacks.run("Accept::answer_plain", || self.inner.answer_plain(peer, bytes))
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {
@@ -153,37 +227,42 @@ impl<A: Accept> Accept for Front<A> {
             AcceptEvent::Failed { .. } => {}
             AcceptEvent::Broken { peer, reason } => self.failed(*peer, *reason),
             AcceptEvent::Paused(cause) => {
-                self.callbacks.tell_event(&ServerEvent::AcceptPaused(self.local.clone(), *cause));
+                self.parts.callbacks.tell_event(&ServerEvent::AcceptPaused(self.parts.local.clone(), *cause));
             }
-            AcceptEvent::Resumed => self.callbacks.tell_event(&ServerEvent::AcceptResumed(self.local.clone())),
+            AcceptEvent::Resumed => {
+                self.parts.callbacks.tell_event(&ServerEvent::AcceptResumed(self.parts.local.clone()))
+            }
             AcceptEvent::Ended(Some(error)) => {
                 let source = error.raw_os_error().map_or(error.kind().into(), std::io::Error::from_raw_os_error);
-                self.callbacks.tell_error(&Error::Accept { address: Box::new(self.local.clone()), source });
+                self.parts.callbacks.tell_error(&Error::Accept { address: Box::new(self.parts.local.clone()), source });
             }
             AcceptEvent::Ended(None) => {}
         }
-        self.callbacks.run("Accept::on_event", || self.inner.on_event(event));
+        self.parts.callbacks.run("Accept::on_event", || self.inner.on_event(event));
     }
 
     fn on_left(&mut self, peer: &Peer<'_>) {
-        if let Some((peers, ip)) = self.peers.as_ref().zip(peer.ip()) {
-            peers.leave(ip.ip());
+        if !self.goes_on(peer) {
+            if let Some((peers, ip)) = self.parts.peers.as_ref().zip(peer.ip()) {
+                peers.leave(ip.ip());
+            }
+            self.parts.workers.iter().for_each(|workers| workers.release_coming());
         }
-        self.callbacks.run("Accept::on_left", || self.inner.on_left(peer));
+        self.parts.callbacks.run("Accept::on_left", || self.inner.on_left(peer));
     }
 
     fn wants_states(&self) -> bool {
-        self.callbacks.state.is_some() || self.inner.wants_states()
+        self.parts.callbacks.state.is_some() || self.inner.wants_states()
     }
 
     fn on_state(&mut self, peer: &Peer<'_>, state: ConnState) {
-        if self.callbacks.state.is_some() {
+        if self.parts.callbacks.state.is_some() && !(state == ConnState::Close && self.goes_on(peer)) {
             let remote = peer.address().map(|address| self.remote(address));
             let local = peer.local_address().map(|address| self.remote(address));
-            self.callbacks.tell_state(local.as_ref().unwrap_or(&self.local), remote.as_ref(), state);
+            self.parts.callbacks.tell_state(local.as_ref().unwrap_or(&self.parts.local), remote.as_ref(), state);
         }
         if self.inner.wants_states() {
-            self.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
+            self.parts.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
         }
     }
 }

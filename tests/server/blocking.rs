@@ -1,0 +1,162 @@
+//! Handlers that block, on threads: served, counted, limited and drained like all others.
+
+use crate::support::blocking::{Client, Rig, Tale, until};
+use crate::support::{PATIENCE, each_kind};
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use windlass::{BlockingConfig, ConnState, Error, Reason, Server};
+
+fn echo(mut reader: windlass::Reader, mut writer: windlass::Writer) -> io::Result<()> {
+    io::copy(&mut reader, &mut writer).map(drop)
+}
+
+#[test]
+fn copying_from_reader_to_writer_is_an_echo_server() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(2).blocking_handler(BlockingConfig::default(), echo), kind);
+        let mut clients: Vec<Client> = (0..20).map(|_| Client::dial(&address)).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.echoes(format!("hello {n}").as_bytes());
+            client.echoes(&vec![n as u8; 40_000]);
+        }
+        until("all to be counted", || server.open_connections() == 20);
+        for client in clients {
+            client.close();
+        }
+        until("all to be over", || server.open_connections() == 0);
+        let report = server.shutdown(PATIENCE).expect("a report");
+        assert_eq!((report.cut, server.open_connections()), (0, 0));
+        assert!(rig.errors.all().is_empty(), "{:?}", rig.errors.all());
+    });
+}
+
+#[test]
+fn its_states_are_new_handshake_and_close() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (_server, address) = rig.listen(rig.builder(1).blocking_handler(BlockingConfig::default(), echo), kind);
+        let mut client = Client::dial(&address);
+        client.echoes(b"x");
+        client.close();
+        let told = rig.states.until("its close", |told| told.iter().any(|told| told.state == ConnState::Close));
+        let states: Vec<ConnState> = told.iter().map(|told| told.state).collect();
+        let ends: &[ConnState] = &[ConnState::New, ConnState::Handshake, ConnState::Close];
+        let wanted: Vec<_> =
+            ends.iter().copied().filter(|state| kind.is_tls() || *state != ConnState::Handshake).collect();
+        // Bytes that the reactor had read before it let go may be told as well.
+        let without_bytes = states.into_iter().filter(|state| !matches!(state, ConnState::Read | ConnState::Write));
+        assert_eq!(without_bytes.collect::<Vec<_>>(), wanted);
+    });
+}
+
+#[test]
+fn a_handler_that_fails_or_panics_closes_its_connection_and_is_told_once() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), |mut reader, _| {
+            let mut byte = [0; 1];
+            reader.read_exact(&mut byte)?;
+            if byte[0] == b'p' { panic!("asked for") } else { Err(io::Error::other("out of luck")) }
+        });
+        let (server, address) = rig.listen(builder, kind);
+        for byte in [b"p", b"f"] {
+            let mut client = Client::dial(&address);
+            client.send(byte);
+            client.read_to_close();
+        }
+        let told = rig.errors.until_count("both troubles", 2);
+        assert_eq!(told.iter().filter(|told| told.reason == Some(Reason::HandlerPanicked)).count(), 1);
+        assert_eq!(told.iter().filter(|told| told.text.contains("out of luck")).count(), 1);
+        until("all to be over", || server.open_connections() == 0);
+        assert_eq!(rig.errors.count(), 2);
+    });
+}
+
+#[test]
+fn more_than_threads_wait_their_turn_and_more_than_may_wait_are_refused() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = BlockingConfig { threads_max: 2, waiting_max: 3, ..BlockingConfig::default() };
+        let begun = Tale::default();
+        let tell = begun.clone();
+        let builder = rig.builder(1).blocking_handler(config, move |reader, writer| {
+            tell.tell(());
+            echo(reader, writer)
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..5 {
+            clients.push(Client::dial(&address));
+            until("it to be counted", || server.open_connections() == clients.len());
+        }
+        // One more is closed at once, in its handshake if it has one.
+        if let Ok(mut refused) = Client::try_dial(&address) {
+            assert_eq!(refused.read_to_close(), 0);
+        }
+        assert!(begun.count() <= 2);
+        // In whatever order their handshakes were done.
+        std::thread::scope(|scope| {
+            for mut client in clients {
+                scope.spawn(move || {
+                    client.echoes(b"in turn");
+                    client.close();
+                });
+            }
+        });
+        assert_eq!(begun.count(), 5);
+        until("all to be over", || server.open_connections() == 0);
+        let mut again = Client::dial(&address);
+        again.echoes(b"room again");
+    });
+}
+
+#[test]
+fn a_drain_lets_handlers_finish_and_its_deadline_cuts_those_that_do_not() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let (begun, failed, waits) = (Tale::default(), Tale::default(), gate.clone());
+        let (tell, fail) = (begun.clone(), failed.clone());
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |mut reader, mut writer| {
+            let mut byte = [0; 1];
+            reader.read_exact(&mut byte)?;
+            tell.tell(());
+            if byte[0] == b'!' {
+                let mut open = waits.0.lock().expect("no panic");
+                while !*open {
+                    open = waits.1.wait(open).expect("no panic");
+                }
+                return writer.write_all(b"finished");
+            }
+            fail.tell(reader.read_exact(&mut byte).expect_err("it is cut").kind());
+            Ok(())
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let (mut patient, mut stuck) = (Client::dial(&address), Client::dial(&address));
+        patient.send(b"!");
+        stuck.send(b"?");
+        begun.until_count("both to be served", 2);
+        let began = Instant::now();
+        server.stop(Duration::from_millis(400));
+        *gate.0.lock().expect("no panic") = true;
+        gate.1.notify_all();
+        assert_eq!(patient.read_to_end().expect("an end in order"), b"finished");
+        let report = server.wait(PATIENCE).expect("a report");
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(400) && took < Duration::from_millis(900), "{took:?}");
+        assert_eq!((report.drained, report.cut), (1, 1));
+        stuck.read_to_close();
+        let kinds = failed.until_count("the stuck one to be told", 1);
+        assert!(matches!(kinds[0], ErrorKind::NotConnected | ErrorKind::UnexpectedEof), "{kinds:?}");
+    });
+}
+
+#[test]
+fn no_threads_are_refused_by_name() {
+    let config = BlockingConfig { threads_max: 0, ..BlockingConfig::default() };
+    let address = "tcp://127.0.0.1:0".parse().expect("an address");
+    let refused = Server::builder().address(address).blocking_handler(config, echo).build().expect_err("refused");
+    assert!(matches!(refused, Error::Config { field: "threads_max", .. }), "{refused}");
+}
