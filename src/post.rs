@@ -346,9 +346,13 @@ impl Post {
         if matches!(self.pace, Pace::Waits(until) if until <= now) {
             self.pace = Pace::Free;
         }
-        let Some(outgoing) = &mut self.outgoing else { return };
-        if self.held_until <= now {
+        // Also where nothing waits any more: a deadline that stays in the past makes the reactor spin.
+        let is_tried_again = self.held_until <= now;
+        if is_tried_again {
             self.held_until = Tick::NEVER;
+        }
+        let Some(outgoing) = &mut self.outgoing else { return };
+        if is_tried_again {
             outgoing.release();
         }
         while outgoing.oldest().is_some_and(|since| since.after(self.limits.send_timeout) <= now) {
