@@ -302,10 +302,10 @@ impl Post {
         }
     }
 
-    /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send.
+    /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send or tell.
     pub(crate) fn settle(&mut self) {
         self.haste = Haste::Queue;
-        if let (Life::Flushing(reason), None) = (self.life, &self.outgoing) {
+        if let (Life::Flushing(reason), None, true) = (self.life, &self.outgoing, self.faults.is_empty()) {
             self.life = Life::Closed(reason);
         }
     }
