@@ -526,7 +526,7 @@ impl Post {
             && to.is_some_and(|peer| {
                 let (datagrams, waiting) = outgoing.waiting_to(peer);
                 datagrams >= self.limits.queue_datagrams_max.div_ceil(SHARE)
-                    || waiting + bytes > self.limits.queue_bytes_max / SHARE
+                    || (datagrams > 0 && waiting + bytes > self.limits.queue_bytes_max / SHARE)
             });
         if is_full || is_hogged {
             self.owed = Owed::Writable;
