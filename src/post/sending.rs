@@ -182,16 +182,16 @@ impl Post {
     }
 
     /// An error was told at a datagram and may be an earlier one's, in which case this one was not sent: it is offered once
-    /// more.
+    /// more, and as often again as the network has answered to something: that was never this one.
     fn doubt(&mut self, index: usize, error: io::Error) {
+        let explained = self.explained();
         let Some(outgoing) = &mut self.outgoing else { return };
-        if outgoing.entry(index).state == State::Tried {
+        if outgoing.entry(index).state != State::Tried {
+            outgoing.note_tried(index);
+            self.doubt = (!explained).then_some(error);
+        } else if !explained {
             self.doubt = None;
-            return self.give_up(index, error);
-        }
-        outgoing.note_tried(index);
-        if !self.explained() {
-            self.doubt = Some(error);
+            self.give_up(index, error);
         }
     }
 
