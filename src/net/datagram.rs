@@ -52,7 +52,9 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ip {
     V4,
+    /// And IPv4 by mapped addresses.
     V6,
+    V6Only,
 }
 
 /// Whether a socket has one address or all of its host.
@@ -95,8 +97,15 @@ pub(crate) enum Watched {
     Both,
 }
 
-/// The longest payload of UDP over IPv4 and IPv6, without jumbograms; RFC 768, RFC 8200.
-const UDP_BYTES_MAX: [usize; 2] = [65_507, 65_527];
+impl Ip {
+    /// The longest payload of UDP, without jumbograms; RFC 768, RFC 8200.
+    fn bytes_max(self) -> usize {
+        match self {
+            Ip::V4 => 65_507,
+            Ip::V6 | Ip::V6Only => 65_527,
+        }
+    }
+}
 
 /// Datagrams in the first call, one more than come singly; it asks for more as they come.
 const BATCH_FIRST: usize = 2;
@@ -211,7 +220,11 @@ impl DatagramSocket {
 
     fn of_udp(socket: Socket, config: &DatagramConfig) -> io::Result<DatagramSocket> {
         let local = socket.local_addr()?.as_socket();
-        let ip = if local.is_none_or(|local| local.is_ipv4()) { Ip::V4 } else { Ip::V6 };
+        let ip = match local {
+            Some(local) if local.is_ipv6() && socket.only_v6()? => Ip::V6Only,
+            Some(local) if local.is_ipv6() => Ip::V6,
+            Some(_) | None => Ip::V4,
+        };
         let all = local.is_some_and(|local| local.ip().is_unspecified());
         let receiving = options::join(&socket, config.gro);
         let sending = options::segment(&socket, config.gso);
@@ -228,7 +241,7 @@ impl DatagramSocket {
             own: local.map(|local| local.ip()).filter(|_| !all),
             dropped: 0,
             batch: BATCH_FIRST,
-            datagram_bytes_max: UDP_BYTES_MAX[ip as usize],
+            datagram_bytes_max: ip.bytes_max(),
         })
     }
 
@@ -278,6 +291,7 @@ impl DatagramSocket {
         match (&self.kind, peer.ip()) {
             (Kind::Udp(_, Ip::V4), Some(ip)) => ip.is_ipv4(),
             (Kind::Udp(_, Ip::V6), Some(_)) => true,
+            (Kind::Udp(_, Ip::V6Only), Some(ip)) => !ip.ip().to_canonical().is_ipv4(),
             (Kind::Unix(_), None) => true,
             (Kind::Udp(..), None) | (Kind::Unix(_), Some(_)) => false,
         }
@@ -306,8 +320,8 @@ impl DatagramSocket {
 
     fn family_index(&self) -> usize {
         match self.kind {
-            Kind::Udp(_, ip) => ip as usize,
-            Kind::Unix(_) => 0,
+            Kind::Udp(_, Ip::V6 | Ip::V6Only) => 1,
+            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => 0,
         }
     }
 
