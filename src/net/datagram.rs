@@ -201,10 +201,13 @@ impl DatagramSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a datagram socket"));
         }
         socket.set_nonblocking(true)?;
-        let peer = socket.peer_addr().ok();
-        let mut adopted = match socket.local_addr()?.domain() {
+        let (local, peer) = (socket.local_addr()?, socket.peer_addr().ok());
+        if local.as_socket().is_some_and(|ip| ip.port() == 0) || (local.is_unnamed() && peer.is_none()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not bound to any address"));
+        }
+        let mut adopted = match local.domain() {
             Domain::IPV4 | Domain::IPV6 => {
-                if let Some(at) = socket.local_addr()?.as_socket() {
+                if let Some(at) = local.as_socket() {
                     options::receiving(&socket, at, config)?;
                 }
                 DatagramSocket::of_udp(socket, config)?
@@ -212,8 +215,10 @@ impl DatagramSocket {
             Domain::UNIX => DatagramSocket::of_unix(socket, None)?,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a UDP nor a Unix socket")),
         };
-        if let Some(peer) = peer.and_then(|peer| super::stream::name(&peer).ok()) {
-            adopted.peer = DatagramPeer::resolve_all(&peer).ok().and_then(|peers| peers.into_iter().next());
+        if let Some(peer) = peer {
+            let named = super::stream::name(&peer).ok().and_then(|peer| DatagramPeer::resolve(&peer).ok());
+            // Of a pair of Unix sockets neither has a name, but each has the other.
+            adopted.peer = Some(named.unwrap_or(DatagramPeer::named(None, None)));
         }
         Ok(adopted)
     }
