@@ -319,7 +319,7 @@ impl DatagramSocket {
         self.own
     }
 
-    fn bound(&self) -> Bound {
+    pub(crate) fn bound(&self) -> Bound {
         self.bound
     }
 

@@ -278,11 +278,16 @@ fn call<const SLICES: usize>(
     departures: &mut Departures,
     next: usize,
 ) -> (usize, io::Result<usize>) {
+    use crate::net::datagram::Bound;
     use crate::net::datagram::mmsg::{Common, SENT};
     use std::io::IoSlice;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
-    let via = |run: &Run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via);
+    // What another socket has learned of a peer does not change where this one sends from.
+    let via = |run: &Run| match socket.bound() {
+        Bound::All => entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via),
+        Bound::One => None,
+    };
     let mut common = Common { segment: None, via: via(&runs[0]) };
     // The longest of the datagrams that go alone: they may be sent by a call that cuts longer messages.
     let mut longest = 0;
