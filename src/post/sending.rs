@@ -6,7 +6,7 @@ use crate::clock::Tick;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Refusal, Sending};
 use crate::post::outgoing::{Outgoing, State};
-use crate::post::runs::{Run, Runs, WINDOW};
+use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
 use std::io;
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl Post {
             let Some(outgoing) = &self.outgoing else { break };
             let few = departures.runs.order().len() <= FEW;
             let call = if few { call::<FEW> } else { call::<WINDOW> };
-            let (asked, sent) = call(&self.socket, outgoing, first, departures, next);
+            let (asked, segment, sent) = call(&self.socket, outgoing, first, departures, next);
             let (sent, error) = match sent {
                 Ok(sent) => (sent, None),
                 Err(error) => (0, Some(error)),
@@ -120,7 +120,7 @@ impl Post {
             if let Some(error) = error {
                 let run = departures.runs.runs()[next];
                 let order = &departures.runs.order()[run.first..run.first + run.count];
-                self.refused(first, run, order, error, now);
+                self.refused(first, order, segment, error, now);
                 return;
             }
             if sent < asked {
@@ -138,7 +138,7 @@ impl Post {
         let to = entries[0].to.as_ref();
         match self.socket.send(outgoing.bytes(&entries[0]), to) {
             Ok(()) => self.count_sent(index, &[0]),
-            Err(error) => self.refused(index, Run { first: 0, count: 1, len: 0 }, &[0], error, now),
+            Err(error) => self.refused(index, &[0], None, error, now),
         }
     }
 
@@ -163,14 +163,15 @@ impl Post {
         }
     }
 
-    /// The kernel refused the first message of a call.
-    fn refused(&mut self, first: usize, run: Run, order: &[u16], error: io::Error, now: Tick) {
-        match Refusal::of(&error, run.count > 1) {
+    /// The kernel refused the first message of a call that was to cut messages longer than `segment`; shorter ones are refused
+    /// with them.
+    fn refused(&mut self, first: usize, order: &[u16], segment: Option<u16>, error: io::Error, now: Tick) {
+        match Refusal::of(&error, segment.is_some()) {
             Refusal::Full => self.pace = Pace::Blocked,
             Refusal::Congested => self.pace = Pace::Waits(now.after(self.limits.full_pause)),
             Refusal::NoCall => self.socket.send_singly(),
             Refusal::CannotSegment => self.socket.segment_less(None),
-            Refusal::SegmentTooLong => self.socket.segment_less(Some(run.len - 1)),
+            Refusal::SegmentTooLong => self.socket.segment_less(segment.map(|segment| usize::from(segment) - 1)),
             Refusal::Earlier => self.doubt(first + usize::from(order[0]), error),
             Refusal::Datagram => {
                 for index in order {
@@ -230,8 +231,7 @@ impl Post {
                 }
                 Err(error) if self.socket.is_unix() => held |= self.refused_by_unix(index, error),
                 Err(error) => {
-                    let run = Run { first: 0, count: 1, len: 0 };
-                    self.refused(index, run, &[0], error, now);
+                    self.refused(index, &[0], None, error, now);
                     return;
                 }
             }
@@ -268,8 +268,8 @@ impl Post {
 /// Datagrams for which a small call is made ready.
 const FEW: usize = 16;
 
-/// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, and how
-/// many were taken.
+/// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, how long
+/// the pieces of the longer ones were to be, if any was to be cut, and how many were taken.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn call<const SLICES: usize>(
     socket: &crate::net::datagram::DatagramSocket,
@@ -277,9 +277,10 @@ fn call<const SLICES: usize>(
     first: usize,
     departures: &mut Departures,
     next: usize,
-) -> (usize, io::Result<usize>) {
+) -> (usize, Option<u16>, io::Result<usize>) {
     use crate::net::datagram::Bound;
     use crate::net::datagram::mmsg::{Common, SENT};
+    use crate::post::runs::Run;
     use std::io::IoSlice;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
@@ -319,5 +320,5 @@ fn call<const SLICES: usize>(
         (*message, rest) = rest.split_at(run.count);
     }
     let to = runs.iter().map(|run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::ip));
-    (count, departures.headers.send(socket, common, &messages[..count], to))
+    (count, common.segment, departures.headers.send(socket, common, &messages[..count], to))
 }
