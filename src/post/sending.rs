@@ -5,7 +5,7 @@
 use crate::clock::Tick;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Refusal, Sending};
-use crate::post::outgoing::{Outgoing, State};
+use crate::post::outgoing::{Found, Outgoing, State};
 use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
 use std::io;
@@ -44,6 +44,9 @@ impl Departures {
 /// The first and the longest wait for a Unix receiver that is full; no event tells when it is no longer.
 const HELD_FIRST: Duration = Duration::from_millis(1);
 const HELD_LONGEST: Duration = Duration::from_millis(64);
+
+/// Full receivers that are tried in a millisecond.
+const HELD_TRIES: u32 = 64;
 
 impl Post {
     /// Whether something waits that the kernel may take.
@@ -210,34 +213,48 @@ impl Post {
         let Some(outgoing) = &self.outgoing else { return };
         let (first, entries) = outgoing.window(usize::MAX);
         let last = first + entries.len();
-        let (mut sent, mut held) = (false, false);
+        let (mut sent, mut held, mut found) = (false, 0u32, Found::default());
         for index in first..last {
             if self.pace != Pace::Free {
                 break;
             }
             let Some(outgoing) = &mut self.outgoing else { break };
             let entry = outgoing.entry(index);
-            if matches!(entry.state, State::Gone | State::Held) {
+            if entry.state == State::Gone {
                 continue;
             }
-            if outgoing.is_behind_held(index) {
-                outgoing.hold(index);
-                continue;
+            match (entry.state, outgoing.is_behind_held(index, &found)) {
+                (_, true) => {
+                    outgoing.hold(index);
+                    continue;
+                }
+                (State::Held, false) => {
+                    outgoing.find(index, &mut found);
+                    continue;
+                }
+                (State::Fresh | State::Tried | State::Gone, false) => {}
             }
             match self.socket.send(outgoing.bytes(entry), entry.to.as_ref()) {
                 Ok(()) => {
                     sent = true;
                     self.count_sent(index, &[0]);
                 }
-                Err(error) if self.socket.is_unix() => held |= self.refused_by_unix(index, error),
+                Err(error) if self.socket.is_unix() => {
+                    if self.refused_by_unix(index, error) {
+                        held += 1;
+                        self.outgoing.iter_mut().for_each(|outgoing| outgoing.find(index, &mut found));
+                    }
+                }
                 Err(error) => {
                     self.refused(index, &[0], None, error, now);
                     return;
                 }
             }
         }
-        if held {
-            let longer = if sent { HELD_FIRST } else { (2 * self.held_for).clamp(HELD_FIRST, HELD_LONGEST) };
+        if held > 0 {
+            // To try many costs as much as it takes, also if one of them reads a little.
+            let first = (HELD_FIRST * (held / HELD_TRIES)).clamp(HELD_FIRST, HELD_LONGEST);
+            let longer = if sent { first } else { (2 * self.held_for).clamp(first, HELD_LONGEST) };
             self.held_for = longer;
             self.held_until = self.held_until.min(now.after(longer));
         }

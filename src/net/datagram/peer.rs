@@ -148,7 +148,11 @@ impl DatagramPeer {
                 let [.., a, b] = v6.ip().segments();
                 usize::from(a) ^ usize::from(b) << 3 ^ usize::from(v6.port()).wrapping_mul(31)
             }
-            Place::Unix(_) | Place::Unnamed => 0,
+            Place::Unix(unix) => {
+                let name = unix.path_bytes().or_else(|| unix_name(unix)).unwrap_or_default();
+                name.iter().fold(0, |digest: usize, byte| digest.wrapping_mul(31) ^ usize::from(*byte))
+            }
+            Place::Unnamed => 0,
         }
     }
 }
