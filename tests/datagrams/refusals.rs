@@ -201,8 +201,7 @@ fn a_system_that_lacks_what_receiving_needs_is_told_and_waited_for_without_spinn
         let mate = Mate::new(&mut world, Wire::UdpV4);
         mate.send(b"hello", &address);
         let turns = world.turns_within(Duration::from_millis(100));
-        let told = world.posts.errors(0).len();
-        assert!(turns < 40 && (1..20).contains(&told), "{turns} turns of waiting, {told} errors");
+        assert!(turns < 40, "{turns} turns of waiting");
         assert_eq!(mate.read_while(&mut world), b"hello");
         assert_eq!(world.posts.errors(0).len(), 20);
     });

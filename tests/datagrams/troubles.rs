@@ -176,58 +176,49 @@ fn a_connected_socket_loses_no_datagram_to_errors_of_earlier_ones() {
 
 #[test]
 fn what_cannot_be_sent_is_told_each_and_costs_the_others_nothing() {
-    // Nobody can be sent to at port 0, and nobody may broadcast unless it was allowed.
-    let cases = [("0", ErrorKind::InvalidInput), ("9", ErrorKind::PermissionDenied)];
-    for (port, kind) in cases {
-        for gso in [Offload::On, Offload::Off] {
-            let mut world = World::new();
-            let ip = if port == "0" { "127.0.0.1" } else { "255.255.255.255" };
-            let bad = DatagramPeer::from(format!("{ip}:{port}").parse::<std::net::SocketAddr>().expect("an address"));
-            let mate = Mate::new(&mut world, Wire::UdpV4);
-            let (to, expected) = (mate.peer(), bad.clone());
-            let seen = Rc::new(RefCell::new(Vec::new()));
-            let told = seen.clone();
-            let handler = PostHooks::new()
-                .bound(move |sock| {
-                    for number in 0..30u8 {
-                        sock.send_to(&to, &[number; 20]).expect("room");
-                        sock.send_to(&bad, &[0; 20]).expect("room");
-                    }
-                })
-                .error(move |sock, error| {
-                    let DatagramError::Send { to, bytes: 20, source } = error else { panic!("{error}") };
-                    assert_eq!(to.as_ref(), Some(&expected));
-                    told.borrow_mut().push(source.kind());
-                    let _ = sock.paths();
-                });
-            let config = DatagramConfig { gso, ..DatagramConfig::default() };
-            world.bind(Wire::UdpV4, config, handler);
-            let got = mate.read_many_while(&mut world, 30);
-            assert!(got.iter().map(|bytes| bytes[0]).eq(0..30));
-            world.until("all to be told", |_| seen.borrow().len() == 30);
-            assert!(seen.borrow().iter().all(|told| *told == kind), "{:?}", seen.borrow());
-            assert_idle(&mut world);
-        }
+    for gso in [Offload::On, Offload::Off] {
+        let mut world = World::new();
+        // Nobody may broadcast unless it was allowed.
+        let bad = DatagramPeer::from("255.255.255.255:9".parse::<std::net::SocketAddr>().expect("an address"));
+        let mate = Mate::new(&mut world, Wire::UdpV4);
+        let (to, expected) = (mate.peer(), bad.clone());
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let told = seen.clone();
+        let handler = PostHooks::new()
+            .bound(move |sock| {
+                for number in 0..30u8 {
+                    sock.send_to(&to, &[number; 20]).expect("room");
+                    sock.send_to(&bad, &[0; 20]).expect("room");
+                }
+            })
+            .error(move |_, error| {
+                let DatagramError::Send { to, bytes: 20, source } = error else { panic!("{error}") };
+                assert_eq!(to.as_ref(), Some(&expected));
+                told.borrow_mut().push(source.kind());
+            });
+        world.bind(Wire::UdpV4, DatagramConfig { gso, ..DatagramConfig::default() }, handler);
+        let got = mate.read_many_while(&mut world, 30);
+        assert!(got.iter().map(|bytes| bytes[0]).eq(0..30));
+        world.until("all to be told", |_| seen.borrow().len() == 30);
+        assert!(seen.borrow().iter().all(|told| *told == ErrorKind::PermissionDenied), "{:?}", seen.borrow());
+        assert_idle(&mut world);
     }
 }
 
 #[test]
-fn a_peer_at_port_0_does_not_end_the_putting_together_for_all() {
-    let mut world = World::new();
-    let bad = DatagramPeer::from("127.0.0.1:0".parse::<std::net::SocketAddr>().expect("an address"));
-    let paths = Rc::new(RefCell::new(None));
-    let told = paths.clone();
-    let handler = PostHooks::new()
-        .bound(move |sock| {
-            sock.send_to(&bad, b"x").expect("room");
-            sock.send_to(&bad, b"y").expect("room");
-            sock.set_timer(Duration::from_millis(5));
-        })
-        .timer(move |sock| *told.borrow_mut() = Some(sock.paths().1));
-    world.bind(Wire::UdpV4, DatagramConfig::default(), handler);
-    world.until("the timer", |_| paths.borrow().is_some());
-    assert_eq!(world.posts.errors(0).len(), 2);
-    assert_eq!(*paths.borrow(), Some(windlass::Sending::Segmented { bytes_max: usize::MAX }));
+fn nobody_is_at_port_0_and_that_is_told_at_once() {
+    each_wire(Wire::UDP, |wire| {
+        let mut world = World::new();
+        let mut ip = Mate::new(&mut world, wire).ip();
+        ip.set_port(0);
+        let handler = PostHooks::new().bound(move |sock| {
+            let error = sock.send_to(&DatagramPeer::from(ip), b"x").expect_err("nobody is there");
+            assert!(matches!(error, Error::Unanswerable), "{error}");
+        });
+        world.bind(wire, DatagramConfig::default(), handler);
+        world.turns(2);
+        assert_eq!((world.posts.words(0), world.reactor().snapshot().panics), (vec![Word::Bound], 0));
+    });
 }
 
 #[test]
