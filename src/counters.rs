@@ -64,7 +64,8 @@ pub struct DatagramStats {
     /// Accepted and never sent: the system refused them, or they waited for too long. Each was told to `on_error`.
     pub undelivered: u64,
     /// Received by the kernel and dropped, since they were not taken fast enough; SO_RXQ_OVFL of socket(7), UDP on
-    /// Linux. It is told with the next datagram that is received.
+    /// Linux. It is told with the next datagram that is received; that of the very first drop with the one after that, and
+    /// until then it counts as one.
     pub dropped_by_kernel: u64,
 }
 

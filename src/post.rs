@@ -302,10 +302,10 @@ impl Post {
         }
     }
 
-    /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send.
+    /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send or tell.
     pub(crate) fn settle(&mut self) {
         self.haste = Haste::Queue;
-        if let (Life::Flushing(reason), None) = (self.life, &self.outgoing) {
+        if let (Life::Flushing(reason), None, true) = (self.life, &self.outgoing, self.faults.is_empty()) {
             self.life = Life::Closed(reason);
         }
     }
@@ -346,9 +346,13 @@ impl Post {
         if matches!(self.pace, Pace::Waits(until) if until <= now) {
             self.pace = Pace::Free;
         }
-        let Some(outgoing) = &mut self.outgoing else { return };
-        if self.held_until <= now {
+        // Also where nothing waits any more: a deadline that stays in the past makes the reactor spin.
+        let is_tried_again = self.held_until <= now;
+        if is_tried_again {
             self.held_until = Tick::NEVER;
+        }
+        let Some(outgoing) = &mut self.outgoing else { return };
+        if is_tried_again {
             outgoing.release();
         }
         while outgoing.oldest().is_some_and(|since| since.after(self.limits.send_timeout) <= now) {
@@ -522,7 +526,7 @@ impl Post {
             && to.is_some_and(|peer| {
                 let (datagrams, waiting) = outgoing.waiting_to(peer);
                 datagrams >= self.limits.queue_datagrams_max.div_ceil(SHARE)
-                    || waiting + bytes > self.limits.queue_bytes_max / SHARE
+                    || (datagrams > 0 && waiting + bytes > self.limits.queue_bytes_max / SHARE)
             });
         if is_full || is_hogged {
             self.owed = Owed::Writable;

@@ -452,6 +452,9 @@ impl Turn<'_> {
     /// Of a name with several addresses the first that can be bound is taken. Resolving a name blocks. It counts as one
     /// connection of the reactor while it lives.
     ///
+    /// What a Unix socket has sent and nobody has read yet counts against its own send buffer, which is one for all peers: those
+    /// that do not read can fill it. Where peers are not trusted set `SocketOptions::send_buffer_bytes` to suit their number.
+    ///
     /// # Errors
     /// `Address`, `Listen`, `PathTaken`, `Transport`, `Config` or `Descriptor`, each naming the address or field;
     /// `Connections`, `Draining`, `ReactorGone`. The handler is dropped then, without a callback.

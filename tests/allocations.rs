@@ -8,14 +8,16 @@
 mod scripted;
 mod support;
 
+use rustix::net::RecvFlags;
 use scripted::{Does, Shared, assert_same, pattern, shared};
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use support::post::{Mate, PostHooks, Wire, each_wire, echoing};
 use support::{Echo, Kind, Peer, World, each_plain_kind};
-use windlass::{Address, Bytes, Conn, ConnId, Handler, Limits, ListenConfig, SocketOptions};
+use windlass::{Address, Bytes, Conn, ConnId, DatagramConfig, Handler, Limits, ListenConfig, Offload, SocketOptions};
 
 const KIB: usize = 1 << 10;
 const SIZES: [usize; 3] = [64, 16 * KIB, 300 * KIB];
@@ -392,6 +394,94 @@ fn timers_and_commands_between_messages_cost_no_more_than_themselves() {
             let mut peers = [world.dial(&address)];
             until_opened(&mut world, 1);
             measure(&mut world, &mut peers, 0, &[0], pattern(100));
+        });
+    });
+}
+
+// --- datagrams ----------------------------------------------------------------------------------------------------
+
+/// Sends `message` so often at once to an endpoint at `address` and reads as many echoes; allocations of the reactor are
+/// counted.
+fn echo_datagrams(world: &mut World, mates: &[Mate], address: &Address, message: &[u8], burst: usize, word: &str) {
+    for _ in 0..burst {
+        for mate in mates {
+            mate.send(message, address);
+        }
+    }
+    let since = std::time::Instant::now();
+    let (mut left, mut buffer) = (burst * mates.len(), vec![0; message.len() + 1]);
+    while left > 0 {
+        assert!(since.elapsed() < support::PATIENCE, "waited in vain for the echoes");
+        counted_turn(world, word);
+        for mate in mates {
+            while let Ok((_, read)) = rustix::net::recv(&mate.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                assert_same(&buffer[..read], message);
+                left -= 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_echoed_datagram_costs_no_allocation() {
+    counted("an_echoed_datagram_costs_no_allocation", || {
+        each_wire(Wire::ALL, |wire| {
+            // As many as a Unix socket's queue takes.
+            for (size, senders, burst) in
+                [(64, 1, 1), (0, 1, 3), (64, 1, 10), (1400, 3, 3), (1400, 5, 2), (60_000, 1, 1)]
+            {
+                for gro in [Offload::Off, Offload::On] {
+                    let mut world = World::new();
+                    // Not recorded: a recorder allocates.
+                    let address = world.free_post(wire);
+                    let config = DatagramConfig { gro, ..DatagramConfig::default() };
+                    let id = world.reactor().bind(&address, config, echoing()).expect("an endpoint");
+                    let address = world.reactor().endpoint_address(id).expect("it is bound");
+                    let mates: Vec<_> = (0..senders).map(|_| Mate::new(&mut world, wire)).collect();
+                    for round in 0..70 {
+                        if round == 30 {
+                            count();
+                        }
+                        let traces = round >= 30 && std::env::var_os("WINDLASS_TRACE_ALLOCATIONS").is_some();
+                        let word = if traces { "/allocations/trace" } else { "/allocations/on" };
+                        echo_datagrams(&mut world, &mates, &address, pattern(size), burst, word);
+                    }
+                    let count = count();
+                    assert_eq!(count, 0, "allocations for 40 bursts of {senders} times {burst} of {size} bytes");
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn a_datagram_to_a_slow_unix_peer_costs_no_allocation() {
+    counted("a_datagram_to_a_slow_unix_peer_costs_no_allocation", || {
+        each_wire(Wire::UNIX, |wire| {
+            let mut world = World::new();
+            let address = world.free_post(wire);
+            let handler = PostHooks::new().datagram(|sock, datagram| {
+                // More than its queue takes.
+                (0..40).for_each(|_| sock.send_to(datagram.from, datagram.data).expect("room"));
+            });
+            world.reactor().bind(&address, DatagramConfig::default(), handler).expect("an endpoint");
+            let (mate, mut buffer) = (Mate::new(&mut world, wire), [0; 65]);
+            for round in 0..30 {
+                if round == 15 {
+                    count();
+                }
+                mate.send(pattern(64), &address);
+                let (mut left, since) = (40, std::time::Instant::now());
+                while left > 0 {
+                    assert!(since.elapsed() < support::PATIENCE, "waited in vain for the datagrams");
+                    counted_turn(&mut world, "/allocations/on");
+                    while let Ok((_, read)) = rustix::net::recv(&mate.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                        assert_same(&buffer[..read], pattern(64));
+                        left -= 1;
+                    }
+                }
+            }
+            assert_eq!(count(), 0);
         });
     });
 }

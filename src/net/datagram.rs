@@ -52,7 +52,9 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ip {
     V4,
+    /// And IPv4 by mapped addresses.
     V6,
+    V6Only,
 }
 
 /// Whether a socket has one address or all of its host.
@@ -95,8 +97,15 @@ pub(crate) enum Watched {
     Both,
 }
 
-/// The longest payload of UDP over IPv4 and IPv6, without jumbograms; RFC 768, RFC 8200.
-const UDP_BYTES_MAX: [usize; 2] = [65_507, 65_527];
+impl Ip {
+    /// The longest payload of UDP, without jumbograms; RFC 768, RFC 8200.
+    fn bytes_max(self) -> usize {
+        match self {
+            Ip::V4 => 65_507,
+            Ip::V6 | Ip::V6Only => 65_527,
+        }
+    }
+}
 
 /// Datagrams in the first call, one more than come singly; it asks for more as they come.
 const BATCH_FIRST: usize = 2;
@@ -192,10 +201,13 @@ impl DatagramSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a datagram socket"));
         }
         socket.set_nonblocking(true)?;
-        let peer = socket.peer_addr().ok();
-        let mut adopted = match socket.local_addr()?.domain() {
+        let (local, peer) = (socket.local_addr()?, socket.peer_addr().ok());
+        if local.as_socket().is_some_and(|ip| ip.port() == 0) || (local.is_unnamed() && peer.is_none()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not bound to any address"));
+        }
+        let mut adopted = match local.domain() {
             Domain::IPV4 | Domain::IPV6 => {
-                if let Some(at) = socket.local_addr()?.as_socket() {
+                if let Some(at) = local.as_socket() {
                     options::receiving(&socket, at, config)?;
                 }
                 DatagramSocket::of_udp(socket, config)?
@@ -203,15 +215,21 @@ impl DatagramSocket {
             Domain::UNIX => DatagramSocket::of_unix(socket, None)?,
             _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a UDP nor a Unix socket")),
         };
-        if let Some(peer) = peer.and_then(|peer| super::stream::name(&peer).ok()) {
-            adopted.peer = DatagramPeer::resolve_all(&peer).ok().and_then(|peers| peers.into_iter().next());
+        if let Some(peer) = peer {
+            let named = super::stream::name(&peer).ok().and_then(|peer| DatagramPeer::resolve(&peer).ok());
+            // Of a pair of Unix sockets neither has a name, but each has the other.
+            adopted.peer = Some(named.unwrap_or(DatagramPeer::named(None, None)));
         }
         Ok(adopted)
     }
 
     fn of_udp(socket: Socket, config: &DatagramConfig) -> io::Result<DatagramSocket> {
         let local = socket.local_addr()?.as_socket();
-        let ip = if local.is_none_or(|local| local.is_ipv4()) { Ip::V4 } else { Ip::V6 };
+        let ip = match local {
+            Some(local) if local.is_ipv6() && socket.only_v6()? => Ip::V6Only,
+            Some(local) if local.is_ipv6() => Ip::V6,
+            Some(_) | None => Ip::V4,
+        };
         let all = local.is_some_and(|local| local.ip().is_unspecified());
         let receiving = options::join(&socket, config.gro);
         let sending = options::segment(&socket, config.gso);
@@ -228,7 +246,7 @@ impl DatagramSocket {
             own: local.map(|local| local.ip()).filter(|_| !all),
             dropped: 0,
             batch: BATCH_FIRST,
-            datagram_bytes_max: UDP_BYTES_MAX[ip as usize],
+            datagram_bytes_max: ip.bytes_max(),
         })
     }
 
@@ -278,6 +296,7 @@ impl DatagramSocket {
         match (&self.kind, peer.ip()) {
             (Kind::Udp(_, Ip::V4), Some(ip)) => ip.is_ipv4(),
             (Kind::Udp(_, Ip::V6), Some(_)) => true,
+            (Kind::Udp(_, Ip::V6Only), Some(ip)) => !ip.ip().to_canonical().is_ipv4(),
             (Kind::Unix(_), None) => true,
             (Kind::Udp(..), None) | (Kind::Unix(_), Some(_)) => false,
         }
@@ -300,14 +319,14 @@ impl DatagramSocket {
         self.own
     }
 
-    fn bound(&self) -> Bound {
+    pub(crate) fn bound(&self) -> Bound {
         self.bound
     }
 
     fn family_index(&self) -> usize {
         match self.kind {
-            Kind::Udp(_, ip) => ip as usize,
-            Kind::Unix(_) => 0,
+            Kind::Udp(_, Ip::V6 | Ip::V6Only) => 1,
+            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => 0,
         }
     }
 

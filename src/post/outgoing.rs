@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     len: usize,
     pub(crate) since: Tick,
     pub(crate) state: State,
+    /// The one before it in a chain of `Found`, while there is one.
+    before: usize,
 }
 
 /// How far a datagram is.
@@ -41,6 +43,25 @@ pub(crate) enum State {
     Held,
     /// Sent, or given up.
     Gone,
+}
+
+/// The first datagram for each receiver that is full, by a digest of that; those that share a place are chained.
+pub(crate) struct Found([usize; PLACES]);
+
+const PLACES: usize = 512;
+
+const NOWHERE: usize = usize::MAX;
+
+impl Default for Found {
+    fn default() -> Found {
+        Found([NOWHERE; PLACES])
+    }
+}
+
+impl Found {
+    fn place(to: &Option<DatagramPeer>) -> usize {
+        to.as_ref().map_or(0, DatagramPeer::digest) % PLACES
+    }
 }
 
 impl Entry {
@@ -92,11 +113,24 @@ impl Outgoing {
         self.held > 0
     }
 
-    /// Whether a datagram before `index` waits for the same receiver, which is full.
-    pub(crate) fn is_behind_held(&self, index: usize) -> bool {
+    /// Whether a datagram waits for the receiver of the one at `index` that is full, by what was found before.
+    pub(crate) fn is_behind_held(&self, index: usize, found: &Found) -> bool {
         let to = &self.entries[index].to;
-        self.held > 0
-            && self.entries[self.head..index].iter().any(|entry| entry.state == State::Held && entry.to == *to)
+        let mut at = if self.held == 0 { NOWHERE } else { found.0[Found::place(to)] };
+        while at != NOWHERE {
+            if self.entries[at].to == *to {
+                return true;
+            }
+            at = self.entries[at].before;
+        }
+        false
+    }
+
+    /// Notes in `found` that the receiver of the one at `index` is full; it is the first one for it.
+    pub(crate) fn find(&mut self, index: usize, found: &mut Found) {
+        let entry = &mut self.entries[index];
+        let last = &mut found.0[Found::place(&entry.to)];
+        entry.before = std::mem::replace(last, index);
     }
 
     /// When the oldest one came.
@@ -108,7 +142,7 @@ impl Outgoing {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         self.waiting += bytes.len();
-        self.entries.push(Entry { to, start, len: bytes.len(), since: now, state: State::Fresh });
+        self.entries.push(Entry { to, start, len: bytes.len(), since: now, state: State::Fresh, before: NOWHERE });
     }
 
     /// The first `count` entries from the first that waits on, and the index of that; some behind it may be gone.

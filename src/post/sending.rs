@@ -5,8 +5,8 @@
 use crate::clock::Tick;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Refusal, Sending};
-use crate::post::outgoing::{Outgoing, State};
-use crate::post::runs::{Run, Runs, WINDOW};
+use crate::post::outgoing::{Found, Outgoing, State};
+use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
 use std::io;
 use std::time::Duration;
@@ -44,6 +44,9 @@ impl Departures {
 /// The first and the longest wait for a Unix receiver that is full; no event tells when it is no longer.
 const HELD_FIRST: Duration = Duration::from_millis(1);
 const HELD_LONGEST: Duration = Duration::from_millis(64);
+
+/// Full receivers that are tried in a millisecond.
+const HELD_TRIES: u32 = 64;
 
 impl Post {
     /// Whether something waits that the kernel may take.
@@ -108,7 +111,7 @@ impl Post {
             let Some(outgoing) = &self.outgoing else { break };
             let few = departures.runs.order().len() <= FEW;
             let call = if few { call::<FEW> } else { call::<WINDOW> };
-            let (asked, sent) = call(&self.socket, outgoing, first, departures, next);
+            let (asked, segment, sent) = call(&self.socket, outgoing, first, departures, next);
             let (sent, error) = match sent {
                 Ok(sent) => (sent, None),
                 Err(error) => (0, Some(error)),
@@ -120,7 +123,7 @@ impl Post {
             if let Some(error) = error {
                 let run = departures.runs.runs()[next];
                 let order = &departures.runs.order()[run.first..run.first + run.count];
-                self.refused(first, run, order, error, now);
+                self.refused(first, order, segment, error, now);
                 return;
             }
             if sent < asked {
@@ -138,7 +141,7 @@ impl Post {
         let to = entries[0].to.as_ref();
         match self.socket.send(outgoing.bytes(&entries[0]), to) {
             Ok(()) => self.count_sent(index, &[0]),
-            Err(error) => self.refused(index, Run { first: 0, count: 1, len: 0 }, &[0], error, now),
+            Err(error) => self.refused(index, &[0], None, error, now),
         }
     }
 
@@ -163,14 +166,15 @@ impl Post {
         }
     }
 
-    /// The kernel refused the first message of a call.
-    fn refused(&mut self, first: usize, run: Run, order: &[u16], error: io::Error, now: Tick) {
-        match Refusal::of(&error, run.count > 1) {
+    /// The kernel refused the first message of a call that was to cut messages longer than `segment`; shorter ones are refused
+    /// with them.
+    fn refused(&mut self, first: usize, order: &[u16], segment: Option<u16>, error: io::Error, now: Tick) {
+        match Refusal::of(&error, segment.is_some()) {
             Refusal::Full => self.pace = Pace::Blocked,
             Refusal::Congested => self.pace = Pace::Waits(now.after(self.limits.full_pause)),
             Refusal::NoCall => self.socket.send_singly(),
             Refusal::CannotSegment => self.socket.segment_less(None),
-            Refusal::SegmentTooLong => self.socket.segment_less(Some(run.len - 1)),
+            Refusal::SegmentTooLong => self.socket.segment_less(segment.map(|segment| usize::from(segment) - 1)),
             Refusal::Earlier => self.doubt(first + usize::from(order[0]), error),
             Refusal::Datagram => {
                 for index in order {
@@ -182,16 +186,16 @@ impl Post {
     }
 
     /// An error was told at a datagram and may be an earlier one's, in which case this one was not sent: it is offered once
-    /// more.
+    /// more, and as often again as the network has answered to something: that was never this one.
     fn doubt(&mut self, index: usize, error: io::Error) {
+        let explained = self.explained();
         let Some(outgoing) = &mut self.outgoing else { return };
-        if outgoing.entry(index).state == State::Tried {
+        if outgoing.entry(index).state != State::Tried {
+            outgoing.note_tried(index);
+            self.doubt = (!explained).then_some(error);
+        } else if !explained {
             self.doubt = None;
-            return self.give_up(index, error);
-        }
-        outgoing.note_tried(index);
-        if !self.explained() {
-            self.doubt = Some(error);
+            self.give_up(index, error);
         }
     }
 
@@ -209,35 +213,48 @@ impl Post {
         let Some(outgoing) = &self.outgoing else { return };
         let (first, entries) = outgoing.window(usize::MAX);
         let last = first + entries.len();
-        let (mut sent, mut held) = (false, false);
+        let (mut sent, mut held, mut found) = (false, 0u32, Found::default());
         for index in first..last {
             if self.pace != Pace::Free {
                 break;
             }
             let Some(outgoing) = &mut self.outgoing else { break };
             let entry = outgoing.entry(index);
-            if matches!(entry.state, State::Gone | State::Held) {
+            if entry.state == State::Gone {
                 continue;
             }
-            if outgoing.is_behind_held(index) {
-                outgoing.hold(index);
-                continue;
+            match (entry.state, outgoing.is_behind_held(index, &found)) {
+                (_, true) => {
+                    outgoing.hold(index);
+                    continue;
+                }
+                (State::Held, false) => {
+                    outgoing.find(index, &mut found);
+                    continue;
+                }
+                (State::Fresh | State::Tried | State::Gone, false) => {}
             }
             match self.socket.send(outgoing.bytes(entry), entry.to.as_ref()) {
                 Ok(()) => {
                     sent = true;
                     self.count_sent(index, &[0]);
                 }
-                Err(error) if self.socket.is_unix() => held |= self.refused_by_unix(index, error),
+                Err(error) if self.socket.is_unix() => {
+                    if self.refused_by_unix(index, error) {
+                        held += 1;
+                        self.outgoing.iter_mut().for_each(|outgoing| outgoing.find(index, &mut found));
+                    }
+                }
                 Err(error) => {
-                    let run = Run { first: 0, count: 1, len: 0 };
-                    self.refused(index, run, &[0], error, now);
+                    self.refused(index, &[0], None, error, now);
                     return;
                 }
             }
         }
-        if held {
-            let longer = if sent { HELD_FIRST } else { (2 * self.held_for).clamp(HELD_FIRST, HELD_LONGEST) };
+        if held > 0 {
+            // To try many costs as much as it takes, also if one of them reads a little.
+            let first = (HELD_FIRST * (held / HELD_TRIES)).clamp(HELD_FIRST, HELD_LONGEST);
+            let longer = if sent { first } else { (2 * self.held_for).clamp(first, HELD_LONGEST) };
             self.held_for = longer;
             self.held_until = self.held_until.min(now.after(longer));
         }
@@ -268,8 +285,8 @@ impl Post {
 /// Datagrams for which a small call is made ready.
 const FEW: usize = 16;
 
-/// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, and how
-/// many were taken.
+/// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, how long
+/// the pieces of the longer ones were to be, if any was to be cut, and how many were taken.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn call<const SLICES: usize>(
     socket: &crate::net::datagram::DatagramSocket,
@@ -277,12 +294,18 @@ fn call<const SLICES: usize>(
     first: usize,
     departures: &mut Departures,
     next: usize,
-) -> (usize, io::Result<usize>) {
+) -> (usize, Option<u16>, io::Result<usize>) {
+    use crate::net::datagram::Bound;
     use crate::net::datagram::mmsg::{Common, SENT};
+    use crate::post::runs::Run;
     use std::io::IoSlice;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
-    let via = |run: &Run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via);
+    // What another socket has learned of a peer does not change where this one sends from.
+    let via = |run: &Run| match socket.bound() {
+        Bound::All => entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via),
+        Bound::One => None,
+    };
     let mut common = Common { segment: None, via: via(&runs[0]) };
     // The longest of the datagrams that go alone: they may be sent by a call that cuts longer messages.
     let mut longest = 0;
@@ -314,5 +337,5 @@ fn call<const SLICES: usize>(
         (*message, rest) = rest.split_at(run.count);
     }
     let to = runs.iter().map(|run| entry(order[run.first]).to.as_ref().and_then(DatagramPeer::ip));
-    (count, departures.headers.send(socket, common, &messages[..count], to))
+    (count, common.segment, departures.headers.send(socket, common, &messages[..count], to))
 }

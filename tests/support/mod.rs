@@ -9,6 +9,7 @@
 pub mod blocking;
 mod hooks;
 mod peer;
+pub mod post;
 mod record;
 #[cfg(feature = "tls")]
 pub mod security;
@@ -165,6 +166,7 @@ impl Handler for Sink {
 pub struct World {
     reactor: Option<Reactor>,
     pub log: Log,
+    pub posts: post::PostLog,
     dir: tempfile::TempDir,
     paths: usize,
 }
@@ -184,7 +186,13 @@ impl World {
         #[cfg(feature = "tls")]
         let config = security::elsewhere(config);
         let reactor = Some(Reactor::new(config).expect("a reactor"));
-        World { reactor, log: Log::default(), dir: tempfile::tempdir().expect("a directory"), paths: 0 }
+        World {
+            reactor,
+            log: Log::default(),
+            posts: post::PostLog::default(),
+            dir: tempfile::tempdir().expect("a directory"),
+            paths: 0,
+        }
     }
 
     /// The reactor; panics after [`World::drop_reactor`].
@@ -241,6 +249,7 @@ impl World {
     pub fn turn(&mut self) -> Status {
         let status = self.reactor().poll_once(Some(Duration::from_millis(1))).expect("a turn");
         self.log.check();
+        self.posts.check();
         #[cfg(feature = "tls")]
         security::pump_all();
         status
@@ -290,13 +299,14 @@ impl Drop for World {
         if let (Some(reactor), false) = (&self.reactor, std::thread::panicking()) {
             // Whatever began lives, or has ended and was told.
             let counted = reactor.snapshot();
-            let begun = counted.accepted + counted.dialled + counted.adopted;
+            let begun = counted.accepted + counted.dialled + counted.adopted + counted.bound;
             let ended = counted.closed_total() + counted.failed;
             assert_eq!(begun, ended + reactor.connections() as u64, "{counted:?}");
         }
         self.reactor = None;
         if !std::thread::panicking() {
             self.log.check_over();
+            self.posts.check_over();
         }
     }
 }

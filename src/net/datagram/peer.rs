@@ -3,7 +3,7 @@
 //! Owns the address, and from which of our own addresses to answer. Knows no socket.
 
 use crate::address::{Address, AddressError};
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use std::net::{IpAddr, SocketAddr};
 
 /// Who a datagram comes from, or goes to: an IP address and port, or a Unix address.
@@ -39,6 +39,9 @@ pub(crate) enum Destination<'a> {
     Ip(SocketAddr),
     Unix(&'a SocketAddrUnix),
 }
+
+/// The size of Linux's `sockaddr_un`; elsewhere it is smaller.
+const UNIX_BYTES: usize = 110;
 
 impl DatagramPeer {
     /// The peer at `address`, of a name with several addresses the first.
@@ -107,6 +110,11 @@ impl DatagramPeer {
     pub(crate) fn named(any: Option<SocketAddrAny>, via: Option<IpAddr>) -> DatagramPeer {
         let place = match any {
             None => Place::Unnamed,
+            // A path that fills its place has no NUL behind it and is told with a length that it does not have, which
+            // rustix takes for its own fault.
+            Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > UNIX_BYTES => {
+                Place::Unnamed
+            }
             Some(any) => match (SocketAddr::try_from(any.clone()), SocketAddrUnix::try_from(any)) {
                 (Ok(ip), _) => Place::Ip(ip),
                 (Err(_), Ok(unix)) if unix.path().is_some() || unix_name(&unix).is_some() => Place::Unix(unix),
@@ -140,7 +148,11 @@ impl DatagramPeer {
                 let [.., a, b] = v6.ip().segments();
                 usize::from(a) ^ usize::from(b) << 3 ^ usize::from(v6.port()).wrapping_mul(31)
             }
-            Place::Unix(_) | Place::Unnamed => 0,
+            Place::Unix(unix) => {
+                let name = unix.path_bytes().or_else(|| unix_name(unix)).unwrap_or_default();
+                name.iter().fold(0, |digest: usize, byte| digest.wrapping_mul(31) ^ usize::from(*byte))
+            }
+            Place::Unnamed => 0,
         }
     }
 }

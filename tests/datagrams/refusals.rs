@@ -1,0 +1,217 @@
+//! A kernel that refuses what most can do: nothing is lost, and the socket says how it goes on.
+//!
+//! A small library in front of the system calls refuses them (`shim.c`, built here with the C compiler; without one the
+//! tests are skipped, and say so). Each test runs itself again under it.
+#![cfg(target_env = "gnu")]
+
+use crate::support::World;
+use crate::support::post::{Mate, PostHooks, Wire, each_wire, echoing};
+use rustix::io::Errno;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+use windlass::{DatagramConfig, Receiving, Sending};
+
+/// Runs `body` in a process of its own in which the kernel refuses so.
+fn refusing(name: &str, refusal: &str, body: impl FnOnce()) {
+    if std::env::var("WINDLASS_REFUSES").is_ok_and(|word| word == refusal) {
+        return body();
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/datagrams/shim.c");
+    let library = dir.path().join("shim.so");
+    let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no C compiler, so nothing can be refused");
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("our own path"));
+    command.args(["--exact", &format!("refusals::{name}"), "--nocapture", "--test-threads=1"]);
+    let output = command.env("WINDLASS_REFUSES", refusal).env("LD_PRELOAD", library).output().expect("a process");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{refusal}: {told}{errors}");
+}
+
+/// Whether this process is one in which the kernel refuses in another way.
+fn is_anothers(refusal: &str) -> bool {
+    std::env::var("WINDLASS_REFUSES").is_ok_and(|word| word != refusal)
+}
+
+const LENGTHS: [usize; 18] = [40, 90, 90, 90, 50, 30, 30, 1400, 1400, 1400, 7, 200, 200, 10, 10, 2000, 2000, 60];
+
+/// Sends runs and single datagrams to several peers, all of which must get theirs, in order and with no error; returns
+/// how the socket sends behind that.
+fn sends_all(wire: Wire) -> Sending {
+    let mut world = World::new();
+    let mates: Vec<_> = (0..3).map(|_| Mate::new(&mut world, wire)).collect();
+    let to: Vec<_> = mates.iter().map(Mate::peer).collect();
+    let paths = Rc::new(RefCell::new(None));
+    let told = paths.clone();
+    let handler = PostHooks::new()
+        .bound(move |sock| {
+            // The first peer's are single ones: they share calls with the runs of the others.
+            sock.send_to(&to[0], &[1; 11]).expect("room");
+            // One behind the other: of peers that take turns some datagrams may go alone, by the chance of their ports.
+            for peer in &to[1..] {
+                for (number, length) in LENGTHS.into_iter().enumerate() {
+                    sock.send_to(peer, &vec![number as u8; length]).expect("room");
+                }
+            }
+            sock.send_to(&to[0], &[2; 12]).expect("room");
+            sock.set_timer(Duration::from_millis(1));
+        })
+        .timer(move |sock| match sock.waiting() {
+            (0, 0) => *told.borrow_mut() = Some(sock.paths().1),
+            _ => sock.set_timer(Duration::from_millis(1)),
+        });
+    world.bind(wire, DatagramConfig::default(), handler);
+    world.until("all to be sent", |world| {
+        assert_eq!(world.posts.errors(0), Vec::<String>::new());
+        paths.borrow().is_some()
+    });
+    let expected: Vec<_> = LENGTHS.into_iter().enumerate().map(|(n, length)| vec![n as u8; length]).collect();
+    assert_eq!(mates[0].read_all(), [vec![1; 11], vec![2; 12]]);
+    assert!(mates[1].read_all() == expected && mates[2].read_all() == expected);
+    let stats = world.reactor().snapshot().datagrams;
+    assert_eq!((stats.datagrams_out, stats.undelivered), (2 * LENGTHS.len() as u64 + 2, 0));
+    paths.take().expect("it was told")
+}
+
+#[test]
+fn where_messages_cannot_be_cut_all_is_sent_all_the_same() {
+    for errno in [Errno::IO, Errno::INVAL, Errno::MSGSIZE, Errno::OPNOTSUPP] {
+        let refusal = format!("cuts:{}", errno.raw_os_error());
+        if is_anothers(&refusal) {
+            continue;
+        }
+        refusing("where_messages_cannot_be_cut_all_is_sent_all_the_same", &refusal, || {
+            each_wire(Wire::UDP, |wire| match sends_all(wire) {
+                Sending::Batched => assert!(matches!(errno, Errno::IO | Errno::OPNOTSUPP)),
+                // Shorter and shorter ones were tried.
+                Sending::Segmented { bytes_max } => assert!(bytes_max < 10, "{bytes_max}"),
+                Sending::Single => panic!("that was not refused"),
+            });
+        });
+    }
+}
+
+#[test]
+fn where_the_kernel_itself_cuts_nothing_all_is_sent_all_the_same() {
+    refusing("where_the_kernel_itself_cuts_nothing_all_is_sent_all_the_same", "no-checksums", || {
+        // Without a checksum a datagram over IPv6 is not received.
+        assert_ne!(sends_all(Wire::UdpV4), Sending::Segmented { bytes_max: usize::MAX });
+    });
+}
+
+#[test]
+fn where_only_short_messages_can_be_cut_longer_ones_go_alone() {
+    for errno in [Errno::INVAL, Errno::MSGSIZE] {
+        let refusal = format!("long-cuts:1000:{}", errno.raw_os_error());
+        if is_anothers(&refusal) {
+            continue;
+        }
+        refusing("where_only_short_messages_can_be_cut_longer_ones_go_alone", &refusal, || {
+            each_wire(Wire::UDP, |wire| {
+                let Sending::Segmented { bytes_max } = sends_all(wire) else { panic!("short ones can be cut") };
+                assert_eq!(bytes_max, 1399);
+            });
+        });
+    }
+}
+
+#[test]
+fn where_the_calls_for_many_are_lacking_one_at_a_time_is_sent_and_received() {
+    let refusal = format!("many:{}", Errno::NOSYS.raw_os_error());
+    refusing("where_the_calls_for_many_are_lacking_one_at_a_time_is_sent_and_received", &refusal, || {
+        each_wire(Wire::UDP, |wire| {
+            assert_eq!(sends_all(wire), Sending::Single);
+            let mut world = World::new();
+            let paths = Rc::new(RefCell::new(None));
+            let told = paths.clone();
+            let handler = echoing().timer(move |sock| *told.borrow_mut() = Some(sock.paths()));
+            let handler = handler.bound(|sock| sock.set_timer(Duration::from_millis(10)));
+            let (_, address) = world.bind(wire, DatagramConfig::default(), handler);
+            let mate = Mate::new(&mut world, wire);
+            for number in 0..100u8 {
+                mate.send(&[number; 20], &address);
+            }
+            let got = mate.read_many_while(&mut world, 100);
+            assert!(got.iter().map(|bytes| bytes[0]).eq(0..100));
+            world.until("the timer", |_| paths.borrow().is_some());
+            assert_eq!(paths.take(), Some((Receiving::Single, Sending::Single)));
+        });
+    });
+}
+
+#[test]
+fn a_send_queue_of_the_network_that_is_full_is_waited_for_without_spinning() {
+    let refusal = format!("full:{}", Errno::NOBUFS.raw_os_error());
+    refusing("a_send_queue_of_the_network_that_is_full_is_waited_for_without_spinning", &refusal, || {
+        let mut world = World::new();
+        let mate = Mate::new(&mut world, Wire::UdpV4);
+        let to = mate.peer();
+        let handler = PostHooks::new().bound(move |sock| {
+            (0..100u8).for_each(|number| sock.send_to(&to, &[number; 20]).expect("room"));
+        });
+        let config = DatagramConfig { full_pause: Duration::from_millis(10), ..DatagramConfig::default() };
+        let (id, _) = world.bind(Wire::UdpV4, config, handler);
+        let turns = world.turns_within(Duration::from_millis(100));
+        assert!(turns < 40, "{turns} turns of waiting");
+        assert_eq!(world.with_post(id, |post| post.waiting()), (100, 2000));
+        let got = mate.read_many_while(&mut world, 100);
+        assert!(got.iter().map(|bytes| bytes[0]).eq(0..100));
+        assert_eq!(world.posts.errors(0), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_udp_socket_that_cannot_send_fills_its_queue_refuses_and_tells_when_there_is_room() {
+    let refusal = format!("full:{}", Errno::NOMEM.raw_os_error());
+    let name = "a_udp_socket_that_cannot_send_fills_its_queue_refuses_and_tells_when_there_is_room";
+    refusing(name, &refusal, || {
+        let mut world = World::new();
+        let mate = Mate::new(&mut world, Wire::UdpV4);
+        let (to, again) = (mate.peer(), mate.peer());
+        let handler = PostHooks::new()
+            .bound(move |sock| {
+                let refused = (0..600).filter(|_| sock.send_to(&to, &[1; 20]).is_err()).count();
+                assert_eq!(refused, 100);
+            })
+            .writable(move |sock| sock.send_to(&again, &[2; 20]).expect("room"));
+        let config = DatagramConfig { queue_datagrams_max: 500, ..DatagramConfig::default() };
+        let (id, _) = world.bind(Wire::UdpV4, config, handler);
+        let got = mate.read_many_while(&mut world, 501);
+        assert!(got.iter().map(|bytes| bytes[0]).eq([1; 500].into_iter().chain([2])));
+        world.turns(3);
+        let stats = world.with_post(id, |post| post.stats());
+        assert_eq!((stats.refused, stats.datagrams_out, stats.undelivered), (100, 501, 0));
+        assert_eq!(world.posts.count(0, |word| *word == crate::support::post::Word::Writable), 1);
+    });
+}
+
+#[test]
+fn a_system_that_lacks_what_receiving_needs_is_told_and_waited_for_without_spinning() {
+    let refusal = format!("starved:{}", Errno::NOMEM.raw_os_error());
+    refusing("a_system_that_lacks_what_receiving_needs_is_told_and_waited_for_without_spinning", &refusal, || {
+        let mut world = World::new();
+        let (_, address) = world.bind(Wire::UdpV4, DatagramConfig::default(), echoing());
+        let mate = Mate::new(&mut world, Wire::UdpV4);
+        mate.send(b"hello", &address);
+        let turns = world.turns_within(Duration::from_millis(100));
+        assert!(turns < 40, "{turns} turns of waiting");
+        assert_eq!(mate.read_while(&mut world), b"hello");
+        assert_eq!(world.posts.errors(0).len(), 20);
+    });
+}
+
+#[test]
+fn where_each_call_takes_one_message_all_are_sent_in_order() {
+    refusing("where_each_call_takes_one_message_all_are_sent_in_order", "more-than-one", || {
+        each_wire(Wire::UDP, |wire| {
+            assert_eq!(sends_all(wire), Sending::Segmented { bytes_max: usize::MAX });
+        });
+    });
+}

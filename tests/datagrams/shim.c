@@ -1,0 +1,63 @@
+// Stands in front of system calls and refuses what a kernel may refuse, or has it refuse by itself; loaded with LD_PRELOAD.
+// WINDLASS_REFUSES names what:
+//   cuts:ERRNO        messages that are to be cut into datagrams (UDP_SEGMENT), and all others of such a call
+//   long-cuts:N:ERRNO the same, where they are longer than N bytes each
+//   many:ERRNO        sendmmsg and recvmmsg, always
+//   more-than-one     what sendmmsg is given behind the first message
+//   full:ERRNO        sendmmsg, 20 times, and then never more
+//   starved:ERRNO     recvmmsg, 20 times, and then never more
+//   no-checksums      nothing; but UDP sockets send without checksums, and so the kernel cuts no messages for them
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int cut_length(struct msghdr *message) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        unsigned short length;
+        if (c->cmsg_level != SOL_UDP || c->cmsg_type != UDP_SEGMENT) continue;
+        memcpy(&length, CMSG_DATA(c), sizeof length);
+        return length;
+    }
+    return 0;
+}
+
+static int refuse(int number) {
+    errno = number;
+    return -1;
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    static int calls;
+    const char *word = getenv("WINDLASS_REFUSES");
+    int number, longer;
+    if (word && sscanf(word, "cuts:%d", &number) == 1 && cut_length(&messages[0].msg_hdr)) return refuse(number);
+    if (word && sscanf(word, "long-cuts:%d:%d", &longer, &number) == 2 && cut_length(&messages[0].msg_hdr) > longer)
+        return refuse(number);
+    if (word && sscanf(word, "many:%d", &number) == 1) return refuse(number);
+    if (word && !strcmp(word, "more-than-one")) count = 1;
+    if (word && sscanf(word, "full:%d", &number) == 1 && calls < 20) return calls++, refuse(number);
+    return syscall(SYS_sendmmsg, fd, messages, count, flags);
+}
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout) {
+    static int calls;
+    const char *word = getenv("WINDLASS_REFUSES");
+    int number;
+    if (word && sscanf(word, "many:%d", &number) == 1) return refuse(number);
+    if (word && sscanf(word, "starved:%d", &number) == 1 && calls < 20) return calls++, refuse(number);
+    return syscall(SYS_recvmmsg, fd, messages, count, flags, timeout);
+}
+
+int socket(int domain, int kind, int protocol) {
+    const char *word = getenv("WINDLASS_REFUSES");
+    int fd = syscall(SYS_socket, domain, kind, protocol), on = 1;
+    if (fd >= 0 && word && !strcmp(word, "no-checksums")) setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on);
+    return fd;
+}
