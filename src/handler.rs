@@ -261,7 +261,7 @@ pub enum AcceptEvent {
         /// Why.
         reason: Reason,
     },
-    /// A connection that had a handler came to no good end: it was reset, cut by a deadline, truncated, or its handler
+    /// A connection that had a handler came to no good end: it was reset after a byte had moved, cut by a deadline, truncated, or its handler
     /// panicked. `on_close` has been told.
     Broken {
         /// Where it came from, `None` for Unix peers.

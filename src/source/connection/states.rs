@@ -59,7 +59,9 @@ impl Connection {
 
     /// Tells the listener that a connection that had a handler came to a bad end.
     pub(super) fn tell_trouble(&self, reason: Reason, turn: &mut Turn<'_>) {
-        if reason.is_trouble() {
+        // Who left before a byte had moved has troubled nobody.
+        let never_was = reason == Reason::Reset && self.link.bytes_in() == 0 && self.link.bytes_out() == 0;
+        if reason.is_trouble() && !never_was {
             let event = AcceptEvent::Broken { peer: self.link.peer_ip(), reason };
             self.tell_maker(turn, |maker, _| maker.on_event(&event));
         }
