@@ -276,6 +276,7 @@ fn a_server_leaves_no_descriptor_however_it_ends() {
                 let mut client = Client::dial(&server.local_addresses()[0]);
                 client.echoes(b"hello");
                 if round != 1 {
+                    client.close();
                     server.shutdown(PATIENCE).expect("a report");
                 }
                 drop(server);

@@ -175,6 +175,7 @@ fn the_limit_of_one_address_holds_over_all_reactors_and_for_it_alone() {
         let mut clients: Vec<Client> = (0..4).map(|number| Client::dial(&addresses[number % 2])).collect();
         clients.iter_mut().for_each(|client| client.echoes(b"in"));
         assert_eq!(server.open_connections(), 4);
+        drop(clients);
         rig.end(&server);
     });
 }
@@ -211,6 +212,7 @@ fn a_full_reactor_is_passed_over_and_nobody_is_lost() {
                 clients.push(next);
                 assert_eq!(server.open_connections(), 4);
             }
+            clients.into_iter().for_each(Client::close);
             rig.end(&server);
             assert_eq!(rig.errors.count(), 0, "{:?}", rig.errors.all());
         });
@@ -363,6 +365,7 @@ fn a_peers_places_come_free_however_its_connections_end() {
             client.send(b"h");
             client.read_exact(5);
         }
+        drop(clients);
         rig.end(&server);
     }
 }
