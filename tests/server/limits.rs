@@ -207,7 +207,10 @@ fn a_full_server_that_accepts_at_a_pace_tells_that_it_goes_on() {
         let config = ListenConfig { connections_max: 1, accepts_per_second: Some(2), ..listen_config() };
         let builder = rig.builder(2).listen_config(config).handler(|| |_: &Conn<'_>| Echo);
         let (server, address) = rig.listen(builder, kind);
-        Client::dial(&address).close();
+        let client = Client::dial(&address);
+        let paused = ServerEvent::AcceptPaused(address.clone(), PauseCause::ConnectionLimit);
+        rig.events.until("a pause", |told| told.contains(&paused));
+        client.close();
         rig.events.until("it to go on", |told| told.contains(&ServerEvent::AcceptResumed(address.clone())));
         rig.end(&server);
     });
