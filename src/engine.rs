@@ -483,6 +483,12 @@ impl Engine {
         let Some((first, others)) = self.remotes.split_first() else { return };
         let now = Instant::now();
         let until = now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        for remote in others {
+            // They wait for the first one, but not beyond the deadline. One that cannot be told is told by the first one.
+            let _ = remote.run(move |turn| {
+                turn.after(drain, |turn| turn.shutdown(Duration::ZERO));
+            });
+        }
         let others = StopOthers { remotes: others.to_vec(), until };
         if first.stop(drain).is_ok() {
             // Behind the stop: what it hands over is on its way by then. If it cannot be told, the others stop now.

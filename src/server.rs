@@ -169,7 +169,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told what happens to the server as a whole.
+    /// Is told what happens to the server as a whole: listening comes first, then pauses, then draining, drained and gone, each
+    /// after the one before has been told. A stop that is asked for while listening is being told comes after that.
     ///
     /// # Threads
     /// On that of `listen` (listening), of `shutdown` (draining), of the reactors (pauses), or one of the server's own.

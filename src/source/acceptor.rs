@@ -93,6 +93,11 @@ impl Pace {
             None => Err(self.counted.after(interval)),
         }
     }
+
+    /// The connection that was to be accepted did not come.
+    fn give_back(&mut self) {
+        self.tokens = (self.tokens + 1).min(self.tokens_max);
+    }
 }
 
 /// What an error of accept(2) asks for.
@@ -215,7 +220,11 @@ impl Acceptor {
                 self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
                 return Next::Wait;
             };
-            if let Some(Err(until)) = self.pace.as_mut().map(|pace| pace.take(turn.desk.now)) {
+            // What is there when a drain begins is taken at once: there is no later.
+            let pace = self.pace.as_mut().filter(|_| !turn.is_draining());
+            if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
+                // There is room, so nobody is to believe in a limit any more.
+                self.probed(turn);
                 if let Some(listener) = self.take_listener() {
                     self.gate = Gate::Paced(listener, until);
                 }
@@ -248,7 +257,7 @@ impl Acceptor {
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {
                         // Nobody came for whom it was.
-                        self.pace.iter_mut().for_each(|pace| pace.tokens += 1);
+                        self.pace.iter_mut().for_each(Pace::give_back);
                         self.probed(turn);
                         return Next::Wait;
                     }
@@ -291,7 +300,7 @@ impl Acceptor {
     }
 
     fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_));
+        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
@@ -302,7 +311,7 @@ impl Acceptor {
     }
 
     fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_));
+        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.held.push(id);

@@ -128,6 +128,7 @@ fn places_come_free_however_connections_end() {
             }
         }
         assert_eq!(server.open_connections(), 3);
+        drop(clients);
         rig.end(&server);
     });
 }

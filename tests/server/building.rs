@@ -212,6 +212,7 @@ fn a_second_listen_is_an_error_and_disturbs_nothing() {
         assert!(server.is_running());
         client.echoes(b"after");
         Client::dial(&address).echoes(b"and new ones");
+        drop(client);
         rig.end(&server);
         assert!(matches!(server.listen(), Err(Error::ServerGone)));
         assert!(server.is_gone());

@@ -63,6 +63,7 @@ fn a_slow_reader_still_gets_all_that_was_queued_and_an_end_in_order() {
 }
 
 /// Whether a reactor begins nothing new any more.
+#[cfg(feature = "tls")]
 fn is_draining(remote: &windlass::Remote) -> bool {
     let (tell, told) = std::sync::mpsc::channel();
     let ask = move |turn: &mut windlass::Turn<'_>| {
@@ -73,8 +74,10 @@ fn is_draining(remote: &windlass::Remote) -> bool {
     remote.run(ask).is_err() || told.recv_timeout(PATIENCE).unwrap_or(true)
 }
 
+#[cfg(feature = "tls")]
 struct Nobody;
 
+#[cfg(feature = "tls")]
 impl windlass::DatagramHandler for Nobody {
     fn on_bound(&mut self, sock: &mut windlass::Datagrams<'_>) {
         sock.close();

@@ -175,7 +175,62 @@ fn the_limit_of_one_address_holds_over_all_reactors_and_for_it_alone() {
         let mut clients: Vec<Client> = (0..4).map(|number| Client::dial(&addresses[number % 2])).collect();
         clients.iter_mut().for_each(|client| client.echoes(b"in"));
         assert_eq!(server.open_connections(), 4);
+        drop(clients);
         rig.end(&server);
+    });
+}
+
+#[test]
+fn a_full_server_that_drains_tells_of_its_pause_once() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = ListenConfig { connections_max: 2, ..listen_config() };
+        let builder = rig.builder(2).listen_config(config).handler(|| |_: &Conn<'_>| Echo);
+        let (server, address) = rig.listen(builder, kind);
+        let mut clients = [Client::dial(&address), Client::dial(&address)];
+        clients.iter_mut().for_each(|client| client.echoes(b"in"));
+        let paused = ServerEvent::AcceptPaused(address.clone(), PauseCause::ConnectionLimit);
+        rig.events.until("a pause", |told| told.contains(&paused));
+        let waiting = connect(&address).expect("the backlog takes it");
+        server.stop(Duration::from_secs(20));
+        drop((clients, waiting));
+        rig.end(&server);
+        let events = rig.events.all();
+        assert_eq!(events.iter().filter(|event| **event == paused).count(), 1, "{events:?}");
+    });
+}
+
+#[test]
+fn a_full_server_that_accepts_at_a_pace_tells_that_it_goes_on() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = ListenConfig { connections_max: 1, accepts_per_second: Some(2), ..listen_config() };
+        let builder = rig.builder(2).listen_config(config).handler(|| |_: &Conn<'_>| Echo);
+        let (server, address) = rig.listen(builder, kind);
+        let client = Client::dial(&address);
+        let paused = ServerEvent::AcceptPaused(address.clone(), PauseCause::ConnectionLimit);
+        rig.events.until("a pause", |told| told.contains(&paused));
+        client.close();
+        rig.events.until("it to go on", |told| told.contains(&ServerEvent::AcceptResumed(address.clone())));
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn what_waits_when_a_drain_begins_is_served_at_whatever_pace() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = ListenConfig { accepts_per_second: Some(1), ..listen_config() };
+        let greet = |_: &Conn<'_>| Hooks::new().open(|conn| conn.write(b"hello").expect("room"));
+        let (server, address) = rig.listen(rig.builder(2).listen_config(config).handler(move || greet), kind);
+        let sockets: Vec<_> = (0..5).map(|_| connect(&address).expect("the backlog takes it")).collect();
+        server.stop(Duration::from_secs(20));
+        for socket in sockets {
+            let mut client = Client::over(socket.into(), &address).expect("a handshake");
+            assert_eq!(client.read_to_end().expect("an end in order"), b"hello");
+        }
+        let report = rig.end(&server);
+        assert_eq!((report.drained, report.cut), (5, 0));
     });
 }
 
@@ -211,6 +266,7 @@ fn a_full_reactor_is_passed_over_and_nobody_is_lost() {
                 clients.push(next);
                 assert_eq!(server.open_connections(), 4);
             }
+            clients.into_iter().for_each(Client::close);
             rig.end(&server);
             assert_eq!(rig.errors.count(), 0, "{:?}", rig.errors.all());
         });
@@ -363,6 +419,7 @@ fn a_peers_places_come_free_however_its_connections_end() {
             client.send(b"h");
             client.read_exact(5);
         }
+        drop(clients);
         rig.end(&server);
     }
 }
