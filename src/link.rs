@@ -14,6 +14,7 @@ pub(crate) mod inbox;
 pub(crate) mod input;
 pub(crate) mod outbox;
 mod output;
+mod peer;
 pub(crate) mod phase;
 mod records;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
@@ -28,6 +29,7 @@ use crate::net::stream::{Stream, Watched};
 use buffers::Buffers;
 use inbox::Inbox;
 use outbox::Outbox;
+use peer::PeerIp;
 use phase::{Facts, Phase, Signal};
 use records::Security;
 use session::Session;
@@ -99,7 +101,7 @@ pub struct Link {
     outbox: Outbox,
     inbox: Inbox,
     limits: Arc<Limits>,
-    peer: Option<SocketAddr>,
+    peer: PeerIp,
     phase: Phase,
     input: Input,
     output: Output,
@@ -229,7 +231,7 @@ impl Link {
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             limits,
-            peer,
+            peer: peer.into(),
             phase,
             input: Input::Dry,
             output: Output::Free,
@@ -281,7 +283,7 @@ impl Link {
 
     /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
     pub fn peer_address(&self) -> Option<Address> {
-        self.peer.map(Address::tcp).or_else(|| self.stream.peer_address().ok()).map(|address| self.named(address))
+        self.peer_ip().map(Address::tcp).or_else(|| self.stream.peer_address().ok()).map(|address| self.named(address))
     }
 
     /// The address with the transport that this link is of.
@@ -291,7 +293,7 @@ impl Link {
 
     /// The peer's IP address and port, `None` for Unix sockets. Free of system calls.
     pub fn peer_ip(&self) -> Option<SocketAddr> {
-        self.peer
+        self.peer.into()
     }
 
     /// This side's address, `None` if the system no longer knows.
@@ -388,7 +390,7 @@ impl Link {
     }
 
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
-        self.peer = peer;
+        self.peer = peer.into();
     }
 
     // --- phases and deadlines -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 //!    empty between drives.
 
 pub(crate) mod handshakes;
+pub(crate) mod seen;
 
 use crate::address::Address;
 use crate::clock::Tick;
@@ -32,6 +33,7 @@ use crate::placement::{Quota, Spread};
 use crate::post::{Departures, Post};
 use bytes::Bytes;
 use handshakes::Handshakes;
+use seen::Notes;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub(crate) struct Desk {
     pub(crate) connections_max: usize,
     pub(crate) listeners: Vec<(SourceId, Address)>,
     pub(crate) endpoints: Vec<(SourceId, Address)>,
+    pub(crate) notes: Notes,
     /// Listeners that wait for something to come free.
     pub(crate) held: Vec<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,

@@ -26,6 +26,7 @@ use crate::source::endpoint::Endpoint;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
 use crate::turn::handshakes::Handshakes;
+use crate::turn::seen::Notes;
 use crate::turn::{Desk, Job, Life, Roster, Turn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -90,6 +91,7 @@ impl Core {
             connections_max: config.connections_max,
             listeners: Vec::new(),
             endpoints: Vec::new(),
+            notes: Notes::default(),
             held: Vec::new(),
             undelivered: Vec::new(),
             parting: None,

@@ -26,7 +26,6 @@ use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
 use crate::turn::Turn;
 use dialling::Dialling;
-use states::Seen;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -61,18 +60,19 @@ enum Role {
 }
 
 /// Where the link comes from; of the acceptor, which outlives its connections, the slot is enough.
+#[derive(Clone, Copy)]
 enum Origin {
     Accepted(u32),
     /// The listener is told how it comes along.
-    Observed(u32, Box<Seen>),
+    Observed(u32),
     Dialled,
     Adopted,
 }
 
 impl Origin {
-    fn acceptor(&self) -> Option<u32> {
-        match *self {
-            Origin::Accepted(acceptor) | Origin::Observed(acceptor, _) => Some(acceptor),
+    fn acceptor(self) -> Option<u32> {
+        match self {
+            Origin::Accepted(acceptor) | Origin::Observed(acceptor) => Some(acceptor),
             Origin::Dialled | Origin::Adopted => None,
         }
     }
@@ -90,7 +90,7 @@ impl Connection {
         let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, session, now);
         let origin = match observed {
             Observed::No => Origin::Accepted(acceptor),
-            Observed::Yes => Origin::Observed(acceptor, Box::default()),
+            Observed::Yes => Origin::Observed(acceptor),
         };
         Connection { link, role: Role::Accepted, origin, watched: None }
     }
@@ -281,7 +281,7 @@ impl Connection {
             self.register(id, turn);
         }
         if let Role::Accepted = self.role {
-            self.ask_admission(turn);
+            self.ask_admission(id, turn);
         }
         if self.link.phase() == Phase::Handshaking && !self.link.is_tls() {
             // A plain link has no handshake.
@@ -301,11 +301,11 @@ impl Connection {
     }
 
     /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
-    fn ask_admission(&mut self, turn: &mut Turn<'_>) {
+    fn ask_admission(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         self.role = Role::Admitted;
         let Some(admission) = self.ask_maker(turn, |maker, peer| maker.admit(peer)) else { return };
         let reason = match admission {
-            Some(Admission::Admit) => return self.tell_state(ConnState::New, turn),
+            Some(Admission::Admit) => return self.tell_state(id, ConnState::New, turn),
             Some(Admission::Refuse) => {
                 turn.desk.counters.refused += 1;
                 Reason::Local
@@ -425,7 +425,7 @@ impl Connection {
         };
         self.role = Role::Live(handler);
         turn.desk.counters.opened += 1;
-        self.states_begin(turn);
+        self.states_begin(id, turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
         self.tell_drain(id, turn);
     }
@@ -562,8 +562,8 @@ impl Connection {
     fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         self.link.signal(Signal::PeerEnded, turn.desk.now);
         if let Origin::Observed(..) = self.origin {
-            self.tell_progress(turn);
-            self.tell_state(ConnState::CloseRead, turn);
+            self.tell_progress(id, turn);
+            self.tell_state(id, ConnState::CloseRead, turn);
         }
         match self.link.inbox().take() {
             None => {
@@ -585,7 +585,7 @@ impl Connection {
         let desk = &mut *turn.desk;
         self.link.send_gathered(&mut desk.buffers, desk.now);
         if let Origin::Observed(..) = self.origin {
-            self.tell_progress(turn);
+            self.tell_progress(id, turn);
         }
         let desk = &mut *turn.desk;
         if desk.parting.is_some() && !matches!(self.link.phase(), Phase::Closed(_)) {
@@ -593,7 +593,7 @@ impl Connection {
         }
         self.link.settle(&mut desk.buffers, desk.now);
         if let Origin::Observed(..) = self.origin {
-            self.tell_ends(turn);
+            self.tell_ends(id, turn);
         }
         if let Phase::Closed(reason) = self.link.phase() {
             self.close(id, reason, turn);
@@ -654,7 +654,7 @@ impl Connection {
         }
         turn.desk.parting = None;
         if was_admitted {
-            self.tell_left(turn);
+            self.tell_left(id, turn);
         }
     }
 
@@ -689,7 +689,7 @@ impl Connection {
             let closing = self.say_close(id, handler, Reason::Detached, turn);
             self.tell_trouble(closing, turn);
         }
-        self.tell_left(turn);
+        self.tell_left(id, turn);
         self.link.set_phase(phase);
         Next::Remove
     }

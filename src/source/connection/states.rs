@@ -4,30 +4,11 @@
 
 use crate::error::Reason;
 use crate::handler::{AcceptEvent, ConnState, Maker, Peer, guarded};
+use crate::id::SourceId;
 use crate::link::phase::Phase;
 use crate::source::connection::{Connection, Origin, Role};
 use crate::turn::Turn;
-
-/// What a listener was told last of a connection.
-#[derive(Default)]
-pub(super) struct Seen {
-    bytes_in: u64,
-    bytes_out: u64,
-    stage: Stage,
-}
-
-/// How far it was told that the connection is.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Stage {
-    /// Nothing, or it was refused.
-    #[default]
-    Unknown,
-    /// Admitted: bytes that move are those of a handshake.
-    New,
-    Open,
-    /// This side has ended.
-    WriteClosed,
-}
+use crate::turn::seen::{Seen, Stage};
 
 impl Connection {
     /// Asks the listener something; `None` if there is none, `Some(None)` if it panicked.
@@ -68,62 +49,67 @@ impl Connection {
     }
 
     /// Tells the listener that a connection that it admitted is over.
-    pub(super) fn tell_left(&mut self, turn: &mut Turn<'_>) {
-        self.tell_state(ConnState::Close, turn);
+    pub(super) fn tell_left(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        self.tell_state(id, ConnState::Close, turn);
         self.tell_maker(turn, |maker, peer| maker.on_left(peer));
     }
 
     /// Tells how the connection comes along, if that is wanted.
-    pub(super) fn tell_state(&mut self, state: ConnState, turn: &mut Turn<'_>) {
-        let Origin::Observed(_, seen) = &mut self.origin else { return };
-        match (state, seen.stage) {
-            (ConnState::New, _) => seen.stage = Stage::New,
-            // Who was never admitted was never there.
-            (_, Stage::Unknown) => return,
-            (ConnState::CloseWrite, _) => seen.stage = Stage::WriteClosed,
-            _ => {}
+    pub(super) fn tell_state(&mut self, id: SourceId, state: ConnState, turn: &mut Turn<'_>) {
+        let Origin::Observed(_) = self.origin else { return };
+        let notes = &mut turn.desk.notes;
+        // Who was never admitted was never there.
+        let was_there = match state {
+            ConnState::New => {
+                notes.begin(id);
+                true
+            }
+            ConnState::Close => notes.end(id),
+            _ => notes.get(id).is_some(),
+        };
+        if was_there {
+            self.tell_maker(turn, |maker, peer| maker.on_state(peer, state));
         }
-        self.tell_maker(turn, |maker, peer| maker.on_state(peer, state));
     }
 
     /// The connection is open: from here on bytes are the handlers' own.
-    pub(super) fn states_begin(&mut self, turn: &mut Turn<'_>) {
-        let Origin::Observed(_, seen) = &mut self.origin else { return };
-        seen.stage = Stage::Open;
-        (seen.bytes_in, seen.bytes_out) = (self.link.bytes_in(), self.link.bytes_out());
+    pub(super) fn states_begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let Origin::Observed(_) = self.origin else { return };
+        let Some(seen) = turn.desk.notes.get(id) else { return };
+        *seen = Seen { bytes_in: self.link.bytes_in(), bytes_out: self.link.bytes_out(), stage: Stage::Open };
         if self.link.is_tls() {
-            self.tell_state(ConnState::Handshake, turn);
+            self.tell_state(id, ConnState::Handshake, turn);
         }
     }
 
     /// Tells that bytes came and left.
-    pub(super) fn tell_progress(&mut self, turn: &mut Turn<'_>) {
-        let Origin::Observed(_, seen) = &mut self.origin else { return };
-        if !matches!(seen.stage, Stage::Open | Stage::WriteClosed) {
-            return;
-        }
+    pub(super) fn tell_progress(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let Some(seen) = turn.desk.notes.get(id).filter(|seen| seen.stage != Stage::New) else { return };
         let (bytes_in, bytes_out) = (self.link.bytes_in(), self.link.bytes_out());
         let (reads, writes) = (bytes_in > seen.bytes_in, bytes_out > seen.bytes_out);
         (seen.bytes_in, seen.bytes_out) = (bytes_in, bytes_out);
         if reads {
-            self.tell_state(ConnState::Read, turn);
+            self.tell_state(id, ConnState::Read, turn);
         }
         if writes {
-            self.tell_state(ConnState::Write, turn);
+            self.tell_state(id, ConnState::Write, turn);
         }
     }
 
     /// Tells that this side has ended.
-    pub(super) fn tell_ends(&mut self, turn: &mut Turn<'_>) {
-        let Origin::Observed(_, seen) = &self.origin else { return };
+    pub(super) fn tell_ends(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         let has_ended = match self.link.phase() {
             Phase::WriteClosed | Phase::Lingering(_) => true,
             Phase::Closed(reason) => matches!(reason, Reason::PeerClosed | Reason::Local | Reason::Drain),
             _ => false,
         };
-        if has_ended && seen.stage == Stage::Open && !matches!(self.role, Role::Gone) {
-            self.tell_progress(turn);
-            self.tell_state(ConnState::CloseWrite, turn);
+        let is_open = turn.desk.notes.get(id).is_some_and(|seen| seen.stage == Stage::Open);
+        if has_ended && is_open && !matches!(self.role, Role::Gone) {
+            self.tell_progress(id, turn);
+            if let Some(seen) = turn.desk.notes.get(id) {
+                seen.stage = Stage::WriteClosed;
+            }
+            self.tell_state(id, ConnState::CloseWrite, turn);
         }
     }
 }
