@@ -20,7 +20,7 @@ use crate::placement::{Placement, Quota, Spread};
 use crate::reactor::Reactor;
 use crate::turn::{Sharing, Turn, check_stream};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -115,6 +115,7 @@ const REPORT_GRACE: Duration = Duration::from_millis(500);
 pub struct Engine {
     remotes: Vec<Remote>,
     threads: Mutex<Vec<Thread>>,
+    deaths: Arc<Deaths>,
     placement: Placement,
     reactor_connections_max: usize,
     total: Arc<Quota>,
@@ -125,6 +126,35 @@ pub struct Engine {
 struct Thread {
     name: String,
     handle: JoinHandle<Result<Report, Error>>,
+}
+
+/// Ends of reactor threads that nobody has asked for, and the others.
+#[derive(Debug, Default)]
+struct Deaths {
+    inside: Mutex<Ends>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Ends {
+    ended: usize,
+    /// Names of those that panicked and were not told yet.
+    died: Vec<String>,
+}
+
+/// Tells of its thread's end, which it outlives as its last local.
+struct TellsDeath(Arc<Deaths>, String);
+
+impl Drop for TellsDeath {
+    fn drop(&mut self) {
+        let mut ends = self.0.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.ended += 1;
+        if std::thread::panicking() {
+            ends.died.push(std::mem::take(&mut self.1));
+        }
+        drop(ends);
+        self.0.changed.notify_all();
+    }
 }
 
 /// A listener of an engine, at one address, on one or all of its reactors.
@@ -224,6 +254,7 @@ impl Engine {
         let mut engine = Engine {
             remotes: Vec::new(),
             threads: Mutex::default(),
+            deaths: Arc::default(),
             placement: config.placement,
             reactor_connections_max: config.reactor.connections_max,
             total: Quota::new(config.connections_max),
@@ -232,7 +263,10 @@ impl Engine {
             let name = format!("{}-{number}", config.name);
             let (reactor, pinning) = (config.reactor.clone(), config.pinning);
             let (tell, told) = mpsc::channel();
+            let deaths = engine.deaths.clone();
+            let told_dead = name.clone();
             let body = move || {
+                let _tells = TellsDeath(deaths, told_dead);
                 if pinning == Pinning::Pinned {
                     if let Err(error) = cores::pin(number) {
                         log::warn!("reactor thread {number} is not pinned: {error}");
@@ -493,6 +527,24 @@ impl Engine {
         if first.stop(drain).is_ok() {
             // Behind the stop: what it hands over is on its way by then. If it cannot be told, the others stop now.
             let _ = first.run(move |_| drop(others));
+        }
+    }
+
+    /// Waits until all reactor threads have ended; `died` is told the name of each that panics, as soon as it has.
+    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(String)) {
+        let mut ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (names, ended) = (std::mem::take(&mut ends.died), ends.ended);
+            if !names.is_empty() {
+                drop(ends);
+                names.into_iter().for_each(&mut died);
+                ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if ended >= self.remotes.len() {
+                return;
+            }
+            ends = self.deaths.changed.wait(ends).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -480,6 +480,9 @@ impl Server {
     }
 }
 
+/// How long the other reactors may drain when one has died.
+const DEATH_DRAIN: Duration = Duration::from_secs(30);
+
 /// How long it may take, beyond a drain's deadline, until everybody has been told of the end.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -506,18 +509,20 @@ impl Shared {
 
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
-        let mut report = loop {
-            match engine.wait(A_YEAR) {
-                Err(Error::NotDriven) => {}
-                ended => break ended.ok(),
-            }
-        };
+        engine.wait_for_threads(|name| {
+            self.callbacks.tell_error(&Error::ThreadDied { name });
+            // What it held is lost, and what it accepted for others: those end in order.
+            self.stop(DEATH_DRAIN);
+        });
+        let mut report = engine.wait(Duration::ZERO).ok();
         if let Some(workers) = &self.workers {
             let served = workers.drain(|| self.lock_until().unwrap_or_else(Instant::now));
             report.iter_mut().for_each(|report| report.add(&served));
         }
         for error in engine.join().into_iter().filter_map(Result::err) {
-            self.callbacks.tell_error(&error);
+            if !matches!(error, Error::ThreadDied { .. }) {
+                self.callbacks.tell_error(&error);
+            }
         }
         let mut run = self.lock();
         while let Run::Starting(_) | Run::Announced(..) | Run::Draining(.., Told::NotYet) = *run {

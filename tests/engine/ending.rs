@@ -401,8 +401,8 @@ fn home_of(engine: &Engine, client: &mut Client) -> usize {
 }
 
 #[test]
-fn a_server_tells_of_a_thread_that_died_and_can_be_ended() {
-    alone("ending::a_server_tells_of_a_thread_that_died_and_can_be_ended", || {
+fn a_server_tells_at_once_of_a_thread_that_died_and_ends() {
+    alone("ending::a_server_tells_at_once_of_a_thread_that_died_and_ends", || {
         with_deadly_log();
         each_kind(|kind| {
             let rig = Rig::new();
@@ -411,6 +411,8 @@ fn a_server_tells_of_a_thread_that_died_and_can_be_ended() {
             client.echoes(b"hello");
             client.send(b"die");
             client.read_to_close();
+            // Nobody has asked for an end.
+            rig.errors.until("the death", |told| told.iter().any(is_death));
             until("it to be gone", || server.open_connections() == 0);
             assert!(matches!(server.shutdown(PATIENCE), Err(Error::ReactorGone)));
             rig.events.until("the end", |told| told.contains(&ServerEvent::Gone));
