@@ -6,6 +6,9 @@
 #[path = "examples/web.rs"]
 mod web;
 
+#[path = "examples/servers.rs"]
+mod servers;
+
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 

@@ -1,0 +1,84 @@
+//! The examples over `Server`: `admit` and `prometheus`.
+
+use super::{Running, dial, exchange, run};
+use rustix::process::Signal;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+#[test]
+fn admit_lets_in_whom_its_rules_allow_and_reads_them_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules");
+    std::fs::write(&rules, "# nobody from here\ndeny 127.0.0.0/8\nallow ::/0\n").expect("rules");
+    let Some(program) = super::program("admit") else { return };
+    let mut command = Command::new(program);
+    command.args(["--rules", rules.to_str().expect("text"), "--listen", "tcp://[::]:0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program that starts");
+    let mut told = BufReader::new(child.stderr.take().expect("its errors"));
+    let mut admit = Running { out: BufReader::new(child.stdout.take().expect("its output")), child };
+    let port = admit.tcp().rsplit(':').next().expect("a port").to_owned();
+    // A mapped address is the IPv4 address that it maps.
+    let mut refused = dial(&format!("127.0.0.1:{port}"));
+    assert!(matches!(refused.read(&mut [0; 8]), Ok(0) | Err(_)));
+    let mut welcome = dial(&format!("[::1]:{port}"));
+    assert_eq!(exchange(&mut welcome, "hello"), "hello");
+
+    let mut line = String::new();
+    for (text, said) in [("deny ::1\n", "1 rules read again"), ("forbid all\n", "the old rules stay: ")] {
+        std::fs::write(&rules, text).expect("rules");
+        admit.signal(Signal::HUP);
+        line.clear();
+        told.read_line(&mut line).expect("a line");
+        assert!(line.contains(said), "{line}");
+    }
+    assert!(line.contains("rules:1: write allow NETWORK or deny NETWORK"), "{line}");
+    assert_eq!(exchange(&mut dial(&format!("127.0.0.1:{port}")), "now"), "now");
+    assert!(matches!(dial(&format!("[::1]:{port}")).read(&mut [0; 8]), Ok(0) | Err(_)));
+    drop(welcome);
+    admit.signal(Signal::TERM);
+    let (rest, ended_well) = admit.rest();
+    assert!(ended_well && rest.starts_with("drained: "), "{rest}");
+}
+
+#[test]
+fn admit_refuses_what_it_cannot_read() {
+    let Some(output) = run("admit", &["--listen", "tcp://127.0.0.1:0"]) else { return };
+    assert_eq!(output.status.code(), Some(2));
+    let Some(output) = run("admit", &["--rules", "/nowhere/at/all"]) else { return };
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/at/all"));
+}
+
+#[test]
+fn prometheus_serves_the_counters_of_all_reactors() {
+    let Some(mut server) = Running::start("prometheus", &["--reactors", "2"]) else { return };
+    let address = server.tcp();
+    let line = server.line();
+    let metrics = line.trim().strip_prefix("curl http://").and_then(|line| line.strip_suffix("/metrics"));
+    let metrics = metrics.expect("how to scrape").to_owned();
+    let mut clients: Vec<_> = (0..3).map(|_| dial(&address)).collect();
+    for client in &mut clients {
+        assert_eq!(exchange(client, "twelve bytes"), "twelve bytes");
+    }
+    let scrape = |path: &str| {
+        let mut scraper = dial(&metrics);
+        write!(scraper, "GET {path} HTTP/1.1\r\nHost: metrics\r\n\r\n").expect("a write");
+        let mut answer = String::new();
+        scraper.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let answer = scrape("/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let sum = |name: &str| -> u64 {
+        let values = answer.lines().filter(|line| line.starts_with(&format!("windlass_{name}{{")));
+        values.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect("a number")).sum()
+    };
+    assert!(answer.contains("\nwindlass_connections 3\n"), "{answer}");
+    assert_eq!((sum("accepted_total"), sum("opened_total")), (3, 3));
+    assert_eq!((sum("received_bytes_total"), sum("sent_bytes_total")), (36, 36));
+    assert!(scrape("/").starts_with("HTTP/1.1 404"));
+    drop(clients);
+    server.signal(Signal::TERM);
+    let (rest, ended_well) = server.rest();
+    assert!(ended_well && rest.contains("drained: "), "{rest}");
+}
