@@ -3,6 +3,8 @@
 //! `cargo run --release --example prometheus` listens on free loopback ports: one echoes, one is for the scraper. The scrape
 //! is served by a handler that blocks, on a thread of its own, since it asks all reactors and waits for their answers.
 
+#[path = "echo/command.rs"]
+mod command;
 #[path = "echo/signals.rs"]
 mod signals;
 
@@ -40,24 +42,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("prometheus: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("prometheus: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("prometheus", USAGE, parse(std::env::args().skip(1)), serve)
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, String> {

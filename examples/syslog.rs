@@ -3,6 +3,8 @@
 //! `cargo run --release --example syslog` listens on a Unix datagram socket and tells how to talk to it: `logger` writes
 //! to it as to /dev/log. SIGTERM and SIGINT drain: what was sent before is printed, and how much there was of each severity.
 
+#[path = "echo/command.rs"]
+mod command;
 #[path = "echo/signals.rs"]
 mod signals;
 
@@ -148,22 +150,5 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Vec<Address>>,
 }
 
 fn main() -> ExitCode {
-    let listen = match parse(std::env::args().skip(1)) {
-        Ok(Some(listen)) => listen,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("syslog: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(listen) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("syslog: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("syslog", USAGE, parse(std::env::args().skip(1)), serve)
 }

@@ -658,7 +658,9 @@ impl Drop for Spite {
     }
 }
 
-struct Spiteful(#[allow(dead_code, reason = "its drop is what counts")] Spite);
+struct Spiteful {
+    _spite: Spite,
+}
 
 impl Handler for Spiteful {
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
@@ -678,7 +680,7 @@ fn a_handler_that_panics_when_dropped_harms_nobody_else() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
-        let evil = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Spiteful(Spite));
+        let evil = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Spiteful { _spite: Spite });
         let mut bystander = world.dial(&address);
         let words: [&[u8]; 5] = [b"detach", b"close", b"abort", b"panic", b""];
         for (round, word) in words.into_iter().enumerate() {
@@ -753,7 +755,7 @@ fn an_adopter_that_is_refused_and_panics_when_dropped_harms_nobody() {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
         let link = Link::new(ours, Limits::default()).expect("a link");
         let held = Spite;
-        world.reactor().remote().adopt(link, move |_| Spiteful(held)).expect("room");
+        world.reactor().remote().adopt(link, move |_| Spiteful { _spite: held }).expect("room");
         world.turns(3);
         assert_eq!(std::io::Read::read(&mut theirs, &mut [0; 8]).expect("an end"), 0);
         bystander.send_all_while(&mut world, b"x");

@@ -3,6 +3,8 @@
 //! `cargo run --release --example dns` serves example.test on a free port and tells how to talk to it; `--help` tells the
 //! rest. SIGTERM and SIGINT drain.
 
+#[path = "../echo/command.rs"]
+mod command;
 #[path = "../echo/signals.rs"]
 mod signals;
 
@@ -166,22 +168,5 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("dns: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("dns: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("dns", USAGE, parse(std::env::args().skip(1)), |options| serve(&options))
 }

@@ -4,6 +4,7 @@
 //! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report. SIGHUP reads the certificates
 //! again.
 
+mod command;
 mod host;
 mod options;
 mod signals;
@@ -11,7 +12,7 @@ mod signals;
 mod tls;
 
 use host::Host;
-use options::{Asked, Options, USAGE, parse};
+use options::{Options, USAGE, parse};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,24 +37,7 @@ impl DatagramHandler for Echo {
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("echo: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("echo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("echo", USAGE, parse(std::env::args().skip(1)), serve)
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {

@@ -30,11 +30,6 @@ pub(crate) struct Options {
     pub(crate) receive_buffer: Option<usize>,
 }
 
-pub(crate) enum Asked {
-    Help,
-    Run(Options),
-}
-
 const NAMES: [&str; 11] = [
     "--listen",
     "--cert",
@@ -49,7 +44,7 @@ const NAMES: [&str; 11] = [
     "--receive-buffer",
 ];
 
-pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options {
         listen: Vec::new(),
         cert: None,
@@ -69,7 +64,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
             _ => (arg, None),
         };
         if matches!(name.as_str(), "--help" | "-h") {
-            return Ok(Asked::Help);
+            return Ok(None);
         }
         if !NAMES.contains(&name.as_str()) {
             return Err(format!("{name} is not an option; --help lists them"));
@@ -92,7 +87,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
     if options.cert.is_some() != options.key.is_some() {
         return Err("--cert and --key belong together; give both, or neither".to_owned());
     }
-    Ok(Asked::Run(options))
+    Ok(Some(options))
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, String> {

@@ -3,6 +3,8 @@
 //! `cargo run --release --example https -- --root FOLDER` listens on free loopback ports and tells how to talk to it.
 //! SIGTERM and SIGINT drain: what was asked is answered to its end.
 
+#[path = "../echo/command.rs"]
+mod command;
 #[path = "../echo/signals.rs"]
 mod signals;
 #[path = "../echo/tls.rs"]
@@ -14,7 +16,7 @@ mod request;
 mod site;
 
 use exchange::Exchange;
-use options::{Asked, Options, USAGE, parse};
+use options::{Options, USAGE, parse};
 use site::Site;
 use std::cell::RefCell;
 use std::error::Error;
@@ -51,24 +53,7 @@ impl Accept for Front {
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args_os().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("https: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("https: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("https", USAGE, parse(std::env::args_os().skip(1)), serve)
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn Error>> {

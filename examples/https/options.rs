@@ -16,19 +16,14 @@ pub(crate) struct Options {
     pub(crate) root: PathBuf,
 }
 
-pub(crate) enum Asked {
-    Help,
-    Run(Options),
-}
-
-pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Asked, String> {
+pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut options = Options { listen: Vec::new(), identity: None, root: ".".into() };
     let (mut cert, mut key) = (None, None);
     while let Some(arg) = args.next() {
         let name = arg.to_string_lossy().into_owned();
         let mut value = || args.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
-            "--help" | "-h" => return Ok(Asked::Help),
+            "--help" | "-h" => return Ok(None),
             "--listen" => {
                 let value = value()?;
                 let address = value.to_string_lossy().parse().map_err(|error| format!("--listen: {error}"))?;
@@ -45,5 +40,5 @@ pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Asked, S
         (None, None) => None,
         _ => return Err("--cert and --key belong together; give both, or neither".to_owned()),
     };
-    Ok(Asked::Run(options))
+    Ok(Some(options))
 }

@@ -3,6 +3,8 @@
 //! `cargo run --release --example statsd` listens on a free UDP port and tells how to talk to it; `--help` tells the rest.
 //! SIGTERM and SIGINT drain: what the kernel has received already is counted, and printed last.
 
+#[path = "../echo/command.rs"]
+mod command;
 #[path = "../echo/signals.rs"]
 mod signals;
 
@@ -10,7 +12,7 @@ mod metrics;
 mod options;
 
 use metrics::Metrics;
-use options::{Asked, Options, USAGE, parse};
+use options::{Options, USAGE, parse};
 use std::cell::RefCell;
 use std::error::Error;
 use std::io::{self, Write};
@@ -51,24 +53,7 @@ impl DatagramHandler for Sink {
 }
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(Asked::Run(options)) => options,
-        Ok(Asked::Help) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("statsd: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("statsd: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("statsd", USAGE, parse(std::env::args().skip(1)), |options| serve(&options))
 }
 
 fn serve(options: &Options) -> Result<(), Box<dyn Error>> {

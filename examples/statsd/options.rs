@@ -19,17 +19,12 @@ pub(crate) struct Options {
     pub(crate) names_max: usize,
 }
 
-pub(crate) enum Asked {
-    Help,
-    Run(Options),
-}
-
-pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options { listen: Vec::new(), every: Duration::from_secs(1), names_max: 10_000 };
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or(format!("{name} needs a value"));
         match name.as_str() {
-            "--help" | "-h" => return Ok(Asked::Help),
+            "--help" | "-h" => return Ok(None),
             "--listen" => options.listen.push(value()?.parse().map_err(|error| format!("--listen: {error}"))?),
             "--every" => options.every = seconds(&value()?)?,
             "--names-max" => {
@@ -42,7 +37,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, Str
     if options.listen.is_empty() {
         options.listen.push("udp://127.0.0.1:0".parse().map_err(|error| format!("{error}"))?);
     }
-    Ok(Asked::Run(options))
+    Ok(Some(options))
 }
 
 fn seconds(value: &str) -> Result<Duration, String> {

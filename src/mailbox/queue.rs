@@ -244,7 +244,8 @@ mod model {
             self.changed.notify_one();
         }
 
-        fn sleep(&self) {
+        /// Waits for a wake; loom itself fails a run in which none comes any more.
+        fn wait(&self) {
             let mut raised = self.raised.lock().expect("lock");
             while !*raised {
                 raised = self.changed.wait(raised).expect("lock");
@@ -290,7 +291,7 @@ mod model {
     impl Reactor {
         fn turn(&mut self, shared: &Shared) {
             if self.commands.is_empty() && !self.is_waiting {
-                shared.waker.sleep();
+                shared.waker.wait();
                 self.is_waiting = true;
             }
             self.turn_at_once(shared);
