@@ -14,7 +14,6 @@
 //! - `--receiver [--gro on] --listen ADDRESS`, a receiver of this crate.
 
 #[path = "echo/account.rs"]
-#[allow(dead_code, reason = "shared with the echo benchmark, which reads more of it")]
 mod account;
 #[path = "echo/answer.rs"]
 mod answer;
@@ -29,14 +28,12 @@ mod flood;
 #[path = "datagrams/gro.rs"]
 mod gro;
 #[path = "echo/launch.rs"]
-#[allow(dead_code, reason = "shared with the echo benchmark, which opens more descriptors")]
 mod launch;
 #[path = "datagrams/load.rs"]
 mod load;
 #[path = "datagrams/options.rs"]
 mod options;
 #[path = "unlucky/pattern.rs"]
-#[allow(dead_code, reason = "shared with the unlucky benchmark, which throws its dice")]
 mod pattern;
 #[path = "echo/peer.rs"]
 mod peer;
@@ -47,7 +44,6 @@ mod process;
 #[path = "datagrams/receiver.rs"]
 mod receiver;
 #[path = "echo/report.rs"]
-#[allow(dead_code, reason = "shared with the echo benchmark, which prints more")]
 mod report;
 #[path = "datagrams/sender.rs"]
 mod sender;

@@ -40,6 +40,8 @@ mod cpu;
 mod handshaker;
 #[path = "echo/handshakes.rs"]
 mod handshakes;
+#[path = "echo/holdings.rs"]
+mod holdings;
 #[path = "echo/idle.rs"]
 mod idle;
 #[path = "echo/instructions.rs"]
@@ -61,10 +63,11 @@ mod probe;
 #[path = "echo/process.rs"]
 mod process;
 #[path = "echo/report.rs"]
-#[allow(dead_code, reason = "shared with the datagrams benchmark, which has least values as bounds")]
 mod report;
 #[path = "echo/scratch.rs"]
 mod scratch;
+#[path = "echo/self_signed.rs"]
+mod self_signed;
 #[path = "echo/session.rs"]
 mod session;
 #[path = "echo/size.rs"]
@@ -119,7 +122,7 @@ fn harness(arguments: &[String]) -> Outcome<()> {
             return Ok(());
         }
     };
-    launch::raise_descriptor_limit()?;
+    holdings::raise_descriptor_limit()?;
     child::remove_stale_directories();
     for scenario in &options.scenarios {
         run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;

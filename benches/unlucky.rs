@@ -17,7 +17,6 @@
 #[path = "unlucky/accepting.rs"]
 mod accepting;
 #[path = "echo/account.rs"]
-#[allow(dead_code, reason = "shared with the echo benchmark, which reads more of it")]
 mod account;
 #[path = "echo/answer.rs"]
 mod answer;
@@ -30,7 +29,6 @@ mod bare_plain;
 #[path = "echo/bare_tls.rs"]
 mod bare_tls;
 #[path = "echo/certificate.rs"]
-#[allow(dead_code, reason = "shared with the echo benchmark, which makes one")]
 mod certificate;
 #[path = "echo/channel.rs"]
 mod channel;
@@ -40,12 +38,16 @@ mod child;
 mod client;
 #[path = "unlucky/deaths.rs"]
 mod deaths;
+#[path = "unlucky/dice.rs"]
+mod dice;
 #[path = "unlucky/draining.rs"]
 mod draining;
 #[path = "unlucky/fairness.rs"]
 mod fairness;
 #[path = "echo/handshaker.rs"]
 mod handshaker;
+#[path = "echo/holdings.rs"]
+mod holdings;
 #[path = "unlucky/host.rs"]
 mod host;
 #[path = "echo/launch.rs"]
@@ -118,7 +120,7 @@ fn harness(arguments: &[String]) -> Outcome<()> {
             return Ok(());
         }
     };
-    launch::raise_descriptor_limit()?;
+    holdings::raise_descriptor_limit()?;
     let mut report = Report::default();
     for scenario in &options.scenarios {
         report.begin(scenario.name());

@@ -1,4 +1,4 @@
-//! What the kernel has written down about a process: processor time, resident memory, switches, descriptors.
+//! What the kernel has written down about a process: processor time, and who traces it.
 //!
 //! Reads /proc and nothing else.
 
@@ -29,43 +29,13 @@ pub(crate) fn scheduled(pid: u32) -> Outcome<Scheduled> {
     Ok(total)
 }
 
-/// Voluntary and involuntary context switches of all live threads.
-pub(crate) fn switches(pid: u32) -> Outcome<u64> {
-    let mut total = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("status"))?;
-        total += number_after(&text, "voluntary_ctxt_switches:")?;
-        total += number_after(&text, "nonvoluntary_ctxt_switches:")?;
-    }
-    Ok(total)
-}
-
-/// Resident memory in bytes, counted twice.
-#[derive(Clone, Copy)]
-pub(crate) struct Resident {
-    /// `VmRSS`: cheap counters, which may lag by some pages a core.
-    pub(crate) status: u64,
-    /// `Rss` of smaps_rollup: the page tables walked, which is exact.
-    pub(crate) walked: u64,
-}
-
-pub(crate) fn resident(pid: u32) -> Outcome<Resident> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    Ok(Resident { status: number_after(&status, "VmRSS:")? * 1024, walked: number_after(&rollup, "Rss:")? * 1024 })
-}
-
-pub(crate) fn open_descriptors(pid: u32) -> Outcome<usize> {
-    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
-}
-
 /// Whether a tracer is attached to the main thread.
 pub(crate) fn is_traced(pid: u32) -> Outcome<bool> {
     Ok(number_after(&fs::read_to_string(format!("/proc/{pid}/status"))?, "TracerPid:")? != 0)
 }
 
 /// The number that follows a key at the start of a line.
-fn number_after(text: &str, key: &str) -> Outcome<u64> {
+pub(crate) fn number_after(text: &str, key: &str) -> Outcome<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
     let number = line.and_then(|rest| rest.split_whitespace().next()).ok_or_else(|| format!("no `{key}` in /proc"))?;
     Ok(number.parse()?)

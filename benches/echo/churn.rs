@@ -1,13 +1,13 @@
 //! What a short connection costs: accept, one echo, close by the client; and what very many of them leave behind.
 
 use crate::Outcome;
-use crate::account;
 use crate::cpu;
+use crate::holdings;
+use crate::memory;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
 use crate::process::{Load, Server, Transport};
-use crate::report;
 use crate::slices;
 use crate::socket::Security;
 
@@ -35,14 +35,14 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 fn leftovers(options: &Options) -> Outcome<()> {
     let count = options.messages(VERY_MANY);
     let (server, mut load) = started(&options.windlass, plan::IDLE_60, options.messages(SHORT))?;
-    let before = account::resident(server.pid())?;
+    let before = holdings::resident(server.pid())?;
     load.churn(CONNECTIONS, MESSAGE_BYTES, count)?;
-    let after = account::resident(server.pid())?;
+    let after = holdings::resident(server.pid())?;
     println!(
         "  {} --idle 60: {} resident before and {} after {count} short connections",
         options.windlass.name,
-        report::kib(before.walked),
-        report::kib(after.walked)
+        memory::kib(before.walked),
+        memory::kib(after.walked)
     );
     Ok(())
 }

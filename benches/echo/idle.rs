@@ -1,5 +1,6 @@
 //! What the server under test does when nothing happens: nothing, or very little where it has deadlines.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
@@ -43,13 +44,24 @@ fn watch(options: &Options, server_options: &[&str], connections: usize, window:
     let mut load = Load::start(&server)?;
     load.connect(connections)?;
     thread::sleep(SETTLE);
-    let before = account::switches(server.pid())?;
+    let before = switches(server.pid())?;
     thread::sleep(window);
-    let switches = account::switches(server.pid())? - before;
+    let switches = switches(server.pid())? - before;
     let calls = strace::count(server.pid(), || {
         thread::sleep(window);
         Ok(())
     })?;
     let waits = calls.iter().filter(|(name, _)| name.starts_with("epoll_")).map(|(_, count)| count).sum();
     Ok(Seen { switches, calls: calls.values().sum(), waits })
+}
+
+/// Voluntary and involuntary context switches of all live threads.
+fn switches(pid: u32) -> Outcome<u64> {
+    let mut total = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("status"))?;
+        total += account::number_after(&text, "voluntary_ctxt_switches:")?;
+        total += account::number_after(&text, "nonvoluntary_ctxt_switches:")?;
+    }
+    Ok(total)
 }

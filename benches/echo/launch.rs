@@ -1,9 +1,9 @@
-//! What a process of the benchmark does to itself before it works: its core, its limits, and whom it dies with.
+//! What a process of the benchmark does to itself before it works: its core, and whom it dies with.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Outcome;
@@ -48,11 +48,4 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     sched_setaffinity(None, &cores)?;
     let error = Command::new(program).args(rest).exec();
     Err(format!("cannot run {program}: {error}").into())
-}
-
-/// Raises the soft limit on open files to the hard one; children inherit it.
-pub(crate) fn raise_descriptor_limit() -> Outcome<()> {
-    let hard = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard })?;
-    Ok(())
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::account::{self, Resident};
+use crate::holdings::{self, Resident};
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
@@ -42,8 +42,8 @@ struct Sample {
 fn sample(peer: &Peer, some: usize, most: usize) -> Outcome<Sample> {
     let server = Server::start(peer, Transport::Tcp, plan::MANY_IDLE_60, &[])?;
     let mut load = Load::start(&server)?;
-    let fresh = account::resident(server.pid())?;
-    let descriptors = account::open_descriptors(server.pid())?;
+    let fresh = holdings::resident(server.pid())?;
+    let descriptors = holdings::open_descriptors(server.pid())?;
     let close = |load: &mut Load| -> Outcome<()> {
         load.close()?;
         server.wait_for_descriptors(descriptors)?;
@@ -52,15 +52,15 @@ fn sample(peer: &Peer, some: usize, most: usize) -> Outcome<Sample> {
     };
     load.connect(WARM_UP)?;
     close(&mut load)?;
-    let none = account::resident(server.pid())?;
+    let none = holdings::resident(server.pid())?;
     load.connect(some)?;
-    let some_resident = account::resident(server.pid())?;
+    let some_resident = holdings::resident(server.pid())?;
     load.connect(most - some)?;
     // All of them are still served.
     load.echo(most, 1, most)?;
-    let most_resident = account::resident(server.pid())?;
+    let most_resident = holdings::resident(server.pid())?;
     close(&mut load)?;
-    let gone = account::resident(server.pid())?;
+    let gone = holdings::resident(server.pid())?;
     Ok(Sample { fresh, none, some: some_resident, most: most_resident, gone })
 }
 
@@ -69,8 +69,8 @@ impl Sample {
         for (source, value) in
             [("Rss", (|resident| resident.walked) as fn(&Resident) -> u64), ("VmRSS", |resident| resident.status)]
         {
-            let [fresh, none, some, most, gone] = [&self.fresh, &self.none, &self.some, &self.most, &self.gone]
-                .map(|resident| report::kib(value(resident)));
+            let [fresh, none, some, most, gone] =
+                [&self.fresh, &self.none, &self.some, &self.most, &self.gone].map(|resident| kib(value(resident)));
             println!(
                 "  {name:<12} {source:<6} fresh {fresh}, warm {none}, some {some}, most {most}, all closed {gone}"
             );
@@ -87,4 +87,9 @@ impl Sample {
         report::verdict(&format!("{prefix}: B per connection"), grown / most as f64);
         report::verdict(&format!("{prefix}: % of the growth left"), growth(self.none, self.gone) / grown * 100.0);
     }
+}
+
+/// Bytes as a person reads them.
+pub(crate) fn kib(bytes: u64) -> String {
+    format!("{} KiB", bytes / 1024)
 }

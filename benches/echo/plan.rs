@@ -1,7 +1,8 @@
 //! What is measured: the scenarios, their sizes, and the bounds they are held to.
 
+use std::ops::RangeInclusive;
+
 use crate::process::Transport;
-use crate::report::Bound;
 
 /// A steady echo load.
 #[derive(Clone, Copy)]
@@ -139,6 +140,6 @@ const BOUNDS: [(&str, f64); 25] = [
     ("tls-storm-rsa", 0.4),
 ];
 
-pub(crate) fn bound(figure: &str) -> Option<Bound> {
-    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| Bound::AtMost(*bound))
+pub(crate) fn bound(figure: &str) -> Option<RangeInclusive<f64>> {
+    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| f64::NEG_INFINITY..=*bound)
 }

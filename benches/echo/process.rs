@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::Outcome;
-use crate::account;
 use crate::answer::Answer;
-use crate::certificate;
 use crate::child::{Directory, Process, own_executable};
+use crate::holdings;
 use crate::launch::Core;
 use crate::peer::Peer;
+use crate::self_signed;
 use crate::socket::Security;
 
 /// Enough for a server that starts inside valgrind.
@@ -77,7 +77,7 @@ impl Server {
             Security::Plain => None,
             Security::Tls => {
                 let (certificate, key) = (directory.file("certificate.pem"), directory.file("key.pem"));
-                let kind = if let Transport::TlsRsa = transport { &certificate::RSA } else { &certificate::P256 };
+                let kind = if let Transport::TlsRsa = transport { &self_signed::RSA } else { &self_signed::P256 };
                 kind.write(&certificate, &key)?;
                 command.extend(["--cert".to_owned(), certificate.display().to_string()]);
                 command.extend(["--key".to_owned(), key.display().to_string()]);
@@ -110,7 +110,7 @@ impl Server {
     /// Waits until it holds no more descriptors than `count`: it has seen that its clients are gone.
     pub(crate) fn wait_for_descriptors(&self, count: usize) -> Outcome<()> {
         let deadline = Instant::now() + CLOSE_TIME_MAX;
-        while account::open_descriptors(self.pid())? > count {
+        while holdings::open_descriptors(self.pid())? > count {
             if Instant::now() > deadline {
                 return Err(format!("connections are still open {CLOSE_TIME_MAX:?} after the clients closed").into());
             }
@@ -123,7 +123,7 @@ impl Server {
     pub(crate) fn wait_for_accepts(&self, count: usize) -> Outcome<()> {
         let deadline = Instant::now() + ACCEPT_TIME_MAX;
         loop {
-            let open = account::open_descriptors(self.pid())?;
+            let open = holdings::open_descriptors(self.pid())?;
             if open >= count {
                 return Ok(());
             }

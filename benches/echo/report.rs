@@ -22,31 +22,33 @@ pub(crate) fn spread(values: &[f64]) -> String {
     format!("{:.0} ({least:.0}–{most:.0})", median(values))
 }
 
-/// Bytes as a person reads them.
-pub(crate) fn kib(bytes: u64) -> String {
-    format!("{} KiB", bytes / 1024)
-}
-
 /// Ratios in the order of their rounds.
 pub(crate) fn list(ratios: &[f64]) -> String {
     let texts: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
     texts.join(" ")
 }
 
-/// What a figure is held to.
-#[derive(Clone, Copy)]
-pub(crate) enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-}
-
 /// The row that counts: a figure and how it stands to its bound, if the table of bounds has one.
+///
+/// A bound is the range of what passes; one end of it is infinite.
 pub(crate) fn verdict(figure: &str, value: f64) {
-    match plan::bound(figure) {
-        None => println!("  {figure}: {value:.3}"),
-        Some(Bound::AtMost(bound)) if value <= bound => println!("  {figure}: {value:.3} ≤ {bound}  PASS"),
-        Some(Bound::AtMost(bound)) => println!("  {figure}: {value:.3} > {bound}  over"),
-        Some(Bound::AtLeast(bound)) if value >= bound => println!("  {figure}: {value:.3} ≥ {bound}  PASS"),
-        Some(Bound::AtLeast(bound)) => println!("  {figure}: {value:.3} < {bound}  under"),
-    }
+    let Some(passing) = plan::bound(figure) else {
+        println!("  {figure}: {value:.3}");
+        return;
+    };
+    let passes = passing.contains(&value);
+    let (sign, bound) = match (passing.end().is_finite(), passes) {
+        (true, true) => ('≤', passing.end()),
+        (true, false) => ('>', passing.end()),
+        (false, true) => ('≥', passing.start()),
+        (false, false) => ('<', passing.start()),
+    };
+    let word = if passes {
+        "PASS"
+    } else if sign == '>' {
+        "over"
+    } else {
+        "under"
+    };
+    println!("  {figure}: {value:.3} {sign} {bound}  {word}");
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::Outcome;
 use crate::child::Directory;
+use crate::memory;
 use crate::options::Options;
 use crate::report;
 use crate::socket::Security;
@@ -17,7 +18,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     println!("  dependencies: {} without default features", dependencies(&["--no-default-features"])?);
     println!("  dependencies: {} with default features", dependencies(&[])?);
     for peer in options.peers(Security::Plain) {
-        println!("  {:<12} {} stripped", peer.name, report::kib(stripped_bytes(&peer.program)?));
+        println!("  {:<12} {} stripped", peer.name, memory::kib(stripped_bytes(&peer.program)?));
     }
     if options.clean_build {
         println!("  clean build: {:.1} s without default features", clean_build_seconds(&["--no-default-features"])?);

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::account;
+use crate::holdings;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
@@ -65,7 +65,7 @@ fn established(peer: &Peer, count: usize) -> Outcome<Established> {
 fn silent(peer: &Peer, count: usize) -> Outcome<f64> {
     let (server, mut load) = started(peer)?;
     let none = resident(&server)?;
-    let descriptors = account::open_descriptors(server.pid())?;
+    let descriptors = holdings::open_descriptors(server.pid())?;
     let mut open = 0;
     while open < count {
         let batch = CONNECTS_PER_BATCH.min(count - open);
@@ -81,7 +81,7 @@ fn started(peer: &Peer) -> Outcome<(Server, Load)> {
     let server = Server::start(peer, Transport::Tls, plan::MANY, &[])?;
     let mut load = Load::start(&server)?;
     load.connect(WARM_UP)?;
-    let descriptors = account::open_descriptors(server.pid())? - WARM_UP;
+    let descriptors = holdings::open_descriptors(server.pid())? - WARM_UP;
     load.echo(WARM_UP, WARM_UP_BYTES, 4 * WARM_UP)?;
     load.close()?;
     server.wait_for_descriptors(descriptors)?;
@@ -90,5 +90,5 @@ fn started(peer: &Peer) -> Outcome<(Server, Load)> {
 
 fn resident(server: &Server) -> Outcome<f64> {
     thread::sleep(SETTLE);
-    Ok(account::resident(server.pid())?.walked as f64)
+    Ok(holdings::resident(server.pid())?.walked as f64)
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use crate::Outcome;
-use crate::account;
 use crate::child::{self, Server};
 use crate::client::Client;
+use crate::holdings;
 use crate::host::{self, Stats};
 use crate::options::Options;
 use crate::peer::{Heard, PATIENCE, Peer, echo_on_each, retain_fallible, until};
@@ -124,7 +124,7 @@ fn lacking(server: &mut Server, errno: &str, told: &str, report: &mut Report) ->
 /// One of two listeners breaks.
 fn fatal(server: &mut Server, errno: &str, told: &str, report: &mut Report) -> Outcome<()> {
     let (broken, well) = (server.addresses[0], server.addresses[1]);
-    let before = account::open_descriptors(server.pid())?;
+    let before = holdings::open_descriptors(server.pid())?;
     let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=1")])?;
     let mut unlucky = Peer::dial(broken, 0)?;
     until("the listener to break", PATIENCE, || Ok(matches!(unlucky.read(&mut [0])?, Heard::End | Heard::Reset)))?;
@@ -165,7 +165,7 @@ fn registers(server: &mut Server, errno: &str, report: &mut Report) -> Outcome<(
     host::ask(server)?;
     // Without connections: those of before are gone.
     until("the server to have no connection", PATIENCE, || Ok(host::ask(server)?.connections == 0))?;
-    let before = account::open_descriptors(server.pid())?;
+    let before = holdings::open_descriptors(server.pid())?;
     let tracer = Tracer::attach(server.pid(), "epoll_ctl", &[format!("epoll_ctl:error={errno}:when=1+4")])?;
     let mut waiting = dial_all(server.address())?;
     // One that is closed already may refuse the byte.
@@ -188,7 +188,7 @@ fn registers(server: &mut Server, errno: &str, report: &mut Report) -> Outcome<(
     fate.map_err(|error| format!("{errno}: {error}"))?;
     let failed = failed_registers(&log);
     echo_on_each(&mut served)?;
-    let inside = account::open_descriptors(server.pid())?;
+    let inside = holdings::open_descriptors(server.pid())?;
     let Stats { events, .. } = host::ask(server)?;
     let told = events.iter().filter(|event| *event == "failed").count();
     report.condition(

@@ -16,7 +16,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
 use crate::Outcome;
-use crate::account;
+use crate::holdings;
 use crate::launch::Core;
 use crate::peer::{PATIENCE, until};
 
@@ -140,7 +140,7 @@ impl Server {
     /// Waits until it has closed what its peers closed.
     pub(crate) fn wait_for_descriptors(&self, count: usize) -> Outcome<()> {
         let what = format!("the server to have no more than {count} descriptors");
-        until(&what, PATIENCE, || Ok(account::open_descriptors(self.pid())? <= count)).map(drop)
+        until(&what, PATIENCE, || Ok(holdings::open_descriptors(self.pid())? <= count)).map(drop)
     }
 }
 

@@ -5,11 +5,12 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 use crate::Outcome;
-use crate::account;
 use crate::child::{self, Server};
+use crate::dice::Dice;
+use crate::holdings;
 use crate::host;
 use crate::options::Options;
-use crate::pattern::{Dice, Pattern};
+use crate::pattern::Pattern;
 use crate::peer::{Heard, PATIENCE, Peer, until};
 use crate::report::Report;
 
@@ -94,18 +95,18 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         buffer: vec![0; 64 * 1024],
     };
     let cycles = options.pick(CYCLES, CYCLES_QUICK);
-    let bare = account::open_descriptors(server.pid())?;
+    let bare = holdings::open_descriptors(server.pid())?;
     graveyard.bury(&mut server, options.pick(WARM_UP, WARM_UP_QUICK))?;
-    let (before, descriptors) = (account::resident(server.pid())?, account::open_descriptors(server.pid())?);
+    let (before, descriptors) = (holdings::resident(server.pid())?, holdings::open_descriptors(server.pid())?);
     let begun = Instant::now();
     let buried = graveyard.bury(&mut server, cycles)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let after = account::resident(server.pid())?;
+    let after = holdings::resident(server.pid())?;
     let stats = host::ask(&mut server)?;
     report.note(&format!("{buried} connections died in {} ways in {seconds:.1} s", Way::ALL.len()));
     let reasons = host::REASONS.iter().zip(&stats.reasons).map(|(reason, count)| format!("{reason} {count}"));
     report.note(&format!("as the server saw it: {}", reasons.collect::<Vec<String>>().join(", ")));
-    report.exactly("descriptors", account::open_descriptors(server.pid())? as u64, descriptors.min(bare) as u64);
+    report.exactly("descriptors", holdings::open_descriptors(server.pid())? as u64, descriptors.min(bare) as u64);
     report.exactly("connections left", stats.connections, 0);
     report.exactly("handlers closed", stats.closed, stats.opened);
     report.condition(

@@ -14,9 +14,9 @@ use windlass::{
 };
 
 use crate::Outcome;
-use crate::account;
+use crate::dice::Dice;
+use crate::holdings;
 use crate::options::Options;
-use crate::pattern::Dice;
 use crate::report;
 
 const MOMENTS: usize = 500;
@@ -115,7 +115,7 @@ pub(crate) fn run(options: &Options, report: &mut report::Report) -> Outcome<()>
 }
 
 fn moment(dice: &mut Dice) -> Outcome<Moment> {
-    let descriptors = account::open_descriptors(std::process::id())?;
+    let descriptors = holdings::open_descriptors(std::process::id())?;
     let tally = Arc::new(Tally::default());
     let (sender, receiver) = mpsc::channel();
     let shared = tally.clone();
@@ -150,7 +150,7 @@ fn moment(dice: &mut Dice) -> Outcome<Moment> {
     if again != told {
         faults.push(format!("run says `{again}`, shutdown says `{told}`"));
     }
-    let left = account::open_descriptors(std::process::id())?;
+    let left = holdings::open_descriptors(std::process::id())?;
     if left != descriptors {
         faults.push(format!("{left} descriptors, {descriptors} before"));
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use crate::Outcome;
+use crate::pattern::{PIECE_BYTES_MAX, Pattern};
 
 /// How long a condition may take that should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,4 +127,11 @@ pub(crate) fn retain_fallible<T>(items: &mut Vec<T>, mut keep: impl FnMut(&mut T
         })
     });
     outcome
+}
+
+impl Pattern {
+    /// Whether `bytes` are those from `position` on.
+    pub(crate) fn holds(&self, position: u64, bytes: &[u8]) -> bool {
+        bytes.len() <= PIECE_BYTES_MAX && self.piece(position, bytes.len()) == bytes
+    }
 }

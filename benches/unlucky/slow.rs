@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
-use crate::account;
 use crate::child::Server;
+use crate::holdings;
 use crate::options::Options;
 use crate::pattern::{PIECE_BYTES_MAX, Pattern};
 use crate::peer::{PATIENCE, until};
@@ -28,8 +28,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let target = TcpListener::bind("127.0.0.1:0")?;
     let to = format!("tcp://{}", target.local_addr()?);
     let proxy = Server::start_as_is(&[&options.proxy, "tcp://127.0.0.1:0", &to], 1)?;
-    let descriptors = account::open_descriptors(proxy.pid())?;
-    let start = account::resident(proxy.pid())?.status;
+    let descriptors = holdings::open_descriptors(proxy.pid())?;
+    let start = holdings::resident(proxy.pid())?.status;
 
     let address = proxy.address();
     let sender = thread::spawn(move || send(TcpStream::connect(address)?, bytes));
@@ -120,7 +120,7 @@ fn read_slowly(mut stream: TcpStream, proxy: &Server, rate: u64) -> Outcome<Read
         reading.received += count as u64;
         if sampled.elapsed() > SAMPLE_EVERY {
             sampled = Instant::now();
-            reading.resident_max = reading.resident_max.max(account::resident(proxy.pid())?.status);
+            reading.resident_max = reading.resident_max.max(holdings::resident(proxy.pid())?.status);
         }
         let due = Duration::from_secs_f64(reading.received as f64 / rate as f64);
         let early = due.saturating_sub(begun.elapsed());
