@@ -118,6 +118,8 @@ fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 impl BlockingLink {
     pub(crate) fn new(mut link: Link) -> BlockingLink {
         link.settle_in(now());
+        // Nobody is called back here, and whoever reads is not held up by what it wrote.
+        link.pay();
         let scratch = link.is_tls().then(Scratch::new);
         let (link, socket) = link.shared();
         let inside = Inside { link: Some(link), buffers: Buffers::default(), usage: Usage::Open, scratch };
@@ -266,7 +268,9 @@ impl BlockingLink {
         let mut inside = self.lock();
         inside.read_last();
         inside.usage = Usage::Closed;
-        inside.signal(Signal::Abort);
+        // Our end is said behind all that was written: a reset, which drops what the system still holds, is only for what
+        // was not sent in time.
+        inside.signal(if ended.is_ok() { Signal::PeerEnded } else { Signal::Abort });
         // Whoever waits elsewhere is woken by it; it fails where the peer has gone already.
         let _ = self.socket.shut(Shutdown::Both);
         ended

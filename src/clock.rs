@@ -19,6 +19,11 @@ fn base(now: Instant) -> Instant {
     *BASE.get_or_init(|| now.checked_sub(Duration::from_secs(3600)).unwrap_or(now))
 }
 
+/// When `delay` is over; what is too far to count is an age away.
+pub(crate) fn until(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay).unwrap_or(now + Duration::from_secs(u32::MAX.into()))
+}
+
 impl Tick {
     /// The moment that never comes.
     pub(crate) const NEVER: Tick = Tick(u64::MAX);

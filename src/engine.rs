@@ -6,6 +6,7 @@
 //!    accepted reaches them before.
 
 use crate::address::{Address, Transport};
+use crate::clock;
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ListenConfig, ReactorConfig, Reuse};
 use crate::counters::Counters;
@@ -515,8 +516,7 @@ impl Engine {
     /// that was asked for counts.
     pub fn stop(&self, drain: Duration) {
         let Some((first, others)) = self.remotes.split_first() else { return };
-        let now = Instant::now();
-        let until = now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let until = clock::until(Instant::now(), drain);
         for remote in others {
             // They wait for the first one, but not beyond the deadline. One that cannot be told is told by the first one.
             let _ = remote.run(move |turn| {

@@ -5,6 +5,7 @@
 
 mod queue;
 
+use crate::clock;
 use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
 use crate::error::Error;
@@ -340,8 +341,7 @@ impl Remote {
     /// # Errors
     /// `ReactorGone` if it has stopped already.
     pub fn stop(&self, drain: Duration) -> Result<(), Error> {
-        let now = Instant::now();
-        let until = now.checked_add(drain).unwrap_or(now + Duration::from_secs(u32::MAX.into()));
+        let until = clock::until(Instant::now(), drain);
         let pushed = self.0.queue.push_stop(until, Command::Stop, || self.0.wake());
         pushed.map_err(|refusal| self.0.refused(refusal))
     }

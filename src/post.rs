@@ -488,7 +488,7 @@ impl Post {
         if state == State::Tried {
             outgoing.note_last_tried();
         }
-        if outgoing.len() >= runs::WINDOW && self.pace == Pace::Free {
+        if outgoing.ready() >= runs::WINDOW && self.pace == Pace::Free {
             self.flush(departures, now);
         }
         Ok(())

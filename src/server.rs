@@ -9,6 +9,7 @@ mod peers;
 mod workers;
 
 use crate::address::Address;
+use crate::clock;
 use crate::config::ListenConfig;
 use crate::config::datagram::DatagramConfig;
 use crate::counters::Counters;
@@ -547,7 +548,8 @@ impl Shared {
     }
 
     fn stop(&self, drain: Duration) {
-        if let Some(asked) = Instant::now().checked_add(drain) {
+        let asked = clock::until(Instant::now(), drain);
+        {
             let mut until = self.lock_until();
             *until = Some(until.map_or(asked, |until| until.min(asked)));
         }

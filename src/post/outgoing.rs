@@ -105,7 +105,12 @@ impl Outgoing {
 
     /// Whether something waits that may be offered.
     pub(crate) fn has_ready(&self) -> bool {
-        self.len() > self.held
+        self.ready() > 0
+    }
+
+    /// How many wait for nothing but a call.
+    pub(crate) fn ready(&self) -> usize {
+        self.len() - self.held
     }
 
     /// Whether any receiver is known to be full.
@@ -205,14 +210,15 @@ impl Outgoing {
         self.entries[index].to.clone()
     }
 
-    /// Forgets what is gone, if that is more than what waits; entries that wait keep their order, but not their index.
+    /// Forgets what is gone, if that is more than what waits, in datagrams or (beyond a little) in bytes; entries that wait keep their order, but not their index.
     pub(crate) fn compact(&mut self) {
         if self.is_empty() {
             self.bytes.clear();
             self.entries.clear();
             (self.gone, self.head) = (0, 0);
         }
-        if self.gone <= self.len() {
+        let gone_bytes = self.bytes.len() - self.waiting;
+        if self.gone <= self.len() && gone_bytes <= self.waiting + KEPT_BYTES {
             return;
         }
         let (mut end, bytes) = (0, &mut self.bytes);

@@ -94,6 +94,7 @@ impl Callbacks {
 
     fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
         if let Some(call) = &self.state {
+            let _driving = Driving::callback();
             if guarded(|| call(local, remote, state)).is_none() {
                 self.tell_error(&Error::CallbackPanicked { callback: "on_state" });
             }
@@ -190,7 +191,7 @@ impl<A: Accept> Accept for Front<A> {
     type Handler = A::Handler;
 
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
-        let parts = self.parts.clone();
+        let parts = &self.parts;
         let counted = parts.peers.as_ref().zip(peer.ip());
         if counted.is_some_and(|(peers, ip)| peers.enter(ip.ip()) == Entry::Refused) {
             log::debug!("server: a peer has as many connections as it may");

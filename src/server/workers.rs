@@ -104,6 +104,9 @@ pub(super) struct Workers {
     config: BlockingConfig,
     serve: Arc<Serve>,
     inside: Mutex<Inside>,
+    /// There may be something to do for idle threads.
+    work: Condvar,
+    /// Connections or threads came to an end, which the drain waits for.
     changed: Condvar,
 }
 
@@ -139,7 +142,7 @@ impl std::fmt::Debug for Workers {
 
 impl Workers {
     pub(super) fn new(config: BlockingConfig, serve: Arc<Serve>) -> Arc<Workers> {
-        Arc::new(Workers { config, serve, inside: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Workers { config, serve, inside: Mutex::default(), work: Condvar::new(), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -193,7 +196,7 @@ impl Workers {
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
         drop(inside);
-        self.changed.notify_all();
+        self.work.notify_one();
         if !starts {
             return;
         }
@@ -215,6 +218,7 @@ impl Workers {
     }
 
     fn next(&self) -> Option<(Link, Done)> {
+        let until = Instant::now() + IDLE_THREAD;
         let mut inside = self.lock();
         loop {
             if let Some(next) = inside.waiting.pop_front() {
@@ -225,8 +229,8 @@ impl Workers {
                 return None;
             }
             inside.idle += 1;
-            let (back, timeout) =
-                self.changed.wait_timeout(inside, IDLE_THREAD).unwrap_or_else(PoisonError::into_inner);
+            let left = until.saturating_duration_since(Instant::now());
+            let (back, timeout) = self.work.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner);
             inside = back;
             inside.idle -= 1;
             if timeout.timed_out() && inside.waiting.is_empty() {
@@ -273,7 +277,7 @@ impl Workers {
             inside.ended = Ended::Draining;
         }
         drop(inside);
-        self.changed.notify_all();
+        self.work.notify_all();
     }
 
     /// Goes on with what is open until `until`, then cuts it; says what came of it.
@@ -294,7 +298,7 @@ impl Workers {
         inside.report.cut += (waiting.len() + served.len()) as u64;
         let report = inside.report;
         drop(inside);
-        self.changed.notify_all();
+        self.work.notify_all();
         for (_, done) in waiting {
             done(Some(Ok(())));
         }

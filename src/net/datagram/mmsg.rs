@@ -72,7 +72,8 @@ impl Told {
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
                     told.local = Some(ip.into());
-                    told.answer_from = Some(ip.into()).filter(|_| !ip.is_multicast());
+                    // A link-local one means nothing without its interface: the system chooses by where the answer goes.
+                    told.answer_from = Some(ip.into()).filter(|_| !ip.is_multicast() && !ip.is_unicast_link_local());
                 }
                 ControlMessageOwned::Ipv4Tos(tos) => told.ecn = Some(Ecn::of(tos)),
                 ControlMessageOwned::Ipv6TClass(class) => told.ecn = Some(Ecn::of(class as u8)),
