@@ -308,7 +308,8 @@ impl Engine {
 
     /// The way into the reactor that has the fewest connections now, to begin something there.
     pub fn least_loaded(&self) -> &Remote {
-        self.remotes.iter().min_by_key(|remote| remote.connections()).unwrap_or(&self.remotes[0])
+        let running = self.remotes.iter().filter(|remote| !remote.has_ended());
+        running.min_by_key(|remote| remote.connections()).unwrap_or(&self.remotes[0])
     }
 
     /// Connections of all reactors, each datagram socket counted as one.

@@ -139,7 +139,10 @@ impl Spread {
         match chosen {
             Some((remote, Some(acceptor))) => {
                 let handed = remote.hand(Box::new(Handed { acceptor: *acceptor, stream, peer, permit }));
-                handed.err().map(|back| (back.stream, back.permit))
+                let back = handed.err()?;
+                // The load of a reactor that ended would be the least for ever.
+                self.targets.retain(|(remote, _)| !remote.has_ended());
+                Some((back.stream, back.permit))
             }
             _ => Some((stream, permit)),
         }

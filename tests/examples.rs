@@ -147,7 +147,10 @@ fn echo_drains_on_the_first_signal_and_cuts_on_the_second() {
     }
     echo.signal(rustix::process::Signal::INT);
     // It accepts nothing new, and waits for the one that is stuck.
-    while TcpStream::connect(&address).is_ok() {}
+    let until = std::time::Instant::now() + PATIENCE;
+    while TcpStream::connect(&address).is_ok() {
+        assert!(std::time::Instant::now() < until, "it still accepts");
+    }
     echo.signal(rustix::process::Signal::TERM);
     let (rest, ended_well) = echo.rest();
     assert!(ended_well && rest.contains(" 1 cut, "), "{rest}");

@@ -184,7 +184,8 @@ impl Link {
     /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes, and of files
     /// `bytes_per_turn`, or [`SENDFILE_FACTOR`] times as much where the kernel sends them by itself.
     pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
-        let factor = if self.is_tls() { 1 } else { SENDFILE_FACTOR };
+        let is_read = self.is_tls() || self.outbox.file().is_some_and(|file| file.must_be_read());
+        let factor = if is_read { 1 } else { SENDFILE_FACTOR };
         let mut file_budget = self.limits.bytes_per_turn.saturating_mul(factor);
         while self.may_flush() {
             if !self.outbox.has_ready() {

@@ -26,6 +26,9 @@ enum Method {
     Sent,
     /// So, and until its end only full packets leave.
     Corked,
+    /// So, on a socket that knows no packets.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Uncorkable,
     /// The system cannot send this file so: it is read, and written.
     Read,
 }
@@ -103,11 +106,9 @@ impl FileRange {
     pub(crate) fn send(&mut self, socket: impl AsFd, bytes_max: usize) -> Sent {
         use rustix::io::Errno;
         let socket = socket.as_fd();
-        if self.method == Method::Sent
-            && self.left() > CORK_BYTES
-            && rustix::net::sockopt::set_tcp_cork(socket, true).is_ok()
-        {
-            self.method = Method::Corked;
+        if self.method == Method::Sent && self.left() > CORK_BYTES {
+            let is_corked = rustix::net::sockopt::set_tcp_cork(socket, true).is_ok();
+            self.method = if is_corked { Method::Corked } else { Method::Uncorkable };
         }
         let count = bytes_max.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let mut at = self.at;

@@ -42,7 +42,7 @@ fn answer(stream: &mut BufReader<TcpStream>, has_body: bool) -> Answer {
     let (mut fields, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
-        stream.read_line(&mut line).expect("a field");
+        assert!(stream.read_line(&mut line).expect("a field") > 0, "it ended within a head: {fields}");
         if line == "\r\n" {
             break;
         }

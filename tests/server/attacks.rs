@@ -120,13 +120,14 @@ fn places_come_free_however_connections_end() {
         assert_eq!(sum(|c| c.opened), sum(|c| c.closed_total()));
         // Three are in at once still, of whom none is refused.
         let mut clients = Vec::new();
-        while clients.len() < 3 {
+        until("three to be in at once", || {
             if let Ok(mut client) = Client::try_dial(&address) {
                 if client.write(b"hello").is_ok() && matches!(client.read(&mut [0; 5]), Ok(5)) {
                     clients.push(client);
                 }
             }
-        }
+            clients.len() == 3
+        });
         assert_eq!(server.open_connections(), 3);
         drop(clients);
         rig.end(&server);

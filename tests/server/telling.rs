@@ -520,7 +520,7 @@ fn datagram_states_are_new_read_and_write_for_each_and_close() {
         }
         rig.end(&server);
         let told: Vec<_> = rig.states.all();
-        assert!(told.iter().all(|told| told.local == address && told.thread == told.thread), "{told:?}");
+        assert!(told.iter().all(|one| one.local == address && one.thread == told[0].thread), "{told:?}");
         let read_write = [(ConnState::Read, Some(shooter.address())), (ConnState::Write, Some(shooter.address()))];
         let mut wanted = vec![(ConnState::New, None)];
         (0..3).for_each(|_| wanted.extend(read_write.clone()));
