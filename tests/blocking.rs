@@ -158,6 +158,21 @@ fn who_waits_in_a_read_is_woken_by_a_close_elsewhere() {
 }
 
 #[test]
+fn what_was_written_before_a_close_arrives_however_late_it_is_read() {
+    support::each_kind(|kind| {
+        let (client, server) = pair(kind);
+        // More than the reader's side of the system takes at once, less than both sides.
+        let sent = noise(if kind.is_unix() { 100_000 } else { 400_000 });
+        (&server).write_all(&sent).expect("written");
+        server.close().expect("an orderly end");
+        drop(server);
+        let mut got = Vec::new();
+        (&client).read_to_end(&mut got).expect("all of it, and no reset");
+        assert!(got == sent, "{} of {} bytes came", got.len(), sent.len());
+    });
+}
+
+#[test]
 fn whether_it_is_connected_is_known_without_taking_what_has_come() {
     support::each_kind(|kind| {
         let (one, other) = pair(kind);
