@@ -1562,6 +1562,7 @@ fn one_slow_receiver_of_a_broadcast_holds_nobody_up() {
         let mut speaker = world.dial(&address);
         world.until_open(1);
         let mut quick = world.dial(&address);
+        world.until_open(2);
         let slow = world.dial(&address);
         world.until_open(3);
         for _ in 0..25 {
