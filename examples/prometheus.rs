@@ -1,7 +1,8 @@
-//! An echo server whose counters are served to a scraper: text over HTTP, made of `snapshots()`.
+//! An echo server whose counters are served to a scraper: text over HTTP, made of `snapshots()`. `/health` is for a probe.
 //!
 //! `cargo run --release --example prometheus` listens on free loopback ports: one echoes, one is for the scraper. The scrape
-//! is served by a handler that blocks, on a thread of its own, since it asks all reactors and waits for their answers.
+//! is served by a handler that blocks, on a thread of its own, since it asks all reactors and waits for their answers. Their
+//! health is read without asking them, so that the probe is answered while one of them hangs.
 
 #[path = "echo/command.rs"]
 mod command;
@@ -16,13 +17,16 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use windlass::{
-    Address, BlockingConfig, Conn, Counters, EngineConfig, Expiry, Handler, Reader, Reason, Server, Writer,
+    Address, BlockingConfig, Conn, Counters, EngineConfig, Expiry, Handler, Health, Reader, Reason, Server, Writer,
 };
 
 const USAGE: &str = "usage: prometheus [--listen ADDRESS] [--metrics ADDRESS] [--reactors N]";
 
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// A reactor whose turn takes longer is not well.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// Longer heads are no scraper's.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -95,6 +99,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     }
     for address in metrics.local_addresses().iter().filter_map(Address::ip) {
         println!("  curl http://{address}/metrics");
+        println!("  curl http://{address}/health");
     }
     io::stdout().flush()?;
     // What is scraped outlives what it tells of.
@@ -117,11 +122,18 @@ fn answer(server: &Server, mut reader: Reader, mut writer: Writer) -> io::Result
             return writer.write_all(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n");
         }
     }
-    let is_asked = head.starts_with(b"GET /metrics ");
-    let (status, body) = match server.snapshots() {
-        Ok(all) if is_asked => ("200 OK", text(server.open_connections(), &all)),
-        Ok(_) => ("404 Not Found", "see /metrics\n".to_owned()),
-        Err(error) => ("503 Service Unavailable", format!("{error}\n")),
+    const UNAVAILABLE: &str = "503 Service Unavailable";
+    let (status, body) = if head.starts_with(b"GET /health ") {
+        let health = server.health();
+        let is_well = !health.is_empty() && health.iter().all(|health| health.is_responsive(TURN_MAX));
+        (if is_well { "200 OK" } else { UNAVAILABLE }, health.iter().map(line).collect())
+    } else if head.starts_with(b"GET /metrics ") {
+        match server.snapshots() {
+            Ok(all) => ("200 OK", text(server.open_connections(), &all)),
+            Err(error) => (UNAVAILABLE, format!("{error}\n")),
+        }
+    } else {
+        ("404 Not Found", "see /metrics and /health\n".to_owned())
     };
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let length = body.len();
@@ -129,6 +141,17 @@ fn answer(server: &Server, mut reader: Reader, mut writer: Writer) -> io::Result
         writer,
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
+}
+
+/// The health of one reactor.
+fn line(health: &Health) -> String {
+    let state = match health.busy {
+        _ if health.has_ended => "has ended".to_owned(),
+        None => "waits".to_owned(),
+        Some(busy) => format!("has been busy for {} ms", busy.as_millis()),
+    };
+    let (accepting, paused) = (health.listeners_accepting, health.listeners_paused);
+    format!("{state}; {} connections, {accepting} listeners accept, {paused} pause\n", health.connections)
 }
 
 /// The counters of each reactor, as scrapers read them.
@@ -153,6 +176,7 @@ fn text(open: usize, all: &[Counters]) -> String {
     family("sent_bytes", "Bytes taken by the kernel.", |counters| counters.bytes_out);
     family("turns", "Turns of the loop.", |counters| counters.turns);
     family("panics", "Panics in callbacks.", |counters| counters.panics);
+    family("slow_callbacks", "Callbacks that held their reactor up.", |counters| counters.slow_callbacks);
     let reasons = [
         ("peer_closed", Reason::PeerClosed),
         ("local", Reason::Local),

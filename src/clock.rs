@@ -63,6 +63,16 @@ impl Tick {
         Tick(self.0.saturating_add(step - 1) & !(step - 1))
     }
 
+    /// This moment as a plain number, to be kept where other threads read it.
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The moment of such a number.
+    pub(crate) fn of_nanos(nanos: u64) -> Tick {
+        Tick(nanos)
+    }
+
     #[cfg(any(fuzzing, test))]
     pub(crate) fn test(nanos: u64) -> Tick {
         Tick(nanos)

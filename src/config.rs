@@ -363,6 +363,10 @@ pub struct ReactorConfig {
     /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
     /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.
     pub handshakes_max: usize,
+    /// A callback that runs for longer holds up everybody else: it is counted (`Counters::slow_callbacks`), and logged as a
+    /// warning, at most one a second. Measured in steps of the system's clock tick, 1 to 10 ms. Default: 100 ms; `None`
+    /// counts none.
+    pub slow_callback: Option<Duration>,
     /// How long one turn works on TLS handshakes, after all other traffic; at least one step is taken. Default: 500 us.
     pub handshake_budget: Duration,
     /// Threads for steps of TLS handshakes that may take long; see `tls::Offload`. Several reactors may share them. Without
@@ -379,6 +383,7 @@ impl Default for ReactorConfig {
             commands_per_turn: 4096,
             connections_max: usize::MAX,
             handshakes_max: 16_384,
+            slow_callback: Some(Duration::from_millis(100)),
             handshake_budget: Duration::from_micros(500),
             #[cfg(feature = "tls")]
             handshake_threads: None,
@@ -396,6 +401,7 @@ impl ReactorConfig {
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
+        lasting("slow_callback", self.slow_callback.unwrap_or(Duration::MAX))?;
         positive("connections_max", self.connections_max)
     }
 }

@@ -6,14 +6,15 @@
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::config::{ConnectConfig, Limits};
+use crate::counters::ConnStats;
 use crate::error::{Error, Reason};
 use crate::handler::Handler;
 use crate::id::{ConnId, ListenerId, SourceId};
 use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
-use crate::net::PeerCredentials;
 use crate::net::file::FileRange;
+use crate::net::{PeerCredentials, TcpInfo};
 use crate::turn::{Desk, Life, TimerId, Turn};
 use bytes::Bytes;
 use std::fs::File;
@@ -98,6 +99,18 @@ impl<'a> Conn<'a> {
     /// Bytes of output that wait.
     pub fn unsent_bytes(&self) -> usize {
         self.link.unsent_bytes() + self.turn.desk.buffers.gather.len()
+    }
+
+    /// What is known of this connection: bytes moved and waiting, how old it is, for how long it has been idle. No system
+    /// call.
+    pub fn stats(&self) -> ConnStats {
+        let desk = &self.turn.desk;
+        self.link.stats(desk.buffers.gather.len(), desk.now)
+    }
+
+    /// What the system measures of it: round-trip time, losses, window. `None` if it is not TCP.
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        TcpInfo::of(&*self.link)
     }
 
     /// Gives this connection limits of its own from now on. If more input waits than they allow, it ends with
@@ -363,6 +376,21 @@ impl Other<'_> {
     /// As [`Conn::room`].
     pub fn room(&mut self) -> usize {
         self.with(|link, desk| link.room(desk.buffers.gather.len())).unwrap_or(0)
+    }
+
+    /// As [`Conn::stats`]; all zero once it is gone.
+    pub fn stats(&mut self) -> ConnStats {
+        self.with(|link, desk| link.stats(desk.buffers.gather.len(), desk.now)).unwrap_or_default()
+    }
+
+    /// As [`Conn::tcp_info`].
+    pub fn tcp_info(&mut self) -> Option<TcpInfo> {
+        TcpInfo::of(self.turn.table.link(self.id)?)
+    }
+
+    /// Its peer's address, as [`Conn::peer_address`].
+    pub fn peer_address(&mut self) -> Option<Address> {
+        self.turn.table.link(self.id)?.peer_address()
     }
 
     /// Bytes of output that wait.

@@ -3,6 +3,7 @@
 //! Owns the numbers, kept without atomics or clock reads: a snapshot is a copy.
 
 use crate::error::Reason;
+use std::time::Duration;
 
 /// What a reactor counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,10 +40,33 @@ pub struct Counters {
     pub undelivered: u64,
     /// Panics in callbacks, each counted once.
     pub panics: u64,
+    /// Times that callbacks, all those of one source in one turn, took longer than `ReactorConfig::slow_callback`.
+    pub slow_callbacks: u64,
+    /// The longest time that the callbacks of one source took in one turn, in steps of the system's clock tick: zero for
+    /// what is shorter.
+    pub longest_callback: Duration,
     /// Datagram sockets that were bound or adopted.
     pub bound: u64,
     /// What all datagram sockets counted.
     pub datagrams: DatagramStats,
+}
+
+/// What is known of one connection; [`Conn::stats`](crate::Conn::stats), [`Other::stats`](crate::Other::stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnStats {
+    /// Bytes read, on the network: with TLS those of its records.
+    pub bytes_in: u64,
+    /// Bytes that the kernel took.
+    pub bytes_out: u64,
+    /// Bytes of input that its handler has left, and waits for more.
+    pub unread_bytes: usize,
+    /// Bytes of output that wait.
+    pub unsent_bytes: usize,
+    /// Since it was accepted, dialled or adopted.
+    pub age: Duration,
+    /// Since a byte moved last, in either direction.
+    pub idle: Duration,
 }
 
 /// What was counted of datagrams: of one socket, or of all of a reactor.

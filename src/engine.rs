@@ -13,7 +13,7 @@ use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Maker};
 use crate::id::{EndpointId, ListenerId};
-use crate::mailbox::{Driving, Remote, Report};
+use crate::mailbox::{Driving, Health, Remote, Report};
 use crate::net::cores;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
@@ -315,6 +315,11 @@ impl Engine {
     /// Connections of all reactors, each datagram socket counted as one.
     pub fn connections(&self) -> usize {
         self.remotes.iter().map(Remote::connections).sum()
+    }
+
+    /// How each reactor is, without asking it: see [`Remote::health`].
+    pub fn health(&self) -> Vec<Health> {
+        self.remotes.iter().map(Remote::health).collect()
     }
 
     /// Runs `question` on a reactor's thread, between callbacks, and waits for what it says.

@@ -40,7 +40,7 @@ pub use config::datagram::{
 };
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
-pub use counters::{Counters, DatagramStats};
+pub use counters::{ConnStats, Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault};
@@ -51,11 +51,11 @@ pub use id::{ConnId, EndpointId, ListenerId, WatchId};
 #[cfg(feature = "tls")]
 pub use link::session::TlsInfo;
 pub use link::{Behind, Link, Parts};
-pub use mailbox::{Remote, Report, Unadopted, Unsent};
+pub use mailbox::{Health, Remote, Report, Unadopted, Unsent};
 pub use net::datagram::arrivals::Ecn;
 pub use net::datagram::peer::DatagramPeer;
 pub use net::datagram::{Receiving, Sending};
-pub use net::{Direction, PeerCredentials, Readiness, raise_descriptor_limit};
+pub use net::{Direction, PeerCredentials, Readiness, TcpInfo, raise_descriptor_limit};
 pub use placement::Placement;
 pub use post::DatagramError;
 pub use reactor::{Reactor, Status};

@@ -23,6 +23,7 @@ pub(crate) mod session;
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::config::Limits;
+use crate::counters::ConnStats;
 use crate::error::{Error, Expiry, Reason};
 use crate::net::PeerCredentials;
 use crate::net::stream::{Stream, Watched};
@@ -216,6 +217,14 @@ impl Link {
         }
     }
 
+    /// What went wrong with TLS, in its library's words.
+    pub(crate) fn tls_failure(&self) -> Option<String> {
+        match &self.security {
+            Security::Plain => None,
+            Security::Tls(tls) => tls.session.failure(),
+        }
+    }
+
     /// A link in a given phase. `Tick::NEVER` for `now` means that its life begins when a reactor takes it.
     pub(crate) fn in_phase(
         stream: Stream,
@@ -314,6 +323,18 @@ impl Link {
     /// Bytes that the kernel has taken so far; with TLS, of records.
     pub fn bytes_out(&self) -> u64 {
         self.bytes_out
+    }
+
+    /// What is known of it; `gathered` bytes wait in front of its output.
+    pub(crate) fn stats(&self, gathered: usize, now: Tick) -> ConnStats {
+        ConnStats {
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            unread_bytes: self.inbox.len(),
+            unsent_bytes: self.unsent_bytes() + gathered,
+            age: now.since(self.opened),
+            idle: now.since(self.active),
+        }
     }
 
     /// Bytes of output that wait, those of files among them; with TLS, of records where they are sealed already.

@@ -3,9 +3,10 @@
 //! Owns the waker, and what is known of the reactor's end. Knows nothing of what the commands do. Who wakes, and what is
 //! refused, is decided in `mailbox/queue.rs`.
 
+mod pulse;
 mod queue;
 
-use crate::clock;
+use crate::clock::{self, Tick};
 use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
 use crate::error::Error;
@@ -18,12 +19,15 @@ use crate::net::datagram::peer::DatagramPeer;
 use crate::placement::Handed;
 use crate::turn::Turn;
 use bytes::Bytes;
+pub(crate) use pulse::Accepting;
+pub use pulse::Health;
+use pulse::Pulse;
 use queue::{Queue, Refusal};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What a drain came to.
@@ -86,8 +90,7 @@ pub(crate) struct Mailbox {
     reactor: u32,
     commands_max: usize,
     waker: mio::Waker,
-    /// Connections of the reactor, those among them that are on their way to it.
-    load: AtomicUsize,
+    pulse: Pulse,
     queue: Queue<Command, End>,
 }
 
@@ -141,7 +144,7 @@ impl Mailbox {
             reactor,
             commands_max,
             waker: mio::Waker::new(registry, mio::Token(Mailbox::WORD))?,
-            load: AtomicUsize::new(0),
+            pulse: Pulse::default(),
             queue: Queue::new(commands_max),
         })
     }
@@ -195,21 +198,40 @@ impl Remote {
         self.load()
     }
 
+    /// How the reactor is: whether it lives, whether a callback holds it up, whether it accepts. Nothing is asked of the
+    /// reactor, so that one that hangs is told too.
+    pub fn health(&self) -> Health {
+        let (waiting, has_ended) = self.0.queue.state();
+        self.0.pulse.health(Tick::of(Instant::now()), has_ended, waiting)
+    }
+
+    pub(crate) fn turn_begins(&self, now: Tick) {
+        self.0.pulse.turn_begins(now);
+    }
+
+    pub(crate) fn turn_ends(&self) {
+        self.0.pulse.turn_ends();
+    }
+
+    pub(crate) fn listener_changes(&self, from: Accepting, to: Accepting) {
+        self.0.pulse.listener_changes(from, to);
+    }
+
     pub(crate) fn load(&self) -> usize {
-        self.0.load.load(Ordering::Relaxed)
+        self.0.pulse.load.load(Ordering::Relaxed)
     }
 
     pub(crate) fn load_more(&self) {
-        self.0.load.fetch_add(1, Ordering::Relaxed);
+        self.0.pulse.load.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn load_less(&self) {
-        self.0.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.pulse.load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether its reactor is over.
     pub(crate) fn has_ended(&self) -> bool {
-        self.0.queue.ended().is_some()
+        self.0.queue.state().1
     }
 
     pub(crate) fn is_same(&self, other: &Remote) -> bool {

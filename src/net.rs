@@ -3,6 +3,7 @@
 //! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
 //! Every call here is non-blocking, but the resolution of names.
 
+pub(crate) mod coarse;
 pub(crate) mod cores;
 pub(crate) mod datagram;
 pub(crate) mod file;
@@ -10,11 +11,13 @@ pub(crate) mod listener;
 pub(crate) mod options;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
+pub(crate) mod tcp_info;
 pub(crate) mod wait;
 pub(crate) mod watched;
 
 pub(crate) use mio::Registry;
 pub use stream::PeerCredentials;
+pub use tcp_info::TcpInfo;
 pub use watched::Direction;
 
 use std::io;

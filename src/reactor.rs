@@ -227,8 +227,7 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(error) => return Err(Error::Poll(error)),
         }
-        self.core.read_clock();
-        self.core.desk.counters.turns += 1;
+        self.core.begin_turn();
         for event in &self.events {
             let word = event.token().0;
             if word == Mailbox::WORD {
@@ -242,7 +241,9 @@ impl Reactor {
         self.core.drive_due();
         self.core.obey();
         self.core.drive_handshakes();
-        Ok(self.core.check_drain())
+        let status = self.core.check_drain();
+        self.core.end_turn();
+        Ok(status)
     }
 }
 

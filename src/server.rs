@@ -17,7 +17,7 @@ use crate::datagrams::{Datagram, Datagrams};
 use crate::engine::{Engine, EngineConfig, MakeMaker};
 use crate::error::Error;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
-use crate::mailbox::{Driving, Remote, Report};
+use crate::mailbox::{Driving, Health, Remote, Report};
 use crate::turn::check_stream;
 pub use front::ServerEvent;
 use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
@@ -431,6 +431,12 @@ impl Server {
     /// As [`Engine::ask`].
     pub fn snapshots(&self) -> Result<Vec<Counters>, Error> {
         self.engine().map_or(Ok(Vec::new()), |engine| engine.snapshots())
+    }
+
+    /// How each reactor is, without asking it, for a health probe: see [`Remote::health`]. Nothing before it has begun and
+    /// once it is gone.
+    pub fn health(&self) -> Vec<Health> {
+        self.engine().map_or(Vec::new(), |engine| engine.health())
     }
 
     fn engine(&self) -> Option<Arc<Engine>> {

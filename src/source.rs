@@ -66,6 +66,16 @@ impl Source {
         }
     }
 
+    /// What it is called where it is told of.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Source::Connection(_) => "connection",
+            Source::Acceptor(_) => "listener",
+            Source::Endpoint(_) => "endpoint",
+            Source::Watch(_) => "watch",
+        }
+    }
+
     /// When it wants to be driven at the latest.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {

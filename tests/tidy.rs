@@ -34,7 +34,8 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 8] = [
+const CLOCK_READERS: [(&str, &str); 9] = [
+    ("net/coarse", "a clock of its own, for reactor/core"),
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),

@@ -161,11 +161,22 @@ fn how_to_talk(address: &Address, folder: &Path) -> String {
     }
 }
 
-/// Prints what all reactors counted.
+/// Prints what the reactors counted, all together and, if they are several, each.
 fn tell_stats(all: &[Counters]) {
+    println!("stats: {}", stats(all));
+    if all.len() > 1 {
+        for (number, counters) in all.iter().enumerate() {
+            println!("stats of reactor {number}: {}", stats(std::slice::from_ref(counters)));
+        }
+    }
+}
+
+fn stats(all: &[Counters]) -> String {
     let sum = |count: fn(&Counters) -> u64| all.iter().map(count).sum::<u64>();
-    println!(
-        "stats: accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {}",
+    let longest = all.iter().map(|counters| counters.longest_callback).max().unwrap_or_default();
+    format!(
+        "accepted {} opened {} closed {} turns {} drives {} panics {} datagrams in {} out {} refused {} dropped {} \
+         bytes in {} out {} slow callbacks {} longest {} ms",
         sum(|counters| counters.accepted),
         sum(|counters| counters.opened),
         sum(Counters::closed_total),
@@ -175,6 +186,10 @@ fn tell_stats(all: &[Counters]) {
         sum(|counters| counters.datagrams.datagrams_in),
         sum(|counters| counters.datagrams.datagrams_out),
         sum(|counters| counters.datagrams.refused),
-        sum(|counters| counters.datagrams.dropped_by_kernel)
-    );
+        sum(|counters| counters.datagrams.dropped_by_kernel),
+        sum(|counters| counters.bytes_in),
+        sum(|counters| counters.bytes_out),
+        sum(|counters| counters.slow_callbacks),
+        longest.as_millis()
+    )
 }

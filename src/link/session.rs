@@ -36,6 +36,8 @@ pub(crate) struct Session {
     engine: Engine,
     latch: Latch,
     truncation: Truncation,
+    /// What rustls said when it failed; the reason that is told is coarser.
+    failure: Option<Box<rustls::Error>>,
 }
 
 enum Engine {
@@ -90,7 +92,7 @@ impl Template {
 
     pub(crate) fn session(&self) -> Session {
         let engine = Engine::Awaiting(Hello::new(self.0.clone()));
-        Session { engine, latch: Latch::Shaking, truncation: self.0.truncation }
+        Session { engine, latch: Latch::Shaking, truncation: self.0.truncation, failure: None }
     }
 }
 
@@ -205,7 +207,7 @@ impl Session {
             }
         };
         let engine = Engine::Silent(Box::new((tls.clone(), name)));
-        Ok(Session { engine, latch: Latch::Shaking, truncation: tls.truncation })
+        Ok(Session { engine, latch: Latch::Shaking, truncation: tls.truncation, failure: None })
     }
 
     /// Opens whole records of `wire`: appends plaintext to `plain`, and what answers them to `out`.
@@ -237,9 +239,9 @@ impl Session {
         match done {
             Ok(eaten) => Opened { eaten, fault: None },
             Err(error) => {
-                log::debug!("tls: {error}");
                 self.latch = Latch::Failed;
                 let fault = TlsFault::of(&error);
+                self.failure = Some(Box::new(error));
                 if is_first && fault == TlsFault::NotTls {
                     // Whether that is answered by an alert is not for us to say.
                     return Opened { eaten: all, fault: Some(fault) };
@@ -256,8 +258,9 @@ impl Session {
 
     /// Makes rustls' connection once it is time.
     fn begin(&mut self, wire: &[u8]) -> Result<(), TlsFault> {
+        let failure = &mut self.failure;
         let internal = |error: rustls::Error| {
-            log::warn!("tls: {error}");
+            *failure = Some(Box::new(error));
             TlsFault::Internal
         };
         match &mut self.engine {
@@ -278,6 +281,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What went wrong, in rustls' words.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.as_ref().map(|error| error.to_string())
     }
 
     /// Seals the alert after a failure.
@@ -338,7 +346,7 @@ impl Session {
     /// Takes it out, to be put back by the thread that owns the link.
     pub(crate) fn take(&mut self) -> Session {
         let engine = std::mem::replace(&mut self.engine, Engine::Away);
-        Session { engine, latch: self.latch, truncation: self.truncation }
+        Session { engine, latch: self.latch, truncation: self.truncation, failure: self.failure.take() }
     }
 
     /// Ends it after user code of its configuration panicked: rustls is not asked again.
@@ -492,10 +500,7 @@ fn fill<D>(mut traffic: WriteTraffic<'_, D>, say: Say<'_>, out: &mut Sealed) -> 
                 return Ok(());
             }
             Err(EncryptError::InsufficientSize(needed)) if needed.required_size > bytes => bytes = needed.required_size,
-            Err(error) => {
-                log::debug!("tls: {error}");
-                return Err(TlsFault::Internal);
-            }
+            Err(_) => return Err(TlsFault::Internal),
         }
     }
 }

@@ -114,6 +114,12 @@ impl<C, R: Clone> Queue<C, R> {
         self.lock().end.clone()
     }
 
+    /// How many commands wait, and whether the end has come.
+    pub(crate) fn state(&self) -> (usize, bool) {
+        let inside = self.lock();
+        (inside.commands.len(), inside.end.is_some())
+    }
+
     /// Waits for the end for as long as `left` says, which is asked again after each waking; `None` when that is over.
     pub(crate) fn wait(&self, left: impl Fn() -> Duration) -> Option<R> {
         let mut inside = self.lock();

@@ -13,8 +13,8 @@ use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Report};
-use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
+use crate::net::{Registry, coarse};
 use crate::placement::Handed;
 use crate::post::Departures;
 use crate::reactor::Status;
@@ -52,6 +52,11 @@ pub(super) struct Core {
     queue: Vec<SourceId>,
     due: Vec<u32>,
     drives_since_clock: u32,
+    /// When the last of those who may hold the loop had done so, by the coarse clock.
+    lap: u64,
+    slow_callback: Option<Duration>,
+    /// No other slow callback is logged before.
+    quiet_until: Tick,
     pub(super) undelivered: Option<Undelivered>,
 }
 
@@ -67,6 +72,9 @@ enum Mail {
 
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
+
+/// Warnings of slow callbacks are so far apart at least.
+const QUIET_AFTER_WARNING: Duration = Duration::from_secs(1);
 
 /// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
 const LOCAL_ROUNDS: usize = 2;
@@ -113,6 +121,9 @@ impl Core {
             queue: Vec::new(),
             due: Vec::new(),
             drives_since_clock: 0,
+            lap: coarse::nanos(),
+            slow_callback: config.slow_callback,
+            quiet_until: Tick::of_nanos(0),
             undelivered: None,
         })
     }
@@ -124,6 +135,19 @@ impl Core {
 
     pub(super) fn turn(&mut self) -> Turn<'_> {
         Turn { desk: &mut self.desk, table: &mut self.table }
+    }
+
+    /// The poll has returned.
+    pub(super) fn begin_turn(&mut self) {
+        self.read_clock();
+        self.lap = coarse::nanos();
+        self.desk.remote.turn_begins(self.desk.now);
+        self.desk.counters.turns += 1;
+    }
+
+    /// All that the poll told is done.
+    pub(super) fn end_turn(&self) {
+        self.desk.remote.turn_ends();
     }
 
     pub(super) fn read_clock(&mut self) {
@@ -215,6 +239,7 @@ impl Core {
             turn.desk.counters.panics += 1;
         }
         turn.send_gathered();
+        self.lap("a closure", None);
     }
 
     pub(super) fn obey(&mut self) {
@@ -416,6 +441,38 @@ impl Core {
         }
     }
 
+    /// Looks how long somebody has held the loop who has just come back.
+    #[inline]
+    fn lap(&mut self, who: &'static str, id: Option<SourceId>) {
+        let now = coarse::nanos();
+        if now != self.lap {
+            let held = Duration::from_nanos(now.saturating_sub(self.lap));
+            self.lap = now;
+            self.was_held(held, who, id);
+        }
+    }
+
+    #[cold]
+    fn was_held(&mut self, held: Duration, who: &'static str, id: Option<SourceId>) {
+        let counters = &mut self.desk.counters;
+        counters.longest_callback = counters.longest_callback.max(held);
+        if self.slow_callback.is_none_or(|slow| held < slow) {
+            return;
+        }
+        counters.slow_callbacks += 1;
+        self.read_clock();
+        if self.desk.now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = self.desk.now.after(QUIET_AFTER_WARNING);
+        let (reactor, ms) = (self.number, held.as_millis());
+        let advice = "move slow work to another thread";
+        match id {
+            Some(id) => log::warn!("reactor {reactor}: {who} {id} held the loop for {ms} ms: {advice}"),
+            None => log::warn!("reactor {reactor}: {who} held the loop for {ms} ms: {advice}"),
+        }
+    }
+
     /// Reads the clock now and then, so that a long turn does not work with an old one.
     fn count_drive(&mut self) {
         self.drives_since_clock += 1;
@@ -434,8 +491,9 @@ impl Core {
         self.desk.counters.drives += 1;
         self.count_drive();
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-        let next = source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn);
+        let (kind, next) = (source.kind(), source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn));
         turn.send_gathered();
+        self.lap(kind, Some(id));
         match next {
             Next::Remove => {
                 if let Some(source) = taken {

@@ -193,8 +193,8 @@ impl<A: Accept> Accept for Front<A> {
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
         let parts = &self.parts;
         let counted = parts.peers.as_ref().zip(peer.ip());
-        if counted.is_some_and(|(peers, ip)| peers.enter(ip.ip()) == Entry::Refused) {
-            log::debug!("server: a peer has as many connections as it may");
+        if let Some((_, ip)) = counted.filter(|(peers, ip)| peers.enter(ip.ip()) == Entry::Refused) {
+            log::debug!("server: {ip} is refused: it has as many connections as a peer may");
             return Admission::Refuse;
         }
         let give_back = || counted.into_iter().for_each(|(peers, ip)| peers.leave(ip.ip()));

@@ -12,6 +12,7 @@ use crate::config::{Limits, ListenConfig};
 use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
 use crate::id::SourceId;
 use crate::link::session::{Session, Template};
+use crate::mailbox::Accepting;
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::placement::{Permit, Quota, Spread};
@@ -33,6 +34,8 @@ pub(crate) struct Acceptor {
     pace: Option<Pace>,
     /// Connections of this listener, those on their way among them.
     live: usize,
+    /// What is seen of it from outside.
+    shown: Accepting,
     /// What it shares with listeners of other reactors.
     quotas: Arc<[Arc<Quota>]>,
     spread: Option<Spread>,
@@ -143,7 +146,8 @@ impl Acceptor {
         let gate = listener.map_or(Gate::Fed, Gate::Open);
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
-        Acceptor { gate, config, limits, sessions, maker: Some(maker), observed, pace, live: 0, quotas, spread }
+        let (maker, shown) = (Some(maker), Accepting::Absent);
+        Acceptor { gate, config, limits, sessions, maker, observed, pace, live: 0, shown, quotas, spread }
     }
 
     /// Takes in a connection that another reactor has accepted; `None` if it is closed.
@@ -176,6 +180,22 @@ impl Acceptor {
     }
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
+        let next = self.follow(id, cause, turn);
+        let accepting = match self.gate {
+            Gate::Open(_) => Accepting::Yes,
+            Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) | Gate::Paced(..) => {
+                Accepting::Paused
+            }
+            Gate::Fed | Gate::Closed => Accepting::Absent,
+        };
+        if accepting != self.shown {
+            turn.desk.remote.listener_changes(self.shown, accepting);
+            self.shown = accepting;
+        }
+        next
+    }
+
+    fn follow(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
             Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),

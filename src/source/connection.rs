@@ -619,6 +619,10 @@ impl Connection {
 
     /// Tells the handler, or the listener if there never was one, that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        match self.link.tls_failure() {
+            Some(failure) => log::debug!("connection {id}: ended: {reason}: {failure}"),
+            None => log::debug!("connection {id}: ended: {reason}"),
+        }
         self.link.take_leave(reason, &mut turn.desk.buffers);
         let unsent = self.link.discard(&mut turn.desk.buffers);
         turn.account_close(unsent);

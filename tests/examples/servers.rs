@@ -56,6 +56,7 @@ fn prometheus_serves_the_counters_of_all_reactors() {
     let line = server.line();
     let metrics = line.trim().strip_prefix("curl http://").and_then(|line| line.strip_suffix("/metrics"));
     let metrics = metrics.expect("how to scrape").to_owned();
+    assert!(server.line().contains("/health"));
     let mut clients: Vec<_> = (0..3).map(|_| dial(&address)).collect();
     for client in &mut clients {
         assert_eq!(exchange(client, "twelve bytes"), "twelve bytes");
@@ -76,6 +77,9 @@ fn prometheus_serves_the_counters_of_all_reactors() {
     assert!(answer.contains("\nwindlass_connections 3\n"), "{answer}");
     assert_eq!((sum("accepted_total"), sum("opened_total")), (3, 3));
     assert_eq!((sum("received_bytes_total"), sum("sent_bytes_total")), (36, 36));
+    let health = scrape("/health");
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.matches(" connections, ").count() == 2, "{health}");
+    assert!(health.contains("1 listeners accept"), "{health}");
     assert!(scrape("/").starts_with("HTTP/1.1 404"));
     drop(clients);
     server.signal(Signal::TERM);

@@ -69,6 +69,10 @@ impl Session {
         match *self {}
     }
 
+    pub(crate) fn failure(&self) -> Option<String> {
+        match *self {}
+    }
+
     pub(crate) fn fail(&mut self) {
         match *self {}
     }
