@@ -388,7 +388,8 @@ impl Address {
             .ok_or_else(|| AddressError::UnknownService(self.to_string()))
     }
 
-    fn admitted(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, AddressError> {
+    /// Those of `found` that this address may mean: of its family, each once.
+    pub(crate) fn admitted(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, AddressError> {
         let mut seen = HashSet::new();
         let admits = |found: &SocketAddr| self.family().admits(found.ip());
         let admitted: Vec<_> = found.filter(admits).filter(|found| seen.insert(*found)).collect();

@@ -213,14 +213,17 @@ impl BlockingLink {
     }
 
     /// Does the TLS handshake, if there is one to do.
+    pub(crate) fn shake_hands_by(&self, until: Option<Instant>) -> Result<(), Reason> {
+        match self.repeat(until, Wanted::Yes, Inside::try_shaking) {
+            Ok(shaken) => shaken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Reason::Timeout(Expiry::Handshake)),
+            Err(error) => Err(Reason::of(&error)),
+        }
+    }
+
+    /// The same, with an error for one that was accepted.
     pub(crate) fn shake_hands(&self, until: Option<Instant>) -> Result<(), Error> {
-        let shaken = self.repeat(until, Wanted::Yes, Inside::try_shaking);
-        let reason = match shaken {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(reason)) => reason,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Reason::Timeout(Expiry::Handshake),
-            Err(error) => Reason::of(&error),
-        };
+        let Err(reason) = self.shake_hands_by(until) else { return Ok(()) };
         let inside = self.lock();
         let link = inside.link.as_ref();
         let local = link.and_then(Link::local_address).unwrap_or(Address::unix_unnamed());
@@ -234,6 +237,10 @@ impl BlockingLink {
     /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out.
     pub fn finish(&self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
+        self.finish_by(until)
+    }
+
+    pub(crate) fn finish_by(&self, until: Option<Instant>) -> io::Result<()> {
         let mut asked = Wanted::Yes;
         self.repeat(until, Wanted::No, |inside| {
             let asks = std::mem::replace(&mut asked, Wanted::No);
@@ -251,10 +258,13 @@ impl BlockingLink {
     /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
     /// 10 s without one: it is reset then.
     pub fn close(&self) -> io::Result<()> {
+        self.close_by(deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT))))
+    }
+
+    pub(crate) fn close_by(&self, until: Option<Instant>) -> io::Result<()> {
         if self.lock().usage == Usage::Closed {
             return Err(io::ErrorKind::NotConnected.into());
         }
-        let until = deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT)));
         let mut asked = Wanted::Yes;
         if matches!(self.lock().phase(), Some(Phase::Closed(_))) {
             // Both sides have ended, or something broke it.
@@ -278,6 +288,50 @@ impl BlockingLink {
 }
 
 impl BlockingLink {
+    /// Reads, for at most as long as is left until `until`.
+    pub(crate) fn read_by(&self, buffer: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.repeat(until, Wanted::Yes, |inside| inside.try_reading(buffer))
+    }
+
+    /// Writes what is taken at once, for at most as long as is left until `until`.
+    pub(crate) fn write_by(&self, bytes: &[u8], until: Option<Instant>) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let mut taken = 0;
+        match self.repeat(until, Wanted::No, |inside| inside.try_writing(bytes, &mut taken)) {
+            // It was taken, and `flush` goes on with it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
+            done => done,
+        }
+    }
+
+    /// Has the kernel take what was written.
+    pub(crate) fn flush_by(&self, until: Option<Instant>) -> io::Result<()> {
+        self.repeat(until, Wanted::No, |inside| {
+            inside.push_on(now());
+            match inside.phase() {
+                Some(Phase::Closed(_)) | None => Tried::Done(Err(inside.refusal())),
+                Some(_) if inside.wants_to_send() == Wanted::Yes => Tried::Waits,
+                Some(_) => Tried::Done(Ok(())),
+            }
+        })
+    }
+
+    /// Why it is over, if it is, and what TLS said of that.
+    pub(crate) fn ended(&self) -> (Option<Reason>, Option<String>) {
+        let inside = self.lock();
+        let Some(link) = &inside.link else { return (None, None) };
+        let reason = match link.phase() {
+            Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) => Some(reason),
+            _ => None,
+        };
+        (reason, link.tls_failure())
+    }
+
     /// Ends it at once, whatever waits: whoever reads or writes it returns with an error.
     pub(crate) fn cut(&self) {
         let mut inside = self.lock();
@@ -505,38 +559,20 @@ fn told(reason: Reason) -> io::Error {
 
 impl Read for &BlockingLink {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
         let until = deadline(self.timeouts().read);
-        self.repeat(until, Wanted::Yes, |inside| inside.try_reading(buffer))
+        self.read_by(buffer, until)
     }
 }
 
 impl Write for &BlockingLink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
         let until = deadline(self.timeouts().write);
-        let mut taken = 0;
-        match self.repeat(until, Wanted::No, |inside| inside.try_writing(bytes, &mut taken)) {
-            // It was taken, and `flush` goes on with it.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
-            done => done,
-        }
+        self.write_by(bytes, until)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
-        self.repeat(until, Wanted::No, |inside| {
-            inside.push_on(now());
-            match inside.phase() {
-                Some(Phase::Closed(_)) | None => Tried::Done(Err(inside.refusal())),
-                Some(_) if inside.wants_to_send() == Wanted::Yes => Tried::Waits,
-                Some(_) => Tried::Done(Ok(())),
-            }
-        })
+        self.flush_by(until)
     }
 }
 

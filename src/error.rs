@@ -80,7 +80,7 @@ pub enum Error {
         /// `Limits::outbox_bytes_max`.
         limit: usize,
     },
-    /// The system refused to connect a datagram socket.
+    /// A connection could not be made in time, or the system refused it.
     #[error("cannot connect to {address}: {source}")]
     Connect {
         /// What was to be connected to.
@@ -197,6 +197,33 @@ pub enum Error {
         /// Which one.
         callback: &'static str,
     },
+    /// A client's connection broke, or its TLS handshake failed.
+    #[error("connection to {address}: {reason}{}", .detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+    Broken {
+        /// What it was connected to.
+        address: Box<Address>,
+        /// What happened.
+        reason: Reason,
+        /// What TLS said, in the words of its library.
+        detail: Option<String>,
+    },
+    /// A client's request, or the answer to it, came to no good end.
+    #[error("exchange with {address}: {source}")]
+    Exchange {
+        /// With whom.
+        address: Box<Address>,
+        /// What happened, or what the caller's code returned.
+        source: io::Error,
+    },
+    /// The client is not connected: `connect` was not called, or the connection is over.
+    #[error("the client is not connected; call connect")]
+    NotConnected,
+    /// The client was closed while it was connecting.
+    #[error("the client was closed while it was connecting")]
+    Cancelled,
+    /// Another thread connects this client just now.
+    #[error("another thread is connecting this client; wait for it, or close it")]
+    Connecting,
     /// A server listens only once.
     #[error("the server was started already; build another one")]
     AlreadyStarted,

@@ -7,12 +7,14 @@
 
 mod address;
 mod blocking;
+mod client;
 mod clock;
 mod command;
 mod config;
 mod conn;
 mod counters;
 mod datagrams;
+mod dial;
 mod engine;
 mod error;
 #[cfg(any(fuzzing, test))]
@@ -35,6 +37,7 @@ mod turn;
 pub use address::{Address, AddressError, Family, Transport};
 pub use blocking::BlockingLink;
 pub use bytes::Bytes;
+pub use client::{AfterRequest, Client, ClientBuilder};
 pub use config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Multicast, Offload,
 };
@@ -42,6 +45,7 @@ pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, Reacto
 pub use conn::{Conn, Other};
 pub use counters::{ConnStats, Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
+pub use dial::resolver::Resolver;
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault};
 pub use handler::{

@@ -17,7 +17,7 @@ use crate::net::{Registry, uninterrupted};
 use mio::net::{UdpSocket, UnixDatagram};
 use mio::{Interest, Token};
 use peer::{DatagramPeer, Destination};
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -376,6 +376,20 @@ impl DatagramSocket {
             };
             Ok(())
         })
+    }
+
+    /// Receives one datagram of whomever it is connected to, and tells how long it was: what is longer than `buffer` is cut.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        uninterrupted(|| {
+            let (_, bytes) = rustix::net::recv(self, &mut *buffer, flags)?;
+            Ok(bytes)
+        })
+    }
+
+    /// Ends both directions; whoever waits for it is woken.
+    pub(crate) fn shut(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(std::net::Shutdown::Both)
     }
 
     /// The error that waits on the socket, SO_ERROR.

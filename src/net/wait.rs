@@ -35,6 +35,18 @@ pub(crate) fn wait(
     }))
 }
 
+/// Waits until a connect of one of `sockets` is decided, or for as long as `timeout` says; says of which.
+pub(crate) fn wait_for_connects<S: AsFd>(sockets: &[S], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
+    let mut polled: Vec<PollFd<'_>> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(polled.iter().enumerate().filter(|(_, polled)| !polled.revents().is_empty()).map(|(index, _)| index).collect())
+}
+
 /// Whether something is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
