@@ -131,11 +131,8 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let ClientBuilder { mut plan, timeouts, callbacks, .. } = self;
         #[cfg(feature = "tls")]
-        if let Some((mut tls, name)) = self.upgrade {
-            let parsed = crate::rustls::pki_types::ServerName::try_from(name.clone());
-            let refuse =
-                |_| Error::Config { field: "server_name", value: format!("{name:?}"), why: "it is no host's name" };
-            tls.server_name = Some(parsed.map_err(refuse)?);
+        if let Some((tls, name)) = self.upgrade {
+            let tls = tls.for_server(&name)?;
             if plan.address.transport().is_datagram() {
                 let why = "TLS is for streams; leave with_tls out";
                 return Err(Error::Transport { address: Box::new(plan.address), why });

@@ -34,7 +34,7 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 9] = [
+const CLOCK_READERS: [(&str, &str); 12] = [
     ("net/coarse", "a clock of its own, for reactor/core"),
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
@@ -42,6 +42,9 @@ const CLOCK_READERS: [(&str, &str); 9] = [
     ("server", "a deadline for blocking handlers, which no reactor drives"),
     ("server/workers", "the same"),
     ("blocking", "it has no reactor whose time it could take"),
+    ("client", "the same"),
+    ("client/carrier", "the same"),
+    ("client/dialling", "the same"),
     ("engine", "a deadline for reactors, which are not its own"),
     ("mailbox", "other threads wait there, and have no turn whose time they could take"),
 ];

@@ -38,6 +38,18 @@ impl TlsClient {
         self.offload.applies(|| self.config.client_auth_cert_resolver.has_certs())
     }
 
+    /// The same for a server whose certificate is for `name`, a host's name or an IP address.
+    ///
+    /// # Errors
+    /// `Error::Config` for what is neither.
+    pub fn for_server(mut self, name: &str) -> Result<TlsClient, Error> {
+        let parsed = ServerName::try_from(name.to_owned());
+        let why = "it is neither a host's name nor an IP address";
+        self.server_name =
+            Some(parsed.map_err(|_| Error::Config { field: "server_name", value: format!("{name:?}"), why })?);
+        Ok(self)
+    }
+
     /// Checks that the configuration can work.
     ///
     /// # Errors
