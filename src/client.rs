@@ -53,6 +53,19 @@ struct Plan {
     resolver: Resolver,
 }
 
+impl Plan {
+    #[cfg(feature = "tls")]
+    fn over_tls(mut self, tls: crate::tls::TlsClient) -> Result<Plan, Error> {
+        if self.address.transport().is_datagram() {
+            let why = "TLS is for streams; leave with_tls out";
+            return Err(Error::Transport { address: Box::new(self.address), why });
+        }
+        self.address = self.address.over_tls();
+        self.connect.tls = Some(tls);
+        Ok(self)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Timeouts {
     read: Option<Duration>,
@@ -129,17 +142,12 @@ impl ClientBuilder {
     /// # Errors
     /// `Config` or `Transport`, naming what is missing or cannot work.
     pub fn build(self) -> Result<Client, Error> {
-        let ClientBuilder { mut plan, timeouts, callbacks, .. } = self;
+        let ClientBuilder { plan, timeouts, callbacks, .. } = self;
         #[cfg(feature = "tls")]
-        if let Some((tls, name)) = self.upgrade {
-            let tls = tls.for_server(&name)?;
-            if plan.address.transport().is_datagram() {
-                let why = "TLS is for streams; leave with_tls out";
-                return Err(Error::Transport { address: Box::new(plan.address), why });
-            }
-            plan.address = plan.address.over_tls();
-            plan.connect.tls = Some(tls);
-        }
+        let plan = match self.upgrade {
+            Some((tls, name)) => plan.over_tls(tls.for_server(&name)?)?,
+            None => plan,
+        };
         for (field, timeout) in [("read_timeout", timeouts.read), ("write_timeout", timeouts.write)] {
             check_timeout(field, timeout)?;
         }
