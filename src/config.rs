@@ -87,7 +87,7 @@ fn positive(field: &'static str, value: usize) -> Result<(), Error> {
     if value == 0 { refuse(field, value, "it must be at least 1") } else { Ok(()) }
 }
 
-fn lasting(field: &'static str, value: Duration) -> Result<(), Error> {
+pub(crate) fn lasting(field: &'static str, value: Duration) -> Result<(), Error> {
     if value.is_zero() { refuse(field, value, "it must be longer than zero") } else { Ok(()) }
 }
 

@@ -2,5 +2,6 @@
 //!
 //! Owns nothing that lives. Clients of both kinds, those that wait and those that reactors drive, go by it.
 
+pub(crate) mod backoff;
 pub(crate) mod race;
 pub(crate) mod resolver;

@@ -12,6 +12,7 @@ mod clock;
 mod command;
 mod config;
 mod conn;
+mod connector;
 mod counters;
 mod datagrams;
 mod dial;
@@ -43,8 +44,10 @@ pub use config::datagram::{
 };
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
+pub use connector::{Connector, ConnectorBuilder, ConnectorState};
 pub use counters::{ConnStats, Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
+pub use dial::backoff::Backoff;
 pub use dial::resolver::Resolver;
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault};

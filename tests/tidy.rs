@@ -16,7 +16,7 @@ const ROWS: [(&str, &str); 9] = [
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),
-    ("faces", "blocking client client/* dial dial/* server server/*"),
+    ("faces", "blocking client client/* connector connector/* dial dial/* server server/*"),
     ("models", "fuzzing"),
 ];
 
