@@ -1,0 +1,561 @@
+//! What a connector promises: names, addresses, handshakes and waits that hold nobody up, and an end.
+
+mod support;
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use support::blocking::{Rig, Tale, engine, listen_config, until};
+use support::{Echo, Hooks, Kind, PATIENCE, each_kind};
+use windlass::{
+    Address, Backoff, Bytes, Conn, ConnectConfig, Connector, ConnectorBuilder, ConnectorState, Engine, Error, Limits,
+    Reason, Resolver,
+};
+
+/// A state as it was told, and when.
+#[derive(Clone, Debug)]
+struct Told {
+    word: &'static str,
+    text: String,
+    /// How long it is to wait.
+    wait: Option<Duration>,
+    at: Instant,
+}
+
+/// Waits are short, so that tests are.
+fn quick() -> Backoff {
+    Backoff { first: Duration::from_millis(2), max: Duration::from_millis(20), ..Backoff::default() }
+}
+
+/// Peers of these tests may never end.
+fn dialling(address: &Address, limits: Limits) -> ConnectConfig {
+    let limits = Limits { linger_timeout: Duration::from_millis(5), ..limits };
+    support::dialling(address, ConnectConfig { limits, ..ConnectConfig::default() })
+}
+
+/// A connector that is set up, and all that it tells.
+fn builder(address: &Address) -> (ConnectorBuilder, Tale<Told>) {
+    let tale = Tale::default();
+    let told = tale.clone();
+    let builder = Connector::builder(address.clone()).backoff(quick());
+    let builder = builder.connect_config(dialling(address, Limits::default())).on_state(move |state| {
+        let word = match state {
+            ConnectorState::Resolving => "resolving",
+            ConnectorState::Connecting(_) => "connecting",
+            ConnectorState::Connected(_) => "connected",
+            ConnectorState::Failed(_) => "failed",
+            ConnectorState::Lost(_) => "lost",
+            ConnectorState::Waiting(_) => "waiting",
+            ConnectorState::Stopped => "stopped",
+            other => panic!("{other}"),
+        };
+        let wait = if let ConnectorState::Waiting(wait) = state { Some(*wait) } else { None };
+        told.tell(Told { word, text: state.to_string(), wait, at: Instant::now() });
+    });
+    (builder, tale)
+}
+
+fn words(tale: &Tale<Told>) -> Vec<&'static str> {
+    tale.all().iter().map(|told| told.word).collect()
+}
+
+fn until_told(tale: &Tale<Told>, word: &str, count: usize) -> Vec<Told> {
+    tale.until(word, |told| told.iter().filter(|told| told.word == word).count() >= count)
+}
+
+fn one_reactor() -> Engine {
+    Engine::start(engine(1)).expect("an engine")
+}
+
+/// Keeps what comes.
+fn keeping(heard: &Tale<u8>) -> impl Fn(&Conn<'_>) -> Hooks + Send + Sync + use<> {
+    let heard = heard.clone();
+    move |_: &Conn<'_>| {
+        let heard = heard.clone();
+        Hooks::new().data(move |_, data| {
+            data.iter().for_each(|byte| heard.tell(*byte));
+            data.len()
+        })
+    }
+}
+
+/// An address at which nobody answers, not even to refuse: a listener whose backlog is full drops what comes.
+struct BlackHole {
+    listener: socket2::Socket,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl BlackHole {
+    fn new() -> BlackHole {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+        listener.listen(0).expect("it listens");
+        let at = listener.local_addr().expect("an address");
+        let mut waiting = Vec::new();
+        // One fits a backlog of 0; the next ones are dropped, and sent again by the kernel.
+        for _ in 0..4 {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a flag");
+            let _ = socket.connect(&at);
+            waiting.push(socket);
+        }
+        BlackHole { listener, _waiting: waiting }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("an address").as_socket().expect("an IP address")
+    }
+}
+
+fn resolver(addresses: Vec<SocketAddr>) -> Resolver {
+    Resolver::new(move |_: &Address| Ok(addresses.clone()))
+}
+
+fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+// --- connecting ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn it_connects_sends_hears_and_stops() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Echo), kind);
+        let (engine, heard) = (one_reactor(), Tale::default());
+        let (builder, told) = builder(&address);
+        let connector = builder.start(engine.least_loaded(), keeping(&heard)).expect("it starts");
+        until_told(&told, "connected", 1);
+        assert!(connector.connection().is_some() && !connector.is_stopped());
+        connector.send(Bytes::from_static(b"hello")).expect("room");
+        heard.until_count("the echo", 5);
+        assert_eq!(heard.all(), b"hello");
+        connector.stop();
+        until_told(&told, "stopped", 1);
+        assert_eq!(words(&told), ["connecting", "connected", "lost", "stopped"]);
+        assert!(connector.is_stopped() && connector.connection().is_none());
+        let unsent = connector.send(Bytes::from_static(b"more")).expect_err("it is over");
+        assert_eq!(unsent.bytes, &b"more"[..]);
+        assert!(matches!(unsent.why, Error::NotConnected));
+        until("its connection to be gone", || engine.connections() == 0);
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn a_connection_that_ends_comes_back_however_it_ended() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let builder_of_server = rig.builder(1).handler(|| {
+            |_: &Conn<'_>| {
+                Hooks::new().data(|conn, data| {
+                    match data {
+                        b"a" => conn.abort(),
+                        b"c" => conn.close(),
+                        _ => conn.finish(),
+                    }
+                    data.len()
+                })
+            }
+        });
+        let (server, address) = rig.listen(builder_of_server, kind);
+        let engine = one_reactor();
+        let (builder, told) = builder(&address);
+        let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        for (number, word) in ["c", "a", "f"].into_iter().enumerate() {
+            until_told(&told, "connected", number + 1);
+            connector.send(Bytes::from_static(word.as_bytes())).expect("room");
+            until_told(&told, "lost", number + 1);
+        }
+        until_told(&told, "connected", 4);
+        let round = ["connecting", "connected", "lost", "waiting"];
+        assert_eq!(words(&told), [&round[..], &round[..], &round[..], &round[..2]].concat());
+        drop(connector);
+        until_told(&told, "stopped", 1);
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_yet_is_found_when_it_is() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        // A place where nobody listens, until somebody does.
+        let mut place = rig.address(kind);
+        if !kind.is_unix() {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+            place = kind.of(Address::tcp(free));
+        }
+        let engine = one_reactor();
+        let (builder, told) = builder(&place);
+        let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        let failed = until_told(&told, "failed", 2);
+        let text = &failed.iter().find(|told| told.word == "failed").expect("one").text;
+        assert!(text.contains(&place.to_string()), "{text}");
+        let server = rig.builder(1).address(place).handler(|| |_: &Conn<'_>| Echo).build().expect("a server");
+        server.listen().expect("it listens");
+        until_told(&told, "connected", 1);
+        connector.stop();
+        until_told(&told, "stopped", 1);
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn the_first_to_answer_is_taken_and_a_black_hole_costs_a_quarter_of_a_second() {
+    let hole = BlackHole::new();
+    let listener = TcpListener::bind("[::1]:0").expect("a port");
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://both.example:1"));
+    let builder = builder.resolver(resolver(vec![hole.address(), listener.local_addr().expect("an address")]));
+    let began = Instant::now();
+    let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "connected", 1);
+    let took = told.last().expect("the last").at - began;
+    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(1), "{took:?}");
+    let words: Vec<_> = told.iter().map(|told| told.word).collect();
+    assert_eq!(words, ["resolving", "connecting", "connecting", "connected"]);
+    assert_eq!(engine.connections(), 1);
+    drop(connector);
+    engine.shutdown(PATIENCE).expect("an end");
+}
+
+#[test]
+fn an_address_that_refuses_is_followed_by_the_next_at_once() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://two.example:1"));
+    let builder = builder.resolver(resolver(vec![closed, listener.local_addr().expect("an address")]));
+    let began = Instant::now();
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "connected", 1);
+    assert!(told.last().expect("the last").at - began < Duration::from_millis(200));
+    assert!(told.iter().all(|told| told.word != "failed"), "{told:?}");
+}
+
+#[test]
+fn an_attempt_ends_at_its_timeout_and_says_so() {
+    let hole = BlackHole::new();
+    let engine = one_reactor();
+    let place = Address::tcp(hole.address());
+    let (builder, told) = builder(&place);
+    let limits = Limits { connect_timeout: Duration::from_millis(30), ..Limits::default() };
+    let builder = builder.connect_config(dialling(&place, limits));
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "failed", 2);
+    assert!(told.iter().any(|told| told.word == "failed" && told.text.contains("connect_timeout")), "{told:?}");
+    let waited = told[1].at - told[0].at;
+    assert!(waited >= Duration::from_millis(29), "{waited:?}");
+}
+
+#[test]
+fn a_lookup_that_takes_its_time_holds_nobody_up() {
+    let (go_on, waits) = mpsc::channel::<()>();
+    let waits = Mutex::new(waits);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("an address");
+    let slow = Resolver::new(move |_: &Address| {
+        let _ = waits.lock().expect("the lock").recv();
+        Ok(vec![at])
+    });
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://slow.example:1"));
+    let _connector = builder.resolver(slow).start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "resolving", 1);
+    // The reactor answers meanwhile.
+    assert_eq!(engine.ask(0, |_| 7).expect("an answer"), 7);
+    assert_eq!(words(&told), ["resolving"]);
+    drop(go_on);
+    until_told(&told, "connected", 1);
+}
+
+#[test]
+fn names_that_cannot_be_resolved_are_told_and_tried_again() {
+    let tries = Arc::new(Mutex::new(0));
+    let counted = tries.clone();
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://nowhere.example:1"));
+    let builder = builder.resolver(Resolver::new(move |_: &Address| {
+        *counted.lock().expect("the lock") += 1;
+        Err(std::io::Error::from(ErrorKind::NotFound))
+    }));
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "failed", 3);
+    assert!(told.iter().filter(|told| told.word == "failed").all(|told| told.text.contains("nowhere.example")));
+    assert!(*tries.lock().expect("the lock") >= 3);
+}
+
+// --- waits --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn waits_grow_between_failures_and_are_kept() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::tcp(closed));
+    let backoff = Backoff { first: Duration::from_millis(8), max: Duration::from_millis(32), ..Backoff::default() };
+    let _connector =
+        builder.backoff(backoff).start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "failed", 5);
+    let waits = told.windows(2).filter_map(|pair| Some((pair[0].wait?, pair[1].at - pair[0].at)));
+    for ((wait, waited), whole) in waits.zip([8, 16, 32, 32].map(Duration::from_millis)) {
+        assert!(wait <= whole && wait >= whole / 2, "{wait:?} of {whole:?}");
+        assert!(waited >= wait - Duration::from_millis(1), "{waited:?} of {wait:?}");
+    }
+}
+
+#[test]
+fn a_server_that_hangs_up_at_once_is_not_hammered_and_a_stable_one_resets_the_waits() {
+    let rig = Rig::new();
+    let (server, place) =
+        rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Hooks::new().open(|conn| conn.close())), Kind::Tcp);
+    let engine = one_reactor();
+    for (stable_after, grows) in [(Duration::from_secs(60), true), (Duration::ZERO, false)] {
+        let (builder, told) = builder(&place);
+        let backoff =
+            Backoff { first: Duration::from_millis(2), max: Duration::from_secs(60), stable_after, ..quick() };
+        let connector =
+            builder.backoff(backoff).start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        let told = until_told(&told, "connected", 6);
+        let fifth = told.iter().filter_map(|told| told.wait).nth(4).expect("the fifth wait");
+        assert_eq!(fifth >= Duration::from_millis(15), grows, "{told:?}");
+        drop(connector);
+    }
+    rig.end(&server);
+}
+
+#[test]
+fn it_gives_up_after_as_many_failures_as_it_may_have() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::tcp(closed));
+    let backoff = Backoff { attempts_max: Some(3), ..quick() };
+    let connector =
+        builder.backoff(backoff).start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "stopped", 1);
+    let round = ["connecting", "failed", "waiting"];
+    assert_eq!(words(&told), [&round[..], &round[..], &round[..2], &["stopped"]].concat());
+    assert!(connector.is_stopped());
+}
+
+// --- ends ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn it_can_be_stopped_whatever_it_does_and_tells_nothing_more() {
+    let hole = BlackHole::new();
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    // A peer that never speaks TLS.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (stop_looking, looks) = mpsc::channel::<()>();
+    let looks = Mutex::new(looks);
+    let slow = Resolver::new(move |_: &Address| {
+        let _ = looks.lock().expect("the lock").recv();
+        Ok(vec![closed])
+    });
+    let shaking = Address::tcp(silent.local_addr().expect("an address"));
+    let shaking = if cfg!(feature = "tls") { Kind::Tls.of(shaking) } else { shaking };
+    let places = [
+        (address("tcp://slow.example:1"), Some(slow), "resolving"),
+        (Address::tcp(hole.address()), None, "connecting"),
+        (Address::tcp(closed), None, "waiting"),
+        (shaking, None, "connecting"),
+    ];
+    let engine = one_reactor();
+    for (place, resolver, at) in places {
+        let (mut builder, told) = builder(&place);
+        if let Some(resolver) = resolver {
+            builder = builder.resolver(resolver);
+        }
+        if at == "waiting" {
+            builder = builder.backoff(Backoff { first: PATIENCE, max: PATIENCE, ..Backoff::default() });
+        }
+        let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        until_told(&told, at, 1);
+        if place.transport().is_tls() {
+            until("the handshake to begin", || engine.connections() == 1);
+        }
+        connector.stop();
+        until_told(&told, "stopped", 1);
+        let count = told.count();
+        until("its connection to be gone", || engine.connections() == 0);
+        engine.ask(0, |_| ()).expect("an answer");
+        assert_eq!(told.count(), count, "{:?}", words(&told));
+    }
+    drop(stop_looking);
+    engine.ask(0, |_| ()).expect("an answer");
+    let report = engine.shutdown(PATIENCE).expect("an end");
+    assert_eq!((report.drained, report.cut), (0, 0));
+}
+
+#[test]
+fn a_reactor_that_drains_does_not_wait_for_what_only_tries() {
+    let hole = BlackHole::new();
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::tcp(hole.address()));
+    let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "connecting", 1);
+    let began = Instant::now();
+    engine.shutdown(PATIENCE).expect("an end");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(connector.is_stopped());
+    // What is asked of it now comes to nothing.
+    connector.stop();
+    assert!(connector.send(Bytes::from_static(b"x")).is_err());
+}
+
+#[test]
+fn a_connection_that_a_drain_ends_does_not_come_back() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Echo), kind);
+        let engine = one_reactor();
+        let (builder, told) = builder(&address);
+        let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        until_told(&told, "connected", 1);
+        let report = engine.shutdown(PATIENCE).expect("an end");
+        assert_eq!((report.drained, report.cut), (1, 0));
+        assert_eq!(words(&told), ["connecting", "connected", "lost", "stopped"]);
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn panics_of_handlers_makers_and_callbacks_end_one_connection_and_are_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = Address::tcp(listener.local_addr().expect("an address"));
+    let engine = one_reactor();
+    let (builder, told) = builder(&place);
+    let made = Arc::new(Mutex::new(0));
+    let counted = made.clone();
+    let connector = builder.start(engine.least_loaded(), move |_: &Conn<'_>| {
+        let number = {
+            let mut made = counted.lock().expect("the lock");
+            *made += 1;
+            *made
+        };
+        match number {
+            1 => panic!("make, on purpose"),
+            2 => Hooks::new().open(|_| panic!("on_open, on purpose")),
+            3 => Hooks::new().open(|conn| conn.close()).close(|_, _| panic!("on_close, on purpose")),
+            _ => Hooks::new(),
+        }
+    });
+    let connector = connector.expect("it starts");
+    tale_until_open(&connector, &made);
+    let counted = engine.snapshots().expect("counters")[0];
+    assert_eq!(counted.panics, 3, "{:?}", words(&told));
+    drop(connector);
+    until_told(&told, "stopped", 1);
+
+    let (builder, _) = self::builder(&place);
+    let builder = builder.on_state(|_| panic!("on_state, on purpose"));
+    let connector = builder.start(engine.least_loaded(), |_: &Conn<'_>| Hooks::new()).expect("it starts");
+    until("it to connect", || connector.connection().is_some());
+}
+
+fn tale_until_open(connector: &Connector, made: &Mutex<u32>) {
+    until("the fourth to be open", || *made.lock().expect("the lock") == 4 && connector.connection().is_some());
+}
+
+#[test]
+fn a_link_that_was_handed_on_is_not_made_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = Address::tcp(listener.local_addr().expect("an address"));
+    let engine = one_reactor();
+    let (builder, told) = builder(&place);
+    let links = Arc::new(Mutex::new(Vec::new()));
+    let kept = links.clone();
+    let _connector = builder.start(engine.least_loaded(), move |_: &Conn<'_>| {
+        let kept = kept.clone();
+        Hooks::new().open(move |conn| {
+            let kept = kept.clone();
+            conn.detach(move |link, _| kept.lock().expect("the lock").push(link));
+        })
+    });
+    until_told(&told, "stopped", 1);
+    assert!(told.all().iter().any(|told| told.text.contains(&Reason::Detached.to_string())));
+    until("the link", || links.lock().expect("the lock").len() == 1);
+}
+
+// --- refusals -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_cannot_work_is_refused_at_the_start() {
+    let engine = one_reactor();
+    let start = |builder: ConnectorBuilder| {
+        let refused = builder.start(engine.least_loaded(), |_: &Conn<'_>| Echo);
+        refused.expect_err("a refusal").to_string()
+    };
+    let udp = start(Connector::builder(address("udp://127.0.0.1:1")));
+    assert!(udp.contains("udp://127.0.0.1:1"), "{udp}");
+    let tls = start(Connector::builder(address("tls://127.0.0.1:1")));
+    assert!(tls.contains("tls"), "{tls}");
+    let tcp = || Connector::builder(address("tcp://127.0.0.1:1"));
+    let first = start(tcp().backoff(Backoff { first: Duration::ZERO, ..Backoff::default() }));
+    assert!(first.starts_with("first cannot be"), "{first}");
+    let max = start(tcp().backoff(Backoff { max: Duration::from_millis(1), ..Backoff::default() }));
+    assert!(max.starts_with("max cannot be"), "{max}");
+    let none = start(tcp().backoff(Backoff { attempts_max: Some(0), ..Backoff::default() }));
+    assert!(none.starts_with("attempts_max cannot be"), "{none}");
+    let bound = ConnectConfig { bind: Some(([127, 0, 0, 1], 0).into()), ..ConnectConfig::default() };
+    let unix = start(Connector::builder(address("unix:/tmp/windlass-none")).connect_config(bound));
+    assert!(unix.contains("bind"), "{unix}");
+    engine.shutdown(PATIENCE).expect("an end");
+    assert!(matches!(tcp().start(&engine.remotes()[0], |_: &Conn<'_>| Echo), Err(Error::ReactorGone)));
+}
+
+// --- TLS ----------------------------------------------------------------------------------------------------------
+
+#[cfg(feature = "aws-lc-rs")]
+#[test]
+fn a_connection_that_comes_back_resumes_its_session() {
+    use support::security;
+    use windlass::tls::Pem;
+    for kind in [Kind::Tls, Kind::TlsUnix] {
+        let rig = Rig::new();
+        let identity = (Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+        let tls = windlass::TlsServer::builder().certificate(identity.0, identity.1).build().expect("a configuration");
+        let config = windlass::ListenConfig { tls: Some(tls), ..listen_config() };
+        let (server, address) = rig.listen(rig.builder(1).listen_config(config).handler(|| |_: &Conn<'_>| Echo), kind);
+        let engine = one_reactor();
+        let resumed = Tale::default();
+        let heard = resumed.clone();
+        let (builder, told) = builder(&address);
+        // With a memory of its own: that of the tests' common one holds other servers' tickets, too.
+        let tls = windlass::TlsClient::builder().roots(Pem::bytes(security::certificate_pem())).build();
+        let tls = tls.expect("a configuration").for_server(security::NAME).expect("a name");
+        let limits = Limits { linger_timeout: Duration::from_millis(5), ..Limits::default() };
+        let builder = builder.connect_config(ConnectConfig { tls: Some(tls), limits, ..ConnectConfig::default() });
+        let connector = builder.start(engine.least_loaded(), move |conn: &Conn<'_>| {
+            heard.tell(conn.tls().is_some_and(|tls| tls.is_resumed()));
+            // The tickets come behind the handshake: the connection ends when something has come back.
+            Hooks::new().open(|conn| conn.write(b"x").expect("room")).data(|conn, data| {
+                conn.close();
+                data.len()
+            })
+        });
+        let connector = connector.expect("it starts");
+        let resumed = resumed.until_count("three connections", 3);
+        assert_eq!(&resumed[..3], [false, true, true]);
+        drop(connector);
+        until_told(&told, "stopped", 1);
+        rig.end(&server);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_handshake_that_fails_is_told_in_tls_words() {
+    let plain = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let place = Address::tcp(plain.local_addr().expect("an address"));
+    let place = Kind::Tls.of(place);
+    let engine = one_reactor();
+    let (builder, told) = builder(&place);
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let (mut socket, _): (TcpStream, _) = plain.accept().expect("a connection");
+    std::io::Write::write_all(&mut socket, b"this is no TLS, and never will be").expect("a write");
+    let told = until_told(&told, "failed", 1);
+    let text = &told.iter().find(|told| told.word == "failed").expect("it").text;
+    assert!(text.contains(&place.to_string()) && text.contains("TLS"), "{text}");
+}
