@@ -68,7 +68,7 @@ pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
-pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, Writer};
+pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, WeakServer, Writer};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -23,7 +23,7 @@ pub use front::ServerEvent;
 use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
 use peers::Peers;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use workers::Serve;
 use workers::Workers;
@@ -235,7 +235,8 @@ impl ServerBuilder {
 
 /// Several addresses, their handlers and callbacks, on reactors of its own.
 ///
-/// It can be cloned and used from any thread. When the last clone is dropped, what is left of it is cut.
+/// It can be cloned and used from any thread. When the last clone is dropped, what is left of it is cut; its own callbacks
+/// and handlers hold a [`WeakServer`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -297,7 +298,23 @@ enum Told {
     Yes,
 }
 
+/// A server that this handle does not keep alive: what its own callbacks and handlers may hold.
+#[derive(Clone, Debug, Default)]
+pub struct WeakServer(Weak<Face>);
+
+impl WeakServer {
+    /// The server, unless its last clone was dropped.
+    pub fn upgrade(&self) -> Option<Server> {
+        self.0.upgrade().map(Server)
+    }
+}
+
 impl Server {
+    /// A handle that does not keep it alive. A clone that one of its own callbacks or handlers held would keep it for ever.
+    pub fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.0))
+    }
+
     /// Begins to say what a server is to be.
     pub fn builder() -> ServerBuilder {
         ServerBuilder {

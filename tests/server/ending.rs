@@ -524,3 +524,36 @@ fn a_reactor_that_is_held_up_is_told_as_such_and_ends_later() {
     rig.check_gone(&server, &remotes);
     assert!(rig.reasons().iter().all(|reason| *reason != Reason::Bug));
 }
+
+#[test]
+fn a_server_that_its_own_handlers_know_ends_with_its_last_handle() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let known = Arc::new(OnceLock::<windlass::WeakServer>::new());
+        let asked = known.clone();
+        let counts = Tale::default();
+        let told = counts.clone();
+        let (server, address) = rig.listen(
+            rig.builder(2).handler(move || {
+                let (asked, told) = (asked.clone(), told.clone());
+                move |_: &Conn<'_>| {
+                    let (asked, told) = (asked.clone(), told.clone());
+                    Hooks::new().data(move |_, data| {
+                        let server = asked.get().and_then(windlass::WeakServer::upgrade);
+                        told.tell(server.map(|server| server.open_connections()));
+                        data.len()
+                    })
+                }
+            }),
+            kind,
+        );
+        known.set(server.downgrade()).expect("the first");
+        let mut client = Client::dial(&address);
+        client.send(b"?");
+        assert_eq!(counts.until_count("an answer", 1), [Some(1)]);
+        drop(server);
+        rig.events.until("the end", |told| told.contains(&ServerEvent::Gone));
+        client.read_to_close();
+        assert!(known.get().expect("it is set").upgrade().is_none());
+    });
+}
