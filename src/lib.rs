@@ -27,6 +27,7 @@ mod placement;
 mod post;
 mod reactor;
 mod server;
+mod settings;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -62,6 +63,9 @@ pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, Writer};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
+pub use settings::{ClientConfig, ServerConfig};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
