@@ -16,9 +16,8 @@ pub use server::ServerConfig;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use tls::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 
-/// Fields of lower rows that have other names in files than their own with hyphens; and those, since an error's field is
-/// a text of the program's own.
-const KEYS: [(&str, &str); 32] = [
+/// Fields of lower rows, and the keys that they have in files.
+const KEYS: [(&str, &str); 33] = [
     ("unix_mode", "perm-file"),
     ("unix_group", "group-perm"),
     ("idle_timeout", "con-idle-timeout"),
@@ -49,6 +48,7 @@ const KEYS: [(&str, &str); 32] = [
     ("group interface", "datagram.multicast-groups"),
     ("client_auth", "tls.auth-client"),
     ("versions", "tls.version-min"),
+    ("suites", "tls.cipher-list"),
     ("alpn", "tls.alpn"),
     ("server_name", "tls.server-name"),
 ];

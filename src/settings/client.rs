@@ -2,9 +2,9 @@
 //!
 //! Owns the fields and how they fit together. Opens nothing.
 
-use super::{by_key, refuse};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use crate::TlsClientConfig;
+use super::TlsClientConfig;
+use super::{by_key, refuse};
 use crate::address::{Address, Transport};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, Limits, SocketOptions};

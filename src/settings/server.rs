@@ -2,9 +2,9 @@
 //!
 //! Owns the fields and how they fit together. Starts nothing but threads for handshakes, and those only for an engine.
 
-use super::{by_key, refuse};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use crate::TlsServerConfig;
+use super::TlsServerConfig;
+use super::{by_key, refuse};
 use crate::address::Address;
 use crate::config::datagram::DatagramConfig;
 use crate::config::{Limits, ListenConfig, ReactorConfig, Reuse, SocketOptions, Stack};
