@@ -9,6 +9,10 @@ mod web;
 #[path = "examples/servers.rs"]
 mod servers;
 
+#[cfg(feature = "serde")]
+#[path = "examples/configured.rs"]
+mod configured;
+
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 
@@ -195,6 +199,14 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
         assert!(told.starts_with("echo: ") && told.contains(text), "{args:?}: {told}");
         assert!(output.stdout.is_empty(), "{args:?}");
     }
+}
+
+#[cfg(not(feature = "serde"))]
+#[test]
+fn echo_without_serde_says_that_it_takes_no_file() {
+    let Some(output) = run("echo", &["--config", "echo.toml"]) else { return };
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains("--features serde"), "{told}");
 }
 
 #[test]

@@ -132,17 +132,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn times_read_as_they_were_written(seconds in 0..=u64::MAX / 4, nanos in 0..1_000_000_000u32) {
-            let written = Duration::new(seconds, nanos);
-            // Years and months are of so many seconds, whatever the calendar says.
-            let text = of_time(written);
-            prop_assert_eq!(humantime::parse_duration(text.text().unwrap()).unwrap(), written);
-        }
-
-        #[test]
-        fn short_times_read_as_they_were_written(micros in 0..30 * 86_400_000_000u64) {
-            let written = Duration::from_micros(micros);
-            prop_assert_eq!(time(&of_time(written)), Ok(written));
+        fn times_read_as_they_were_written(seconds in any::<u64>(), short in 0..10_000u64, nanos in 0..1_000_000_000u32) {
+            for written in [Duration::new(seconds, nanos), Duration::new(short, nanos), Duration::from_secs(short)] {
+                prop_assert_eq!(time(&of_time(written)), Ok(written));
+            }
         }
 
         #[test]
