@@ -3,10 +3,10 @@
 use crate::options::Options;
 use crate::signals::on_signals;
 use crate::{AN_HOUR, Echo, tell_stats};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use windlass::{Conn, DatagramConfig, ListenConfig, Server, ServerBuilder, ServerConfig, SocketOptions, Turn};
 
@@ -43,7 +43,7 @@ fn overlay_tls(config: &mut ServerConfig, options: &Options) {
         return;
     }
     let tls = config.tls.get_or_insert_default();
-    let file = |path: &PathBuf| Pem::file(path.clone());
+    let file = |path: &std::path::PathBuf| Pem::file(path.clone());
     if let Some((chain, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
         tls.certs = vec![windlass::CertPair { chain: file(chain), key: file(key) }];
     }
@@ -106,7 +106,7 @@ fn on(
 fn reload_on_hangup(server: &Server, config: &ServerConfig, listen: &ListenConfig) -> Result<(), Box<dyn Error>> {
     let Some((tls, config)) = listen.tls.clone().zip(config.tls.as_ref()) else { return Ok(()) };
     let builder = config.to_builder();
-    on(server, &[SIGHUP], move |_, _| match tls.reload(&builder) {
+    on(server, &[signal_hook::consts::SIGHUP], move |_, _| match tls.reload(&builder) {
         Ok(()) => eprintln!("echo: certificates read again"),
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     })

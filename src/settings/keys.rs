@@ -256,8 +256,13 @@ where
     if *section == S::default() { Ok(()) } else { map.serialize_entry(name, &Written(section.clone())) }
 }
 
-/// What a table `tls` comes to where nothing is known of TLS.
+/// Reads a table `tls` where nothing is known of TLS.
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-fn no_tls<E: serde::de::Error>() -> E {
-    E::custom("tls cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on")
+fn no_tls<'de, M: MapAccess<'de>>(map: &mut M) -> Result<(), M::Error> {
+    match map.next_value::<Option<serde::de::IgnoredAny>>()? {
+        None => Ok(()),
+        Some(_) => Err(M::Error::custom(
+            "tls cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on",
+        )),
+    }
 }

@@ -61,6 +61,28 @@ use std::time::Duration;
 /// server.shutdown(config.drain_timeout)?;
 /// # Ok(()) }
 /// ```
+///
+/// From a file:
+///
+#[cfg_attr(feature = "serde", doc = "```")]
+#[cfg_attr(not(feature = "serde"), doc = "```ignore")]
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # fn read() -> Result<(), Box<dyn std::error::Error>> {
+/// let config: windlass::ServerConfig = toml::from_str(r#"
+///     network = "tcp"
+///     address = ":8443"
+///     con-idle-timeout = "90s"
+///     per-peer-max = 100
+///
+///     [tls]
+///     version-min = "1.3"
+///     certs = [{ cert = "chain.pem", key = "key.pem" }]
+/// "#)?;
+/// assert_eq!(config.addresses, ["tls://:8443".parse()?]);
+/// # Ok(()) }
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # read().unwrap();
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
     /// Where it listens: on all of them, or it does not start. Default: nowhere, and one is needed.

@@ -247,3 +247,12 @@ fn fields_reach_the_configurations_that_they_are_for() {
     assert_eq!((engine.reactors, engine.connections_max, engine.reactor.handshakes_max), (3, 20, 5));
     assert_eq!((engine.placement, engine.pinning), (Placement::Kernel, Pinning::Pinned));
 }
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn the_file_that_comes_with_the_echo_example_can_be_used() {
+    let config = server(include_str!("../../examples/echo/echo.toml"));
+    config.validate().expect("a configuration");
+    assert_eq!(config.addresses, [address("tcp://127.0.0.1:7007")]);
+    round_trips(&config);
+}

@@ -162,3 +162,9 @@ fn no_file_panics() {
         let _ = toml::from_str::<ClientConfig>(&text);
     });
 }
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+#[test]
+fn tls_without_tls_is_told() {
+    says("address = 'tcp://:1'\n[tls]\nenabled = true", &["line 2", "tls cannot be set", "`aws-lc-rs`"]);
+}

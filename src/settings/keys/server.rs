@@ -147,7 +147,7 @@ impl Section for Server {
             Ok(())
         }
         #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-        Err(super::no_tls())
+        super::no_tls(map)
     }
 
     fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
