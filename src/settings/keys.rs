@@ -256,13 +256,20 @@ where
     if *section == S::default() { Ok(()) } else { map.serialize_entry(name, &Written(section.clone())) }
 }
 
-/// Reads a table `tls` where nothing is known of TLS.
+/// A table `tls` where nothing is known of TLS.
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-fn no_tls<'de, M: MapAccess<'de>>(map: &mut M) -> Result<(), M::Error> {
-    match map.next_value::<Option<serde::de::IgnoredAny>>()? {
-        None => Ok(()),
-        Some(_) => Err(M::Error::custom(
-            "tls cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on",
-        )),
+struct NoTls;
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+impl<'de> DeserializeSeed<'de> for NoTls {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        match serde::Deserialize::deserialize(from)? {
+            None::<serde::de::IgnoredAny> => Ok(()),
+            Some(_) => Err(D::Error::custom(
+                "tls cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on",
+            )),
+        }
     }
 }

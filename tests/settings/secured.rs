@@ -343,7 +343,7 @@ fn what_tls_cannot_be_is_told() {
     }
     let bare = "network = 'tcp'\naddress = ':1'\n[tls]\n";
     says(bare, &["no certificate"]);
-    says(&format!("{bare}certs = {{ cert = 'x' }}"), &["tls.certs cannot be without cert and key"]);
+    says(&format!("{bare}certs = {{ cert = 'x' }}"), &["line 4", "tls.certs cannot be without cert and key"]);
     says(&format!("{bare}certs = {{ crt = 'x' }}"), &["tls.certs.crt is no key", "cert, key"]);
     says(&format!("{bare}certs = 'x'"), &["tls.certs"]);
     says(&format!("{bare}certs = {{ cert = '', key = 'x' }}"), &["tls.certs.cert cannot be \"\""]);
@@ -367,7 +367,7 @@ fn what_tls_cannot_be_is_told() {
     says(&client("root-ca = '/nowhere.pem'"), &["/nowhere.pem"]);
     says(&files.client("server-name = 'not a name'"), &["tls.server-name cannot be \"not a name\""]);
     let two = "certs = [{ cert = 'a', key = 'b' }, { cert = 'a', key = 'b' }]";
-    says(&client(two), &["tls.certs cannot be 2 pairs", "a client shows one"]);
+    says(&client(two), &["line 4", "tls.certs cannot be 2 pairs", "a client shows one"]);
     says(&files.client("").replace("'tcp'", "'udp'"), &["tls cannot be given for udp://localhost:1"]);
     let unix = files.client("").replace("'tcp'", "'unix'").replace("localhost:1", "/x.sock");
     says(&unix, &["tls.server-name cannot be nothing"]);

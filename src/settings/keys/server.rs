@@ -147,7 +147,7 @@ impl Section for Server {
             Ok(())
         }
         #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-        super::no_tls(map)
+        map.next_value_seed(super::NoTls)
     }
 
     fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {

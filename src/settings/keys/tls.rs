@@ -283,13 +283,8 @@ impl Section for Tls<TlsClientConfig> {
         &[("client-ca", SERVERS_ALONE), ("client-crl", SERVERS_ALONE), ("auth-client", SERVERS_ALONE), SIZING];
 
     fn read_table<'de, M: MapAccess<'de>>(&mut self, _: &'static str, map: &mut M) -> Result<(), M::Error> {
-        let mut pairs = map.next_value_seed(Pairs)?;
-        self.config.cert = pairs.pop();
-        if pairs.is_empty() {
-            return Ok(());
-        }
-        let pairs = pairs.len() + 1;
-        Err(M::Error::custom(format_args!("tls.certs cannot be {pairs} pairs: a client shows one; remove the others")))
+        self.config.cert = map.next_value_seed(OnePair)?;
+        Ok(())
     }
 
     fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -378,6 +373,23 @@ impl<'de> Visitor<'de> for Pairs {
 
     fn visit_unit<E>(self) -> Result<Vec<CertPair>, E> {
         Ok(Vec::new())
+    }
+}
+
+/// One pair.
+struct OnePair;
+
+impl<'de> DeserializeSeed<'de> for OnePair {
+    type Value = Option<CertPair>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<CertPair>, D::Error> {
+        let mut pairs = Pairs.deserialize(from)?;
+        let count = pairs.len();
+        if count > 1 {
+            let why = "a client shows one; remove the others";
+            return Err(D::Error::custom(format_args!("tls.certs cannot be {count} pairs: {why}")));
+        }
+        Ok(pairs.pop())
     }
 }
 
