@@ -201,14 +201,6 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
     }
 }
 
-#[cfg(not(feature = "serde"))]
-#[test]
-fn echo_without_serde_says_that_it_takes_no_file() {
-    let Some(output) = run("echo", &["--config", "echo.toml"]) else { return };
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && told.contains("--features serde"), "{told}");
-}
-
 #[test]
 fn proxy_passes_bytes_and_half_closes_on_and_ends_the_other_side_with_a_reset() {
     let target = TcpListener::bind("127.0.0.1:0").expect("a listener");

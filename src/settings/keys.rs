@@ -169,9 +169,9 @@ impl<S: Section> Visitor<'_> for Finds<'_, S> {
     }
 
     fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Found<S>, E> {
-        let path = S::PATH;
+        let (path, shown) = (S::PATH, name.escape_debug());
         if let Some((_, why)) = S::FOREIGN.iter().find(|(foreign, _)| same(foreign, name)) {
-            return Err(E::custom(format_args!("{path}{name} cannot be set here: {why}")));
+            return Err(E::custom(format_args!("{path}{shown} cannot be set here: {why}")));
         }
         let key = S::KEYS.iter().copied().flatten().find(|key| key.name == name || key.also.contains(&name));
         let table = S::TABLES.iter().find(|table| **table == name);
@@ -182,7 +182,7 @@ impl<S: Section> Visitor<'_> for Finds<'_, S> {
                 let keys = S::KEYS.iter().copied().flatten().map(|key| key.name);
                 let keys: Vec<_> = keys.chain(S::TABLES.iter().copied()).collect();
                 return Err(E::custom(format_args!(
-                    "{path}{name} is no key: correct or remove it; there are {}",
+                    "{path}{shown} is no key: correct or remove it; there are {}",
                     keys.join(", ")
                 )));
             }

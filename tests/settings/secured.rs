@@ -371,6 +371,10 @@ fn what_tls_cannot_be_is_told() {
     says(&files.client("").replace("'tcp'", "'udp'"), &["tls cannot be given for udp://localhost:1"]);
     let unix = files.client("").replace("'tcp'", "'unix'").replace("localhost:1", "/x.sock");
     says(&unix, &["tls.server-name cannot be nothing"]);
+    // Errors go to logs, where no key belongs.
+    let json = format!("{{\"tls\": {{\"certs\": {{\"key\": [{:?}]}}}}}}", security::key_pem());
+    let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a list").to_string();
+    assert!(error.contains("tls.certs.key cannot be [a text in PEM]"), "{error}");
     let none = TlsClientConfig { roots: Roots::Only(Vec::new()), ..TlsClientConfig::default() };
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
 }

@@ -124,6 +124,8 @@ impl fmt::Display for Value {
             Value::Truth(truth) => write!(f, "{truth}"),
             Value::Whole(number) => write!(f, "{number}"),
             Value::Fraction(number) => write!(f, "{number}"),
+            // It may be a key.
+            Value::Text(text) if text.contains("-----BEGIN") => f.write_str("a text in PEM"),
             Value::Text(text) => match text.char_indices().nth(SHOWN) {
                 None => write!(f, "{text:?}"),
                 Some((end, _)) => write!(f, "{:?}...", &text[..end]),
