@@ -37,10 +37,11 @@ use std::time::Duration;
 /// | `nodelay` | true or false | `socket` |
 /// | `keepalive-idle`, `keepalive-interval`, `keepalive-count` | times and a number; one of them turns keepalive on, the others are 15 s, 15 s and 9 then | `socket` |
 /// | `receive-buffer-bytes`, `send-buffer-bytes`, `user-timeout`, `linger` | numbers and times | `socket` |
-/// | `datagram` | a table: `bytes-max`, `queue-bytes-max`, `queue-datagrams-max`, `send-timeout`, `full-pause`, `datagrams-per-turn`, `ttl`, `tos`, `multicast-groups` (a list of addresses), `multicast-ttl`; and true or false: `gso`, `gro`, `dont-fragment`, `icmp-errors`, `broadcast`, `multicast-loopback` | |
+/// | `datagram` | a table: `bytes-max`, `queue-bytes-max`, `queue-datagrams-max`, `send-timeout`, `full-pause`, `datagrams-per-turn`, `ttl`, `tos`, `multicast-groups` (a list of addresses), `multicast-ttl`, `multicast-interface` (a number or an IPv4 address); and true or false: `gso`, `gro`, `dont-fragment`, `icmp-errors`, `broadcast`, `multicast-loopback` | |
 ///
 /// `network` is `tcp`, `tls`, `udp` (each also with 4 or 6), `unix`, `unixgram` or `tls+unix`, and stands before addresses
-/// without a scheme. What is `null` counts as not given. A key that is unknown, stands twice or holds what cannot work is an
+/// without a scheme. What is `null` counts as not given. A hook in `socket`, and what else no text tells, is not written or
+/// is an error of the writer. A key that is unknown, stands twice or holds what cannot work is an
 /// error that names it.
 ///
 /// ```
@@ -220,7 +221,6 @@ impl ServerConfig {
     /// # Errors
     /// `Error::Config` names the key that cannot work, `Error::Tls` the file or list.
     pub fn validate(&self) -> Result<(), Error> {
-        self.check()?;
         self.listen_config()?;
         self.datagram_config()?;
         self.engine().validate().map_err(by_key)
@@ -238,6 +238,10 @@ impl ServerConfig {
         if self.handshake_threads.is_some_and(|threads| !(1..=HANDSHAKE_THREADS_MAX).contains(&threads)) {
             let why = "it must be from 1 to 1,024; without such threads, leave it out";
             return refuse("handshake-threads", self.handshake_threads.unwrap_or_default(), why);
+        }
+        if self.handshake_threads.is_some() && cfg!(not(feature = "tls")) {
+            let why = "windlass was built without TLS; turn the feature `tls` on, or leave it out";
+            return refuse("handshake-threads", "given", why);
         }
         #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
         {
@@ -259,6 +263,7 @@ impl ServerConfig {
     /// # Errors
     /// As [`ServerConfig::validate`].
     pub fn listen_config(&self) -> Result<ListenConfig, Error> {
+        self.check()?;
         let listen = ListenConfig {
             limits: self.limits.clone(),
             socket: self.socket,
@@ -299,9 +304,14 @@ impl ServerConfig {
     /// As [`ServerConfig::validate`], and what the system has against threads.
     pub fn engine_config(&self) -> Result<EngineConfig, Error> {
         self.check()?;
-        let engine = self.engine();
+        #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "there are no threads for handshakes"))]
+        let mut engine = self.engine();
         engine.validate().map_err(by_key)?;
-        self.with_threads(engine)
+        #[cfg(feature = "tls")]
+        if let Some(threads) = self.handshake_threads {
+            engine.reactor.handshake_threads = Some(crate::tls::HandshakeThreads::new(threads)?);
+        }
+        Ok(engine)
     }
 
     fn engine(&self) -> EngineConfig {
@@ -314,29 +324,11 @@ impl ServerConfig {
             ..EngineConfig::default()
         }
     }
-
-    #[cfg(feature = "tls")]
-    fn with_threads(&self, mut engine: EngineConfig) -> Result<EngineConfig, Error> {
-        engine.reactor.handshake_threads = self.handshake_threads.map(crate::tls::HandshakeThreads::new).transpose()?;
-        Ok(engine)
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn with_threads(&self, engine: EngineConfig) -> Result<EngineConfig, Error> {
-        match self.handshake_threads {
-            None => Ok(engine),
-            Some(_) => Err(Error::Config {
-                field: "handshake-threads",
-                value: "given".to_owned(),
-                why: "windlass was built without TLS; turn the feature `tls` on",
-            }),
-        }
-    }
 }
 
 impl ServerBuilder {
-    /// Takes addresses, limits and TLS from `config`; handlers and callbacks are still to be given. What was set before is
-    /// replaced, but for addresses, to which its own are added.
+    /// Takes addresses, limits and TLS from `config`; handlers and callbacks are still to be given. What it says replaces
+    /// what was set before, but for addresses, to which its own are added.
     ///
     /// Certificates are read now. To read them again later, keep
     /// [`TlsServerConfig::to_builder`](crate::TlsServerConfig::to_builder) and the `tls` of
@@ -345,7 +337,6 @@ impl ServerBuilder {
     /// # Errors
     /// As [`ServerConfig::validate`], and what the system has against threads for handshakes.
     pub fn config(self, config: &ServerConfig) -> Result<ServerBuilder, Error> {
-        config.check()?;
         let mut builder = self
             .listen_config(config.listen_config()?)
             .datagram_config(config.datagram_config()?)

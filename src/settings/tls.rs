@@ -155,6 +155,8 @@ pub enum Roots {
 /// | `server-name` | `serverName` | the name, or IP address, that the certificate must be for |
 /// | `root-ca` | `rootCA` | trusted certificates, instead of the platform's |
 /// | `inherit-default` | `inheritDefault` | true: they are added to the platform's |
+///
+/// `clientCA` and `authClient` are a server's, and `dynamicSizingDisable` has no meaning here: they are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientConfig {
     /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.

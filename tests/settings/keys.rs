@@ -3,8 +3,8 @@
 use crate::{client, round_trips, server};
 use std::time::Duration;
 use windlass::{
-    Address, Broadcast, ClientConfig, DatagramConfig, Fragmentation, Group, IcmpErrors, Keepalive, Limits, Loopback,
-    Multicast, Nodelay, Offload, Pinning, Placement, Reuse, ServerConfig, SocketOptions, Stack,
+    Address, Broadcast, ClientConfig, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Keepalive, Limits,
+    Loopback, Multicast, Nodelay, Offload, Pinning, Placement, Reuse, ServerConfig, SocketOptions, Stack,
 };
 
 fn address(text: &str) -> Address {
@@ -104,6 +104,11 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
                 ..m()
             }),
         ),
+        ("datagram.multicast-interface = 3", multicast(Multicast { interface: Interface::Index(3), ..m() })),
+        (
+            "datagram.multicast-interface = '127.0.0.1'",
+            multicast(Multicast { interface: Interface::Address(std::net::Ipv4Addr::LOCALHOST), ..m() }),
+        ),
         ("datagram.multicast-ttl = 2", multicast(Multicast { ttl: Some(2), ..m() })),
         ("datagram.multicast-loopback = false", multicast(Multicast { loopback: Loopback::Off, ..m() })),
     ]
@@ -187,6 +192,18 @@ fn what_is_by_default_is_not_written() {
     assert_eq!(toml::to_string(&ServerConfig::default()).expect("TOML"), "");
     let text = toml::to_string(&usual().perm_file(0o600).con_idle_timeout(SECONDS(5400))).expect("TOML");
     assert_eq!(text, "address = \"tcp://[::]:8080\"\nperm-file = \"0600\"\ncon-idle-timeout = \"1h30m\"\n");
+}
+
+#[test]
+fn what_no_text_tells_is_not_written() {
+    let group =
+        Group { source: Some(std::net::Ipv4Addr::LOCALHOST), ..Group::new("239.1.2.3".parse().expect("an IP")) };
+    let grouped = multicast(Multicast { groups: vec![group], ..Multicast::default() });
+    let unnamed = ServerConfig::default().address(Address::unix_unnamed());
+    for config in [grouped, unnamed] {
+        let error = toml::to_string(&config).expect_err("no text");
+        assert!(error.to_string().contains("cannot be written"), "{error}");
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn a_value_that_cannot_work_is_told_with_key_line_and_what_would_do() {
         ("nodelay = 'yes'", &["nodelay cannot be \"yes\"", "true or false"]),
         ("datagram.ttl = 300", &["datagram.ttl cannot be 300", "too large"]),
         ("datagram.multicast-groups = 'here'", &["datagram.multicast-groups cannot be \"here\"", "239.1.2.3"]),
+        ("datagram.multicast-interface = 'lo'", &["datagram.multicast-interface cannot be \"lo\"", "IPv4 address"]),
         ("datagram = 5", &["settings for datagram"]),
         ("backlog = { a = 1 }", &["backlog"]),
         ("adress = ':80'", &["adress is no key", "address", "con-idle-timeout"]),

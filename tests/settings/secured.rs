@@ -377,4 +377,6 @@ fn what_tls_cannot_be_is_told() {
     assert!(error.contains("tls.certs.key cannot be [a text in PEM]"), "{error}");
     let none = TlsClientConfig { roots: Roots::Only(Vec::new()), ..TlsClientConfig::default() };
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
+    assert!(toml::to_string(&none).is_err(), "nor do they read as those");
+    assert!(toml::to_string(&TlsServerConfig::new(Pem::bytes("x"), Pem::bytes("y"))).is_err());
 }

@@ -3,7 +3,9 @@
 use super::text::{lasting, of_time};
 use super::value::Value;
 use super::{Key, Section};
-use crate::config::datagram::{Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Loopback, Offload};
+use crate::config::datagram::{
+    Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Offload,
+};
 
 impl Section for DatagramConfig {
     const PATH: &'static str = "datagram.";
@@ -59,7 +61,22 @@ const NETWORK: &[Key<DatagramConfig>] = &[
             d.multicast.groups = v.texts()?.into_iter().map(parse).collect::<Result<_, _>>()?;
             Ok(())
         },
-        |d| Value::of_texts(&d.multicast.groups.iter().map(|group| group.address).collect::<Vec<_>>()),
+        |d| Value::of_list(d.multicast.groups.iter().map(of_group).collect()),
+    ),
+    Key::new(
+        "multicast-interface",
+        |d, v| {
+            let address = v.text().ok().and_then(|text| text.parse().ok()).map(Interface::Address);
+            let index = v.count().ok().map(Interface::Index);
+            let why = "write the number of an interface, or its IPv4 address in quotes";
+            d.multicast.interface = address.or(index).ok_or(why)?;
+            Ok(())
+        },
+        |d| match d.multicast.interface {
+            Interface::Any => Value::Nothing,
+            Interface::Index(number) => number.into(),
+            Interface::Address(address) => address.to_string().into(),
+        },
     ),
     Key::new("multicast-ttl", |d, v| v.number().map(|hops| d.multicast.ttl = Some(hops)), |d| d.multicast.ttl.into()),
     Key::new(
@@ -68,6 +85,13 @@ const NETWORK: &[Key<DatagramConfig>] = &[
         |d| (d.multicast.loopback == Loopback::On).into(),
     ),
 ];
+
+fn of_group(group: &Group) -> Value {
+    match group {
+        Group { address, source: None, interface: Interface::Any } => address.to_string().into(),
+        _ => Value::Unfit("a group with a source or an interface of its own"),
+    }
+}
 
 fn offload(is_on: bool) -> Offload {
     if is_on { Offload::On } else { Offload::Off }

@@ -46,7 +46,8 @@ fn pems(value: &Value) -> Read<Vec<Pem>> {
 }
 
 fn of_pem(pem: &Pem) -> Value {
-    pem.text().map_or(Value::Unfit("a path or PEM that is not UTF-8"), Value::from)
+    let text = pem.text().filter(|text| !text.is_empty() && Pem::of_text(text) == *pem);
+    text.map_or(Value::Unfit("a path that is no text, or PEM that does not look like PEM,"), Value::from)
 }
 
 fn of_pems(pems: &[Pem]) -> Value {
@@ -93,6 +94,10 @@ fn client_auth(value: &Value) -> Read<ClientAuth> {
 
 fn names(value: &Value) -> Read<Vec<String>> {
     Ok(value.texts()?.into_iter().map(str::to_owned).collect())
+}
+
+fn of_names(names: &[String]) -> Value {
+    Value::of_list(names.iter().map(|name| name.as_str().into()).collect())
 }
 
 /// Keys of what servers and clients set alike.
@@ -147,18 +152,18 @@ impl<C: HasTerms + 'static> Alike<C> {
             "cipher-list",
             &["cipherList"],
             |s, v| names(v).map(|names| s.config.terms_mut().cipher_list = names),
-            |s| Value::of_texts(&s.config.terms().cipher_list),
+            |s| of_names(&s.config.terms().cipher_list),
         ),
         Key::spelled(
             "curve-list",
             &["curveList"],
             |s, v| names(v).map(|names| s.config.terms_mut().curve_list = names),
-            |s| Value::of_texts(&s.config.terms().curve_list),
+            |s| of_names(&s.config.terms().curve_list),
         ),
         Key::new(
             "alpn",
             |s, v| names(v).map(|names| s.config.terms_mut().alpn = names),
-            |s| Value::of_texts(&s.config.terms().alpn),
+            |s| of_names(&s.config.terms().alpn),
         ),
         Key::spelled(
             "session-ticket-disable",
@@ -254,6 +259,8 @@ const OF_CLIENTS: &[Key<Tls<TlsClientConfig>>] = &[
         },
         |s| match &s.config.roots {
             Roots::Platform => Value::Nothing,
+            // Left out, it would read as the platform's.
+            Roots::Only(roots) if roots.is_empty() => Value::Unfit("a client that trusts nobody"),
             Roots::PlatformAnd(roots) | Roots::Only(roots) => of_pems(roots),
         },
     ),

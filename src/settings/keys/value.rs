@@ -57,11 +57,7 @@ impl Value {
         }
     }
 
-    /// Texts as a value: one alone, or a list; none is nothing.
-    pub(super) fn of_texts<T: ToString>(texts: &[T]) -> Value {
-        Value::of_list(texts.iter().map(|text| Value::Text(text.to_string())).collect())
-    }
-
+    /// Values as one: one alone, or a list; none is nothing.
     pub(super) fn of_list(mut list: Vec<Value>) -> Value {
         match list.len() {
             0 => Value::Nothing,
