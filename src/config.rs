@@ -169,6 +169,30 @@ pub struct SocketOptions {
     pub prepare: Option<fn(&socket2::Socket) -> std::io::Result<()>>,
 }
 
+impl PartialEq for SocketOptions {
+    /// Hooks are equal if they are at one address; the same function may be at several.
+    fn eq(&self, other: &SocketOptions) -> bool {
+        let SocketOptions {
+            nodelay,
+            keepalive,
+            receive_buffer_bytes,
+            send_buffer_bytes,
+            user_timeout,
+            linger,
+            prepare,
+        } = *self;
+        let hooks_are_equal = match (prepare, other.prepare) {
+            (None, None) => true,
+            (Some(one), Some(other)) => std::ptr::fn_addr_eq(one, other),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        hooks_are_equal
+            && (nodelay, keepalive, user_timeout, linger)
+                == (other.nodelay, other.keepalive, other.user_timeout, other.linger)
+            && (receive_buffer_bytes, send_buffer_bytes) == (other.receive_buffer_bytes, other.send_buffer_bytes)
+    }
+}
+
 /// Whether small segments leave at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nodelay {

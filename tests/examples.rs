@@ -9,6 +9,10 @@ mod web;
 #[path = "examples/servers.rs"]
 mod servers;
 
+#[cfg(feature = "serde")]
+#[path = "examples/configured.rs"]
+mod configured;
+
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 

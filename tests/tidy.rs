@@ -16,7 +16,7 @@ const ROWS: [(&str, &str); 9] = [
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),
-    ("faces", "blocking client client/* connector connector/* dial dial/* server server/*"),
+    ("faces", "blocking client client/* connector connector/* dial dial/* server server/* settings settings/*"),
     ("models", "fuzzing"),
 ];
 
@@ -24,13 +24,15 @@ const ROWS: [(&str, &str); 9] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 6] = [
+const PLACES: [(&str, &str); 8] = [
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),
     ("nix", "net net/*"),
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
+    ("serde", "settings/keys settings/keys/*"),
+    ("humantime", "settings/keys/text"),
 ];
 
 /// Who may read the clock (A8).

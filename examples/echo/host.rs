@@ -3,8 +3,8 @@
 //! A program is one or the other, and calls `Reactor` or `Engine` directly. This one is both, since it is measured: a
 //! process of one thread makes its system calls a few percent faster than one of two.
 
-use crate::Echo;
 use crate::signals::on_signals;
+use crate::{AN_HOUR, Echo};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,6 @@ use windlass::{
     Address, Conn, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig, Reactor, ReactorConfig, Report,
     Turn,
 };
-
-/// Without anything to tell the main thread wakes so seldom.
-const AN_HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) enum Host {
     Alone(Reactor),

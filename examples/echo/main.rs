@@ -2,9 +2,11 @@
 //!
 //! `cargo run --release --example echo` listens on free ports and tells how to talk to it; `--help` tells the rest.
 //! SIGTERM and SIGINT drain, a second one aborts, and the last line is the drain report. SIGHUP reads the certificates
-//! again.
+//! again. Built with `--features serde` it also takes its settings from a file, `--config FILE.toml`.
 
 mod command;
+#[cfg(feature = "serde")]
+mod configured;
 mod host;
 mod options;
 mod signals;
@@ -16,6 +18,7 @@ use options::{Options, USAGE, parse};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 use windlass::{
     Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, EngineConfig, Handler, Limits,
     ListenConfig, ReactorConfig, SocketOptions, Transport,
@@ -37,7 +40,33 @@ impl DatagramHandler for Echo {
 }
 
 fn main() -> ExitCode {
-    command::run("echo", USAGE, parse(std::env::args().skip(1)), serve)
+    let asked = parse(std::env::args().skip(1)).and_then(|asked| asked.map(plan).transpose());
+    command::run("echo", USAGE, asked, |plan| match plan {
+        Plan::Asked(options) => serve(options),
+        #[cfg(feature = "serde")]
+        Plan::Configured(config, options) => configured::serve(&config, &options),
+    })
+}
+
+/// How long a drain may take, unless it is said.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Without anything to tell the main thread wakes so seldom.
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+/// What is to be served: what the command line says, or a file.
+enum Plan {
+    Asked(Options),
+    #[cfg(feature = "serde")]
+    Configured(Box<windlass::ServerConfig>, Options),
+}
+
+fn plan(options: Options) -> Result<Plan, String> {
+    let Some(path) = &options.config else { return Ok(Plan::Asked(options)) };
+    #[cfg(feature = "serde")]
+    return Ok(Plan::Configured(Box::new(configured::read(path, &options)?), options));
+    #[cfg(not(feature = "serde"))]
+    Err(format!("--config {}: this one was built without `serde`; build it with --features serde", path.display()))
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
@@ -49,11 +78,11 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(threads) = options.handshake_threads {
         add_threads(&mut reactor, threads)?;
     }
-    let (reactors, connections_max) = (options.reactors, options.max_connections);
+    let (reactors, connections_max) = (options.reactors.unwrap_or(1), options.max_connections.unwrap_or(usize::MAX));
     let config = EngineConfig { reactors, connections_max, reactor, ..EngineConfig::default() };
     let mut host = Host::new(config)?;
-    let plain =
-        ListenConfig { limits: Limits { idle_timeout: options.idle, ..Limits::default() }, ..ListenConfig::default() };
+    let idle_timeout = options.idle.filter(|idle| !idle.is_zero());
+    let plain = ListenConfig { limits: Limits { idle_timeout, ..Limits::default() }, ..ListenConfig::default() };
     let secured = secured(&listen, &options, &plain, folder.path(), &mut host)?;
     let mut real = Vec::new();
     for address in &listen {
@@ -65,7 +94,7 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     // Whoever reads that it listens may send a signal.
-    host.stop_on(&[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], options.drain)?;
+    host.stop_on(&[signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT], options.drain.unwrap_or(DRAIN))?;
     for real in real {
         println!("listening on {real}");
         if explains {

@@ -105,7 +105,7 @@ impl Default for Multicast {
 }
 
 /// How to bind a datagram socket, and what it may use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DatagramConfig {
     /// Buffer sizes and the hook; what is TCP's own there does not apply.
     pub socket: SocketOptions,

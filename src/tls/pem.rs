@@ -10,10 +10,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where something in PEM comes from. A file is read whenever a configuration is built or reloaded.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pem(Place);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
     File(PathBuf),
     Bytes(Vec<u8>),
@@ -28,6 +28,21 @@ impl Pem {
     /// From these bytes.
     pub fn bytes(bytes: impl Into<Vec<u8>>) -> Pem {
         Pem(Place::Bytes(bytes.into()))
+    }
+
+    /// From a text of a configuration: PEM if it looks like that, else the path of a file.
+    #[cfg(feature = "serde")]
+    pub(crate) fn of_text(text: &str) -> Pem {
+        if text.contains("-----BEGIN") { Pem::bytes(text) } else { Pem::file(text) }
+    }
+
+    /// What [`Pem::of_text`] takes for the same; `None` if a path or the bytes are not UTF-8.
+    #[cfg(feature = "serde")]
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.0 {
+            Place::File(path) => path.to_str(),
+            Place::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+        }
     }
 
     /// Every item of one kind.

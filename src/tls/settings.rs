@@ -56,9 +56,16 @@ impl Settings {
         }
         let mut provider = (*all).clone();
         if !self.suites.is_empty() {
-            let known = |name| all.cipher_suites.iter().find(|suite| suite_name(suite.suite()) == name).copied();
+            let plain = |suite: &rustls::SupportedCipherSuite| plain_suite(&suite_name(suite.suite()));
+            let known = |name: &str| all.cipher_suites.iter().find(|suite| plain(suite) == plain_suite(name)).copied();
             let names = || all.cipher_suites.iter().map(|suite| suite_name(suite.suite())).collect();
-            provider.cipher_suites = pick("cipher suite", &self.suites, |name| known(plain_suite(name)), names)?;
+            provider.cipher_suites = pick("cipher suite", &self.suites, known, names)?;
+            // rustls would leave the newest version out, and say nothing.
+            if self.newest == Version::Tls13 && !provider.cipher_suites.iter().any(|suite| suite.tls13().is_some()) {
+                let why =
+                    "none is of TLS 1.3: add one, such as TLS_AES_128_GCM_SHA256, or let 1.2 be the newest version";
+                return Err(Error::Config { field: "suites", value: self.suites.join(", "), why });
+            }
         }
         if !self.groups.is_empty() {
             let known = |name: &str| all.kx_groups.iter().find(|group| group_name(group.name()) == plain_group(name));
@@ -98,11 +105,18 @@ fn pick<T>(
 
 /// The registered (IANA) name; rustls marks those of TLS 1.3 by one of its own.
 fn suite_name(suite: rustls::CipherSuite) -> String {
-    plain_suite(suite.as_str().unwrap_or_default())
+    suite.as_str().unwrap_or_default().replace("TLS13_", "TLS_")
 }
 
+/// What all spellings of a suite's name have alike: `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`, as registered, is
+/// `ECDHE-RSA-AES128-GCM-SHA256` for OpenSSL, which leaves out the hash of ChaCha20-Poly1305, as Go does too.
 fn plain_suite(name: &str) -> String {
-    name.to_ascii_uppercase().replace("TLS13_", "TLS_")
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase();
+    let plain = plain.strip_prefix("TLS13").or(plain.strip_prefix("TLS")).unwrap_or(&plain).replace("WITH", "");
+    match plain.strip_suffix("SHA256") {
+        Some(rest) if rest.contains("CHACHA20") => rest.to_owned(),
+        _ => plain,
+    }
 }
 
 fn group_name(group: rustls::NamedGroup) -> String {
@@ -111,8 +125,8 @@ fn group_name(group: rustls::NamedGroup) -> String {
 
 fn plain_group(name: &str) -> String {
     match name.to_ascii_lowercase().as_str() {
-        "p-256" | "p256" | "prime256v1" => "secp256r1".to_owned(),
-        "p-384" | "p384" => "secp384r1".to_owned(),
+        "p-256" | "p256" | "prime256v1" | "curvep256" => "secp256r1".to_owned(),
+        "p-384" | "p384" | "curvep384" => "secp384r1".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -110,6 +110,9 @@ fn what_cannot_be_used_is_told_with_its_place() {
     says(future.server().build(), &["not valid yet"]);
 
     says(good.server().suites(["TLS_NULL"]).build(), &["TLS_NULL", "TLS_AES_128_GCM_SHA256"]);
+    let old = ["ECDHE-ECDSA-AES128-GCM-SHA256"];
+    says(good.server().suites(old).build(), &["suites", old[0], "none is of TLS 1.3"]);
+    assert!(good.server().suites(old).versions(Version::Tls12, Version::Tls12).build().is_ok());
     says(good.server().groups(["X448"]).build(), &["X448", "x25519"]);
     says(good.server().versions(Version::Tls13, Version::Tls12).build(), &["versions", "oldest"]);
     says(good.server().alpn([""]).build(), &["alpn"]);
@@ -178,6 +181,44 @@ fn each_name_gets_its_own_configuration() {
                 world.until("the refusal", |world| world.log.heard()[failed..].contains(&expected));
             }
         }
+        world.until_empty();
+    }
+}
+
+#[test]
+fn of_several_certificates_each_client_gets_the_one_for_its_name() {
+    let all = ["a.example", "*.b.example"].map(own);
+    let [first, second] = &all;
+    let (chain, key) = (Pem::bytes(second.chain.clone()), Pem::bytes(second.key.clone()));
+    let server = first.server().certificate(chain, key).build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &server);
+    for (name, is_served) in [("a.example", true), ("x.b.example", true), ("c.example", false)] {
+        let mut client = Client::new(&address, trusting(&[first, second]), name);
+        assert_eq!(shakes(&mut world, &mut client), is_served, "{name}");
+    }
+    world.until_empty();
+}
+
+#[test]
+fn suites_and_groups_have_the_names_that_others_give_them_too() {
+    let server = own("localhost");
+    for (version, name, registered) in [
+        (Version::Tls12, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        (Version::Tls12, "ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        (Version::Tls12, "ecdhe_ecdsa_chacha20_poly1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+        (Version::Tls13, "TLS_AES_256_GCM_SHA384", "TLS13_AES_256_GCM_SHA384"),
+        (Version::Tls13, "chacha20-poly1305", "TLS13_CHACHA20_POLY1305_SHA256"),
+    ] {
+        let tls =
+            server.server().suites([name]).groups(["CurveP256"]).versions(version, version).build().expect("a server");
+        let mut world = World::new();
+        let address = listen(&mut world, &tls);
+        let mut peer = Client::new(&address, trusting(&[&server]), security::NAME);
+        assert!(shakes(&mut world, &mut peer));
+        let used = peer.tls.negotiated_cipher_suite().expect("a suite").suite();
+        assert_eq!(used.as_str(), Some(registered), "{name}");
+        drop(peer);
         world.until_empty();
     }
 }

@@ -87,7 +87,7 @@ impl TlsClientBuilder {
         self
     }
 
-    /// Cipher suites by their registered names, the best first. Default: all that the provider has.
+    /// Cipher suites by their registered names, or OpenSSL's, the best first. Default: all that the provider has.
     pub fn suites<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.settings.suites = names.into_iter().map(Into::into).collect();
         self

@@ -1,0 +1,118 @@
+//! The server that a file describes: a `ServerConfig` in TOML, and what was said on the command line, which goes first.
+
+use crate::options::Options;
+use crate::signals::on_signals;
+use crate::{AN_HOUR, Echo, tell_stats};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+use windlass::{Conn, DatagramConfig, ListenConfig, Server, ServerBuilder, ServerConfig, SocketOptions, Turn};
+
+/// Reads and checks everything that a file says; the message of a fault names the file, and line and key where there are
+/// any.
+pub(crate) fn read(path: &Path, options: &Options) -> Result<ServerConfig, String> {
+    let at = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{at}: {error}"))?;
+    let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {error}"))?;
+    overlay(&mut config, options);
+    config.validate().map_err(|error| format!("{at}: {error}"))?;
+    Ok(config)
+}
+
+fn overlay(config: &mut ServerConfig, options: &Options) {
+    if !options.listen.is_empty() {
+        config.addresses.clone_from(&options.listen);
+    }
+    if let Some(idle) = options.idle {
+        config.limits.idle_timeout = Some(idle).filter(|idle| !idle.is_zero());
+    }
+    config.reactors = options.reactors.unwrap_or(config.reactors);
+    config.connections_max = options.max_connections.or(config.connections_max);
+    config.drain_timeout = options.drain.unwrap_or(config.drain_timeout);
+    config.handshake_threads = options.handshake_threads.or(config.handshake_threads);
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    overlay_tls(config, options);
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn overlay_tls(config: &mut ServerConfig, options: &Options) {
+    use windlass::tls::{ClientAuth, Pem};
+    if options.cert.is_none() && options.client_ca.is_none() {
+        return;
+    }
+    let tls = config.tls.get_or_insert_default();
+    let file = |path: &std::path::PathBuf| Pem::file(path.clone());
+    if let Some((chain, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
+        tls.certs = vec![windlass::CertPair { chain: file(chain), key: file(key) }];
+    }
+    if let Some(ca) = &options.client_ca {
+        (tls.auth_client, tls.client_ca) = (ClientAuth::Required, vec![file(ca)]);
+    }
+}
+
+/// Runs it until it is stopped.
+pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<dyn Error>> {
+    let listen = config.listen_config()?;
+    let mut builder = Server::builder().config(config)?.listen_config(listen.clone());
+    if let Some(bytes) = options.receive_buffer {
+        let datagram = config.datagram_config()?;
+        let socket = SocketOptions { receive_buffer_bytes: Some(bytes), ..datagram.socket };
+        builder = builder.datagram_config(DatagramConfig { socket, ..datagram });
+    }
+    let server = with_handlers(builder).build()?;
+    server.listen()?;
+    // Whoever reads that it listens may send a signal.
+    let (stops, drain, mut seen) = (server.clone(), config.drain_timeout, 0);
+    on(&server, &[SIGTERM, SIGINT], move |_, came| {
+        seen += came;
+        stops.stop(if seen == 1 { drain } else { Duration::ZERO });
+    })?;
+    reload_on_hangup(&server, config, &listen)?;
+    for real in server.local_addresses() {
+        println!("listening on {real}");
+    }
+    io::stdout().flush()?;
+    let report = loop {
+        match server.wait(options.stats.unwrap_or(AN_HOUR)) {
+            Err(windlass::Error::NotDriven) if options.stats.is_some() => tell_stats(&server.snapshots()?),
+            Err(windlass::Error::NotDriven) => {}
+            ended => break ended?,
+        }
+    };
+    println!("drained: {report}");
+    Ok(())
+}
+
+fn with_handlers(builder: ServerBuilder) -> ServerBuilder {
+    builder.handler(|| |_: &Conn<'_>| Echo).datagram_handler(|| Echo)
+}
+
+/// Has `act` run on the first reactor after signals.
+fn on(
+    server: &Server,
+    signals: &'static [i32],
+    act: impl FnMut(&mut Turn<'_>, usize) + Send + 'static,
+) -> Result<(), Box<dyn Error>> {
+    let remotes = server.remotes();
+    let first = remotes.first().ok_or("the server is gone")?;
+    let (told, done) = std::sync::mpsc::channel();
+    first.run(move |turn| drop(told.send(on_signals(turn, signals, act))))?;
+    Ok(done.recv()??)
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+fn reload_on_hangup(server: &Server, config: &ServerConfig, listen: &ListenConfig) -> Result<(), Box<dyn Error>> {
+    let Some((tls, config)) = listen.tls.clone().zip(config.tls.as_ref()) else { return Ok(()) };
+    let builder = config.to_builder();
+    on(server, &[signal_hook::consts::SIGHUP], move |_, _| match tls.reload(&builder) {
+        Ok(()) => eprintln!("echo: certificates read again"),
+        Err(error) => eprintln!("echo: the old certificates stay: {error}"),
+    })
+}
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+fn reload_on_hangup(_: &Server, _: &ServerConfig, _: &ListenConfig) -> Result<(), Box<dyn Error>> {
+    Ok(())
+}

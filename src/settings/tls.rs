@@ -1,0 +1,200 @@
+//! TLS as plain values.
+//!
+//! Owns the fields; what is wrong with them the builders tell.
+
+use crate::tls::{
+    ClientAuth, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, Truncation,
+    UnknownName, Version,
+};
+use std::collections::BTreeMap;
+
+/// A certificate chain, its own certificate first, and the private key for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertPair {
+    /// The chain.
+    pub chain: Pem,
+    /// The key.
+    pub key: Pem,
+}
+
+/// Whether sessions are resumed; RFC 8446, section 2.2, and RFC 5077.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionTickets {
+    /// They are, by tickets whose keys change every six hours.
+    #[default]
+    On,
+    /// Each connection makes a full handshake.
+    Off,
+}
+
+/// What servers and clients set alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsTerms {
+    /// The oldest version. Default: 1.2.
+    pub version_min: Version,
+    /// The newest version. Default: 1.3.
+    pub version_max: Version,
+    /// Cipher suites by name, the best first. Default: all.
+    pub cipher_list: Vec<String>,
+    /// Key exchange groups by name, the best first. Default: all.
+    pub curve_list: Vec<String>,
+    /// Application protocols, the best first. Default: none.
+    pub alpn: Vec<String>,
+    /// Default: on.
+    pub session_tickets: SessionTickets,
+    /// What a FIN without close_notify means. Default: refused.
+    pub truncation: Truncation,
+    /// Whether handshake threads work on its handshakes. Default: if they may take long.
+    pub offload: Offload,
+}
+
+impl Default for TlsTerms {
+    fn default() -> TlsTerms {
+        TlsTerms {
+            version_min: Version::Tls12,
+            version_max: Version::Tls13,
+            cipher_list: Vec::new(),
+            curve_list: Vec::new(),
+            alpn: Vec::new(),
+            session_tickets: SessionTickets::On,
+            truncation: Truncation::Refused,
+            offload: Offload::Auto,
+        }
+    }
+}
+
+/// How a server speaks TLS.
+///
+/// In a file it is the table `tls` of a server. The predecessor's names of the keys, in its own spelling, are taken too:
+///
+/// | key | of old | value |
+/// |---|---|---|
+/// | `certs` | `certs` | tables of `cert` (or `pem`, `pub`, `chain`) and `key` |
+/// | `client-ca`, `auth-client` | `clientCA`, `authClient` | certificates of issuers; `"none"`, `"verify"` (a client may show a certificate, which must be good), `"strict"` (it must show one) |
+/// | `client-crl` | | revocation lists for client certificates |
+/// | `version-min`, `version-max` | `versionMin`, `versionMax` | `"1.2"` or `"1.3"` |
+/// | `cipher-list`, `curve-list` | `cipherList`, `curveList` | names, the best first: `"TLS_AES_128_GCM_SHA256"`, `"X25519"`, `"P256"` |
+/// | `session-ticket-disable` | `sessionTicketDisable` | true or false |
+/// | `alpn` | | protocols, the best first |
+/// | `names` | | a table of its own like this one for each name that clients may ask for, as in `names."*.example.org"` |
+/// | `unknown-names` | | `"usual"`, `"refused"` |
+/// | `truncation`, `offload` | | `"refused"`, `"tolerated"`; `"auto"`, `"always"`, `"never"` |
+/// | `enabled` | `enable` | false: as if the table were not there |
+///
+/// What comes from PEM is a path, or PEM itself if it holds `-----BEGIN`; a text or a list of them. `auth-client` cannot
+/// be `request` or `require`: a certificate that is shown is checked. `rootCA`, `inheritDefault` and
+/// `dynamicSizingDisable` have no meaning for a server here, and are refused with what to use instead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsServerConfig {
+    /// Certificates and keys; at least one is needed. Of several, a client gets one for the name that it asks for.
+    pub certs: Vec<CertPair>,
+    /// Whether clients show certificates. Default: none.
+    pub auth_client: ClientAuth,
+    /// Who may issue them.
+    pub client_ca: Vec<Pem>,
+    /// Those that were revoked.
+    pub client_crl: Vec<Pem>,
+    /// Versions, lists and the like.
+    pub terms: TlsTerms,
+    /// Configurations of their own for names, as `TlsServerBuilder::name`.
+    pub names: BTreeMap<String, TlsServerConfig>,
+    /// What a client gets that asks for another name. Default: this configuration.
+    pub unknown_names: UnknownName,
+}
+
+impl TlsServerConfig {
+    /// With this certificate chain and key, all else by default.
+    pub fn new(chain: impl Into<Pem>, key: impl Into<Pem>) -> TlsServerConfig {
+        let pair = CertPair { chain: chain.into(), key: key.into() };
+        TlsServerConfig { certs: vec![pair], ..TlsServerConfig::default() }
+    }
+
+    /// What builds it, and reads its files again: `TlsServer::reload`.
+    pub fn to_builder(&self) -> TlsServerBuilder {
+        let mut builder = TlsServer::builder()
+            .client_auth(self.auth_client)
+            .versions(self.terms.version_min, self.terms.version_max)
+            .suites(self.terms.cipher_list.iter().cloned())
+            .groups(self.terms.curve_list.iter().cloned())
+            .alpn(self.terms.alpn.iter().map(String::as_bytes))
+            .unknown_names(self.unknown_names)
+            .truncation(self.terms.truncation)
+            .offload(self.terms.offload);
+        if self.terms.session_tickets == SessionTickets::Off {
+            builder = builder.tickets(Tickets::Off);
+        }
+        for pair in &self.certs {
+            builder = builder.certificate(pair.chain.clone(), pair.key.clone());
+        }
+        builder = self.client_ca.iter().cloned().fold(builder, TlsServerBuilder::client_roots);
+        builder = self.client_crl.iter().cloned().fold(builder, TlsServerBuilder::revoked);
+        self.names.iter().fold(builder, |builder, (name, own)| builder.name(name.clone(), own.to_builder()))
+    }
+}
+
+/// Which certificates a client trusts servers by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Roots {
+    /// What this machine trusts.
+    #[default]
+    Platform,
+    /// These, and what this machine trusts.
+    PlatformAnd(Vec<Pem>),
+    /// These alone.
+    Only(Vec<Pem>),
+}
+
+/// How a client speaks TLS.
+///
+/// In a file it is the table `tls` of a client. Of the keys of [`TlsServerConfig`] it has `version-min`, `version-max`,
+/// `cipher-list`, `curve-list`, `session-ticket-disable`, `alpn`, `truncation`, `offload`, `enabled`, `certs` (one pair,
+/// to be shown to servers that ask), and these:
+///
+/// | key | of old | value |
+/// |---|---|---|
+/// | `server-name` | `serverName` | the name, or IP address, that the certificate must be for |
+/// | `root-ca` | `rootCA` | trusted certificates, instead of the platform's |
+/// | `inherit-default` | `inheritDefault` | true: they are added to the platform's |
+///
+/// `clientCA` and `authClient` are a server's, and `dynamicSizingDisable` has no meaning here: they are refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsClientConfig {
+    /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.
+    pub server_name: Option<String>,
+    /// Default: the platform's.
+    pub roots: Roots,
+    /// What is shown to servers that ask. Default: nothing.
+    pub cert: Option<CertPair>,
+    /// Versions, lists and the like.
+    pub terms: TlsTerms,
+}
+
+impl TlsClientConfig {
+    /// What builds it.
+    pub fn to_builder(&self) -> TlsClientBuilder {
+        let mut builder = TlsClient::builder()
+            .versions(self.terms.version_min, self.terms.version_max)
+            .suites(self.terms.cipher_list.iter().cloned())
+            .groups(self.terms.curve_list.iter().cloned())
+            .alpn(self.terms.alpn.iter().map(String::as_bytes))
+            .truncation(self.terms.truncation)
+            .offload(self.terms.offload);
+        if self.terms.session_tickets == SessionTickets::Off {
+            builder = builder.resumption(0);
+        }
+        builder = match &self.roots {
+            Roots::Platform => builder,
+            Roots::PlatformAnd(roots) => roots.iter().cloned().fold(builder, TlsClientBuilder::more_roots),
+            // Without any the builder would trust the platform's.
+            Roots::Only(roots) if roots.is_empty() => builder.roots(Pem::bytes("")),
+            Roots::Only(roots) => roots.iter().cloned().fold(builder, TlsClientBuilder::roots),
+        };
+        if let Some(pair) = &self.cert {
+            builder = builder.certificate(pair.chain.clone(), pair.key.clone());
+        }
+        match &self.server_name {
+            None => builder,
+            Some(name) => builder.server_name(name.clone()),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Settings from files: each key in each format, each refusal, and servers that run by them.
+#![cfg(feature = "serde")]
+
+mod support;
+
+#[path = "settings/keys.rs"]
+mod keys;
+#[path = "settings/refusals.rs"]
+mod refusals;
+#[path = "settings/running.rs"]
+mod running;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/secured.rs"]
+mod secured;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use windlass::{ClientConfig, ServerConfig};
+
+fn server(toml: &str) -> ServerConfig {
+    toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}\n{error}"))
+}
+
+fn client(toml: &str) -> ClientConfig {
+    toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}\n{error}"))
+}
+
+/// What is written in each format reads as the same.
+fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(config: &T) {
+    let text = toml::to_string(config).expect("TOML");
+    assert_eq!(&toml::from_str::<T>(&text).expect("what was written"), config, "{text}");
+    let text = serde_json::to_string(config).expect("JSON");
+    assert_eq!(&serde_json::from_str::<T>(&text).expect("what was written"), config, "{text}");
+    let text = serde_saphyr::to_string(config).expect("YAML");
+    assert_eq!(&serde_saphyr::from_str::<T>(&text).expect("what was written"), config, "{text}");
+}

@@ -1,0 +1,171 @@
+//! What is refused, and how it is told: with key, value and what would do.
+
+use windlass::{ClientConfig, ServerConfig};
+
+const AT: &str = "address = 'tcp://:8080'\n";
+
+/// Errors of a server's file and what they must say.
+fn says(text: &str, words: &[&str]) {
+    let error = toml::from_str::<ServerConfig>(text).expect_err(text).to_string();
+    for word in words {
+        assert!(error.contains(word), "{word:?} is not in\n{error}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_work_is_told_with_key_line_and_what_would_do() {
+    for (line, words) in [
+        ("network = 'ip'", &["network cannot be \"ip\"", "tcp, tcp4"][..]),
+        ("network = 'tcp'", &["network cannot be \"tcp\"", "leave the key `network` out"]),
+        ("perm-file = '0999'", &["perm-file cannot be \"0999\"", "\"0660\"", "rw-rw----"]),
+        ("perm-file = 'rw-rw---'", &["perm-file cannot be \"rw-rw---\""]),
+        ("perm-file = 770", &["perm-file cannot be 770", "decimal", "0o660"]),
+        ("perm-file = true", &["perm-file cannot be true"]),
+        ("group-perm = 'staff'", &["group-perm cannot be \"staff\"", "number of a group"]),
+        ("group-perm = -2", &["group-perm cannot be -2"]),
+        ("group-perm = 4294967295", &["group-perm cannot be 4294967295"]),
+        ("con-idle-timeout = 90", &["con-idle-timeout cannot be 90", "90s"]),
+        ("con-idle-timeout = '0s'", &["con-idle-timeout cannot be \"0s\"", "leave it out"]),
+        ("con-idle-timeout = 'soon'", &["con-idle-timeout cannot be \"soon\"", "with its unit"]),
+        ("con-idle-timeout = '5M'", &["con-idle-timeout cannot be \"5M\"", "minutes are m"]),
+        ("con-idle-timeout = ['5m']", &["con-idle-timeout cannot be [\"5m\"]"]),
+        ("reactors = 0", &["reactors cannot be 0", "at least 1"]),
+        ("reactors = '2'", &["reactors cannot be \"2\"", "without quotes"]),
+        ("backlog = -1", &["backlog cannot be -1", "negative"]),
+        ("backlog = 5_000_000_000", &["backlog cannot be 5000000000", "too large"]),
+        ("backlog = 1.5", &["backlog cannot be 1.5"]),
+        ("connections-max = 0", &["connections-max cannot be 0"]),
+        ("per-peer-max = 0", &["per-peer-max cannot be 0"]),
+        ("placement = 'random'", &["placement cannot be \"random\"", "\"round-robin\""]),
+        ("nodelay = 'yes'", &["nodelay cannot be \"yes\"", "true or false"]),
+        ("datagram.ttl = 300", &["datagram.ttl cannot be 300", "too large"]),
+        ("datagram.multicast-groups = 'here'", &["datagram.multicast-groups cannot be \"here\"", "239.1.2.3"]),
+        ("datagram.multicast-interface = 'lo'", &["datagram.multicast-interface cannot be \"lo\"", "IPv4 address"]),
+        ("datagram = 5", &["settings for datagram"]),
+        ("backlog = { a = 1 }", &["backlog"]),
+        ("adress = ':80'", &["adress is no key", "address", "con-idle-timeout"]),
+        ("datagram.nothing = 1", &["datagram.nothing is no key", "bytes-max"]),
+        ("read-timeout = '1s'", &["read-timeout cannot be set here", "con-idle-timeout"]),
+        ("idle-timeout = '1s'\ncon-idle-timeout = '2s'", &["con-idle-timeout stands twice", "remove one"]),
+    ] {
+        says(&format!("{AT}{line}"), words);
+        says(&format!("{AT}{line}"), &["line 2"]);
+    }
+}
+
+#[test]
+fn json_and_yaml_name_the_key_too() {
+    let told = |text: &str| serde_json::from_str::<ServerConfig>(text).expect_err(text).to_string();
+    let error = told("{\"address\": \"tcp://:80\",\n \"backlog\": \"x\"}");
+    assert!(error.contains("backlog cannot be \"x\"") && error.contains("line 2"), "{error}");
+    let error = told("{\"address\": \"tcp://:80\", \"perm-file\": 504}");
+    assert!(error.contains("perm-file") && error.contains("504"), "{error}");
+    assert!(told("{\"backlog\": 1, \"backlog\": 2}").contains("backlog stands twice"));
+    assert!(told("[]").contains("table of settings"));
+    assert!(told("null").contains("table of settings"));
+    let nested = format!("{{\"address\": {}1{}}}", "[".repeat(3), "]".repeat(3));
+    assert!(told(&nested).contains("cannot hold lists"));
+    let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nbacklog: x\n").expect_err("no number");
+    assert!(error.to_string().contains("backlog cannot be \"x\"") && error.to_string().contains("line 2"), "{error}");
+    let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nnonsense: x\n").expect_err("no key");
+    assert!(error.to_string().contains("nonsense is no key"), "{error}");
+}
+
+#[test]
+fn addresses_that_are_none_are_told() {
+    says("address = ':8080'", &["\":8080\" has no known scheme", "key `network`"]);
+    // Whichever of the two is read last is told, with both: TOML tables come in the order of their keys.
+    says("network = 'tcp'\naddress = 'tcp://:80'", &["line 1", "\"tcp://:80\"", "leave the key `network` out"]);
+    says("network = 'tcp'\naddress = 'here'", &["line 1", "\"tcp://here\" has no port"]);
+    says("network = 'tcp'\naddress = ':99999'", &["line 1", "\"tcp://:99999\" is out of range", "0 to 65535"]);
+    let error =
+        serde_json::from_str::<ServerConfig>("{\"network\": \"tcp\",\n\"address\": \"here\"}").expect_err("no port");
+    assert!(error.to_string().starts_with("address cannot be \"here\"") && error.line() == 2, "{error}");
+    says("network = 'tcp6'\naddress = '127.0.0.1:80'", &["IP version"]);
+    says("address = []", &["address cannot be []", "at least one"]);
+    says("address = [8080]", &["address cannot be [8080]", "a text"]);
+    says("network = 'unix'\naddress = ''", &["address"]);
+    let long = "x".repeat(200);
+    says(&format!("network = 'unix'\naddress = '/{long}'"), &["201 bytes long, the limit is"]);
+}
+
+#[test]
+fn what_does_not_fit_together_is_told_by_validate() {
+    for (text, words) in [
+        ("", &["address cannot be nothing", "tcp://:8080"][..]),
+        ("address = 'tcp://:1'\noutbox-bytes-low = 500_000", &["outbox-bytes-low cannot be 500000"]),
+        ("address = 'tcp://:1'\noutbox-bytes-max = 1000", &["outbox-bytes-max cannot be 1000"]),
+        ("address = 'tcp://:1'\nreactors = 5000", &["reactors cannot be 5000", "1,024"]),
+        ("address = 'tcp://:1'\nhandshake-threads = 5000", &["handshake-threads cannot be 5000", "1,024"]),
+        ("address = 'udp://:1'\ndatagram.bytes-max = 2_000_000", &["datagram.bytes-max cannot be 2000000", "1 MiB"]),
+        (
+            "address = 'udp://:1'\ndatagram.multicast-groups = '10.0.0.1'",
+            &["datagram.multicast-groups cannot be 10.0.0.1"],
+        ),
+    ] {
+        let config: ServerConfig = toml::from_str(text).expect(text);
+        let error = config.validate().expect_err(text).to_string();
+        words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
+        let error = windlass::Server::builder()
+            .config(&config)
+            .and_then(|builder| builder.handler(|| |_: &windlass::Conn<'_>| crate::support::Echo).build());
+        assert!(error.is_err(), "{text}");
+    }
+    let mode = ServerConfig::default().address("unix:/x".parse().expect("an address")).perm_file(0o1000);
+    assert!(mode.validate().expect_err("no bits").to_string().starts_with("perm-file cannot be"));
+    let group = ServerConfig::default().address("unix:/x".parse().expect("an address")).group_perm(u32::MAX);
+    assert!(group.validate().expect_err("no group").to_string().starts_with("group-perm cannot be"));
+}
+
+#[test]
+fn a_client_has_one_address_and_nothing_of_servers() {
+    let says = |text: &str, words: &[&str]| {
+        let read = toml::from_str::<ClientConfig>(text);
+        let error = match read {
+            Ok(config) => config.validate().expect_err(text).to_string(),
+            Err(error) => error.to_string(),
+        };
+        words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in\n{error}"));
+    };
+    says("", &["address cannot be missing"]);
+    says("address = ['tcp://:1', 'tcp://:2']", &["address cannot be a list"]);
+    says("address = 'tcp://:1'\nperm-file = '0770'", &["perm-file cannot be set here", "a server's"]);
+    says("address = 'tcp://:1'\nread-timeout = '0s'", &["read-timeout cannot be \"0s\""]);
+    says("address = 'tcp://:1'\nbind = 'here'", &["bind cannot be \"here\"", "IP:PORT"]);
+    says("address = 'unix:/x'\nbind = '127.0.0.1:0'", &["bind cannot be", "left out for unix"]);
+    says("address = 'tcp://:1'\nbind = 'unixgram:/x'", &["bind cannot be unixgram:/x"]);
+    says("address = 'tcp://:1'\nconnections-max = 1", &["connections-max cannot be set here"]);
+    says("address = 'tcp://:1'\nreactors = 1", &["reactors is no key"]);
+    let zero = ClientConfig::new("tcp://:1".parse().expect("an address")).write_timeout(std::time::Duration::ZERO);
+    assert!(zero.validate().expect_err("no time").to_string().starts_with("write-timeout cannot be"));
+}
+
+#[test]
+fn no_file_panics() {
+    use proptest::prelude::*;
+    let key =
+        prop::sample::select(vec!["address", "perm-file", "con-idle-timeout", "backlog", "tls", "datagram", "network"]);
+    let value = prop_oneof![
+        "\\PC{0,12}".prop_map(|text| format!("{text:?}")),
+        any::<i64>().prop_map(|number| number.to_string()),
+        Just("true".to_owned()),
+        Just("[1, [2], 'x']".to_owned()),
+        Just("{ a = 1 }".to_owned()),
+        Just("1979-05-27".to_owned()),
+        Just("nan".to_owned()),
+    ];
+    let lines = prop::collection::vec((key, value), 0..4);
+    proptest!(|(lines in lines)| {
+        let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        if let Ok(config) = toml::from_str::<ServerConfig>(&text) {
+            let _ = config.validate();
+        }
+        let _ = toml::from_str::<ClientConfig>(&text);
+    });
+}
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+#[test]
+fn tls_without_tls_is_told() {
+    says("address = 'tcp://:1'\n[tls]\nenabled = true", &["line 2", "tls cannot be set", "`aws-lc-rs`"]);
+}

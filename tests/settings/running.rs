@@ -1,0 +1,69 @@
+//! Servers that run by a file.
+
+use crate::server;
+use crate::support::{Echo, PATIENCE};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use windlass::{Conn, Server};
+
+/// Says a word and has it back.
+pub(crate) fn echoes(stream: &mut (impl Read + Write)) {
+    stream.write_all(b"hello").expect("a write");
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).expect("an answer");
+    assert_eq!(&back, b"hello");
+}
+
+#[test]
+fn a_socket_file_has_the_mode_and_group_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (bits, mode) in [("'rw-rw----'", 0o660), ("'0600'", 0o600), ("0o666", 0o666)] {
+        let path = folder.path().join(format!("{mode:o}.sock"));
+        let group = std::fs::metadata(folder.path()).expect("a folder").gid();
+        let config = server(&format!(
+            "network = 'unix'\naddress = {path:?}\nperm-file = {bits}\ngroup-perm = {group}\nreactors = 1\n"
+        ));
+        let builder = Server::builder().config(&config).expect("a configuration");
+        let server = builder.handler(|| |_: &Conn<'_>| Echo).build().expect("a server");
+        server.listen().expect("it listens");
+        let file = std::fs::metadata(&path).expect("a file");
+        assert_eq!((file.permissions().mode() & 0o777, file.gid()), (mode, group));
+        echoes(&mut UnixStream::connect(&path).expect("a connection"));
+        server.shutdown(config.drain_timeout).expect("a report");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_con_idle_timeout() {
+    let config = server("network = 'tcp'\naddress = '127.0.0.1:0'\nreactors = 1\ncon-idle-timeout = '100ms'");
+    // The same configuration serves again after an end.
+    for _ in 0..2 {
+        let builder = Server::builder().config(&config).expect("a configuration");
+        let server = builder.handler(|| |_: &Conn<'_>| Echo).build().expect("a server");
+        server.listen().expect("it listens");
+        let at = server.local_addresses()[0].ip().expect("an IP address");
+        let mut stream = std::net::TcpStream::connect(at).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        echoes(&mut stream);
+        assert_eq!(stream.read(&mut [0]).expect("an end"), 0);
+        server.close().expect("a report");
+    }
+}
+
+#[test]
+fn one_peer_has_no_more_than_per_peer_max() {
+    let config = server("address = 'tcp://127.0.0.1:0'\nreactors = 1\nper-peer-max = 1");
+    let builder = Server::builder().config(&config).expect("a configuration");
+    let server = builder.handler(|| |_: &Conn<'_>| Echo).build().expect("a server");
+    server.listen().expect("it listens");
+    let at = server.local_addresses()[0].ip().expect("an IP address");
+    let mut first = std::net::TcpStream::connect(at).expect("a connection");
+    first.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    echoes(&mut first);
+    let mut second = std::net::TcpStream::connect(at).expect("a connection");
+    second.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    assert!(second.read(&mut [0]).map_or(true, |read| read == 0), "it was let in");
+    server.close().expect("a report");
+}
