@@ -19,6 +19,7 @@ use crate::error::{Error, Expiry, Reason};
 use crate::handler::ConnState;
 use crate::link::session::Session;
 use crate::net::stream::Stream;
+use crate::settings::ClientConfig;
 use crate::turn::check_stream;
 use carrier::{Carrier, Kind, not_connected};
 use dialling::Failure;
@@ -266,6 +267,16 @@ impl Client {
             #[cfg(feature = "tls")]
             upgrade: None,
         }
+    }
+
+    /// Begins with all that a configuration says, read from a file perhaps. Callbacks are still to be added.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::validate`].
+    pub fn configured(config: &ClientConfig) -> Result<ClientBuilder, Error> {
+        let builder = Client::builder(config.address().clone());
+        let builder = builder.connect_config(config.connect_config()?).datagram_config(config.datagram_config()?);
+        Ok(builder.read_timeout(config.read_timeout).write_timeout(config.write_timeout))
     }
 
     /// Connects, and shakes hands if that is asked for, all within `timeout`. A connection that there is already is closed

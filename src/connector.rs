@@ -17,6 +17,7 @@ use crate::handler::{Handler, guarded};
 use crate::id::ConnId;
 use crate::link::session::Session;
 use crate::mailbox::{Remote, Unsent};
+use crate::settings::ClientConfig;
 use crate::turn::{TimerId, Turn, check_stream};
 use attempt::Racing;
 use bytes::Bytes;
@@ -193,6 +194,15 @@ impl Connector {
             backoff: Backoff::default(),
             tell: None,
         }
+    }
+
+    /// Begins with all that a configuration says, read from a file perhaps; its timeouts of reads and writes are for
+    /// clients that wait, and do not apply.
+    ///
+    /// # Errors
+    /// As [`ClientConfig::validate`].
+    pub fn configured(config: &ClientConfig) -> Result<ConnectorBuilder, Error> {
+        Ok(Connector::builder(config.address().clone()).connect_config(config.connect_config()?))
     }
 
     /// The connection there is now, open and through with its handshake.

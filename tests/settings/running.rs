@@ -1,11 +1,12 @@
 //! Servers that run by a file.
 
-use crate::server;
 use crate::support::{Echo, PATIENCE};
+use crate::{client, server};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use windlass::{Conn, Server};
+use std::time::Duration;
+use windlass::{AfterRequest, Client, Conn, Connector, Server};
 
 /// Says a word and has it back.
 pub(crate) fn echoes(stream: &mut (impl Read + Write)) {
@@ -66,4 +67,34 @@ fn one_peer_has_no_more_than_per_peer_max() {
     second.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert!(second.read(&mut [0]).map_or(true, |read| read == 0), "it was let in");
     server.close().expect("a report");
+}
+
+#[test]
+fn clients_of_both_kinds_run_by_a_file() {
+    let config = server("address = 'tcp://127.0.0.1:0'\nreactors = 1");
+    let builder = Server::builder().config(&config).expect("a configuration");
+    let server = builder.handler(|| |_: &Conn<'_>| Echo).build().expect("a server");
+    server.listen().expect("it listens");
+    let at = server.local_addresses().remove(0);
+    let config = client(&format!("address = '{at}'\nread-timeout = '20s'\nconnect-timeout = '10s'"));
+    let waits = Client::configured(&config).expect("a configuration").build().expect("a client");
+    let answer = waits.once(&b"hello"[..], AfterRequest::HalfClose, PATIENCE, |answer| {
+        let mut all = String::new();
+        answer.read_to_string(&mut all).map(|_| all)
+    });
+    assert_eq!(answer.expect("an answer"), "hello");
+    let refused = Client::configured(&client(&format!("address = '{at}'\ncon-idle-timeout = '1s'")));
+    let refused = refused.expect("a configuration").build().expect_err("it cannot be").to_string();
+    assert!(refused.starts_with("idle_timeout cannot be 1s"), "{refused}");
+
+    let remote = server.remotes().remove(0);
+    let (tell, told) = std::sync::mpsc::channel();
+    let builder = Connector::configured(&config).expect("a configuration");
+    let connector = builder.start(&remote, move |_: &Conn<'_>| {
+        tell.send(()).expect("somebody waits");
+        Echo
+    });
+    told.recv_timeout(PATIENCE).expect("it connects");
+    drop(connector);
+    server.shutdown(Duration::from_secs(5)).expect("a report");
 }
