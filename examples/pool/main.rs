@@ -8,7 +8,7 @@
 mod command;
 mod pool;
 
-use pool::Pool;
+use pool::{Origin, Pool};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -123,18 +123,24 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One message and its echo. A connection that fails on the way is not given back.
+/// One message and its echo. A connection that fails on the way is not given back; if it was used before, the peer may have
+/// ended it when it was lent, and the message, which does no harm twice, is sent again.
 fn exchange(pool: &Pool) -> Result<(), Box<dyn Error>> {
-    let mut lent = pool.lend(TIMEOUT)?;
-    let mut answer = [0; 5];
-    let done = lent.write_all(b"hello").and_then(|()| lent.read_exact(&mut answer));
-    if let Err(error) = done {
-        lent.discard();
-        return Err(error.into());
+    loop {
+        let mut lent = pool.lend(TIMEOUT)?;
+        let mut answer = [0; 5];
+        let done = lent.write_all(b"hello").and_then(|()| lent.read_exact(&mut answer));
+        match (done, lent.origin()) {
+            (Ok(()), _) if &answer == b"hello" => return Ok(()),
+            (Ok(()), _) => {
+                lent.discard();
+                return Err("another answer came back".into());
+            }
+            (Err(_), Origin::Used) => lent.discard(),
+            (Err(error), Origin::New) => {
+                lent.discard();
+                return Err(error.into());
+            }
+        }
     }
-    if &answer != b"hello" {
-        lent.discard();
-        return Err("another answer came back".into());
-    }
-    Ok(())
 }

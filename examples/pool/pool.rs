@@ -54,7 +54,7 @@ impl Pool {
             while let Some((client, since)) = inside.idle.pop() {
                 if since.elapsed() < self.idle_max && client.is_connected() {
                     inside.lent += 1;
-                    return Ok(Lent { pool: self, client: Some(client) });
+                    return Ok(Lent { pool: self, client: Some(client), origin: Origin::Used });
                 }
                 inside.found_dead += 1;
             }
@@ -75,7 +75,7 @@ impl Pool {
 
     fn make(&self, until: Instant) -> Result<Lent<'_>, Error> {
         // Its place is given back if it cannot be made.
-        let mut lent = Lent { pool: self, client: None };
+        let mut lent = Lent { pool: self, client: None, origin: Origin::New };
         let client = self.builder.clone().build()?;
         client.connect(until.saturating_duration_since(Instant::now()))?;
         lent.client = Some(client);
@@ -93,9 +93,23 @@ impl Pool {
 pub(crate) struct Lent<'a> {
     pool: &'a Pool,
     client: Option<Client>,
+    origin: Origin,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was made for this loan.
+    New,
+    /// It was used before: its peer may have ended it just now, which nobody can see yet.
+    Used,
 }
 
 impl Lent<'_> {
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     /// Does not give it back: what was asked on it was not answered to the end.
     pub(crate) fn discard(mut self) {
         self.client = None;
