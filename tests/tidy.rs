@@ -24,7 +24,10 @@ const ROWS: [(&str, &str); 9] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 8] = [
+const PLACES: [(&str, &str); 10] = [
+    // Loops of others, for examples.
+    ("calloop", "nowhere"),
+    ("tokio", "nowhere"),
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),
