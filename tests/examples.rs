@@ -16,6 +16,9 @@ mod configured;
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 
+#[path = "examples/throttle.rs"]
+mod throttle;
+
 #[path = "examples/running.rs"]
 mod running;
 
