@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 9] = [
+const ROWS: [(&str, &str); 10] = [
     ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
@@ -18,6 +18,7 @@ const ROWS: [(&str, &str); 9] = [
     ("threads", "engine"),
     ("faces", "blocking client client/* connector connector/* dial dial/* server server/* settings settings/*"),
     ("models", "fuzzing"),
+    ("pages", "guide"),
 ];
 
 /// Re-exports, and so stands above all rows.
