@@ -35,9 +35,9 @@ fn hear_nothing(stream: &mut TcpStream, time: Duration) {
 
 #[test]
 fn a_reactor_in_any_loop_echoes_large_and_small_and_drains() {
-    for recipe in RECIPES {
+    for recipe in RECIPES.iter().chain(&["embedded"]) {
         for signal in [Signal::TERM, Signal::INT] {
-            let Some(mut running) = Running::start(recipe, &[]) else { return };
+            let Some(mut running) = Running::start_with_input(recipe, &[]) else { return };
             let address = running.tcp();
             let mut streams: Vec<_> = (0..20).map(|_| dial(&address)).collect();
             for stream in &mut streams {
