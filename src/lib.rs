@@ -2,7 +2,7 @@
 //!
 //! A [`Reactor`] owns listeners, connections and watched descriptors on one thread and calls a [`Handler`] for each
 //! connection. Everything that waits is bounded; everything that is bounded says so. `ARCHITECTURE.md` in the repository
-//! tells how it works.
+//! tells how it works, and the [`guide`] how to work with it, a subject a page.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -21,6 +21,8 @@ mod error;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(not(doctest), feature = "aws-lc-rs"))]
+pub mod guide;
 mod handler;
 mod id;
 mod link;

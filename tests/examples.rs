@@ -16,101 +16,18 @@ mod configured;
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 
+#[path = "examples/throttle.rs"]
+mod throttle;
+
+#[path = "examples/running.rs"]
+mod running;
+
+use running::{PATIENCE, Running, dial, exchange, program, run};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
-
-/// Nothing here takes as long; a read that does has hung.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn program(name: &str) -> Option<PathBuf> {
-    let tests = std::env::current_exe().expect("an executable");
-    let found = tests.parent()?.parent()?.join("examples").join(name);
-    if found.exists() {
-        return Some(found);
-    }
-    println!("skipped: the example {name} is not built; run `cargo build --examples`");
-    None
-}
-
-/// A running example; killed when it is dropped.
-struct Running {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(name: &str, args: &[&str]) -> Option<Running> {
-        let mut command = Command::new(program(name)?);
-        let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        Some(Running { child, out })
-    }
-
-    /// The next line of its output.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        line.trim_end().to_owned()
-    }
-
-    /// The address behind `listening on` and a scheme.
-    fn address(&mut self) -> String {
-        loop {
-            let line = self.line();
-            assert!(!line.is_empty(), "it ended before it listened");
-            if let Some(address) = line.strip_prefix("listening on ") {
-                return address.to_owned();
-            }
-        }
-    }
-
-    fn tcp(&mut self) -> String {
-        self.address().strip_prefix("tcp://").expect("a TCP address").to_owned()
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("a signal");
-    }
-
-    /// All that it still says, and whether it ended well.
-    fn rest(mut self) -> (String, bool) {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).expect("its output");
-        let ended_well = self.child.wait().expect("its end").success();
-        (rest, ended_well)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run(name: &str, args: &[&str]) -> Option<Output> {
-    Some(Command::new(program(name)?).args(args).output().expect("a program that starts"))
-}
-
-fn dial(address: &str) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-    stream
-}
-
-fn exchange(stream: &mut (impl Read + Write), text: &str) -> String {
-    stream.write_all(text.as_bytes()).expect("a write");
-    let mut back = vec![0; text.len()];
-    stream.read_exact(&mut back).expect("an answer");
-    String::from_utf8(back).expect("text")
-}
 
 #[test]
 fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {

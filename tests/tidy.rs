@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 9] = [
+const ROWS: [(&str, &str); 10] = [
     ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
@@ -18,13 +18,17 @@ const ROWS: [(&str, &str); 9] = [
     ("threads", "engine"),
     ("faces", "blocking client client/* connector connector/* dial dial/* server server/* settings settings/*"),
     ("models", "fuzzing"),
+    ("pages", "guide"),
 ];
 
 /// Re-exports, and so stands above all rows.
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 8] = [
+const PLACES: [(&str, &str); 10] = [
+    // Loops of others, for examples.
+    ("calloop", "nowhere"),
+    ("tokio", "nowhere"),
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
     ("rustix", "net net/*"),

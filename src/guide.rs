@@ -1,0 +1,54 @@
+//! The guide: windlass, one subject a page.
+//!
+//! Pages are short, and their code runs: it is tested with the crate.
+//!
+//! | page | what it is about |
+//! |---|---|
+//! | [Getting started](getting_started) | a server, a client, addresses |
+//! | [Writing a handler](handlers) | callbacks and their order, state, three ways to end |
+//! | [Framing](framing) | where one message ends |
+//! | [Back-pressure](back_pressure) | what to do when a peer is slow |
+//! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
+//! | [Draining](draining) | how to stop without losing anything; signals |
+//! | [Inside another loop](embedding) | poll, epoll, calloop, tokio |
+//! | [Many reactors](many_reactors) | threads, placement, talking to them, moving a connection |
+//! | [Datagrams](datagrams) | UDP and Unix datagrams |
+//! | [Observing](observing) | counters, health, slow callbacks, the log |
+//! | [When not to use it](when_not) | and what to use then |
+//! | [Coming from the Go package](from_go) | its names beside ours |
+
+#[doc = include_str!("../guide/back_pressure.md")]
+pub mod back_pressure {}
+
+#[doc = include_str!("../guide/datagrams.md")]
+pub mod datagrams {}
+
+#[doc = include_str!("../guide/draining.md")]
+pub mod draining {}
+
+#[doc = include_str!("../guide/embedding.md")]
+pub mod embedding {}
+
+#[doc = include_str!("../guide/framing.md")]
+pub mod framing {}
+
+#[doc = include_str!("../guide/from_go.md")]
+pub mod from_go {}
+
+#[doc = include_str!("../guide/getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("../guide/handlers.md")]
+pub mod handlers {}
+
+#[doc = include_str!("../guide/many_reactors.md")]
+pub mod many_reactors {}
+
+#[doc = include_str!("../guide/observing.md")]
+pub mod observing {}
+
+#[doc = include_str!("../guide/tls.md")]
+pub mod tls {}
+
+#[doc = include_str!("../guide/when_not.md")]
+pub mod when_not {}
