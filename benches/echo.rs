@@ -8,7 +8,8 @@
 //! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
 //! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
 //! - `--load ADDRESS [CERTIFICATE]`, the load generator, which takes orders on its standard input;
-//! - `--listen ADDRESS`, the yardstick server `bare`, which has the interface of the `echo` example.
+//! - `--listen ADDRESS` or `--rustls buffered --listen ADDRESS`, the yardstick server `bare`, which has the interface of
+//!   the `echo` example.
 
 #[path = "echo/account.rs"]
 mod account;
@@ -24,6 +25,8 @@ mod bare_buffered;
 mod bare_plain;
 #[path = "echo/bare_tls.rs"]
 mod bare_tls;
+#[path = "echo/callgrind.rs"]
+mod callgrind;
 #[path = "echo/certificate.rs"]
 mod certificate;
 #[path = "echo/channel.rs"]
@@ -54,6 +57,8 @@ mod load;
 mod memory;
 #[path = "echo/options.rs"]
 mod options;
+#[path = "echo/orders.rs"]
+mod orders;
 #[path = "echo/peer.rs"]
 mod peer;
 #[path = "echo/plan.rs"]
@@ -86,6 +91,8 @@ mod syscalls;
 mod tls_memory;
 #[path = "echo/tls_syscalls.rs"]
 mod tls_syscalls;
+#[path = "echo/transport.rs"]
+mod transport;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -101,7 +108,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.first().map(String::as_str) {
         Some("--launch") => launch::run(&arguments[1..]),
         Some("--load") => load::run(&arguments[1..]),
-        Some("--listen") => bare::run(&arguments),
+        Some("--listen" | "--rustls") => bare::run(&arguments),
         _ => harness(&arguments),
     };
     match outcome {
@@ -143,7 +150,7 @@ fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
         Scenario::TlsHandshakes => handshakes::run(options),
         Scenario::TlsMemory => tls_memory::run(options),
         Scenario::TlsSyscalls => tls_syscalls::run(options),
-        Scenario::TlsStorm => storm::run(options, "tls-storm", process::Transport::Tls),
-        Scenario::TlsStormRsa => storm::run(options, "tls-storm-rsa", process::Transport::TlsRsa),
+        Scenario::TlsStorm => storm::run(options, "tls-storm", transport::Transport::Tls),
+        Scenario::TlsStormRsa => storm::run(options, "tls-storm-rsa", transport::Transport::TlsRsa),
     }
 }
