@@ -39,6 +39,8 @@ mod churn;
 mod client;
 #[path = "echo/cpu.rs"]
 mod cpu;
+#[path = "echo/dial.rs"]
+mod dial;
 #[path = "echo/handshaker.rs"]
 mod handshaker;
 #[path = "echo/handshakes.rs"]

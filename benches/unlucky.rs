@@ -38,6 +38,8 @@ mod child;
 mod client;
 #[path = "unlucky/deaths.rs"]
 mod deaths;
+#[path = "echo/dial.rs"]
+mod dial;
 #[path = "unlucky/dice.rs"]
 mod dice;
 #[path = "unlucky/draining.rs"]
