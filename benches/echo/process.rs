@@ -34,7 +34,7 @@ pub(crate) struct Server {
     name: String,
     pub(crate) process: Process,
     /// What it wants on its command line for a client, as it printed it.
-    address: String,
+    pub(crate) address: String,
     /// The certificate it shows, with TLS.
     certificate: Option<PathBuf>,
     _directory: Directory,
