@@ -22,7 +22,8 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     report::title("callbacks", "user-mode instructions per message of a server, by callgrind");
     let peers = [
         Peer::own("no callbacks", &["--host"])?,
-        Peer::own("callbacks", &["--host", "--callbacks", "on"])?,
+        Peer::own("callbacks", &["--host", "--callbacks", "all"])?,
+        Peer::own("without on_state", &["--host", "--callbacks", "few"])?,
         Peer { name: "echo example".to_owned(), ..options.windlass.clone() },
     ];
     let mut each = Vec::new();
@@ -34,6 +35,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         println!("  {:<18} {:.1}", peer.name, (twice - once) / count as f64);
     }
     report::verdict("callbacks", each[1] / each[0]);
+    report::verdict("callbacks: without on_state", each[2] / each[0]);
     Ok(())
 }
 

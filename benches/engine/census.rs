@@ -5,7 +5,7 @@ use windlass::{Counters, Expiry, Reason};
 use crate::Outcome;
 
 /// The reasons that are told apart.
-pub(crate) const REASONS: [Reason; 7] = [
+pub(crate) const REASONS: [Reason; 8] = [
     Reason::PeerClosed,
     Reason::Local,
     Reason::Aborted,
@@ -13,6 +13,7 @@ pub(crate) const REASONS: [Reason; 7] = [
     Reason::Truncated,
     Reason::Timeout(Expiry::Idle),
     Reason::Drain,
+    Reason::Timeout(Expiry::Drain),
 ];
 
 /// What one or more reactors counted.

@@ -121,19 +121,18 @@ fn compare(scale: usize) -> Outcome<()> {
 
     let (drained, polite) = (DRAINED * scale / 50, POLITE * scale / 50);
     let stay = |ending: Ending, count: usize| {
-        (0..count).map(|number| Ok((ending, places.begin(ending, number)?))).collect::<Outcome<Vec<_>>>()
+        (0..count).map(|number| Ok((ending, places.begin(ending, number)?.heard()?))).collect::<Outcome<Vec<_>>>()
     };
+    // In the order in which the server closes them.
     let mut open = stay(Ending::Polite, polite)?;
     open.extend(stay(Ending::Drained, drained)?);
-    let living = settle(&mut host, (drained + polite) as u64)?;
-    settle(&mut idle, 0)?;
-    println!(
-        "  before the drain: {} living, {} B in, {} B out",
-        living.opened - living.closed,
-        living.bytes_in,
-        living.bytes_out
-    );
-    // In the order in which the server closes them.
+    let mut so_far = traffic;
+    open.iter().for_each(|(_, client)| so_far.add(client.traffic()));
+    let mut living = settle(&mut host, (drained + polite) as u64)?;
+    living.add(&settle(&mut idle, 0)?);
+    let mut rows = Rows::default();
+    rows.compare("bytes in of snapshots with living connections, and sent by clients", living.bytes_in, so_far.sent);
+    rows.compare("bytes out, and received by clients", living.bytes_out, so_far.received);
     let last = thread::spawn(move || -> Result<Traffic, String> {
         let mut sum = Traffic::default();
         for (ending, client) in open {
@@ -149,7 +148,6 @@ fn compare(scale: usize) -> Outcome<()> {
     let reasons: Vec<String> =
         REASONS.iter().zip(census.reasons).map(|(reason, count)| format!("{reason:?} {count}")).collect();
     println!("  closed: {}", reasons.join(", "));
-    let mut rows = Rows::default();
     let played = |wanted: &[Ending]| {
         let counts =
             PLAYED.iter().filter(|(ending, ..)| wanted.contains(ending)).map(|(_, count, _)| count * scale / 50);
@@ -173,7 +171,9 @@ fn compare(scale: usize) -> Outcome<()> {
     rows.compare("truncated", census.closed_for(Reason::Truncated), played(&[Ending::TlsTruncated]));
     rows.compare("idle", census.closed_for(Reason::Timeout(Expiry::Idle)), played(&[Ending::Idle]));
     rows.compare("aborted", census.closed_for(Reason::Aborted), played(&[Ending::ServerAbort]));
-    rows.compare("cut by the drain, as its report says", cut, drained as u64);
+    rows.compare("closed by handlers at the drain", census.closed_for(Reason::Drain), polite as u64);
+    rows.compare("cut by the drain", census.closed_for(Reason::Timeout(Expiry::Drain)), drained as u64);
+    rows.compare("cut, as the report says", cut, drained as u64);
     println!("  {:.1} s", begun.elapsed().as_secs_f64());
     report::verdict("counters", rows.differences as f64);
     Ok(())

@@ -181,6 +181,24 @@ pub(crate) enum Client {
 }
 
 impl Client {
+    /// Waits for the echo.
+    pub(crate) fn heard(mut self) -> Outcome<Self> {
+        let mut echo = [0; MESSAGE_BYTES];
+        match &mut self {
+            Client::Plain(client) => client.read_exact(&mut echo)?,
+            Client::Tls(client) => client.read_exact(&mut echo)?,
+        }
+        Ok(self)
+    }
+
+    /// What it has sent and received so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        match self {
+            Client::Plain(client) => client.traffic,
+            Client::Tls(client) => client.sock.traffic,
+        }
+    }
+
     /// Ends it as its kind does, and returns what it has sent and received.
     pub(crate) fn end(self, ending: Ending) -> Outcome<Traffic> {
         match self {

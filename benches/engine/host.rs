@@ -110,6 +110,14 @@ impl WatchHandler for Last {
     }
 }
 
+/// What the server tells. With any callback it is asked for its counters each second, too.
+#[derive(Clone, Copy)]
+enum Callbacks {
+    None,
+    WithoutStates,
+    All,
+}
+
 struct Options {
     listen: Vec<Address>,
     identity: (PathBuf, PathBuf),
@@ -117,7 +125,7 @@ struct Options {
     engine: EngineConfig,
     config: ListenConfig,
     doorman: Doorman,
-    has_callbacks: bool,
+    callbacks: Callbacks,
 }
 
 /// Serves until its input ends.
@@ -142,7 +150,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
         engine: EngineConfig { reactors: 1, ..EngineConfig::default() },
         config: ListenConfig::default(),
         doorman: Doorman { refused: None, guest: Guest::Echo },
-        has_callbacks: false,
+        callbacks: Callbacks::None,
     };
     for pair in arguments.chunks(2) {
         let [option, value] = pair else {
@@ -157,7 +165,9 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
             "--refuse" => options.doorman.refused = Some(value.parse()?),
             "--obey" => options.doorman.guest = Guest::Unasked,
             "--reuse" => options.config.reuse = Reuse::Port,
-            "--callbacks" => options.has_callbacks = true,
+            "--callbacks" => {
+                options.callbacks = if value == "all" { Callbacks::All } else { Callbacks::WithoutStates };
+            }
             "--idle" => {
                 let idle_timeout = Some(Duration::from_secs_f64(value.parse()?));
                 options.config.limits = Limits { idle_timeout, ..Limits::default() };
@@ -178,16 +188,16 @@ fn build(options: Options) -> Outcome<Server> {
     if let Some(connections) = options.per_peer_max {
         builder = builder.per_peer_max(connections);
     }
-    if !options.has_callbacks {
+    if let Callbacks::None = options.callbacks {
         return Ok(builder.build()?);
     }
     let told = Arc::new(AtomicU64::new(0));
     let (errors, states, events) = (told.clone(), told.clone(), told);
-    let server = builder
-        .on_error(move |_| count(&errors))
-        .on_state(move |_, _, _| count(&states))
-        .on_event(move |_| count(&events))
-        .build()?;
+    builder = builder.on_error(move |_| count(&errors)).on_event(move |_| count(&events));
+    if let Callbacks::All = options.callbacks {
+        builder = builder.on_state(move |_, _, _| count(&states));
+    }
+    let server = builder.build()?;
     let watched = server.clone();
     // It ends with the process.
     thread::spawn(move || {

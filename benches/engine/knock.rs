@@ -3,7 +3,7 @@
 //! | order | answer |
 //! |---|---|
 //! | `hold` | `ok` when one connection from each source address has had a byte echoed; they stay |
-//! | `knock COUNT` | `ok ELAPSED`, in nanoseconds, when so many connections were made and closed by the server |
+//! | `knock COUNT` | `ok ELAPSED P50 P99 P999`, in nanoseconds, when so many connections were made and closed by the server |
 //!
 //! A failed order is answered by `failed: REASON` and ends the process, as does the end of the input.
 
@@ -16,7 +16,7 @@ use crate::answer::Answer;
 use crate::child::{Process, own_executable};
 use crate::dial::dial;
 use crate::launch::Core;
-use crate::process::Server;
+use crate::process::{Server, numbers};
 
 /// Source addresses, enough for the ports of closed connections.
 const SOURCES: usize = 16;
@@ -57,13 +57,19 @@ fn obey(address: SocketAddr, line: &str, held: &mut Vec<TcpStream>) -> Outcome<S
         }
         ("knock", count) => {
             let count: usize = count.parse()?;
+            let mut latencies_ns = Vec::with_capacity(count);
             let begun = Instant::now();
             for first in (0..count).step_by(WIDTH) {
                 let numbers = first..count.min(first + WIDTH);
-                let waiting = numbers.map(|number| connect(address, number)).collect::<Outcome<Vec<_>>>()?;
-                waiting.into_iter().try_for_each(be_refused)?;
+                let knocking = numbers.map(|number| Ok((Instant::now(), connect(address, number)?)));
+                for (started, stream) in knocking.collect::<Outcome<Vec<_>>>()? {
+                    be_refused(stream)?;
+                    latencies_ns.push(u32::try_from(started.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                }
             }
-            Ok(format!("ok {}", begun.elapsed().as_nanos()))
+            let elapsed = begun.elapsed();
+            latencies_ns.sort_unstable();
+            Ok(format!("ok {}", Answer::of(elapsed, &latencies_ns)))
         }
         _ => Err(format!("unknown order `{line}`").into()),
     }
@@ -98,9 +104,11 @@ impl Knock {
     }
 
     pub(crate) fn knock(&mut self, count: usize) -> Outcome<Answer> {
-        let elapsed_ns = self.order(&format!("knock {count}"))?.trim().parse()?;
-        // What one of them waits says nothing: they are looked at in turn.
-        Ok(Answer { elapsed_ns, p50_ns: 0, p99_ns: 0, p999_ns: 0 })
+        let answer = self.order(&format!("knock {count}"))?;
+        match numbers(&answer)?.as_slice() {
+            &[elapsed_ns, p50_ns, p99_ns, p999_ns] => Ok(Answer { elapsed_ns, p50_ns, p99_ns, p999_ns }),
+            _ => Err(format!("the load answered `{answer}` to `knock`").into()),
+        }
     }
 
     fn order(&mut self, order: &str) -> Outcome<String> {

@@ -23,6 +23,10 @@ use windlass::{Address, Bytes, Conn, ConnId, Error, Handler, ListenConfig, React
 use crate::Outcome;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, SENDERS, message};
 
+/// How long a sender waits that finds no room in a mailbox. It must not take the reactor's core, as it would by asking
+/// again at once; a full mailbox lasts for far longer.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
+
 /// What a sender gives its messages to.
 trait Way: Clone + Send + 'static {
     /// Sends, and waits while there is no room; returns how often there was none.
@@ -91,7 +95,7 @@ impl Way for Mail {
                 Err(Unsent { bytes: back, why: Error::MailboxFull { .. } }) => {
                     refused += 1;
                     bytes = back;
-                    thread::yield_now();
+                    thread::sleep(NO_ROOM_PAUSE);
                 }
                 // The receivers will miss it.
                 Err(_) => return refused,

@@ -14,6 +14,8 @@ use crate::report;
 
 const REACTORS: usize = 4;
 const LONG: usize = 1_000;
+/// In a smoke run, too: fewer are spread by chance.
+const LONG_MIN: usize = 100;
 /// For each long one.
 const SHORT_FOR_LONG: usize = 10;
 /// Short connections open at a time; which of them ends next is left to chance.
@@ -24,7 +26,7 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let long = options.count(LONG * 10) / 10;
+    let long = options.count(LONG).max(LONG_MIN);
     let text = format!(
         "{long} long connections among {} short ones on {REACTORS} reactors, to the one with the fewest; max / mean",
         long * SHORT_FOR_LONG

@@ -23,6 +23,15 @@ struct Contender<'a> {
     reactors: &'static [&'static str],
 }
 
+impl Contender<'_> {
+    fn name(&self) -> String {
+        match self.reactors {
+            [.., count] => format!("{} × {count}", self.peer.name),
+            [] => self.peer.name.clone(),
+        }
+    }
+}
+
 pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     let Shape { connections, message_bytes, .. } = shape;
     let count = options.count(shape.messages);
@@ -49,7 +58,7 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
         slices::measure(server, count, || load.echo(connections, message_bytes, count))
     })?;
     for (contender, windows) in contenders.iter().zip(&windows) {
-        slices::print_row(&format!("{} {}", contender.peer.name, contender.reactors.join(" ")), windows);
+        slices::print_row(&contender.name(), windows);
     }
     for (index, (peer, pair)) in peers.iter().zip(windows.chunks(2)).enumerate() {
         // What one takes for a message over what two take: messages per second of processor time, two over one.

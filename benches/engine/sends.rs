@@ -17,9 +17,10 @@ use crate::strace;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, SENDERS};
 
 /// Of one sender in one measured slice. What waits for one connection is far below the limit on its output.
-const MESSAGES: usize = 50_000;
-/// Of one sender, under strace.
+const MESSAGES: usize = 25_000;
+/// Of one sender under strace, in so many portions, between which the mailbox is empty.
 const TRACED: usize = 10_000;
+const PORTIONS: usize = 100;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
@@ -68,11 +69,13 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 fn count_wakes(peer: &Peer, count: usize) -> Outcome<()> {
     let mut exchange = Exchange::start(peer)?;
     let (turns_before, commands_before) = exchange.counters()?;
-    let calls = strace::count(exchange.outlet.pid(), || exchange.send(count).map(drop))?;
+    let portion = count / PORTIONS;
+    let calls =
+        strace::count(exchange.outlet.pid(), || (0..PORTIONS).try_for_each(|_| exchange.send(portion).map(drop)))?;
     let (turns, commands) = exchange.counters()?;
-    // The question for the counters is a command and a wake after the calls were counted; one more write is the answer.
+    // The second question for the counters is a command and a turn. Each portion's answer is a write, too.
     let (turns, commands) = (turns - turns_before - 1, commands - commands_before - 1);
-    let wakes = calls.get("write").copied().unwrap_or(0).saturating_sub(1);
+    let wakes = calls.get("write").copied().unwrap_or(0).saturating_sub(PORTIONS);
     let kinds: Vec<String> = calls.iter().map(|(name, calls)| format!("{name} {calls}")).collect();
     println!("  under strace: {commands} commands, {turns} turns, {wakes} wakes; {}", kinds.join(", "));
     report::verdict("remote-sends: wakes per turn", wakes as f64 / turns as f64);
