@@ -17,6 +17,8 @@ mod account;
 mod active;
 #[path = "echo/answer.rs"]
 mod answer;
+#[path = "echo/asked.rs"]
+mod asked;
 #[path = "echo/bare.rs"]
 mod bare;
 #[path = "echo/bare_buffered.rs"]
@@ -61,6 +63,8 @@ mod memory;
 mod options;
 #[path = "echo/orders.rs"]
 mod orders;
+#[path = "echo/outcome.rs"]
+mod outcome;
 #[path = "echo/peer.rs"]
 mod peer;
 #[path = "echo/plan.rs"]
@@ -96,14 +100,11 @@ mod tls_syscalls;
 #[path = "echo/transport.rs"]
 mod transport;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use options::{Options, Request};
+use options::Options;
+pub(crate) use outcome::Outcome;
 use plan::Scenario;
-
-/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -113,30 +114,15 @@ fn main() -> ExitCode {
         Some("--listen" | "--rustls") => bare::run(&arguments),
         _ => harness(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(outcome)
 }
 
-/// Runs the scenarios asked for, one after the other.
+/// Runs the scenarios asked for.
 fn harness(arguments: &[String]) -> Outcome<()> {
-    let options = match options::parse(arguments)? {
-        Request::Run(options) => options,
-        Request::Explain(text) => {
-            println!("{text}");
-            return Ok(());
-        }
-    };
+    let Some(options) = options::parse(arguments)? else { return Ok(()) };
     holdings::raise_descriptor_limit()?;
     child::remove_stale_directories();
-    for scenario in &options.scenarios {
-        run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;
-    }
-    Ok(())
+    asked::run_each(&options.scenarios, Scenario::name, |scenario| run_scenario(scenario, &options))
 }
 
 fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::Outcome;
+use crate::asked::Asked;
 use crate::peer::Peer;
 use crate::plan::Scenario;
 
@@ -12,6 +13,7 @@ Measures what many reactors and the server's face cost. Without a name all scena
   --rounds N          rounds of each comparison (7 with names, 3 without)
   --server NAME=PATH  one more server with the interface of the `echo` example, for the comparisons of reactors; may be
                       repeated
+  --self-check        one reactor against one in the comparisons of reactors: shows the noise
   --quick             a smoke run: small windows, fewer connections, figures without meaning
   --help              this text
 
@@ -19,6 +21,8 @@ WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is ot
 `remote-sends` needs strace, `callbacks` valgrind, `counters` unshare and ip.
 
 scenarios:";
+
+const SELF_CHECK: &str = "--self-check";
 
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<Scenario>,
@@ -28,6 +32,8 @@ pub(crate) struct Options {
     /// The `echo` example, or what takes its place.
     pub(crate) windlass: Peer,
     pub(crate) others: Vec<Peer>,
+    /// One reactor is compared with one.
+    pub(crate) self_check: bool,
     quick: bool,
 }
 
@@ -38,46 +44,24 @@ impl Options {
     }
 }
 
-pub(crate) enum Request {
-    Run(Options),
-    Explain(String),
-}
-
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
-    let mut scenarios = Vec::new();
-    let mut rounds = None;
-    let mut others = Vec::new();
-    let (mut quick, mut bench) = (false, false);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} wants a value"));
-        match argument.as_str() {
-            // Cargo adds it for `cargo bench`, and leaves it out for `cargo test --benches`.
-            "--bench" => bench = true,
-            "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
-            "--server" => others.push(Peer::named(value()?)?),
-            "--quick" => quick = true,
-            "--help" => return Ok(Request::Explain(usage())),
-            name => scenarios.push(scenario(name)?),
-        }
-    }
-    if arguments.is_empty() && !bench {
-        return Ok(Request::Explain("nothing to test; run it by `cargo bench --bench engine`".to_owned()));
-    }
-    let few = if quick { 2 } else { 3 };
-    let rounds = rounds.unwrap_or(if scenarios.is_empty() || quick { few } else { 7 });
+/// `None` if there is nothing to run.
+pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
+    let Some(asked) = Asked::parse(arguments, "engine", &[SELF_CHECK], usage)? else { return Ok(None) };
+    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
     if scenarios.is_empty() {
         scenarios.extend(Scenario::ALL);
     }
-    let slices = if quick { 5 } else { 25 };
-    Ok(Request::Run(Options { scenarios, rounds, slices, windlass: Peer::windlass()?, others, quick }))
+    Ok(Some(Options {
+        scenarios,
+        self_check: asked.has(SELF_CHECK),
+        rounds: asked.rounds(),
+        slices: asked.slices(),
+        windlass: Peer::windlass()?,
+        others: asked.others,
+        quick: asked.quick,
+    }))
 }
 
 fn usage() -> String {
     Scenario::ALL.into_iter().fold(USAGE.to_owned(), |text, scenario| text + "\n  " + scenario.name())
-}
-
-fn scenario(name: &str) -> Outcome<Scenario> {
-    let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
-    Ok(found.ok_or_else(|| format!("no scenario or option `{name}`; --help lists them"))?)
 }

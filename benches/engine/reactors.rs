@@ -41,10 +41,11 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
         options.rounds, options.slices
     );
     report::title(shape.name, &text);
+    let second = if options.self_check { ONE } else { TWO };
     let peers: Vec<&Peer> = std::iter::once(&options.windlass).chain(&options.others).collect();
     let bare = Peer::own("bare", &[])?;
     let mut contenders: Vec<Contender<'_>> =
-        peers.iter().flat_map(|peer| [ONE, TWO].map(|reactors| Contender { peer, reactors })).collect();
+        peers.iter().flat_map(|peer| [ONE, second].map(|reactors| Contender { peer, reactors })).collect();
     contenders.push(Contender { peer: &bare, reactors: &[] });
     let start = |contender: &Contender<'_>| {
         let site = site::loopback(shape.security)?;
