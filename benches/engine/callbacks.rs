@@ -1,4 +1,5 @@
-//! What a server's callbacks cost: instructions per message with all of them and a snapshot each second, beside none.
+//! What a server's callbacks cost: instructions per message with all of them and a snapshot each second, beside none; and
+//! processor time, since instructions do not count system calls.
 //!
 //! Under callgrind a message takes some fifty times as long, so that there are so many more snapshots per message than
 //! at full speed.
@@ -8,12 +9,16 @@ use crate::callgrind;
 use crate::launch::Core;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::process::Server;
+use crate::process::{Load, Server};
 use crate::report;
 use crate::site;
+use crate::slices;
 use crate::socket::Security;
 
+/// Under callgrind.
 const MESSAGES: usize = 20_000;
+/// In one measured slice.
+const TIMED: usize = 8_000;
 const CONNECTIONS: usize = 64;
 const MESSAGE_BYTES: usize = 64;
 
@@ -36,6 +41,32 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     }
     report::verdict("callbacks", each[1] / each[0]);
     report::verdict("callbacks: without on_state", each[2] / each[0]);
+    processor_time(&peers, options)
+}
+
+fn processor_time(peers: &[Peer], options: &Options) -> Outcome<()> {
+    let count = options.count(TIMED);
+    println!("  server ns/message, {} × {} × {count} messages a server:", options.rounds, options.slices);
+    let start = |peer: &Peer| {
+        let server = Server::start_at(site::loopback(Security::Plain)?, Core::Server, peer, &[], &[])?;
+        let mut load = Load::start_on(Core::Load, &server)?;
+        load.connect(CONNECTIONS)?;
+        load.echo(CONNECTIONS, MESSAGE_BYTES, count)?;
+        Ok((server, load))
+    };
+    let windows = slices::alternate(options, peers, start, |(server, load)| {
+        slices::measure(server, count, || load.echo(CONNECTIONS, MESSAGE_BYTES, count))
+    })?;
+    for (peer, windows) in peers.iter().zip(&windows) {
+        slices::print_row(&peer.name, windows);
+    }
+    for (peer, own) in peers.iter().zip(&windows).skip(1) {
+        let ratios = slices::round_ratios(own, &windows[0], options);
+        report::verdict(
+            &format!("callbacks: processor time, {} / {}", peer.name, peers[0].name),
+            report::median(&ratios),
+        );
+    }
     Ok(())
 }
 
