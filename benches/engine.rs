@@ -1,7 +1,8 @@
 //! The benchmark of many reactors and of the server's face: what it costs to spread work over threads, to refuse, to be
 //! told, and whether what is counted is true.
 //!
-//! `cargo bench --bench engine -- --help` lists scenarios and options; `benches/README.md` says what is measured and how.
+//! `cargo bench --bench engine -- --help` lists scenarios and options; `benches/README.md` says what is measured and
+//! how.
 //!
 //! The one binary plays several roles, each a process of its own:
 //!

@@ -1,5 +1,5 @@
-//! What a server's callbacks cost: instructions per message with all of them and a snapshot each second, beside none; and
-//! processor time, since instructions do not count system calls.
+//! What a server's callbacks cost: instructions per message with all of them and a snapshot each second, beside none;
+//! and processor time, since instructions do not count system calls.
 //!
 //! Under callgrind a message takes some fifty times as long, so that there are so many more snapshots per message than
 //! at full speed.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `connections` | `connections COUNT…`, one for each reactor |
 //! | `snapshots` | `snapshots CENSUS`, that of all reactors together |
-//! | `drain SECONDS` | `final CENSUS` from each reactor when all its connections have ended, then `drained DRAINED CUT UNSENT` |
+//! | `drain SECONDS` | `final CENSUS` from each reactor at its end, then `drained DRAINED CUT UNSENT` |
 //!
 //! With `--obey on` the first byte of a connection says how it is to end; else bytes in are bytes out.
 

@@ -78,7 +78,7 @@ fn send_all(way: &impl Way, sender: u32, first: u32, count: u32) -> u64 {
     each.sum()
 }
 
-// --- a reactor --------------------------------------------------------------------------------------------------------
+// --- a reactor -------------------------------------------------------------------------------------------------------
 
 #[derive(Clone)]
 struct Mail {
@@ -161,7 +161,7 @@ fn obey_as_mail(remote: &Remote, opened: &Mutex<Vec<ConnId>>, lost: &AtomicU64) 
     obey(&Mail { remote: remote.clone(), connections }, || lost.load(Ordering::Relaxed), counters)
 }
 
-// --- a channel --------------------------------------------------------------------------------------------------------
+// --- a channel -------------------------------------------------------------------------------------------------------
 
 /// How the thread behind the channel writes.
 #[derive(Clone, Copy, PartialEq, Eq)]

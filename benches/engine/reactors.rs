@@ -1,8 +1,8 @@
 //! What two reactors do with the processor time of one.
 //!
-//! Nothing is pinned: servers and loads have the same cores. All servers work in turn, so each has them to itself but for
-//! its loads, of which there are two: one alone could not keep two reactors busy, and a server that often finds nothing to
-//! do takes longer for each message.
+//! Nothing is pinned: servers and loads have the same cores. All servers work in turn, so each has them to itself but
+//! for its loads, of which there are two: one alone could not keep two reactors busy, and a server that often finds
+//! nothing to do takes longer for each message.
 
 use std::thread;
 
@@ -67,8 +67,8 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     let Shape { connections, message_bytes, .. } = shape;
     let count = options.count(shape.messages);
     let text = format!(
-        "{connections} connections of {LOADS} loads, {message_bytes} B a message, {} × {} × {count} messages a server, nothing \
-         pinned; server ns/message",
+        "{connections} connections of {LOADS} loads, {message_bytes} B a message, {} × {} × {count} messages a server, \
+         nothing pinned; server ns/message",
         options.rounds, options.slices
     );
     report::title(shape.name, &text);

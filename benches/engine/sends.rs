@@ -26,8 +26,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     let count = options.count(MESSAGES);
     let text = format!(
-        "{SENDERS} threads, {MESSAGE_BYTES} B to {CONNECTIONS} connections of one other, {} × {} × {} messages, nothing \
-         pinned; messages/s",
+        "{SENDERS} threads, {MESSAGE_BYTES} B to {CONNECTIONS} connections of one other, {} × {} × {} messages, \
+         nothing pinned; messages/s",
         options.rounds,
         options.slices,
         count * SENDERS
