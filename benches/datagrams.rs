@@ -17,6 +17,8 @@
 mod account;
 #[path = "echo/answer.rs"]
 mod answer;
+#[path = "echo/asked.rs"]
+mod asked;
 #[path = "datagrams/bare.rs"]
 mod bare;
 #[path = "echo/child.rs"]
@@ -33,6 +35,8 @@ mod launch;
 mod load;
 #[path = "datagrams/options.rs"]
 mod options;
+#[path = "echo/outcome.rs"]
+mod outcome;
 #[path = "unlucky/pattern.rs"]
 mod pattern;
 #[path = "echo/peer.rs"]
@@ -60,14 +64,11 @@ mod syscalls;
 #[path = "datagrams/tally.rs"]
 mod tally;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use options::{Options, Request};
+use options::Options;
+pub(crate) use outcome::Outcome;
 use plan::Scenario;
-
-/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -79,33 +80,14 @@ fn main() -> ExitCode {
         Some("--receiver") => receiver::run(&arguments[1..]),
         _ => harness(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(outcome)
 }
 
-/// Runs the scenarios asked for, one after the other; one that fails does not stop the next.
+/// Runs the scenarios asked for.
 fn harness(arguments: &[String]) -> Outcome<()> {
-    let options = match options::parse(arguments)? {
-        Request::Run(options) => options,
-        Request::Explain(text) => {
-            println!("{text}");
-            return Ok(());
-        }
-    };
+    let Some(options) = options::parse(arguments)? else { return Ok(()) };
     child::remove_stale_directories();
-    let mut failed = Vec::new();
-    for scenario in &options.scenarios {
-        if let Err(error) = run_scenario(*scenario, &options) {
-            println!("  failed: {error}");
-            failed.push(scenario.name());
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+    asked::run_each(&options.scenarios, Scenario::name, |scenario| run_scenario(scenario, &options))
 }
 
 fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {

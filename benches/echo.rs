@@ -8,7 +8,8 @@
 //! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
 //! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
 //! - `--load ADDRESS [CERTIFICATE]`, the load generator, which takes orders on its standard input;
-//! - `--listen ADDRESS`, the yardstick server `bare`, which has the interface of the `echo` example.
+//! - `--listen ADDRESS` or `--rustls buffered --listen ADDRESS`, the yardstick server `bare`, which has the interface of
+//!   the `echo` example.
 
 #[path = "echo/account.rs"]
 mod account;
@@ -16,6 +17,8 @@ mod account;
 mod active;
 #[path = "echo/answer.rs"]
 mod answer;
+#[path = "echo/asked.rs"]
+mod asked;
 #[path = "echo/bare.rs"]
 mod bare;
 #[path = "echo/bare_buffered.rs"]
@@ -24,6 +27,8 @@ mod bare_buffered;
 mod bare_plain;
 #[path = "echo/bare_tls.rs"]
 mod bare_tls;
+#[path = "echo/callgrind.rs"]
+mod callgrind;
 #[path = "echo/certificate.rs"]
 mod certificate;
 #[path = "echo/channel.rs"]
@@ -36,6 +41,8 @@ mod churn;
 mod client;
 #[path = "echo/cpu.rs"]
 mod cpu;
+#[path = "echo/dial.rs"]
+mod dial;
 #[path = "echo/handshaker.rs"]
 mod handshaker;
 #[path = "echo/handshakes.rs"]
@@ -54,6 +61,10 @@ mod load;
 mod memory;
 #[path = "echo/options.rs"]
 mod options;
+#[path = "echo/orders.rs"]
+mod orders;
+#[path = "echo/outcome.rs"]
+mod outcome;
 #[path = "echo/peer.rs"]
 mod peer;
 #[path = "echo/plan.rs"]
@@ -86,48 +97,32 @@ mod syscalls;
 mod tls_memory;
 #[path = "echo/tls_syscalls.rs"]
 mod tls_syscalls;
+#[path = "echo/transport.rs"]
+mod transport;
 
-use std::error::Error;
 use std::process::ExitCode;
 
-use options::{Options, Request};
+use options::Options;
+pub(crate) use outcome::Outcome;
 use plan::Scenario;
-
-/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.first().map(String::as_str) {
         Some("--launch") => launch::run(&arguments[1..]),
         Some("--load") => load::run(&arguments[1..]),
-        Some("--listen") => bare::run(&arguments),
+        Some("--listen" | "--rustls") => bare::run(&arguments),
         _ => harness(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(outcome)
 }
 
-/// Runs the scenarios asked for, one after the other.
+/// Runs the scenarios asked for.
 fn harness(arguments: &[String]) -> Outcome<()> {
-    let options = match options::parse(arguments)? {
-        Request::Run(options) => options,
-        Request::Explain(text) => {
-            println!("{text}");
-            return Ok(());
-        }
-    };
+    let Some(options) = options::parse(arguments)? else { return Ok(()) };
     holdings::raise_descriptor_limit()?;
     child::remove_stale_directories();
-    for scenario in &options.scenarios {
-        run_scenario(*scenario, &options).map_err(|error| format!("{}: {error}", scenario.name()))?;
-    }
-    Ok(())
+    asked::run_each(&options.scenarios, Scenario::name, |scenario| run_scenario(scenario, &options))
 }
 
 fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
@@ -143,7 +138,7 @@ fn run_scenario(scenario: Scenario, options: &Options) -> Outcome<()> {
         Scenario::TlsHandshakes => handshakes::run(options),
         Scenario::TlsMemory => tls_memory::run(options),
         Scenario::TlsSyscalls => tls_syscalls::run(options),
-        Scenario::TlsStorm => storm::run(options, "tls-storm", process::Transport::Tls),
-        Scenario::TlsStormRsa => storm::run(options, "tls-storm-rsa", process::Transport::TlsRsa),
+        Scenario::TlsStorm => storm::run(options, "tls-storm", transport::Transport::Tls),
+        Scenario::TlsStormRsa => storm::run(options, "tls-storm-rsa", transport::Transport::TlsRsa),
     }
 }

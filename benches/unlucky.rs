@@ -38,6 +38,8 @@ mod child;
 mod client;
 #[path = "unlucky/deaths.rs"]
 mod deaths;
+#[path = "echo/dial.rs"]
+mod dial;
 #[path = "unlucky/dice.rs"]
 mod dice;
 #[path = "unlucky/draining.rs"]
@@ -58,6 +60,8 @@ mod load;
 mod moments;
 #[path = "unlucky/options.rs"]
 mod options;
+#[path = "echo/outcome.rs"]
+mod outcome;
 #[path = "unlucky/panics.rs"]
 mod panics;
 #[path = "unlucky/pattern.rs"]
@@ -81,14 +85,11 @@ mod starvation;
 #[path = "unlucky/tracer.rs"]
 mod tracer;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use options::{Options, Request, Scenario};
+pub(crate) use outcome::Outcome;
 use report::Report;
-
-/// What a step of the benchmark returns; the error is a sentence for the person who runs it.
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
     panics::hide_deliberate_ones();
@@ -102,13 +103,7 @@ fn main() -> ExitCode {
         Some("--listen") => bare::run(&arguments),
         _ => harness(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    outcome::exit_code(outcome)
 }
 
 /// Runs the scenarios asked for, one after the other; one that cannot be measured does not stop the next.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::Outcome;
+use crate::asked::Asked;
 use crate::peer::Peer;
 use crate::plan::Scenario;
 
@@ -21,6 +22,9 @@ WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is ot
 `udp-syscalls` needs strace.
 
 scenarios:";
+
+const SINGLY: &str = "--singly";
+const SELF_CHECK: &str = "--self-check";
 
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<Scenario>,
@@ -45,50 +49,23 @@ impl Options {
     }
 }
 
-pub(crate) enum Request {
-    Run(Options),
-    Explain(String),
-}
-
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
-    let mut scenarios = Vec::new();
-    let mut rounds = None;
-    let mut others = Vec::new();
-    let mut datagrams_per_call = usize::MAX;
-    let (mut quick, mut self_check, mut bench) = (false, false, false);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} wants a value"));
-        match argument.as_str() {
-            // Cargo adds it for `cargo bench`, and leaves it out for `cargo test --benches`.
-            "--bench" => bench = true,
-            "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
-            "--server" => others.push(Peer::named(value()?)?),
-            "--singly" => datagrams_per_call = 1,
-            "--self-check" => self_check = true,
-            "--quick" => quick = true,
-            "--help" => return Ok(Request::Explain(usage())),
-            name => scenarios.push(scenario(name)?),
-        }
-    }
-    if arguments.is_empty() && !bench {
-        return Ok(Request::Explain("nothing to test; run it by `cargo bench --bench datagrams`".to_owned()));
-    }
-    let few = if quick { 2 } else { 3 };
-    let rounds = rounds.unwrap_or(if scenarios.is_empty() || quick { few } else { 7 });
+/// `None` if there is nothing to run.
+pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
+    let Some(asked) = Asked::parse(arguments, "datagrams", &[SINGLY, SELF_CHECK], usage)? else { return Ok(None) };
+    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
     if scenarios.is_empty() {
         scenarios.extend(Scenario::ALL);
     }
-    let (server, receiver, flooded) = tested(self_check)?;
-    Ok(Request::Run(Options {
+    let (server, receiver, flooded) = tested(asked.has(SELF_CHECK))?;
+    Ok(Some(Options {
         scenarios,
-        rounds,
-        slices: if quick { 5 } else { 25 },
-        servers: [Peer::own("bare", &["--bare"])?, server].into_iter().chain(others).collect(),
+        rounds: asked.rounds(),
+        slices: asked.slices(),
+        datagrams_per_call: if asked.has(SINGLY) { 1 } else { usize::MAX },
+        servers: [Peer::own("bare", &["--bare"])?, server].into_iter().chain(asked.others).collect(),
         receivers: [Peer::own("bare", &["--bare-receiver"])?, receiver],
         flooded,
-        datagrams_per_call,
-        quick,
+        quick: asked.quick,
     }))
 }
 
@@ -105,9 +82,4 @@ fn tested(self_check: bool) -> Outcome<(Peer, Peer, Option<Peer>)> {
 
 fn usage() -> String {
     Scenario::ALL.into_iter().fold(USAGE.to_owned(), |text, scenario| text + "\n  " + scenario.name())
-}
-
-fn scenario(name: &str) -> Outcome<Scenario> {
-    let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
-    Ok(found.ok_or_else(|| format!("no scenario or option `{name}`; --help lists them"))?)
 }

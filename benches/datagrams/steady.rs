@@ -38,7 +38,7 @@ pub(crate) fn compare(
     start: impl Fn(&Peer) -> Outcome<(Server, Load)>,
     slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
 ) -> Outcome<()> {
-    let windows = slices::alternate(options, peers, start, slice)?;
+    let windows = slices::alternate(options, peers, start, |(server, load)| slice(server, load))?;
     for (peer, measured) in peers.iter().zip(&windows) {
         slices::print_row(&peer.name, measured);
     }

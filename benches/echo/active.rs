@@ -4,10 +4,11 @@
 use crate::Outcome;
 use crate::options::Options;
 use crate::plan;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
 use crate::slices;
 use crate::socket::Security;
+use crate::transport::Transport;
 
 const ACTIVE: usize = 100;
 const CROWD: usize = 10_000;
@@ -31,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
                 load.echo(ACTIVE, MESSAGE_BYTES, count)?;
                 Ok((server, load))
             },
-            |server, load| slices::measure(server, count, || load.echo(ACTIVE, MESSAGE_BYTES, count)),
+            |(server, load)| slices::measure(server, count, || load.echo(ACTIVE, MESSAGE_BYTES, count)),
         )?;
         println!("  {}", peer.name);
         slices::print_row("alone", &windows[0]);

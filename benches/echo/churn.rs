@@ -7,9 +7,10 @@ use crate::memory;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::slices;
 use crate::socket::Security;
+use crate::transport::Transport;
 
 /// Open at a time.
 const CONNECTIONS: usize = 64;

@@ -40,7 +40,7 @@ pub(crate) fn compare(
     slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
 ) -> Outcome<()> {
     report::title(name, text);
-    let windows = slices::alternate(options, peers, start, slice)?;
+    let windows = slices::alternate(options, peers, start, |(server, load)| slice(server, load))?;
     for (peer, measured) in peers.iter().zip(&windows) {
         slices::print_row(&peer.name, measured);
     }

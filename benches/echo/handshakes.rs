@@ -4,8 +4,9 @@ use crate::Outcome;
 use crate::cpu;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::slices;
+use crate::transport::Transport;
 
 /// Open at a time.
 const CONNECTIONS: usize = 64;

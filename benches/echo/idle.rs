@@ -8,9 +8,10 @@ use crate::Outcome;
 use crate::account;
 use crate::options::Options;
 use crate::plan;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
 use crate::strace;
+use crate::transport::Transport;
 
 const CONNECTIONS: usize = 10_000;
 /// Between the last connection and the first measurement.

@@ -2,14 +2,12 @@
 //!
 //! Two runs that differ only in their number of messages are compared, so that what a server does once cancels out.
 
-use std::fs;
-
 use crate::Outcome;
-use crate::child::Directory;
+use crate::callgrind;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan::{self, Shape};
-use crate::process::{Load, Server};
+use crate::process::Server;
 use crate::report;
 
 const MESSAGES: usize = 20_000;
@@ -34,22 +32,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 /// Instructions of a server's whole life with `count` messages in it.
 fn total(peer: &Peer, shape: Shape, count: usize) -> Outcome<f64> {
-    let directory = Directory::create()?;
-    let log = directory.file("log");
-    let wrapper = [
-        "valgrind".to_owned(),
-        "--tool=callgrind".to_owned(),
-        format!("--callgrind-out-file={}", directory.file("out").display()),
-        format!("--log-file={}", log.display()),
-    ];
-    let server = Server::start(peer, shape.transport, shape.server_options, &wrapper)?;
-    let mut load = Load::start(&server)?;
-    load.connect(shape.connections)?;
-    load.echo(shape.connections, shape.message_bytes, count)?;
-    load.close()?;
-    server.stop()?;
-    let text = fs::read_to_string(log)?;
-    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, number) = collected.ok_or("callgrind printed no total")?;
-    Ok(number.trim().parse()?)
+    callgrind::total(
+        |wrapper| Server::start(peer, shape.transport, shape.server_options, wrapper),
+        |load| {
+            load.connect(shape.connections)?;
+            load.echo(shape.connections, shape.message_bytes, count).map(drop)
+        },
+    )
 }

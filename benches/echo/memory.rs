@@ -8,9 +8,10 @@ use crate::holdings::{self, Resident};
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
 use crate::socket::Security;
+use crate::transport::Transport;
 
 const SOME: usize = 10_000;
 const MOST: usize = 19_000;

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::Outcome;
+use crate::asked::Asked;
 use crate::bare;
 use crate::peer::Peer;
 use crate::plan::Scenario;
@@ -22,6 +23,9 @@ processor time run, with few rounds.
 WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is otherwise built first.
 
 scenarios:";
+
+const SELF_CHECK: &str = "--self-check";
+const CLEAN_BUILD: &str = "--clean-build";
 
 pub(crate) struct Options {
     pub(crate) scenarios: Vec<Scenario>,
@@ -60,52 +64,24 @@ impl Options {
     }
 }
 
-pub(crate) enum Request {
-    Run(Options),
-    Explain(String),
-}
-
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Request> {
-    let mut scenarios = Vec::new();
-    let mut rounds = None;
-    let mut others = Vec::new();
-    let (mut quick, mut clean_build, mut self_check, mut bench) = (false, false, false, false);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let mut value = || rest.next().ok_or_else(|| format!("{argument} wants a value"));
-        match argument.as_str() {
-            // Cargo adds it for `cargo bench`, and leaves it out for `cargo test --benches`.
-            "--bench" => bench = true,
-            "--rounds" => rounds = Some(value()?.parse::<usize>()?.max(1)),
-            "--server" => others.push(Peer::named(value()?)?),
-            "--self-check" => self_check = true,
-            "--quick" => quick = true,
-            "--clean-build" => clean_build = true,
-            "--help" => return Ok(Request::Explain(usage())),
-            name => scenarios.push(scenario(name)?),
-        }
-    }
-    if arguments.is_empty() && !bench {
-        return Ok(Request::Explain("nothing to test; run it by `cargo bench --bench echo`".to_owned()));
-    }
-    let few = if quick { 2 } else { 3 };
-    let named = !scenarios.is_empty();
-    if !named {
+/// `None` if there is nothing to run.
+pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
+    let Some(asked) = Asked::parse(arguments, "echo", &[SELF_CHECK, CLEAN_BUILD], usage)? else { return Ok(None) };
+    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
+    if scenarios.is_empty() {
         scenarios.extend(Scenario::ALL.into_iter().filter(|scenario| scenario.is_default()));
     }
-    let windlass = if self_check { Peer::own("bare again", &[])? } else { Peer::windlass()? };
-    let rounds = rounds.unwrap_or(if named && !quick { 7 } else { few });
-    Ok(Request::Run(Options {
+    Ok(Some(Options {
         scenarios,
-        rounds,
-        slices: if quick { 5 } else { 25 },
+        rounds: asked.rounds(),
+        slices: asked.slices(),
         bare: Peer::own("bare", &[])?,
-        windlass,
+        windlass: if asked.has(SELF_CHECK) { Peer::own("bare again", &[])? } else { Peer::windlass()? },
         bare_tls: Peer::own("bare-tls", &[])?,
         bare_tls_buffered: Peer::own("bare-tls-buffered", &bare::BUFFERED)?,
-        others,
-        quick,
-        clean_build,
+        clean_build: asked.has(CLEAN_BUILD),
+        others: asked.others,
+        quick: asked.quick,
     }))
 }
 
@@ -115,9 +91,4 @@ fn usage() -> String {
         format!("\n  {}{mark}", scenario.name())
     });
     names.fold(USAGE.to_owned(), |text, line| text + &line)
-}
-
-fn scenario(name: &str) -> Outcome<Scenario> {
-    let found = Scenario::ALL.into_iter().find(|scenario| scenario.name() == name);
-    Ok(found.ok_or_else(|| format!("no scenario or option `{name}`; --help lists them"))?)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::process::Transport;
+use crate::transport::Transport;
 
 /// A steady echo load.
 #[derive(Clone, Copy)]

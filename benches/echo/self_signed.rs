@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, SignatureAlgorithm};
 
 use crate::Outcome;
 use crate::certificate::NAME;
@@ -20,11 +20,13 @@ pub(crate) struct Kind {
     made: OnceLock<Pem>,
 }
 
-pub(crate) static P256: Kind = Kind { algorithm: &PKCS_ECDSA_P256_SHA256, made: OnceLock::new() };
-/// Of 2,048 bits.
-pub(crate) static RSA: Kind = Kind { algorithm: &PKCS_RSA_SHA256, made: OnceLock::new() };
+pub(crate) static P256: Kind = Kind::new(&PKCS_ECDSA_P256_SHA256);
 
 impl Kind {
+    pub(crate) const fn new(algorithm: &'static SignatureAlgorithm) -> Self {
+        Kind { algorithm, made: OnceLock::new() }
+    }
+
     /// Writes the certificate and its key as PEM.
     pub(crate) fn write(&self, certificate: &Path, key: &Path) -> Outcome<()> {
         let pem = match self.made.get() {

@@ -7,7 +7,7 @@ use crate::Outcome;
 use crate::account;
 use crate::answer::Answer;
 use crate::options::Options;
-use crate::process::{Load, Server};
+use crate::process::Server;
 use crate::report;
 
 /// Lets a server finish its last turn: the kernel's account of a thread is exact while it sleeps.
@@ -26,7 +26,7 @@ pub(crate) struct Window {
 pub(crate) fn measure(server: &Server, count: usize, work: impl FnOnce() -> Outcome<Answer>) -> Outcome<Window> {
     thread::sleep(SETTLE);
     let before = account::scheduled(server.pid())?;
-    let answer = work()?;
+    let answer = work().map_err(|error| format!("{}: {error}", server.name()))?;
     thread::sleep(SETTLE);
     let after = account::scheduled(server.pid())?;
     Ok(Window {
@@ -40,19 +40,18 @@ pub(crate) fn measure(server: &Server, count: usize, work: impl FnOnce() -> Outc
 ///
 /// A round has fresh processes, warmed up by `start`; each contender then works for many short slices, in turn with
 /// the others, so that what disturbs the machine for a while disturbs all of them.
-pub(crate) fn alternate<C>(
+pub(crate) fn alternate<C, P, W>(
     options: &Options,
     contenders: &[C],
-    start: impl Fn(&C) -> Outcome<(Server, Load)>,
-    slice: impl Fn(&Server, &mut Load) -> Outcome<Window>,
-) -> Outcome<Vec<Vec<Window>>> {
-    let mut windows: Vec<Vec<Window>> = contenders.iter().map(|_| Vec::new()).collect();
+    start: impl Fn(&C) -> Outcome<P>,
+    slice: impl Fn(&mut P) -> Outcome<W>,
+) -> Outcome<Vec<Vec<W>>> {
+    let mut windows: Vec<Vec<W>> = contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..options.rounds {
-        let mut pairs = contenders.iter().map(&start).collect::<Outcome<Vec<_>>>()?;
+        let mut started = contenders.iter().map(&start).collect::<Outcome<Vec<_>>>()?;
         for _ in 0..options.slices {
-            for ((server, load), windows) in pairs.iter_mut().zip(&mut windows) {
-                let window = slice(server, load);
-                windows.push(window.map_err(|error| format!("{}: {error}", server.name()))?);
+            for (processes, windows) in started.iter_mut().zip(&mut windows) {
+                windows.push(slice(processes)?);
             }
         }
     }
@@ -61,9 +60,13 @@ pub(crate) fn alternate<C>(
 
 /// One ratio a round: the median over its slices, each beside the slice that ran next to it.
 pub(crate) fn round_ratios(own: &[Window], yardstick: &[Window], options: &Options) -> Vec<f64> {
-    let slices: Vec<f64> =
-        own.iter().zip(yardstick).map(|(own, yardstick)| own.server_ns / yardstick.server_ns).collect();
-    slices.chunks(options.slices).map(report::median).collect()
+    let pairs = own.iter().zip(yardstick);
+    by_round(pairs.map(|(own, yardstick)| own.server_ns / yardstick.server_ns), options)
+}
+
+/// The median of each round, of one figure a slice.
+pub(crate) fn by_round(figures: impl Iterator<Item = f64>, options: &Options) -> Vec<f64> {
+    figures.collect::<Vec<_>>().chunks(options.slices).map(report::median).collect()
 }
 
 /// Medians over the rounds of one server.

@@ -11,7 +11,9 @@ use std::str::FromStr;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
+
+use crate::dial::dial;
 
 /// Where a server listens: `tcp://127.0.0.1:0` or `unix:/path`; with TLS `tls://127.0.0.1:0` or `tls+unix:/path`.
 #[derive(Clone, Debug)]
@@ -106,19 +108,11 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Connects; `number` picks the source address, so that closed connections do not use up the ports of one.
-    ///
-    /// Waits for the kernel's handshake, which on loopback is done before the call returns.
+    /// Connects, to an IP address as [`dial`] does.
     pub(crate) fn connect(address: &Address, number: usize) -> io::Result<Self> {
         match &address.place {
             Place::Ip(address) => {
-                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-                if address.ip().is_loopback() && address.is_ipv4() {
-                    let last_octet = 2 + (number % 199) as u8;
-                    socket.bind(&SocketAddr::from(([127, 0, 0, last_octet], 0)).into())?;
-                }
-                socket.connect(&(*address).into())?;
-                socket.set_tcp_nodelay(true)?;
+                let socket = dial(*address, number)?;
                 socket.set_nonblocking(true)?;
                 Ok(Stream::Tcp(TcpStream::from_std(socket.into())))
             }

@@ -12,8 +12,9 @@ use crate::account;
 use crate::answer::Answer;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
+use crate::transport::Transport;
 
 const WATCHERS: usize = 8;
 const MESSAGE_BYTES: usize = 64;

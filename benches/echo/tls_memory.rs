@@ -8,8 +8,9 @@ use crate::holdings;
 use crate::options::Options;
 use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
+use crate::transport::Transport;
 
 const CONNECTIONS: usize = 5_000;
 const MESSAGE_BYTES: usize = 16 * 1024;

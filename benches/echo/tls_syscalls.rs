@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use crate::Outcome;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::process::{Load, Server, Transport};
+use crate::process::{Load, Server};
 use crate::report;
 use crate::strace;
+use crate::transport::Transport;
 
 const CONNECTIONS: usize = 4;
 const MESSAGE_BYTES: usize = 1024 * 1024;

@@ -5,9 +5,10 @@ use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 
 use crate::Outcome;
+use crate::dial::dial;
 use crate::pattern::{PIECE_BYTES_MAX, Pattern};
 
 /// How long a condition may take that should come at once.
@@ -30,13 +31,9 @@ pub(crate) enum Heard {
 }
 
 impl Peer {
-    /// Connects; `number` picks the source address, so that closed connections do not use up the ports of one.
+    /// Connects, as [`dial`] does.
     pub(crate) fn dial(address: SocketAddr, number: usize) -> Outcome<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        let last_octet = 2 + (number % 199) as u8;
-        socket.bind(&SocketAddr::from(([127, 0, 0, last_octet], 0)).into())?;
-        socket.connect(&address.into()).map_err(|error| format!("connection {number} to {address}: {error}"))?;
-        socket.set_tcp_nodelay(true)?;
+        let socket = dial(address, number).map_err(|error| format!("connection {number} to {address}: {error}"))?;
         socket.set_nonblocking(true)?;
         Ok(Peer { socket })
     }

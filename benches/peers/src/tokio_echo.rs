@@ -1,8 +1,8 @@
-//! An echo server on tokio's current-thread runtime, with TLS by tokio-rustls, and with the interface of the library's
-//! `echo` example.
+//! An echo server on tokio, with TLS by tokio-rustls, and with the interface of the library's `echo` example: on the
+//! current-thread runtime, or with `--reactors N` from 2 on on the multi-thread one with N workers.
 //!
-//! One task and one 16 KiB buffer a connection; no timeouts and no limits: options other than `--listen`, `--cert` and
-//! `--key` have no effect.
+//! One task and one 16 KiB buffer a connection; no timeouts and no limits: options other than `--listen`, `--reactors`,
+//! `--cert` and `--key` have no effect.
 
 use std::error::Error;
 use std::io;
@@ -28,11 +28,16 @@ struct Options {
     listen: Vec<String>,
     certificate: String,
     key: String,
+    workers: usize,
 }
 
 fn main() -> Outcome<()> {
     let options = parse()?;
-    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let mut builder = match options.workers {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(options.workers.max(1)).enable_io().build()?;
     runtime.block_on(async {
         let mut listeners = JoinSet::new();
         for address in &options.listen {
@@ -54,6 +59,7 @@ fn parse() -> Outcome<Options> {
         };
         match option.as_str() {
             "--listen" => options.listen.push(value.clone()),
+            "--reactors" => options.workers = value.parse()?,
             "--cert" => options.certificate.clone_from(value),
             "--key" => options.key.clone_from(value),
             _ => {}
@@ -95,7 +101,7 @@ fn bind_unix(scheme: &str, path: &str) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve_tcp<F>(listener: TcpListener, talk: impl Fn(TcpStream) -> F) -> io::Result<()>
+async fn serve_tcp<F>(listener: TcpListener, talk: impl Fn(TcpStream) -> F + Send) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -104,7 +110,7 @@ where
     }
 }
 
-async fn serve_unix<F>(listener: UnixListener, talk: impl Fn(UnixStream) -> F) -> io::Result<()>
+async fn serve_unix<F>(listener: UnixListener, talk: impl Fn(UnixStream) -> F + Send) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
