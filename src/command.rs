@@ -47,6 +47,8 @@ pub(crate) enum Order {
     Release(Box<dyn FnOnce(OwnedFd) + Send>),
     /// A listener: a descriptor or a place came free.
     Freed,
+    /// A connection or an endpoint: all of these, in their order.
+    Batch(Vec<Order>),
 }
 
 /// What another thread tells a reactor.

@@ -14,6 +14,7 @@ use crate::link::phase::Phase;
 use crate::net::Readiness;
 use crate::post::DatagramError;
 use crate::turn::Turn;
+use crate::turn::seen::Ends;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -217,17 +218,21 @@ pub enum Admission {
 
 /// Who asks to be admitted.
 #[derive(Debug)]
-pub struct Peer<'a>(pub(crate) &'a Link);
+pub struct Peer<'a> {
+    pub(crate) link: &'a Link,
+    /// As a listener was told of them, if it is told of states.
+    pub(crate) ends: Option<&'a Ends>,
+}
 
 impl Peer<'_> {
     /// Its IP address and port, `None` for Unix peers. Free of system calls.
     pub fn ip(&self) -> Option<SocketAddr> {
-        self.0.peer_ip()
+        self.link.peer_ip()
     }
 
     /// Why it ended, where that is known: in `on_left`, and in `on_state` with `Close`.
     pub fn ended(&self) -> Option<Reason> {
-        match self.0.phase() {
+        match self.link.phase() {
             Phase::Closed(reason) => Some(reason),
             _ => None,
         }
@@ -235,17 +240,17 @@ impl Peer<'_> {
 
     /// Its address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
     pub fn address(&self) -> Option<Address> {
-        self.0.peer_address()
+        self.link.peer_address()
     }
 
     /// The address that it connected to, `None` if the system no longer knows.
     pub fn local_address(&self) -> Option<Address> {
-        self.0.local_address()
+        self.link.local_address()
     }
 
     /// The kernel's credentials of a Unix peer, `None` for TCP and where the system does not tell.
     pub fn credentials(&self) -> Option<crate::net::PeerCredentials> {
-        self.0.peer_credentials()
+        self.link.peer_credentials()
     }
 }
 

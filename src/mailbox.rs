@@ -188,7 +188,9 @@ impl Mailbox {
 ///
 /// As long as one is kept it keeps one descriptor of the reactor open, also after the reactor's end.
 ///
-/// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. Commands of one `Remote` are carried out in their order.
+/// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. What one `Remote` asks of one connection is done in its order,
+/// and a closure finds all done that was asked for before it. What is sent to one connection while the reactor is busy
+/// leaves together.
 #[derive(Clone, Debug)]
 pub struct Remote(pub(crate) Arc<Mailbox>);
 

@@ -6,6 +6,8 @@
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
 mod core;
+mod lap;
+mod orders;
 pub(crate) mod table;
 pub(crate) mod timers;
 
@@ -191,6 +193,16 @@ impl Reactor {
         self.turn().shutdown(drain);
     }
 
+    /// How far it is in its life.
+    pub fn status(&self) -> Status {
+        self.core.status()
+    }
+
+    /// Its listeners, and where they really listen.
+    pub fn listeners(&self) -> Vec<(ListenerId, Address)> {
+        self.core.desk.listeners()
+    }
+
     /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done.
     pub fn next_deadline(&self) -> Option<Instant> {
         let due = if self.core.has_work() { Some(self.core.desk.now) } else { self.core.next_due() };
@@ -228,7 +240,9 @@ impl Reactor {
             Err(error) => return Err(Error::Poll(error)),
         }
         self.core.begin_turn();
+        let mut events = 0;
         for event in &self.events {
+            events += 1;
             let word = event.token().0;
             if word == Mailbox::WORD {
                 self.core.has_mail();
@@ -237,6 +251,8 @@ impl Reactor {
                 self.core.drive(id, Cause::Ready(Readiness::of(event)));
             }
         }
+        // What had no room has been reported to nobody yet, and a loop around this one would not hear of it.
+        self.core.note_events(events);
         self.core.drive_again();
         self.core.drive_due();
         self.core.obey();

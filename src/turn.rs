@@ -72,6 +72,10 @@ impl Desk {
         self.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
     }
 
+    pub(crate) fn listeners(&self) -> Vec<(ListenerId, Address)> {
+        self.listeners.iter().map(|(id, address)| (ListenerId(*id), address.clone())).collect()
+    }
+
     /// Where a datagram socket is really bound.
     pub(crate) fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
         self.endpoints.iter().find(|(endpoint, _)| *endpoint == id.0).map(|(_, address)| address.clone())
@@ -231,7 +235,7 @@ impl Turn<'_> {
 
     /// The listeners of this reactor and where they really listen.
     pub fn listeners(&self) -> Vec<(ListenerId, Address)> {
-        self.desk.listeners.iter().map(|(id, address)| (ListenerId(*id), address.clone())).collect()
+        self.desk.listeners()
     }
 
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.

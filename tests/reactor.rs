@@ -613,7 +613,12 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
         world.until("what is late", |_| !back.borrow().is_empty());
         assert_eq!(*back.borrow(), [(id, Bytes::from_static(b"late"), "not open")]);
         back.borrow_mut().clear();
+        // In one batch it still is there, and takes nothing any more.
         remote.abort(id).expect("room");
+        remote.send(id, Bytes::from_static(b"behind")).expect("room");
+        world.until("what is behind", |_| !back.borrow().is_empty());
+        assert_eq!(*back.borrow(), [(id, Bytes::from_static(b"behind"), "not open")]);
+        back.borrow_mut().clear();
         remote.send(id, Bytes::from_static(b"too late")).expect("room");
         world.until("what is too late", |_| !back.borrow().is_empty());
         assert_eq!(*back.borrow(), [(id, Bytes::from_static(b"too late"), "gone")]);

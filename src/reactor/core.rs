@@ -13,11 +13,13 @@ use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Report};
+use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
-use crate::net::{Registry, coarse};
 use crate::placement::Handed;
 use crate::post::Departures;
 use crate::reactor::Status;
+use crate::reactor::lap::{Held, Lap};
+use crate::reactor::orders::Orders;
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
 use crate::source::acceptor::Acceptor;
@@ -44,19 +46,18 @@ pub(super) struct Core {
     /// Commands that were taken from the mailbox and wait for the next turns.
     commands: VecDeque<Command>,
     commands_per_turn: usize,
+    orders: Orders,
     handshake_budget: Duration,
     mail: Mail,
+    events_per_turn: usize,
+    events: Polled,
     scratch: Scratch,
     arrivals: Arrivals,
     /// Buffers of the funnels, empty between turns.
     queue: Vec<SourceId>,
     due: Vec<u32>,
     drives_since_clock: u32,
-    /// When the last of those who may hold the loop had done so, by the coarse clock.
-    lap: u64,
-    slow_callback: Option<Duration>,
-    /// No other slow callback is logged before.
-    quiet_until: Tick,
+    lap: Lap,
     pub(super) undelivered: Option<Undelivered>,
 }
 
@@ -70,11 +71,15 @@ enum Mail {
     Waiting,
 }
 
+/// Whether the poll had room for all that there was to report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Polled {
+    All,
+    Full,
+}
+
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
-
-/// Warnings of slow callbacks are so far apart at least.
-const QUIET_AFTER_WARNING: Duration = Duration::from_secs(1);
 
 /// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
 const LOCAL_ROUNDS: usize = 2;
@@ -114,16 +119,17 @@ impl Core {
             mailbox,
             commands: VecDeque::new(),
             commands_per_turn: config.commands_per_turn,
+            orders: Orders::default(),
             handshake_budget: config.handshake_budget,
             mail: Mail::None,
+            events_per_turn: config.events_per_turn,
+            events: Polled::All,
             scratch: Scratch::new(),
             arrivals: Arrivals::default(),
             queue: Vec::new(),
             due: Vec::new(),
             drives_since_clock: 0,
-            lap: coarse::nanos(),
-            slow_callback: config.slow_callback,
-            quiet_until: Tick::of_nanos(0),
+            lap: Lap::new(config.slow_callback),
             undelivered: None,
         })
     }
@@ -140,9 +146,14 @@ impl Core {
     /// The poll has returned.
     pub(super) fn begin_turn(&mut self) {
         self.read_clock();
-        self.lap = coarse::nanos();
+        self.lap.begin();
         self.desk.remote.turn_begins(self.desk.now);
         self.desk.counters.turns += 1;
+    }
+
+    /// So many events came at once.
+    pub(super) fn note_events(&mut self, events: usize) {
+        self.events = if events >= self.events_per_turn { Polled::Full } else { Polled::All };
     }
 
     /// All that the poll told is done.
@@ -163,6 +174,7 @@ impl Core {
             || self.desk.handshakes.are_due()
             || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
+            || self.events == Polled::Full
             || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
             || matches!(self.desk.life, Life::Cutting(_))
     }
@@ -239,7 +251,7 @@ impl Core {
             turn.desk.counters.panics += 1;
         }
         turn.send_gathered();
-        self.lap("a closure", None);
+        self.look_at_lap("a closure", None);
     }
 
     pub(super) fn obey(&mut self) {
@@ -249,10 +261,21 @@ impl Core {
             self.mail = Mail::None;
             self.mailbox.take(&mut self.commands);
         }
-        for _ in 0..self.commands_per_turn {
+        let budget = self.commands_per_turn.min(self.commands.len());
+        for _ in 0..budget {
             let Some(command) = self.commands.pop_front() else { break };
             self.desk.counters.commands += 1;
             self.count_drive();
+            let command = match command {
+                Command::Order(id, order) if budget == 1 => return self.order(id, order),
+                Command::Order(id, order) => {
+                    self.orders.push(id, order);
+                    continue;
+                }
+                other => other,
+            };
+            // What comes behind an order may look at what it did.
+            self.give_orders();
             match command {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
@@ -269,6 +292,26 @@ impl Core {
                 }
             }
         }
+        self.give_orders();
+    }
+
+    /// Carries out what was ordered so far, each source's orders in one drive.
+    fn give_orders(&mut self) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let mut groups = self.orders.take();
+        for (id, mut orders) in groups.drain(..) {
+            match orders.pop() {
+                Some(only) if orders.is_empty() => self.order(id, only),
+                Some(last) => {
+                    orders.push(last);
+                    self.order(id, Order::Batch(orders));
+                }
+                None => {}
+            }
+        }
+        self.orders.put_back(groups);
     }
 
     /// Takes steps of handshakes for as long as a turn may, after all other traffic; at least one. Other threads get
@@ -425,6 +468,8 @@ impl Core {
             }
         } else if self.table.get(id).is_some() {
             self.drive(id, Cause::Order(order));
+        } else if let Order::Batch(orders) = order {
+            orders.into_iter().for_each(|order| self.order(id, order));
         } else if let Order::Send(bytes) = order {
             self.tell_undelivered(id, bytes, &Error::Gone);
         } else if let Order::SendTo(..) = order {
@@ -443,11 +488,8 @@ impl Core {
 
     /// Looks how long somebody has held the loop who has just come back.
     #[inline]
-    fn lap(&mut self, who: &'static str, id: Option<SourceId>) {
-        let now = coarse::nanos();
-        if now != self.lap {
-            let held = Duration::from_nanos(now.saturating_sub(self.lap));
-            self.lap = now;
+    fn look_at_lap(&mut self, who: &'static str, id: Option<SourceId>) {
+        if let Some(held) = self.lap.end() {
             self.was_held(held, who, id);
         }
     }
@@ -456,20 +498,11 @@ impl Core {
     fn was_held(&mut self, held: Duration, who: &'static str, id: Option<SourceId>) {
         let counters = &mut self.desk.counters;
         counters.longest_callback = counters.longest_callback.max(held);
-        if self.slow_callback.is_none_or(|slow| held < slow) {
-            return;
-        }
-        counters.slow_callbacks += 1;
-        self.read_clock();
-        if self.desk.now < self.quiet_until {
-            return;
-        }
-        self.quiet_until = self.desk.now.after(QUIET_AFTER_WARNING);
-        let (reactor, ms) = (self.number, held.as_millis());
-        let advice = "move slow work to another thread";
-        match id {
-            Some(id) => log::warn!("reactor {reactor}: {who} {id} held the loop for {ms} ms: {advice}"),
-            None => log::warn!("reactor {reactor}: {who} held the loop for {ms} ms: {advice}"),
+        if self.lap.judge(held) == Held::TooLong {
+            counters.slow_callbacks += 1;
+            self.read_clock();
+            let who = id.map_or(who.to_owned(), |id| format!("{who} {id}"));
+            self.lap.warn(self.number, &who, held, self.desk.now);
         }
     }
 
@@ -493,7 +526,7 @@ impl Core {
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
         let (kind, next) = (source.kind(), source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn));
         turn.send_gathered();
-        self.lap(kind, Some(id));
+        self.look_at_lap(kind, Some(id));
         match next {
             Next::Remove => {
                 if let Some(source) = taken {
@@ -511,8 +544,10 @@ impl Core {
                 }
             }
         }
-        while let Some((id, bytes, why)) = self.desk.undelivered.pop() {
-            self.tell_undelivered(id, bytes, &why);
+        if !self.desk.undelivered.is_empty() {
+            for (id, bytes, why) in std::mem::take(&mut self.desk.undelivered) {
+                self.tell_undelivered(id, bytes, &why);
+            }
         }
     }
 
@@ -605,7 +640,7 @@ impl Core {
         self.status()
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match self.desk.life {
             Life::Running => Status::Running,
             Life::Draining { .. } | Life::Cutting(_) => Status::Draining,

@@ -258,9 +258,11 @@ impl<A: Accept> Accept for Front<A> {
 
     fn on_state(&mut self, peer: &Peer<'_>, state: ConnState) {
         if self.parts.callbacks.state.is_some() && !(state == ConnState::Close && self.goes_on(peer)) {
-            let remote = peer.address().map(|address| self.remote(address));
-            let local = peer.local_address().map(|address| self.remote(address));
-            self.parts.callbacks.tell_state(local.as_ref().unwrap_or(&self.parts.local), remote.as_ref(), state);
+            let (local, remote) = match peer.ends {
+                Some(ends) => (ends.local.as_ref(), ends.peer.as_ref()),
+                None => (None, None),
+            };
+            self.parts.callbacks.tell_state(local.unwrap_or(&self.parts.local), remote, state);
         }
         if self.inner.wants_states() {
             self.parts.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));

@@ -205,6 +205,7 @@ impl Acceptor {
             Cause::Order(Order::Remove | Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
+            Cause::Order(Order::Batch(_)) => {}
         }
         self.accept(id, self.accepts_per_turn(), turn)
     }

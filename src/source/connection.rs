@@ -254,6 +254,7 @@ impl Connection {
             Order::Drain => self.drain(id, turn),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
+            Order::Batch(orders) => orders.into_iter().for_each(|order| self.obey(id, order, turn)),
             Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
         }
     }
@@ -277,11 +278,12 @@ impl Connection {
         if self.link.phase() == Phase::Connecting {
             self.connect(id, turn);
         }
-        if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
-            self.register(id, turn);
-        }
+        // First: for one that is refused the kernel need not be asked to report.
         if let Role::Accepted = self.role {
             self.ask_admission(id, turn);
+        }
+        if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
+            self.register(id, turn);
         }
         if self.link.phase() == Phase::Handshaking && !self.link.is_tls() {
             // A plain link has no handshake.

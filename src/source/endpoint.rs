@@ -130,6 +130,7 @@ impl Endpoint {
             Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
             Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
             Order::Remove | Order::Abort => self.post.cut(Reason::Aborted),
+            Order::Batch(orders) => orders.into_iter().for_each(|order| self.obey(id, order, turn)),
             Order::Drain | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
         }
     }

@@ -4,25 +4,32 @@
 //!
 //! 1. A connection has a note from its admission until it is over.
 
+use crate::address::Address;
 use crate::id::SourceId;
-use std::collections::HashMap;
 
+/// By slot.
 #[derive(Default)]
-pub(crate) struct Notes(HashMap<u32, Seen>);
+pub(crate) struct Notes(Vec<Option<Box<Seen>>>);
 
 /// What a listener was told last of a connection.
-#[derive(Clone, Copy, Default)]
 pub(crate) struct Seen {
+    pub(crate) ends: Ends,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) stage: Stage,
 }
 
+/// Both ends of a connection, asked of the system once; `None` where it did not know.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) local: Option<Address>,
+    pub(crate) peer: Option<Address>,
+}
+
 /// How far it was told that the connection is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Admitted: bytes that move are those of a handshake.
-    #[default]
     New,
     Open,
     /// This side has ended.
@@ -31,17 +38,42 @@ pub(crate) enum Stage {
 
 impl Notes {
     /// Begins a connection's note.
-    pub(crate) fn begin(&mut self, id: SourceId) {
-        self.0.insert(id.slot, Seen::default());
+    pub(crate) fn begin(&mut self, id: SourceId, ends: Ends) {
+        let slot = id.slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        self.0[slot] = Some(Box::new(Seen { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
     }
 
-    /// A connection's note; `None` if it was never admitted.
+    /// A connection's note; `None` if it was never admitted, or while it is taken out.
     pub(crate) fn get(&mut self, id: SourceId) -> Option<&mut Seen> {
-        self.0.get_mut(&id.slot)
+        self.0.get_mut(id.slot as usize)?.as_deref_mut()
     }
 
-    /// Ends it; says whether there was one.
-    pub(crate) fn end(&mut self, id: SourceId) -> bool {
-        self.0.remove(&id.slot).is_some()
+    /// Takes a note out, to be put back.
+    pub(crate) fn take(&mut self, id: SourceId) -> Option<Box<Seen>> {
+        self.0.get_mut(id.slot as usize)?.take()
+    }
+
+    pub(crate) fn put_back(&mut self, id: SourceId, seen: Box<Seen>) {
+        if let Some(place) = self.0.get_mut(id.slot as usize) {
+            *place = Some(seen);
+        }
+    }
+
+    /// Ends a connection's note, and returns it.
+    pub(crate) fn end(&mut self, id: SourceId) -> Option<Box<Seen>> {
+        let ended = self.take(id);
+        while self.0.last().is_some_and(Option::is_none) {
+            self.0.pop();
+        }
+        if self.0.capacity() > KEPT_NOTES.max(4 * self.0.len()) {
+            self.0.shrink_to(2 * self.0.len());
+        }
+        ended
     }
 }
+
+/// Room for so many is never given back.
+const KEPT_NOTES: usize = 1024;

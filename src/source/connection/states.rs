@@ -2,13 +2,14 @@
 //!
 //! Owns who is told when. The maker is taken out of its place while it runs, as handlers are (A2).
 
+use crate::address::Address;
 use crate::error::Reason;
 use crate::handler::{AcceptEvent, ConnState, Maker, Peer, guarded};
 use crate::id::SourceId;
 use crate::link::phase::Phase;
 use crate::source::connection::{Connection, Origin, Role};
 use crate::turn::Turn;
-use crate::turn::seen::{Seen, Stage};
+use crate::turn::seen::{Ends, Stage};
 
 impl Connection {
     /// Asks the listener something; `None` if there is none, `Some(None)` if it panicked.
@@ -17,9 +18,18 @@ impl Connection {
         turn: &mut Turn<'_>,
         ask: impl FnOnce(&mut dyn Maker, &Peer<'_>) -> T,
     ) -> Option<Option<T>> {
+        self.ask_maker_about(None, turn, ask)
+    }
+
+    fn ask_maker_about<T>(
+        &self,
+        ends: Option<&Ends>,
+        turn: &mut Turn<'_>,
+        ask: impl FnOnce(&mut dyn Maker, &Peer<'_>) -> T,
+    ) -> Option<Option<T>> {
         let acceptor = self.acceptor()?;
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let answer = guarded(|| ask(maker.as_mut(), &Peer(&self.link)));
+        let answer = guarded(|| ask(maker.as_mut(), &Peer { link: &self.link, ends }));
         put_back(turn, acceptor, maker);
         Some(answer)
     }
@@ -57,26 +67,36 @@ impl Connection {
     /// Tells how the connection comes along, if that is wanted.
     pub(super) fn tell_state(&mut self, id: SourceId, state: ConnState, turn: &mut Turn<'_>) {
         let Origin::Observed(_) = self.origin else { return };
-        let notes = &mut turn.desk.notes;
         // Who was never admitted was never there.
-        let was_there = match state {
+        let seen = match state {
             ConnState::New => {
-                notes.begin(id);
-                true
+                turn.desk.notes.begin(id, self.ends());
+                turn.desk.notes.take(id)
             }
-            ConnState::Close => notes.end(id),
-            _ => notes.get(id).is_some(),
+            ConnState::Close => turn.desk.notes.end(id),
+            _ => turn.desk.notes.take(id),
         };
-        if was_there {
-            self.tell_maker(turn, |maker, peer| maker.on_state(peer, state));
+        let Some(seen) = seen else { return };
+        let told = self.ask_maker_about(Some(&seen.ends), turn, |maker, peer| maker.on_state(peer, state));
+        if let Some(None) = told {
+            turn.desk.counters.panics += 1;
         }
+        if state != ConnState::Close {
+            turn.desk.notes.put_back(id, seen);
+        }
+    }
+
+    /// Both ends, as addresses of what is spoken between them.
+    fn ends(&self) -> Ends {
+        let spoken = |address: Address| if self.link.is_tls() { address.over_tls() } else { address };
+        Ends { local: self.link.local_address().map(spoken), peer: self.link.peer_address().map(spoken) }
     }
 
     /// The connection is open: from here on bytes are the handlers' own.
     pub(super) fn states_begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         let Origin::Observed(_) = self.origin else { return };
         let Some(seen) = turn.desk.notes.get(id) else { return };
-        *seen = Seen { bytes_in: self.link.bytes_in(), bytes_out: self.link.bytes_out(), stage: Stage::Open };
+        (seen.bytes_in, seen.bytes_out, seen.stage) = (self.link.bytes_in(), self.link.bytes_out(), Stage::Open);
         if self.link.is_tls() {
             self.tell_state(id, ConnState::Handshake, turn);
         }
