@@ -177,7 +177,7 @@ impl<'a> Conn<'a> {
             return Err(Error::NotOpen);
         }
         let desk = &mut *self.turn.desk;
-        self.link.write_bytes(bytes, &mut desk.buffers, desk.now)
+        self.link.write_bytes(&bytes, &mut desk.buffers, desk.now)
     }
 
     /// Queues the bytes of `file` that `range` names, behind all that was written and in front of all that will be. A plain
@@ -424,7 +424,7 @@ impl Other<'_> {
     /// # Errors
     /// As [`Conn::write`].
     pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.with(|link, desk| link.write_bytes(bytes, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+        self.with(|link, desk| link.write_bytes(&bytes, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Conn::send_file`]; its `on_writable` follows a refusal.

@@ -70,14 +70,14 @@ impl Link {
     }
 
     /// Takes all of `bytes`, without a copy if they must wait, or nothing.
-    pub(crate) fn write_bytes(&mut self, bytes: Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+    pub(crate) fn write_bytes(&mut self, bytes: &Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.check_room(bytes.len(), buffers.gather.len())?;
         if self.is_tls() || (self.outbox.is_empty() && bytes.len() < DIRECT_BYTES) {
-            self.accept(&bytes, buffers, now);
+            self.accept(bytes, buffers, now);
             return Ok(());
         }
         self.answer();
-        let taken = if self.outbox.is_empty() { self.transmit(&bytes, buffers, now) } else { 0 };
+        let taken = if self.outbox.is_empty() { self.transmit(bytes, buffers, now) } else { 0 };
         self.outbox.push_shared(bytes.slice(taken..), now, &mut buffers.pool);
         self.throttle();
         Ok(())

@@ -6,9 +6,10 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[inline]
 pub(crate) fn nanos() -> u64 {
-    use rustix::time::{ClockId, clock_gettime};
-    let now = clock_gettime(ClockId::MonotonicCoarse);
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+    use nix::time::{ClockId, clock_gettime};
+    // By libc: rustix looks for the vDSO itself, and crashes under valgrind.
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE);
+    now.map_or(0, |now| (now.tv_sec() as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec() as u64))
 }
 
 /// Nanoseconds since some moment in the past.

@@ -4,34 +4,42 @@
 
 use crate::command::Order;
 use crate::id::SourceId;
-use std::collections::HashMap;
 
 /// Orders that were taken from the mailbox and not carried out yet.
 #[derive(Default)]
 pub(super) struct Orders {
     groups: Vec<(SourceId, Vec<Order>)>,
-    places: HashMap<SourceId, usize>,
+    /// By slot: where its group is.
+    places: Vec<Place>,
+    /// Numbers batches, so that places of earlier ones are known.
+    batch: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    batch: u32,
+    group: u32,
 }
 
 impl Orders {
     pub(super) fn push(&mut self, id: SourceId, order: Order) {
-        if let Some((last, orders)) = self.groups.last_mut() {
-            if *last == id {
+        let slot = id.slot as usize;
+        if self.places.len() <= slot {
+            self.places.resize(slot + 1, Place::default());
+        }
+        let place = &mut self.places[slot];
+        if place.batch == self.batch {
+            if let Some((_, orders)) = self.groups.get_mut(place.group as usize).filter(|(of, _)| *of == id) {
                 return orders.push(order);
             }
         }
-        match self.places.get(&id) {
-            Some(place) => self.groups[*place].1.push(order),
-            None => {
-                self.places.insert(id, self.groups.len());
-                self.groups.push((id, vec![order]));
-            }
-        }
+        *place = Place { batch: self.batch, group: self.groups.len() as u32 };
+        self.groups.push((id, vec![order]));
     }
 
     /// All of them, by source, in the order in which the sources were first named.
     pub(super) fn take(&mut self) -> Vec<(SourceId, Vec<Order>)> {
-        self.places.clear();
+        self.batch = self.batch.wrapping_add(1);
         std::mem::take(&mut self.groups)
     }
 
@@ -44,5 +52,25 @@ impl Orders {
 
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_to_one_source_stay_in_order_and_a_slots_next_occupant_is_another() {
+        let id = |slot, sequence| SourceId { reactor: 0, slot, sequence };
+        let mut orders = Orders::default();
+        for round in 0..3 {
+            for of in [id(7, 1), id(2, 1), id(7, 1), id(7, 2), id(2, 1), id(7, 1)] {
+                orders.push(of, Order::Send(vec![round; of.sequence as usize].into()));
+            }
+            let groups = orders.take();
+            let count: Vec<_> = groups.iter().map(|(id, orders)| (id.slot, id.sequence, orders.len())).collect();
+            // A stale id between two of its own splits them, and nothing is overtaken within either.
+            assert_eq!(count, [(7, 1, 2), (2, 1, 2), (7, 2, 1), (7, 1, 1)]);
+        }
     }
 }

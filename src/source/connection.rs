@@ -242,7 +242,7 @@ impl Connection {
         let now = turn.desk.now;
         match order {
             Order::Send(bytes) => {
-                if let Err(why) = self.link.write_bytes(bytes.clone(), &mut turn.desk.buffers, now) {
+                if let Err(why) = self.link.write_bytes(&bytes, &mut turn.desk.buffers, now) {
                     turn.desk.undelivered.push((id, bytes, why));
                 }
             }
