@@ -1,7 +1,7 @@
 //! Deadlines: each ends its own connection, on time, and nothing else.
 
 use super::bytes::pattern;
-use crate::support::{Echo, Hooks, Peer, Sink, World, each_kind};
+use crate::support::{Echo, Hooks, Peer, Sink, World, each_kind, each_kind_at_once};
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ pub(super) fn until_with(world: &mut World, what: &str, mut done: impl FnMut(&mu
 
 #[test]
 fn idle_timeout_closes_only_the_idle_connection_and_on_time() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let idle = ms(300);
         let mut world = World::new();
         let config = with(Limits { idle_timeout: Some(idle), ..Limits::default() });
@@ -66,7 +66,7 @@ fn idle_timeout_closes_only_the_idle_connection_and_on_time() {
 
 #[test]
 fn a_byte_in_either_direction_is_life() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let config = with(Limits { idle_timeout: Some(ms(150)), ..Limits::default() });
         let to_peer = world.listen(kind, config.clone(), |_: &Conn<'_>| {
@@ -108,7 +108,7 @@ fn sip(peer: &mut Peer, bytes: usize) -> Vec<u8> {
 #[test]
 fn one_long_write_that_drains_slowly_is_life() {
     let bytes = pattern(1_000_000);
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         for close in [false, true] {
             let mut world = World::new();
             let limits = Limits { idle_timeout: Some(ms(150)), write_stall_timeout: ms(150), ..Limits::default() };
@@ -145,7 +145,7 @@ fn one_long_write_that_drains_slowly_is_life() {
 
 #[test]
 fn output_that_does_not_move_ends_the_connection_with_a_reset() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         for close in [false, true] {
             let mut world = World::new();
             let mut config = with(Limits { write_stall_timeout: ms(200), ..Limits::default() });
@@ -173,7 +173,7 @@ fn output_that_does_not_move_ends_the_connection_with_a_reset() {
 
 #[test]
 fn a_lifetime_ends_cleanly_whatever_the_connection_does() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let config = with(Limits { lifetime: Some(ms(200)), ..Limits::default() });
         let address = world.listen(kind, config, |_: &Conn<'_>| Echo);
@@ -197,7 +197,7 @@ fn a_lifetime_ends_cleanly_whatever_the_connection_does() {
 
 #[test]
 fn a_peer_that_never_ends_is_left_after_the_linger_timeout() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let config = with(Limits { linger_timeout: ms(200), ..Limits::default() });
         let address = world.listen(kind, config, |_: &Conn<'_>| Hooks::new().open(|conn| conn.close()));
@@ -211,7 +211,7 @@ fn a_peer_that_never_ends_is_left_after_the_linger_timeout() {
 
 #[test]
 fn a_peer_that_sends_for_ever_is_left_after_the_whole_linger() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let limits = Limits { linger_timeout: ms(150), linger_total: ms(400), ..Limits::default() };
         let address = world.listen(kind, with(limits), |_: &Conn<'_>| Hooks::new().open(|conn| conn.close()));

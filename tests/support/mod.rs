@@ -18,6 +18,8 @@ pub use hooks::Hooks;
 pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};
+use std::fmt::Debug;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use windlass::{
     Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Error, Handler, ListenConfig, ListenerId, Reactor,
@@ -108,6 +110,28 @@ pub fn dialling(address: &Address, config: ConnectConfig) -> ConnectConfig {
 /// Runs a scenario over every transport; the output of a failed one names it.
 pub fn each_kind(scenario: impl FnMut(Kind)) {
     over(Kind::ALL, scenario);
+}
+
+/// Runs a scenario over every transport, over all of them at once: one that mostly waits for time to pass.
+pub fn each_kind_at_once(scenario: impl Fn(Kind) + Sync) {
+    at_once(Kind::ALL, scenario);
+}
+
+/// Runs a scenario with every one of `cases`, each on a thread of its own; the output of a failed one names it.
+pub fn at_once<T: Copy + Debug + Send + Sync>(cases: &[T], scenario: impl Fn(T) + Sync) {
+    let scenario = &scenario;
+    std::thread::scope(|scope| {
+        let run = |case: &T| {
+            let case = *case;
+            let name = format!("{case:?}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, move || scenario(case)).expect("a thread")
+        };
+        let threads: Vec<_> = cases.iter().map(run).collect();
+        let failed =
+            |(thread, case): (ScopedJoinHandle<'_, ()>, &T)| thread.join().is_err().then(|| format!("{case:?}"));
+        let failed: Vec<_> = threads.into_iter().zip(cases).filter_map(failed).collect();
+        assert!(failed.is_empty(), "failed over {}", failed.join(", "));
+    });
 }
 
 /// Runs a scenario over the transports without TLS, for which `why` is the reason.
