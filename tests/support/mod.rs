@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
 
 pub mod blocking;
+mod book;
 mod hooks;
 mod peer;
 pub mod post;
