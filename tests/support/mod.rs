@@ -20,6 +20,10 @@ pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};
 use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use windlass::{
@@ -163,6 +167,53 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     let output = command.output().expect("a process");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// --- socket files -------------------------------------------------------------------------------------------------
+
+/// A file's permissions, not those of what a link leads to.
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+/// A file's number, not that of what a link leads to.
+pub fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).expect("a file").ino()
+}
+
+/// Nothing but a socket that nobody has open is replaced: `bind` tries every other kind of file, and links to such
+/// sockets as `open` makes.
+pub fn refuses_what_is_in_the_way<S, T: Debug>(
+    world: &mut World,
+    open: fn(&Path) -> io::Result<S>,
+    bind: impl Fn(&mut World, &Path) -> Result<T, Error>,
+) {
+    let [file, directory, live, stale, fifo] =
+        ["file", "directory", "live", "stale", "fifo"].map(|name| world.path(name));
+    fs::write(&file, b"precious").expect("a file");
+    fs::create_dir(&directory).expect("a directory");
+    let _live = open(&live).expect("a socket");
+    drop(open(&stale).expect("a socket"));
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
+    let nothing = world.path("nothing");
+    let links = [("to file", &file), ("to live", &live), ("to stale", &stale), ("to nothing", &nothing)];
+    let links = links.map(|(name, target)| {
+        let link = world.path(name);
+        symlink(target, &link).expect("a link");
+        (link, "symbolic link")
+    });
+    let others = [(file.clone(), "file"), (directory, "directory"), (fifo, "not a socket")];
+    for (path, what) in others.into_iter().chain(links) {
+        let before = inode(&path);
+        let error = bind(world, &path).expect_err(what);
+        assert!(matches!(error, Error::PathTaken { .. }), "{}: {error}", path.display());
+        let text = error.to_string();
+        assert!(text.contains(what) && text.contains(&path.display().to_string()), "{text}");
+        assert_eq!(inode(&path), before, "{} was replaced", path.display());
+    }
+    assert_eq!(fs::read(&file).expect("the file"), b"precious");
+    assert!(stale.exists() && live.exists() && !nothing.exists());
+    assert_eq!(world.reactor().connections(), 0);
 }
 
 // --- handlers -----------------------------------------------------------------------------------------------------
