@@ -264,6 +264,7 @@ fn a_connection_of_a_reactor_goes_on_on_a_thread_and_back() {
             assert!(Instant::now() < until, "no link came");
         };
         let blocking = link.into_blocking().expect("a thread's");
+        blocking.set_read_timeout(Some(PATIENCE));
         let mut hello = [0; 5];
         (&blocking).read_exact(&mut hello).expect("what the reactor had left");
         (&blocking).write_all(&hello).expect("written");

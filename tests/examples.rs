@@ -12,87 +12,19 @@ mod servers;
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 
+#[path = "examples/running.rs"]
+mod running;
+
+use running::{Running, run};
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Nothing here takes as long; a read that does has hung.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn program(name: &str) -> Option<PathBuf> {
-    let tests = std::env::current_exe().expect("an executable");
-    let found = tests.parent()?.parent()?.join("examples").join(name);
-    if found.exists() {
-        return Some(found);
-    }
-    println!("skipped: the example {name} is not built; run `cargo build --examples`");
-    None
-}
-
-/// A running example; killed when it is dropped.
-struct Running {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Running {
-    fn start(name: &str, args: &[&str]) -> Option<Running> {
-        let mut command = Command::new(program(name)?);
-        let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        Some(Running { child, out })
-    }
-
-    /// The next line of its output.
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        line.trim_end().to_owned()
-    }
-
-    /// The address behind `listening on` and a scheme.
-    fn address(&mut self) -> String {
-        loop {
-            let line = self.line();
-            assert!(!line.is_empty(), "it ended before it listened");
-            if let Some(address) = line.strip_prefix("listening on ") {
-                return address.to_owned();
-            }
-        }
-    }
-
-    fn tcp(&mut self) -> String {
-        self.address().strip_prefix("tcp://").expect("a TCP address").to_owned()
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("a signal");
-    }
-
-    /// All that it still says, and whether it ended well.
-    fn rest(mut self) -> (String, bool) {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).expect("its output");
-        let ended_well = self.child.wait().expect("its end").success();
-        (rest, ended_well)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run(name: &str, args: &[&str]) -> Option<Output> {
-    Some(Command::new(program(name)?).args(args).output().expect("a program that starts"))
-}
 
 fn dial(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("a connection");
@@ -116,6 +48,7 @@ fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {
     assert_eq!(exchange(&mut dial(&tcp), "over tcp"), "over tcp");
     let path = echo.address().strip_prefix("unix:").expect("a Unix address").to_owned();
     let mut unix = UnixStream::connect(&path).expect("a connection");
+    unix.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert_eq!(exchange(&mut unix, "over unix"), "over unix");
     drop(unix);
     // It listens on all that it wants to.
@@ -289,20 +222,21 @@ fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
         trust = trust.or(line.split_once("-CAfile ").map(|(_, path)| path.to_owned()));
     }
     let (at, trust) = (format!("localhost:{}", port.expect("a port")), trust.expect("a path"));
-    let Some(program) = program("tls_client") else { return };
+    let Some(program) = running::program("tls_client") else { return };
     let mut command = Command::new(&program);
     let client = command.args([&at, "--ca", &trust]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut client = client.expect("a program that starts");
     let mut input = client.stdin.take().expect("its input");
-    let mut out = BufReader::new(client.stdout.take().expect("its output"));
+    let mut client = Running::of(client);
     input.write_all(b"hello\n").expect("a pipe");
-    let mut told = String::new();
-    while !told.contains("\nhello\n") {
-        assert!(out.read_line(&mut told).expect("a line") > 0, "{told}");
+    let mut lines = vec![client.line()];
+    while lines.last().is_some_and(|line| line != "hello") {
+        lines.push(client.line());
     }
     drop(input);
-    out.read_to_string(&mut told).expect("the rest");
-    assert!(client.wait().expect("an end").success());
+    let (rest, ended_well) = client.rest();
+    let told = lines.join("\n") + &rest;
+    assert!(ended_well, "{told}");
     for word in ["connected to tls://localhost", "TLSv1_3", "certificates: 1 of", "closed: closed by the peer"] {
         assert!(told.contains(word), "{word:?} is not in {told}");
     }

@@ -134,10 +134,12 @@ fn a_full_mailbox_loses_no_stream() {
     for placement in [Placement::LeastConnections, Placement::RoundRobin] {
         each_kind(|kind| {
             let rig = Rig::new();
-            let reactor = ReactorConfig { mailbox_commands_max: 4, ..ReactorConfig::default() };
+            const ROOM: usize = 4;
+            let reactor = ReactorConfig { mailbox_commands_max: ROOM, ..ReactorConfig::default() };
             let (engine, address) = echoing(&rig, kind, EngineConfig { placement, reactor, ..engine(2) });
             let go = hold(&engine.remotes()[1]);
-            while engine.remotes()[1].run(|_| {}).is_ok() {}
+            let taken = (0..=ROOM).take_while(|_| engine.remotes()[1].run(|_| {}).is_ok()).count();
+            assert!(taken <= ROOM, "a mailbox for {ROOM} took {taken}");
             let mut clients: Vec<Client> = (0..6).map(|_| Client::dial(&address)).collect();
             clients.iter_mut().for_each(|client| client.echoes(b"hello"));
             assert_eq!(loads(&engine), [6, 0], "all stay with the reactor that accepts");
