@@ -81,6 +81,8 @@ fn a_peer_that_reads_late_holds_no_more_than_the_queues_and_loses_nothing() {
         let mut peer = world.dial(&address);
         peer.0.set_send_buffer_size(64 * 1024).expect("SO_SNDBUF");
         peer.0.set_recv_buffer_size(64 * 1024).expect("SO_RCVBUF");
+        // Before the end of its handshake it would seem to be stuck.
+        world.until_open(1);
         let (mut sent, mut stuck) = (0, 0);
         world.until("the peer to be stuck", |_| {
             let count = peer.write_some(&bytes[sent..]).expect("a write");

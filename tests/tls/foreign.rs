@@ -56,10 +56,13 @@ fn serve(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<(Program,
 fn listens(program: &mut Program, port: u16) -> bool {
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(10) && program.0.try_wait().expect("a child").is_none() {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        // A socket that was given this very port for its own end is connected to itself.
+        if TcpStream::connect(("127.0.0.1", port))
+            .is_ok_and(|stream| stream.local_addr().ok() != stream.peer_addr().ok())
+        {
             return true;
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     false
 }
