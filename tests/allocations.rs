@@ -12,8 +12,9 @@ use rustix::net::RecvFlags;
 use scripted::{Does, Shared, assert_same, pattern, shared};
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 use support::post::{Mate, PostHooks, Wire, each_wire, echoing};
 use support::{Echo, Kind, Peer, World, each_plain_kind};
@@ -22,19 +23,32 @@ use windlass::{Address, Bytes, Conn, ConnId, DatagramConfig, Handler, Limits, Li
 const KIB: usize = 1 << 10;
 const SIZES: [usize; 3] = [64, 16 * KIB, 300 * KIB];
 
+/// The library in front of malloc(3), built at the first call; `None` without a C compiler.
+fn library() -> Option<PathBuf> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripted/count.c");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (fresh, library) = (folder.join(format!("count-{}.so", std::process::id())), folder.join("count.so"));
+        let mut command = Command::new("cc");
+        let built = command.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&fresh).arg(source).status();
+        built.ok().filter(std::process::ExitStatus::success)?;
+        // Whole or not at all, should another run use it just now.
+        std::fs::rename(&fresh, &library).expect("a place for the library");
+        Some(library)
+    };
+    BUILT.get_or_init(build).clone()
+}
+
 /// Runs `body` in a process of its own in which allocations are counted.
 fn counted(name: &str, body: impl FnOnce()) {
     if std::env::var("WINDLASS_COUNTED").is_ok_and(|counted| counted == name) {
         return body();
     }
-    let dir = tempfile::tempdir().expect("a directory");
-    let (library, source) =
-        (dir.path().join("count.so"), PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripted/count.c"));
-    let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
-    if !built.is_ok_and(|status| status.success()) {
+    let Some(library) = library() else {
         eprintln!("SKIPPED: no C compiler, so nothing counts the allocations");
         return;
-    }
+    };
     let mut command = Command::new(std::env::current_exe().expect("our own path"));
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     let output = command.env("WINDLASS_COUNTED", name).env("LD_PRELOAD", library).output().expect("a process");

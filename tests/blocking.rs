@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::Kind;
+use support::{Hooks, Kind, World};
 use windlass::{BlockingLink, Conn, Handler, Limits, Link, ListenConfig, Reactor, ReactorConfig, Reason};
 
 /// How long anything may take before a test fails.
@@ -264,6 +264,7 @@ fn a_connection_of_a_reactor_goes_on_on_a_thread_and_back() {
             assert!(Instant::now() < until, "no link came");
         };
         let blocking = link.into_blocking().expect("a thread's");
+        blocking.set_read_timeout(Some(PATIENCE));
         let mut hello = [0; 5];
         (&blocking).read_exact(&mut hello).expect("what the reactor had left");
         (&blocking).write_all(&hello).expect("written");
@@ -289,6 +290,58 @@ fn a_connection_of_a_reactor_goes_on_on_a_thread_and_back() {
         }
         assert_eq!(ended.get(), Some(Reason::PeerClosed));
         assert_eq!(client.join().expect("no panic"), (*b"go onhello", b"bye".to_vec()));
+    });
+}
+
+/// How long this thread has had a processor.
+fn busy() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds"))
+}
+
+#[test]
+fn a_link_that_came_with_a_full_outbox_reads_what_comes_and_waits_without_a_spin() {
+    // A reactor reads nothing until such a link's output has left. Reads of a thread once waited for that as well, and
+    // asked the kernel again and again whether there was something to read: there was.
+    support::each_kind(|kind| {
+        let mut world = World::new();
+        let (tell, links) = mpsc::channel();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let tell = tell.clone();
+            Hooks::new().data(move |conn, _| {
+                while conn.write_some(&[7; 64 * 1024]) > 0 {}
+                let tell = tell.clone();
+                conn.detach(move |link, _| tell.send(link).expect("somebody waits"));
+                1
+            })
+        });
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"!left");
+        let mut link = None;
+        world.until("the link", |_| {
+            link = links.try_recv().ok();
+            link.is_some()
+        });
+        let blocking = link.expect("a link").into_blocking().expect("a thread's");
+        // On a thread of its own, since such a read had no end.
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut got = [0; 4];
+            for _ in 0..2 {
+                (&blocking).read_exact(&mut got).expect("four bytes");
+                tell.send((got, Duration::ZERO)).expect("somebody waits");
+            }
+            blocking.set_read_timeout(Some(Duration::from_millis(200)));
+            let before = busy();
+            assert_eq!((&blocking).read(&mut got).expect_err("nothing comes").kind(), ErrorKind::WouldBlock);
+            tell.send((got, busy() - before)).expect("somebody waits");
+        });
+        let (left, _) = told.recv_timeout(PATIENCE).expect("what the reactor had left");
+        assert_eq!(peer.write_some(b"more").expect("a write"), 4);
+        let (more, _) = told.recv_timeout(PATIENCE).expect("what came later");
+        assert_eq!((&left, &more), (b"left", b"more"));
+        let (_, busy) = told.recv_timeout(PATIENCE).expect("the end of a read");
+        assert!(busy < Duration::from_millis(50), "busy for {busy:?} of 200 ms in which nothing came");
     });
 }
 

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Echo, Kind, Said, World, each_kind, each_plain_kind};
+use support::{Echo, Kind, Said, World, each_kind, each_kind_at_once, each_plain_kind};
 use windlass::{Bytes, Conn, Error, Expiry, Limits, ListenConfig, Reason};
 
 const MIB: usize = 1 << 20;
@@ -430,6 +430,7 @@ fn a_fin_waits_behind_a_rest_that_waits_for_room() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| expander());
         let mut peer = world.dial(&address);
+        world.until_open(1);
         let asked = pattern(40 * KIB);
         let mut sent = 0;
         world.until("all to be asked", |_| {
@@ -609,6 +610,8 @@ fn one_on_writable_follows_each_refusal_and_each_short_write() {
             Does::new().on_open(more).on_writable(again)
         });
         let mut peer = world.dial(&address);
+        // Else Linux lets the window of one who reads fast grow to more than all of it.
+        peer.0.set_recv_buffer_size(64 * 1024).expect("SO_RCVBUF");
         let got = peer.read_to_end_while(&mut world).expect("a clean end");
         assert_same(&got, pattern(4 * MIB));
         drop(peer);
@@ -814,9 +817,10 @@ fn an_echo_of_a_peer_that_does_not_read_stops_reading_it() {
         let mut world = World::new();
         let address = world.listen(kind, tight(Limits::default()), |_: &Conn<'_>| Echo);
         let mut peer = world.dial(&address);
+        world.until_open(1);
         let (flood, mut sent, mut quiet) = (pattern(64 * KIB), 0, 0);
         world.until("the peer to be stopped", |_| {
-            let taken = peer.write_some(flood).expect("a write");
+            let taken = peer.write_some(&flood[sent % flood.len()..]).expect("a write");
             sent += taken;
             quiet = if taken == 0 { quiet + 1 } else { 0 };
             assert!(sent < 64 * MIB, "it is never stopped");
@@ -826,7 +830,7 @@ fn an_echo_of_a_peer_that_does_not_read_stops_reading_it() {
         let waits = world.reactor().turn().other(id).expect("it lives").unsent_bytes();
         assert!(waits <= 256 * KIB + 64 * KIB, "{waits} bytes wait");
         let got = peer.read_exact_while(&mut world, sent);
-        let wanted: Vec<u8> = got.clone();
+        let wanted: Vec<u8> = flood.iter().copied().cycle().take(sent).collect();
         assert_same(&got, &wanted);
     });
 }
@@ -1077,33 +1081,33 @@ fn a_close_while_paused_does_not_reset_what_the_peer_sent() {
 
 #[test]
 fn a_lingering_close_ends_some_time_after_the_peers_last_byte() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
-        let limits = Limits { linger_timeout: millis(150), ..Limits::default() };
+        let limits = Limits { linger_timeout: millis(400), ..Limits::default() };
         let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
         let mut peer = world.dial(&address);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
-        let since = Instant::now();
-        while since.elapsed() < millis(350) {
+        let (since, mut last) = (Instant::now(), Instant::now());
+        while since.elapsed() < millis(900) {
+            last = Instant::now();
             peer.send_all_while(&mut world, b"x");
             turn_for(&mut world, millis(10));
             assert_eq!(world.reactor().connections(), 1, "cut after {:?} although the peer sends", since.elapsed());
         }
-        let last = Instant::now();
         assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Linger)]);
-        assert!(last.elapsed() > millis(120), "{:?}", last.elapsed());
+        assert!(last.elapsed() > millis(390), "{:?}", last.elapsed());
     });
 }
 
 #[test]
 fn a_lingering_close_ends_in_all_even_if_the_peer_never_stops() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let limits = Limits { linger_timeout: millis(150), linger_total: millis(250), ..Limits::default() };
         let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Does::new().on_open(|conn| conn.close()));
+        let since = Instant::now();
         let mut peer = world.dial(&address);
         world.until_open(1);
-        let since = Instant::now();
         world.until("the linger to end", |world| {
             let _ = peer.write_some(b"x");
             world.reactor().connections() == 0
@@ -1187,18 +1191,18 @@ impl UntilEmpty for World {
 
 #[test]
 fn slow_output_that_moves_is_not_cut() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let limits = Limits { write_stall_timeout: millis(250), ..Limits::default() };
         let address = world.listen(kind, tight(limits), |_: &Conn<'_>| {
             Does::new().on_open(|conn| {
-                conn.write(pattern(MIB)).expect("room");
+                conn.write(pattern(MIB / 2)).expect("room");
                 conn.close();
             })
         });
         let mut peer = world.dial(&address);
-        let (mut got, mut buffer) = (Vec::new(), vec![0; 128 * KIB]);
-        let mut ended = false;
+        let (mut got, mut buffer) = (Vec::new(), vec![0; 16 * KIB]);
+        let (since, mut ended) = (Instant::now(), false);
         while !ended {
             turn_for(&mut world, millis(20));
             let mut taken = 0;
@@ -1214,7 +1218,8 @@ fn slow_output_that_moves_is_not_cut() {
             }
             got.extend_from_slice(&buffer[..taken]);
         }
-        assert_same(&got, pattern(MIB));
+        assert_same(&got, pattern(MIB / 2));
+        assert!(since.elapsed() > millis(300), "it was over too soon: the test proves nothing");
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::Local]);
     });
@@ -1222,13 +1227,13 @@ fn slow_output_that_moves_is_not_cut() {
 
 #[test]
 fn a_lifetime_ends_a_busy_connection_and_flushes_what_it_said() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
-        let limits = Limits { lifetime: Some(millis(80)), ..Limits::default() };
+        let limits = Limits { lifetime: Some(millis(400)), ..Limits::default() };
         let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Echo);
+        let since = Instant::now();
         let mut peer = world.dial(&address);
         world.until_open(1);
-        let since = Instant::now();
         let (mut sent, mut got, mut buffer) = (0, 0, [0; 64]);
         world.until("the end", |_| {
             if sent == got {
@@ -1243,7 +1248,7 @@ fn a_lifetime_ends_a_busy_connection_and_flushes_what_it_said() {
                 }
             }
         });
-        assert!(since.elapsed() > millis(60) && got > 2, "{:?}, {got}", since.elapsed());
+        assert!(since.elapsed() > millis(395) && got > 2, "{:?}, {got}", since.elapsed());
         drop(peer);
         assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Lifetime)]);
     });
@@ -1251,14 +1256,14 @@ fn a_lifetime_ends_a_busy_connection_and_flushes_what_it_said() {
 
 #[test]
 fn an_idle_timeout_ends_only_the_idle_connection() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
-        let limits = Limits { idle_timeout: Some(millis(120)), ..Limits::default() };
+        let limits = Limits { idle_timeout: Some(millis(400)), ..Limits::default() };
         let address = world.listen(kind, limited(limits), |_: &Conn<'_>| Echo);
         let (mut busy, mut idle) = (world.dial(&address), world.dial(&address));
         world.until_open(2);
         let since = Instant::now();
-        while since.elapsed() < millis(300) {
+        while since.elapsed() < millis(900) {
             busy.send_all_while(&mut world, b"x");
             assert_eq!(busy.read_exact_while(&mut world, 1), b"x");
         }

@@ -22,7 +22,7 @@ mod throttle;
 #[path = "examples/running.rs"]
 mod running;
 
-use running::{PATIENCE, Running, dial, exchange, program, run};
+use running::{PATIENCE, Running, dial, exchange, run};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -37,6 +37,7 @@ fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {
     assert_eq!(exchange(&mut dial(&tcp), "over tcp"), "over tcp");
     let path = echo.address().strip_prefix("unix:").expect("a Unix address").to_owned();
     let mut unix = UnixStream::connect(&path).expect("a connection");
+    unix.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     assert_eq!(exchange(&mut unix, "over unix"), "over unix");
     drop(unix);
     // It listens on all that it wants to.
@@ -210,20 +211,21 @@ fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
         trust = trust.or(line.split_once("-CAfile ").map(|(_, path)| path.to_owned()));
     }
     let (at, trust) = (format!("localhost:{}", port.expect("a port")), trust.expect("a path"));
-    let Some(program) = program("tls_client") else { return };
+    let Some(program) = running::program("tls_client") else { return };
     let mut command = Command::new(&program);
     let client = command.args([&at, "--ca", &trust]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut client = client.expect("a program that starts");
     let mut input = client.stdin.take().expect("its input");
-    let mut out = BufReader::new(client.stdout.take().expect("its output"));
+    let mut client = Running::of(client);
     input.write_all(b"hello\n").expect("a pipe");
-    let mut told = String::new();
-    while !told.contains("\nhello\n") {
-        assert!(out.read_line(&mut told).expect("a line") > 0, "{told}");
+    let mut lines = vec![client.line()];
+    while lines.last().is_some_and(|line| line != "hello") {
+        lines.push(client.line());
     }
     drop(input);
-    out.read_to_string(&mut told).expect("the rest");
-    assert!(client.wait().expect("an end").success());
+    let (rest, ended_well) = client.rest();
+    let told = lines.join("\n") + &rest;
+    assert!(ended_well, "{told}");
     for word in ["connected to tls://localhost", "TLSv1_3", "certificates: 1 of", "closed: closed by the peer"] {
         assert!(told.contains(word), "{word:?} is not in {told}");
     }

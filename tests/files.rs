@@ -5,11 +5,11 @@ mod support;
 use rustix::process::{getegid, geteuid};
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
-use support::{Echo, Hooks, Peer, World, alone, each_kind};
+use support::{Echo, Hooks, Peer, World, alone, each_kind, inode, mode, refuses_what_is_in_the_way};
 use windlass::{
     Address, Conn, ConnectConfig, Error, ListenConfig, ListenerId, PeerCredentials, Reactor, ReactorConfig, Reason,
 };
@@ -22,14 +22,6 @@ fn echoes(world: &mut World, path: &Path) {
     let mut peer = world.dial(&Address::unix(path).expect("a short path"));
     peer.send_all_while(world, b"hello");
     assert_eq!(peer.read_exact_while(world, 5), b"hello");
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o7777
-}
-
-fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("a file").ino()
 }
 
 #[test]
@@ -94,31 +86,8 @@ fn a_live_datagram_socket_is_in_use() {
 
 #[test]
 fn whatever_else_is_in_the_way_is_refused_and_stays() {
-    let mut world = World::new();
-    let [file, directory, live, fifo] = ["file", "directory", "live", "fifo"].map(|name| world.path(name));
-    fs::write(&file, b"precious").expect("a file");
-    fs::create_dir(&directory).expect("a directory");
-    let _live = UnixListener::bind(&live).expect("a socket");
-    let stale = world.path("stale");
-    drop(UnixListener::bind(&stale).expect("a socket"));
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
-    let links = [("to file", &file), ("to live", &live), ("to stale", &stale), ("to nothing", &world.path("nothing"))];
-    let links = links.map(|(name, target)| {
-        let link = world.path(name);
-        symlink(target, &link).expect("a link");
-        (link, "symbolic link")
-    });
-    let others = [(file.clone(), "file"), (directory, "directory"), (fifo, "not a socket")];
-    for (path, what) in others.into_iter().chain(links) {
-        let before = inode(&path);
-        let error = listen(&mut world, &path, ListenConfig::default()).expect_err(what);
-        assert!(matches!(error, Error::PathTaken { .. }), "{}: {error}", path.display());
-        let text = error.to_string();
-        assert!(text.contains(what) && text.contains(&path.display().to_string()), "{text}");
-        assert_eq!(inode(&path), before, "{} was replaced", path.display());
-    }
-    assert_eq!(fs::read(&file).expect("the file"), b"precious");
-    assert!(stale.exists() && live.exists() && !world.path("nothing").exists());
+    let try_it = |world: &mut World, path: &Path| listen(world, path, ListenConfig::default());
+    refuses_what_is_in_the_way(&mut World::new(), |path| UnixListener::bind(path), try_it);
 }
 
 #[test]

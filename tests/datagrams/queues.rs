@@ -50,11 +50,10 @@ fn a_full_unix_peer_holds_up_nobody_else() {
         for number in 0..500u32 {
             free.send(&number.to_be_bytes(), &address);
             // At once, with no waiting for the other one.
-            let mut got = None;
-            for _ in 0..3 {
+            let got = (0..3).find_map(|_| {
                 world.turn();
-                got = got.or_else(|| free.try_read());
-            }
+                free.try_read()
+            });
             assert_eq!(got.as_deref(), Some(&number.to_be_bytes()[..]));
         }
         let got = full.read_many_while(&mut world, 40);

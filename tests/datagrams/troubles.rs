@@ -1,7 +1,7 @@
 //! What the network and the system refuse is told, once, and ends nothing.
 
-use crate::support::World;
 use crate::support::post::{Mate, PostHooks, Wire, Word, each_wire};
+use crate::support::{World, at_once};
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ fn assert_idle(world: &mut World) {
 #[test]
 fn a_connected_socket_is_told_once_that_nobody_is_there_and_goes_on() {
     each_wire(Wire::UDP, |wire| {
-        for icmp_errors in [IcmpErrors::Told, IcmpErrors::Ignored] {
+        at_once(&[IcmpErrors::Told, IcmpErrors::Ignored], |icmp_errors| {
             let mut world = World::new();
             let address = nobody(&mut world, wire).address();
             let seen = Rc::new(RefCell::new(Vec::new()));
@@ -58,14 +58,14 @@ fn a_connected_socket_is_told_once_that_nobody_is_there_and_goes_on() {
             let stats = world.with_post(id, |post| post.stats());
             assert_eq!((stats.datagrams_out, stats.undelivered), (8, 0));
             assert_eq!(seen.borrow().len(), 3);
-        }
+        });
     });
 }
 
 #[test]
 fn an_unconnected_socket_is_told_whom_it_did_not_reach_if_it_wants() {
     each_wire(Wire::UDP, |wire| {
-        for icmp_errors in [IcmpErrors::Told, IcmpErrors::Ignored] {
+        at_once(&[IcmpErrors::Told, IcmpErrors::Ignored], |icmp_errors| {
             let mut world = World::new();
             let to = nobody(&mut world, wire);
             let seen = Rc::new(RefCell::new(Vec::new()));
@@ -90,7 +90,7 @@ fn an_unconnected_socket_is_told_whom_it_did_not_reach_if_it_wants() {
             mate.send(b"I am", &address);
             world.until("a datagram", |world| world.posts.datagrams(0) == 1);
             assert_eq!(world.posts.reason(0), None);
-        }
+        });
     });
 }
 
@@ -98,7 +98,7 @@ fn an_unconnected_socket_is_told_whom_it_did_not_reach_if_it_wants() {
 fn a_dead_peer_costs_the_living_ones_around_it_nothing() {
     for gso in [Offload::On, Offload::Off] {
         for icmp_errors in [IcmpErrors::Told, IcmpErrors::Ignored] {
-            for rounds in [1u32, 2, 5, 40, 200] {
+            at_once(&[1u32, 2, 5, 40, 200], |rounds| {
                 each_wire(Wire::UDP, |wire| {
                     let mut world = World::new();
                     let living: Vec<_> = (0..3).map(|_| Mate::new(&mut world, wire)).collect();
@@ -142,7 +142,7 @@ fn a_dead_peer_costs_the_living_ones_around_it_nothing() {
                     assert_eq!(told > 0, icmp_errors == IcmpErrors::Told);
                     assert_idle(&mut world);
                 });
-            }
+            });
         }
     }
 }

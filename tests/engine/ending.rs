@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 use windlass::{
     Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
-    ListenConfig, Pinning, ReactorConfig, Remote, Report, Server, ServerEvent,
+    ListenConfig, Pinning, Placement, ReactorConfig, Remote, Report, Server, ServerEvent,
 };
 
 #[test]
@@ -385,6 +385,44 @@ fn a_thread_that_died_is_told_by_join_and_the_others_live_on() {
                 assert_eq!(engine.connections(), 0);
             }
         });
+    });
+}
+
+#[test]
+fn a_thread_that_died_gets_nobody_more_and_the_others_share_evenly() {
+    // It has no connections, so it once was the one with the fewest for ever, and all stayed with the accepting one.
+    const COUNT: usize = 12;
+    alone("ending::a_thread_that_died_gets_nobody_more_and_the_others_share_evenly", || {
+        with_deadly_log();
+        for placement in [Placement::LeastConnections, Placement::RoundRobin] {
+            each_kind(|kind| {
+                let rig = Rig::new();
+                let engine = Engine::start(EngineConfig { placement, ..engine(3) }).expect("an engine");
+                let listening = engine.listen(&rig.address(kind), config(kind), || mortal).expect("it listens");
+                let mut clients: Vec<Client> = (0..3).map(|_| Client::dial(listening.address())).collect();
+                clients.iter_mut().for_each(|client| client.echoes(b"hello"));
+                let homes: Vec<usize> = clients.iter_mut().map(|client| home_of(&engine, client)).collect();
+                let mut dying = clients.remove(homes.iter().position(|home| *home == 2).expect("one on each"));
+                dying.send(b"die");
+                dying.read_to_close();
+                let died = &engine.remotes()[2];
+                assert!(matches!(died.wait(PATIENCE), Err(Error::ReactorGone)));
+                drop(clients);
+                until("all to have left", || engine.connections() == 0);
+                let mut clients = Vec::new();
+                for _ in 0..COUNT {
+                    let mut client = Client::dial(listening.address());
+                    client.echoes(b"hello");
+                    clients.push(client);
+                    // The one that a dead reactor did not take is served by the one that accepts.
+                    engine.least_loaded().run(|_| {}).expect("it lives");
+                }
+                let loads: Vec<usize> = engine.remotes().iter().map(Remote::connections).collect();
+                assert!(loads[0].abs_diff(loads[1]) <= 2 && loads[2] == 0, "{placement:?}: {loads:?}");
+                drop(clients);
+                assert!(matches!(engine.shutdown(PATIENCE), Err(Error::ReactorGone)));
+            });
+        }
     });
 }
 

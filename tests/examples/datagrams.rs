@@ -1,27 +1,24 @@
 //! The examples over datagrams, `statsd`, `dns` and `syslog`, asked by the tools that people have, and by rude peers.
 
-use super::{PATIENCE, Running, dial, run};
+use super::running::{Running, finish, run};
+use super::{PATIENCE, dial};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What a tool says to its input; `None`, and said so, if it is not installed.
 fn tool(name: &str, args: &[&str], input: &[u8]) -> Option<String> {
-    let mut command = Command::new(name);
-    let spawned = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
+    let output = match finish(Command::new(name).args(args), input) {
+        Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             println!("skipped: {name} not installed");
             return None;
         }
         Err(error) => panic!("{name}: {error}"),
     };
-    child.stdin.take().expect("its input").write_all(input).expect("a pipe");
-    let output = child.wait_with_output().expect("its end");
     assert!(output.status.success(), "{name} {args:?}: {output:?}");
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }

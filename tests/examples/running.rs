@@ -1,15 +1,18 @@
-//! Example programs that run, and how the tests speak to them.
+//! Programs as children with deadlines: what they say is read by threads, so that no test waits for it without end.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 /// Nothing here takes as long; a read that does has hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where an example is, if it is built.
 pub fn program(name: &str) -> Option<PathBuf> {
     let tests = std::env::current_exe().expect("an executable");
     let found = tests.parent()?.parent()?.join("examples").join(name);
@@ -20,42 +23,114 @@ pub fn program(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// What comes out of a pipe.
+pub struct Said {
+    pieces: Receiver<Vec<u8>>,
+    all: Vec<u8>,
+    /// So many bytes were returned.
+    told: usize,
+}
+
+impl Said {
+    pub fn by(mut pipe: impl Read + Send + 'static) -> Said {
+        let (tell, pieces) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                if tell.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Said { pieces, all: Vec::new(), told: 0 }
+    }
+
+    /// Waits for more, until the deadline at most; `false` at the end.
+    fn more(&mut self, until: Instant) -> bool {
+        match self.pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(piece) => self.all.extend(piece),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => panic!("it says no more; so far:\n{}", self.text()),
+        }
+        true
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.all).into_owned()
+    }
+
+    /// The next line.
+    pub fn line(&mut self) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let rest = &self.all[self.told..];
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&rest[..end]).trim_end().to_owned();
+                self.told += end + 1;
+                return line;
+            }
+            assert!(self.more(until), "it ended before the next line; all that it said:\n{}", self.text());
+        }
+    }
+
+    /// All that still comes, to the end.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let until = Instant::now() + PATIENCE;
+        while self.more(until) {}
+        self.all.split_off(self.told)
+    }
+}
+
+/// Waits for its end; kills it at the deadline, and tells that.
+fn end(child: &mut Child, said: &str) -> ExitStatus {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("our own child") {
+            return status;
+        }
+        if Instant::now() > until {
+            child.kill().expect("our own child");
+            child.wait().expect("a status");
+            panic!("it does not end; it said:\n{said}");
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
 /// A running example; killed when it is dropped.
 pub struct Running {
     pub child: Child,
-    pub out: BufReader<ChildStdout>,
+    out: Said,
 }
 
 impl Running {
     pub fn start(name: &str, args: &[&str]) -> Option<Running> {
         let mut command = Command::new(program(name)?);
-        let mut child = command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        Some(Running { child, out })
+        Some(Running::of(command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts")))
     }
 
     /// With an input that stays open, and says nothing.
     pub fn start_with_input(name: &str, args: &[&str]) -> Option<Running> {
         let mut command = Command::new(program(name)?);
         let command = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("a program that starts");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        Some(Running { child, out })
+        Some(Running::of(command.spawn().expect("a program that starts")))
+    }
+
+    /// A child whose output is a pipe.
+    pub fn of(mut child: Child) -> Running {
+        let out = Said::by(child.stdout.take().expect("its output"));
+        Running { child, out }
     }
 
     /// The next line of its output.
     pub fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("a line");
-        line.trim_end().to_owned()
+        self.out.line()
     }
 
-    /// The address behind `listening on` and a scheme.
+    /// The address behind `listening on`.
     pub fn address(&mut self) -> String {
         loop {
-            let line = self.line();
-            assert!(!line.is_empty(), "it ended before it listened");
-            if let Some(address) = line.strip_prefix("listening on ") {
+            if let Some(address) = self.line().strip_prefix("listening on ") {
                 return address.to_owned();
             }
         }
@@ -65,16 +140,14 @@ impl Running {
         self.address().strip_prefix("tcp://").expect("a TCP address").to_owned()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("a signal");
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }
 
     /// All that it still says, and whether it ended well.
     pub fn rest(mut self) -> (String, bool) {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).expect("its output");
-        let ended_well = self.child.wait().expect("its end").success();
+        let rest = String::from_utf8(self.out.rest()).expect("text");
+        let ended_well = end(&mut self.child, &rest).success();
         (rest, ended_well)
     }
 }
@@ -87,8 +160,21 @@ impl Drop for Running {
     }
 }
 
+/// Runs a child to its end, with all of `input` to read.
+pub fn finish(command: &mut Command, input: &[u8]) -> std::io::Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // It may end before it has read all.
+    let _ = child.stdin.take().expect("its input").write_all(input);
+    let mut out = Said::by(child.stdout.take().expect("its output"));
+    let mut err = Said::by(child.stderr.take().expect("its errors"));
+    let (stdout, stderr) = (out.rest(), err.rest());
+    let status = end(&mut child, &String::from_utf8_lossy(&[&stdout[..], &stderr].concat()));
+    Ok(Output { status, stdout, stderr })
+}
+
+/// Runs an example to its end.
 pub fn run(name: &str, args: &[&str]) -> Option<Output> {
-    Some(Command::new(program(name)?).args(args).output().expect("a program that starts"))
+    Some(finish(Command::new(program(name)?).args(args), b"").expect("a program that starts"))
 }
 
 pub fn dial(address: &str) -> TcpStream {

@@ -1,8 +1,9 @@
 //! The examples over `Server`: `admit` and `prometheus`.
 
-use super::{Running, dial, exchange, run};
+use super::running::{Running, Said, program, run};
+use super::{dial, exchange};
 use rustix::process::Signal;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -10,12 +11,12 @@ fn admit_lets_in_whom_its_rules_allow_and_reads_them_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let rules = folder.path().join("rules");
     std::fs::write(&rules, "# nobody from here\ndeny 127.0.0.0/8\nallow ::/0\n").expect("rules");
-    let Some(program) = super::program("admit") else { return };
+    let Some(program) = program("admit") else { return };
     let mut command = Command::new(program);
     command.args(["--rules", rules.to_str().expect("text"), "--listen", "tcp://[::]:0"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program that starts");
-    let mut told = BufReader::new(child.stderr.take().expect("its errors"));
-    let mut admit = Running { out: BufReader::new(child.stdout.take().expect("its output")), child };
+    let mut told = Said::by(child.stderr.take().expect("its errors"));
+    let mut admit = Running::of(child);
     let port = admit.tcp().rsplit(':').next().expect("a port").to_owned();
     // A mapped address is the IPv4 address that it maps.
     let mut refused = dial(&format!("127.0.0.1:{port}"));
@@ -27,8 +28,7 @@ fn admit_lets_in_whom_its_rules_allow_and_reads_them_again() {
     for (text, said) in [("deny ::1\n", "1 rules read again"), ("forbid all\n", "the old rules stay: ")] {
         std::fs::write(&rules, text).expect("rules");
         admit.signal(Signal::HUP);
-        line.clear();
-        told.read_line(&mut line).expect("a line");
+        line = told.line();
         assert!(line.contains(said), "{line}");
     }
     assert!(line.contains("rules:1: write allow NETWORK or deny NETWORK"), "{line}");

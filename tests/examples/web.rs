@@ -1,6 +1,7 @@
 //! The `https` example, asked what browsers ask and what attackers ask.
 
-use super::{PATIENCE, Running, dial};
+use super::running::Running;
+use super::{PATIENCE, dial};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Everything at once: starts, stops, drops and peers without manners. Nobody hangs, and nothing is left.
 
 use crate::support::blocking::{Client, Rig, Tale, connect, engine, listen_config, until};
-use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind};
+use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind, each_kind_at_once};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
 use windlass::{
@@ -270,7 +270,7 @@ fn a_callback_that_asks_its_server_everything_deadlocks_with_nobody() {
 
 #[test]
 fn an_idle_server_takes_no_turns_nor_does_a_full_or_draining_one_spin() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let rig = Rig::new();
         let config = ListenConfig { connections_max: 2, ..listen_config() };
         let stay = |_: &Conn<'_>| Hooks::new().data(|conn, data| conn.write_some(data)).drain(|_| {});

@@ -1,11 +1,11 @@
 //! Handlers that block, on threads: served, counted, limited and drained like all others.
 
-use crate::support::blocking::{Client, Rig, Tale, until};
+use crate::support::blocking::{Client, Rig, Stated, Tale, Trouble, until};
 use crate::support::{PATIENCE, each_kind};
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-use windlass::{BlockingConfig, ConnState, Error, Reason, Server};
+use windlass::{BlockingConfig, ConnState, Error, Reason, Server, ServerEvent};
 
 fn echo(mut reader: windlass::Reader, mut writer: windlass::Writer) -> io::Result<()> {
     io::copy(&mut reader, &mut writer).map(drop)
@@ -150,6 +150,80 @@ fn a_drain_lets_handlers_finish_and_its_deadline_cuts_those_that_do_not() {
         stuck.read_to_close();
         let kinds = failed.until_count("the stuck one to be told", 1);
         assert!(matches!(kinds[0], ErrorKind::NotConnected | ErrorKind::UnexpectedEof), "{kinds:?}");
+    });
+}
+
+#[test]
+fn a_drain_without_a_deadline_cuts_nobody() {
+    // A deadline beyond what the clock can count was once none at all, and everybody was cut at once.
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(2).blocking_handler(BlockingConfig::default(), echo), kind);
+        let mut client = Client::dial(&address);
+        client.echoes(b"before");
+        let asked = server.clone();
+        let waiting = std::thread::spawn(move || asked.shutdown(Duration::MAX));
+        rig.events.until("the drain", |told| told.contains(&ServerEvent::Draining));
+        assert!(matches!(server.wait(Duration::from_millis(50)), Err(Error::NotDriven)), "it waits for the handler");
+        client.echoes(b"meanwhile");
+        client.close();
+        let report = waiting.join().expect("no panic").expect("a report");
+        assert_eq!((report.drained, report.cut), (1, 0));
+        rig.events.until("the end", |told| told.contains(&ServerEvent::Gone));
+        assert_eq!(rig.errors.count(), 0, "{:?}", rig.errors.all());
+    });
+}
+
+#[test]
+fn an_on_state_that_panics_is_told_each_time_and_ends_nothing_else() {
+    const COUNT: usize = 6;
+    each_kind(|kind| {
+        let rig = Rig::new();
+        // Fewer threads than connections: one that was lost would be missed.
+        let config = BlockingConfig { threads_max: 2, ..BlockingConfig::default() };
+        let told = rig.states.clone();
+        let builder = rig.builder(2).blocking_handler(config, echo).on_state(move |local, remote, state| {
+            let (local, remote) = (local.clone(), remote.cloned());
+            told.tell(Stated { thread: std::thread::current().id(), local, remote, state });
+            panic!("in on_state: {state}");
+        });
+        let (server, address) = rig.listen(builder, kind);
+        for _ in 0..COUNT {
+            let mut client = Client::dial(&address);
+            client.echoes(b"hello");
+            client.close();
+        }
+        until("nobody to be left", || server.open_connections() == 0);
+        rig.until_stated(ConnState::Close, COUNT);
+        let panicked = |told: &[Trouble]| told.iter().filter(|told| told.callback == Some("on_state")).count();
+        let errors = rig.errors.until("each panic to be told", |told| panicked(told) == rig.states.count());
+        assert_eq!(errors.len(), panicked(&errors), "{errors:?}");
+        let report = server.shutdown(PATIENCE).expect("a report");
+        assert_eq!(report.cut, 0);
+    });
+}
+
+#[test]
+fn an_on_state_that_would_wait_for_its_server_is_refused() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (known, answers) = (Arc::new(OnceLock::<Server>::new()), Tale::default());
+        let (asked, tell) = (known.clone(), answers.clone());
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), echo).on_state(move |_, _, state| {
+            let server = asked.get().expect("it is known");
+            let refused = matches!(server.shutdown(Duration::MAX), Err(Error::OnReactorThread))
+                && matches!(server.wait(Duration::MAX), Err(Error::OnReactorThread));
+            tell.tell((state, refused));
+        });
+        let server = builder.address(rig.address(kind)).build().expect("a server");
+        known.set(server.clone()).expect("once");
+        server.listen().expect("it listens");
+        let mut client = Client::dial(&server.local_addresses()[0]);
+        client.echoes(b"hello");
+        client.close();
+        let told = answers.until("its close", |told| told.iter().any(|(state, _)| *state == ConnState::Close));
+        assert!(told.iter().all(|(_, refused)| *refused), "{told:?}");
+        server.shutdown(PATIENCE).expect("a report");
     });
 }
 

@@ -1,7 +1,7 @@
 //! How many a server takes in, and what it counts.
 
 use crate::support::blocking::{Client, Rig, Shooter, Tale, connect, engine, listen_config, until};
-use crate::support::{Echo, Hooks, Kind, each_kind};
+use crate::support::{Echo, Hooks, Kind, each_kind, each_kind_at_once};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -141,7 +141,7 @@ fn check_limit(rig: &Rig, server: &Server, kind: Kind, max: usize) {
 #[test]
 fn the_limit_of_all_addresses_together_holds_over_all_reactors() {
     for placement in [Placement::LeastConnections, Placement::RoundRobin, Placement::Kernel] {
-        each_kind(|kind| {
+        each_kind_at_once(|kind| {
             let rig = Rig::new();
             let plan = EngineConfig { connections_max: 5, placement, ..engine(3) };
             let builder = rig.builder(3).engine_config(plan).handler(|| |_: &Conn<'_>| Echo);
@@ -156,7 +156,7 @@ fn the_limit_of_all_addresses_together_holds_over_all_reactors() {
 
 #[test]
 fn the_limit_of_one_address_holds_over_all_reactors_and_for_it_alone() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let rig = Rig::new();
         let config = ListenConfig { connections_max: 4, ..listen_config() };
         let builder = rig.builder(3).listen_config(config).handler(|| |_: &Conn<'_>| Echo);

@@ -1,7 +1,7 @@
 //! Connections that the reactor dials, and what becomes of them when the other side fails.
 
 use super::bytes::pattern;
-use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, dialling, each_kind};
+use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_kind_at_once};
 use crate::timeouts::until_with;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::cell::Cell;
@@ -167,7 +167,7 @@ fn a_network_without_a_route_is_told_as_unreachable() {
 
 #[test]
 fn a_connect_that_nobody_answers_times_out() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let timeout = Duration::from_millis(200);
         let mut world = World::new();
         let host = Host::new(&mut world, kind, 0);

@@ -167,6 +167,7 @@ fn a_rest_left_by_a_short_write_is_shown_again_after_on_writable() {
         });
         let bytes = pattern(2 << 20);
         let mut peer = world.dial(&address);
+        world.until_open(1);
         let (mut sent, mut turns, mut got) = (0, 0, Vec::new());
         let mut buffer = vec![0; 64 * 1024];
         world.until("every byte three times", |_| {

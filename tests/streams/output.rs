@@ -44,6 +44,8 @@ fn a_slow_reader_is_not_read_above_the_high_mark_and_again_below_the_low_one() {
         });
         let bytes = pattern(3 << 20);
         let mut peer = world.dial(&address);
+        // Before the end of its handshake it would seem to be stuck.
+        world.until_open(1);
         let (mut sent, mut stuck) = (0, 0);
         world.until("the peer to be stuck", |_| {
             let count = peer.write_some(&bytes[sent..]).expect("a write");

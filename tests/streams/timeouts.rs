@@ -1,7 +1,7 @@
 //! Deadlines: each ends its own connection, on time, and nothing else.
 
 use super::bytes::pattern;
-use crate::support::{Echo, Hooks, Peer, Sink, World, each_kind};
+use crate::support::{Echo, Hooks, Peer, Sink, World, each_kind, each_kind_at_once};
 use std::cell::Cell;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ pub(super) fn until_with(world: &mut World, what: &str, mut done: impl FnMut(&mu
 
 #[test]
 fn idle_timeout_closes_only_the_idle_connection_and_on_time() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let idle = ms(300);
         let mut world = World::new();
         let config = with(Limits { idle_timeout: Some(idle), ..Limits::default() });
@@ -66,9 +66,9 @@ fn idle_timeout_closes_only_the_idle_connection_and_on_time() {
 
 #[test]
 fn a_byte_in_either_direction_is_life() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
-        let config = with(Limits { idle_timeout: Some(ms(150)), ..Limits::default() });
+        let config = with(Limits { idle_timeout: Some(ms(400)), ..Limits::default() });
         let to_peer = world.listen(kind, config.clone(), |_: &Conn<'_>| {
             let hooks = Hooks::new().open(|conn| conn.set_timer(ms(40)));
             hooks.timer(|conn| {
@@ -86,7 +86,7 @@ fn a_byte_in_either_direction_is_life() {
                 told = Instant::now();
                 assert_eq!(talker.write_some(b"x").expect("a write"), 1);
             }
-            since.elapsed() > ms(450)
+            since.elapsed() > ms(1200)
         });
         assert_eq!(world.log.open(), 2, "{:?}", world.log.reasons());
     });
@@ -108,10 +108,10 @@ fn sip(peer: &mut Peer, bytes: usize) -> Vec<u8> {
 #[test]
 fn one_long_write_that_drains_slowly_is_life() {
     let bytes = pattern(1_000_000);
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         for close in [false, true] {
             let mut world = World::new();
-            let limits = Limits { idle_timeout: Some(ms(150)), write_stall_timeout: ms(150), ..Limits::default() };
+            let limits = Limits { idle_timeout: Some(ms(400)), write_stall_timeout: ms(400), ..Limits::default() };
             let mut config = with(limits);
             config.socket.send_buffer_bytes = Some(32 * 1024);
             let of_each = bytes.clone();
@@ -131,12 +131,12 @@ fn one_long_write_that_drains_slowly_is_life() {
             world.until("all to be read, in sips", |_| {
                 if last.elapsed() >= ms(20) {
                     last = Instant::now();
-                    got.extend(sip(&mut peer, 64 * 1024));
+                    got.extend(sip(&mut peer, 20 * 1024));
                 }
                 got.len() == bytes.len()
             });
             assert!(got == bytes);
-            assert!(since.elapsed() > ms(290), "it was over too soon: the test proves nothing");
+            assert!(since.elapsed() > ms(600), "it was over too soon: the test proves nothing");
             drop(peer);
             world.until_empty();
         }
@@ -145,7 +145,7 @@ fn one_long_write_that_drains_slowly_is_life() {
 
 #[test]
 fn output_that_does_not_move_ends_the_connection_with_a_reset() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         for close in [false, true] {
             let mut world = World::new();
             let mut config = with(Limits { write_stall_timeout: ms(200), ..Limits::default() });
@@ -158,9 +158,9 @@ fn output_that_does_not_move_ends_the_connection_with_a_reset() {
                     }
                 })
             });
+            let since = Instant::now();
             let mut peer = world.dial(&address);
             world.until_open(1);
-            let since = Instant::now();
             assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::WriteStall)]);
             assert!(since.elapsed() >= ms(190), "cut after {:?}", since.elapsed());
             if !kind.is_unix() {
@@ -173,7 +173,7 @@ fn output_that_does_not_move_ends_the_connection_with_a_reset() {
 
 #[test]
 fn a_lifetime_ends_cleanly_whatever_the_connection_does() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let config = with(Limits { lifetime: Some(ms(200)), ..Limits::default() });
         let address = world.listen(kind, config, |_: &Conn<'_>| Echo);
@@ -197,13 +197,13 @@ fn a_lifetime_ends_cleanly_whatever_the_connection_does() {
 
 #[test]
 fn a_peer_that_never_ends_is_left_after_the_linger_timeout() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let config = with(Limits { linger_timeout: ms(200), ..Limits::default() });
         let address = world.listen(kind, config, |_: &Conn<'_>| Hooks::new().open(|conn| conn.close()));
+        let since = Instant::now();
         let mut peer = world.dial(&address);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
-        let since = Instant::now();
         assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Linger)]);
         assert!(since.elapsed() >= ms(190), "left after {:?}", since.elapsed());
     });
@@ -211,13 +211,13 @@ fn a_peer_that_never_ends_is_left_after_the_linger_timeout() {
 
 #[test]
 fn a_peer_that_sends_for_ever_is_left_after_the_whole_linger() {
-    each_kind(|kind| {
+    each_kind_at_once(|kind| {
         let mut world = World::new();
         let limits = Limits { linger_timeout: ms(150), linger_total: ms(400), ..Limits::default() };
         let address = world.listen(kind, with(limits), |_: &Conn<'_>| Hooks::new().open(|conn| conn.close()));
+        let since = Instant::now();
         let mut peer = world.dial(&address);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
-        let since = Instant::now();
         world.until("it to be left", |world| {
             let _ = peer.write_some(b"and another thing");
             world.reactor().connections() == 0

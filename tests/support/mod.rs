@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
 
 pub mod blocking;
+mod book;
 mod hooks;
 mod peer;
 pub mod post;
@@ -18,6 +19,12 @@ pub use hooks::Hooks;
 pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use windlass::{
     Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Error, Handler, ListenConfig, ListenerId, Reactor,
@@ -110,6 +117,28 @@ pub fn each_kind(scenario: impl FnMut(Kind)) {
     over(Kind::ALL, scenario);
 }
 
+/// Runs a scenario over every transport, over all of them at once: one that mostly waits for time to pass.
+pub fn each_kind_at_once(scenario: impl Fn(Kind) + Sync) {
+    at_once(Kind::ALL, scenario);
+}
+
+/// Runs a scenario with every one of `cases`, each on a thread of its own; the output of a failed one names it.
+pub fn at_once<T: Copy + Debug + Send + Sync>(cases: &[T], scenario: impl Fn(T) + Sync) {
+    let scenario = &scenario;
+    std::thread::scope(|scope| {
+        let run = |case: &T| {
+            let case = *case;
+            let name = format!("{case:?}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, move || scenario(case)).expect("a thread")
+        };
+        let threads: Vec<_> = cases.iter().map(run).collect();
+        let failed =
+            |(thread, case): (ScopedJoinHandle<'_, ()>, &T)| thread.join().is_err().then(|| format!("{case:?}"));
+        let failed: Vec<_> = threads.into_iter().zip(cases).filter_map(failed).collect();
+        assert!(failed.is_empty(), "failed over {}", failed.join(", "));
+    });
+}
+
 /// Runs a scenario over the transports without TLS, for which `why` is the reason.
 pub fn each_plain_kind(why: &str, scenario: impl FnMut(Kind)) {
     eprintln!("not over TLS: {why}");
@@ -138,6 +167,53 @@ pub fn alone(name: &str, body: impl FnOnce()) {
     let output = command.output().expect("a process");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// --- socket files -------------------------------------------------------------------------------------------------
+
+/// A file's permissions, not those of what a link leads to.
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+/// A file's number, not that of what a link leads to.
+pub fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).expect("a file").ino()
+}
+
+/// Nothing but a socket that nobody has open is replaced: `bind` tries every other kind of file, and links to such
+/// sockets as `open` makes.
+pub fn refuses_what_is_in_the_way<S, T: Debug>(
+    world: &mut World,
+    open: fn(&Path) -> io::Result<S>,
+    bind: impl Fn(&mut World, &Path) -> Result<T, Error>,
+) {
+    let [file, directory, live, stale, fifo] =
+        ["file", "directory", "live", "stale", "fifo"].map(|name| world.path(name));
+    fs::write(&file, b"precious").expect("a file");
+    fs::create_dir(&directory).expect("a directory");
+    let _live = open(&live).expect("a socket");
+    drop(open(&stale).expect("a socket"));
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
+    let nothing = world.path("nothing");
+    let links = [("to file", &file), ("to live", &live), ("to stale", &stale), ("to nothing", &nothing)];
+    let links = links.map(|(name, target)| {
+        let link = world.path(name);
+        symlink(target, &link).expect("a link");
+        (link, "symbolic link")
+    });
+    let others = [(file.clone(), "file"), (directory, "directory"), (fifo, "not a socket")];
+    for (path, what) in others.into_iter().chain(links) {
+        let before = inode(&path);
+        let error = bind(world, &path).expect_err(what);
+        assert!(matches!(error, Error::PathTaken { .. }), "{}: {error}", path.display());
+        let text = error.to_string();
+        assert!(text.contains(what) && text.contains(&path.display().to_string()), "{text}");
+        assert_eq!(inode(&path), before, "{} was replaced", path.display());
+    }
+    assert_eq!(fs::read(&file).expect("the file"), b"precious");
+    assert!(stale.exists() && live.exists() && !nothing.exists());
+    assert_eq!(world.reactor().connections(), 0);
 }
 
 // --- handlers -----------------------------------------------------------------------------------------------------

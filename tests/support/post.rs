@@ -2,9 +2,10 @@
 //! callbacks are recorded and held to their grammar.
 //!
 //! `( on_bound ( on_datagram | on_writable | on_timer | on_drain | on_error )* )? on_close`, and once it closes only
-//! `on_error` and `on_close`. Faults are kept and told later: a panic in a callback would be taken for the handler's own.
+//! `on_error` and `on_close`.
 
 use super::World;
+use super::book::{self, At, Book};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix};
 use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
@@ -59,50 +60,42 @@ pub enum Word {
     Close(Reason),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    Made,
-    Bound,
-    /// `close` was called.
-    Closing,
-    Panicked,
-    Closed,
-}
+impl book::Word for Word {
+    type Id = EndpointId;
 
-struct Entry {
-    at: At,
-    id: Option<EndpointId>,
-    words: Vec<Word>,
-    errors: Vec<String>,
-}
-
-#[derive(Default)]
-struct Pages {
-    entries: Vec<Entry>,
-    inside: Option<usize>,
-    faults: Vec<String>,
+    fn next(self, at: At) -> Option<At> {
+        match (at, self) {
+            (At::Made, Word::Bound) => Some(At::Open),
+            (At::Open, Word::Datagram(_) | Word::Writable | Word::Timer | Word::Drain | Word::Error) => Some(At::Open),
+            (At::Ending, Word::Error) => Some(At::Ending),
+            (At::Made | At::Open | At::Ending | At::Panicked, Word::Close(_)) => Some(At::Closed),
+            _ => None,
+        }
+    }
 }
 
 /// What all recorders of a world recorded; handlers are numbered from 0 in the order in which they were made.
 #[derive(Clone, Default)]
-pub struct PostLog(Rc<RefCell<Pages>>);
+pub struct PostLog {
+    book: Book<Word>,
+    /// What `on_error` was told as text, each with the handler's number.
+    errors: Rc<RefCell<Vec<(usize, String)>>>,
+}
 
 impl PostLog {
     /// Wraps a handler so that its callbacks are recorded here.
     pub fn record<H: DatagramHandler>(&self, handler: H) -> PostRecorder<H> {
-        let mut pages = self.0.borrow_mut();
-        pages.entries.push(Entry { at: At::Made, id: None, words: Vec::new(), errors: Vec::new() });
-        PostRecorder { handler, log: self.clone(), serial: pages.entries.len() - 1 }
+        PostRecorder { handler, log: self.clone(), serial: self.book.add() }
     }
 
     /// The callbacks of one handler so far.
     pub fn words(&self, serial: usize) -> Vec<Word> {
-        self.0.borrow().entries[serial].words.clone()
+        self.book.with(serial, |entry| entry.words.clone())
     }
 
     /// How often one handler was called so.
     pub fn count(&self, serial: usize, is: impl Fn(&Word) -> bool) -> usize {
-        self.0.borrow().entries[serial].words.iter().filter(|word| is(word)).count()
+        self.book.with(serial, |entry| entry.words.iter().filter(|word| is(word)).count())
     }
 
     /// Datagrams that one handler was shown.
@@ -112,81 +105,25 @@ impl PostLog {
 
     /// What `on_error` of one handler was told, as text.
     pub fn errors(&self, serial: usize) -> Vec<String> {
-        self.0.borrow().entries[serial].errors.clone()
+        self.errors.borrow().iter().filter(|(of, _)| *of == serial).map(|(_, text)| text.clone()).collect()
     }
 
     /// Why one handler was closed, if it was.
     pub fn reason(&self, serial: usize) -> Option<Reason> {
-        match self.0.borrow().entries[serial].words.last() {
+        self.book.with(serial, |entry| match entry.words.last() {
             Some(Word::Close(reason)) => Some(*reason),
             _ => None,
-        }
+        })
     }
 
     /// Fails the test if a callback came that the grammar does not allow.
     pub fn check(&self) {
-        assert_eq!(self.0.borrow().faults, Vec::<String>::new(), "the grammar of datagram callbacks was broken");
+        self.book.check();
     }
 
     /// Fails the test if a handler was not told `on_close`, too.
     pub fn check_over(&self) {
-        self.check();
-        for (serial, entry) in self.0.borrow().entries.iter().enumerate() {
-            assert_eq!(entry.at, At::Closed, "handler {serial} was never told on_close: {:?}", entry.words);
-        }
-    }
-
-    /// Whoever closes an endpoint says so here, so that what follows is held to it.
-    fn note_closing(&self, id: EndpointId) {
-        for entry in &mut self.0.borrow_mut().entries {
-            if entry.id == Some(id) && entry.at == At::Bound {
-                entry.at = At::Closing;
-            }
-        }
-    }
-
-    fn enter(&self, serial: usize, word: Word, id: EndpointId) -> Visit {
-        let mut pages = self.0.borrow_mut();
-        if let Some(other) = pages.inside.replace(serial) {
-            pages.faults.push(format!("{word:?} of {serial} is nested in a callback of {other}"));
-        }
-        let entry = &mut pages.entries[serial];
-        let next = match (entry.at, word) {
-            (At::Made, Word::Bound) => Some(At::Bound),
-            (At::Bound, Word::Datagram(_) | Word::Writable | Word::Timer | Word::Drain | Word::Error) => {
-                Some(At::Bound)
-            }
-            (At::Closing, Word::Error) => Some(At::Closing),
-            (At::Made | At::Bound | At::Closing | At::Panicked, Word::Close(_)) => Some(At::Closed),
-            _ => None,
-        };
-        let right = next.is_some() && entry.id.is_none_or(|known| known == id);
-        entry.id = Some(id);
-        entry.words.push(word);
-        if !right {
-            let fault = format!("handler {serial} in {:?} of {id:?}: {:?}", entry.at, entry.words);
-            pages.faults.push(fault);
-        } else if let Some(next) = next {
-            entry.at = next;
-        }
-        Visit { log: self.clone(), serial }
-    }
-}
-
-/// A callback that is running.
-struct Visit {
-    log: PostLog,
-    serial: usize,
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        let mut pages = self.log.0.borrow_mut();
-        pages.inside = None;
-        let at = &mut pages.entries[self.serial].at;
-        if std::thread::panicking() && *at != At::Closed {
-            *at = At::Panicked;
-        }
+        self.book.check_over();
     }
 }
 
@@ -196,7 +133,7 @@ thread_local! {
 }
 
 fn closing(id: EndpointId) {
-    LOG.with_borrow(|log| log.as_ref().expect("a world").note_closing(id));
+    LOG.with_borrow(|log| log.as_ref().expect("a world").book.begin_end(id));
 }
 
 /// Closes an endpoint from its own callback; only `on_error` and `on_close` may follow.
@@ -220,42 +157,42 @@ pub struct PostRecorder<H> {
 
 impl<H: DatagramHandler> DatagramHandler for PostRecorder<H> {
     fn on_bound(&mut self, sock: &mut Datagrams<'_>) {
-        let _visit = self.log.enter(self.serial, Word::Bound, sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Bound, sock.id());
         self.handler.on_bound(sock);
     }
 
     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
-        let _visit = self.log.enter(self.serial, Word::Datagram(datagram.data.len()), sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Datagram(datagram.data.len()), sock.id());
         self.handler.on_datagram(sock, datagram);
     }
 
     fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
-        let _visit = self.log.enter(self.serial, Word::Writable, sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Writable, sock.id());
         self.handler.on_writable(sock);
     }
 
     fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
-        let _visit = self.log.enter(self.serial, Word::Timer, sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Timer, sock.id());
         self.handler.on_timer(sock);
     }
 
     fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
-        let _visit = self.log.enter(self.serial, Word::Error, sock.id());
-        self.log.0.borrow_mut().entries[self.serial].errors.push(error.to_string());
+        let _visit = self.log.book.enter(self.serial, Word::Error, sock.id());
+        self.log.errors.borrow_mut().push((self.serial, error.to_string()));
         self.handler.on_error(sock, error);
     }
 
     fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
-        let _visit = self.log.enter(self.serial, Word::Drain, sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Drain, sock.id());
         self.handler.on_drain(sock);
     }
 
     fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: Reason) {
-        let _visit = self.log.enter(self.serial, Word::Close(reason), sock.id());
+        let _visit = self.log.book.enter(self.serial, Word::Close(reason), sock.id());
         self.handler.on_close(sock, reason);
         let to = DatagramPeer::from(SocketAddr::from(([127, 0, 0, 1], 9)));
         if !matches!((sock.send_to(&to, b"x"), sock.send(b"x")), (Err(Error::NotOpen), Err(Error::NotOpen))) {
-            self.log.0.borrow_mut().faults.push(format!("handler {}: a send in on_close was taken", self.serial));
+            self.log.book.fault(self.serial, "a send in on_close was taken");
         }
     }
 }

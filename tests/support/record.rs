@@ -1,8 +1,8 @@
 //! What callbacks were called, in which order, and whether the grammar of DESIGN.md section 5 allows it.
 //!
 //! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
-//! Faults are kept and told later: a panic in a callback would be taken for the handler's own.
 
+use super::book::{At, Book, Visit, Word};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
@@ -33,66 +33,65 @@ pub enum Heard {
     Other,
 }
 
-/// How far a handler is in the grammar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
-    Made,
-    Open,
-    Ended,
-    Panicked,
-    Closed,
-}
+impl Word for Said {
+    type Id = ConnId;
 
-struct Entry {
-    at: At,
-    id: Option<ConnId>,
-    said: Vec<Said>,
-}
-
-#[derive(Default)]
-struct Pages {
-    entries: Vec<Entry>,
-    reasons: Vec<Reason>,
-    heard: Vec<Heard>,
-    inside: Option<usize>,
-    faults: Vec<String>,
+    fn next(self, at: At) -> Option<At> {
+        match (at, self) {
+            (At::Made, Said::Open) => Some(At::Open),
+            (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
+            (At::Open, Said::Secured) => Some(At::Open),
+            (At::Open, Said::End(_)) => Some(At::Ending),
+            (At::Ending, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ending),
+            (At::Made | At::Open | At::Ending | At::Panicked, Said::Close(_)) => Some(At::Closed),
+            _ => None,
+        }
+    }
 }
 
 /// What all recorders of a world recorded; handlers are numbered from 0 in the order in which they were made.
 #[derive(Clone, Default)]
-pub struct Log(Rc<RefCell<Pages>>);
+pub struct Log {
+    book: Book<Said>,
+    told: Rc<RefCell<Told>>,
+}
+
+/// What belongs to no single handler.
+#[derive(Default)]
+struct Told {
+    reasons: Vec<Reason>,
+    heard: Vec<Heard>,
+}
 
 impl Log {
     /// Wraps a handler so that its callbacks are recorded here.
     pub fn record<H: Handler>(&self, handler: H) -> Recorder<H> {
-        let mut pages = self.0.borrow_mut();
-        pages.entries.push(Entry { at: At::Made, id: None, said: Vec::new() });
-        Recorder { handler, log: self.clone(), serial: pages.entries.len() - 1 }
+        Recorder { handler, log: self.clone(), serial: self.book.add() }
     }
 
     /// Handlers that were made.
     pub fn made(&self) -> usize {
-        self.0.borrow().entries.len()
+        self.book.count(|_| true)
     }
 
     /// Handlers that were told `on_open` and not yet `on_close`.
     pub fn open(&self) -> usize {
-        self.0.borrow().entries.iter().filter(|entry| matches!(entry.at, At::Open | At::Ended | At::Panicked)).count()
+        self.book.count(|entry| matches!(entry.at, At::Open | At::Ending | At::Panicked))
     }
 
     /// What `on_close` was told, in the order of the calls.
     pub fn reasons(&self) -> Vec<Reason> {
-        self.0.borrow().reasons.clone()
+        self.told.borrow().reasons.clone()
     }
 
     /// The callbacks of one handler so far.
     pub fn said(&self, serial: usize) -> Vec<Said> {
-        self.0.borrow().entries[serial].said.clone()
+        self.book.with(serial, |entry| entry.words.clone())
     }
 
     /// The connection of one handler, known from its first callback on.
     pub fn id(&self, serial: usize) -> ConnId {
-        self.0.borrow().entries[serial].id.expect("a handler that was called")
+        self.book.with(serial, |entry| entry.id.expect("a handler that was called"))
     }
 
     /// Bytes that one handler was shown, each as often as it was shown.
@@ -102,67 +101,24 @@ impl Log {
 
     /// What listeners told.
     pub fn heard(&self) -> Vec<Heard> {
-        self.0.borrow().heard.clone()
+        self.told.borrow().heard.clone()
     }
 
     /// Fails the test if a callback came that the grammar does not allow.
     pub fn check(&self) {
-        assert_eq!(self.0.borrow().faults, Vec::<String>::new(), "the callback grammar was broken");
+        self.book.check();
     }
 
     /// Fails the test if a handler was not told `on_close`, too.
     pub fn check_over(&self) {
-        self.check();
-        for (serial, entry) in self.0.borrow().entries.iter().enumerate() {
-            assert_eq!(entry.at, At::Closed, "handler {serial} was never told on_close: {:?}", entry.said);
-        }
+        self.book.check_over();
     }
 
-    fn enter(&self, serial: usize, said: Said, id: ConnId) -> Visit {
-        let mut pages = self.0.borrow_mut();
-        if let Some(other) = pages.inside.replace(serial) {
-            pages.faults.push(format!("{said:?} of {serial} is nested in a callback of {other}"));
-        }
+    fn enter(&self, serial: usize, said: Said, id: ConnId) -> Visit<Said> {
         if let Said::Close(reason) = said {
-            pages.reasons.push(reason);
+            self.told.borrow_mut().reasons.push(reason);
         }
-        let entry = &mut pages.entries[serial];
-        let next = match (entry.at, said) {
-            (At::Made, Said::Open) => Some(At::Open),
-            (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
-            (At::Open, Said::Secured) => Some(At::Open),
-            (At::Open, Said::End(_)) => Some(At::Ended),
-            (At::Ended, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ended),
-            (At::Made | At::Open | At::Ended | At::Panicked, Said::Close(_)) => Some(At::Closed),
-            _ => None,
-        };
-        let right = next.is_some() && entry.id.is_none_or(|known| known == id);
-        entry.id = Some(id);
-        entry.said.push(said);
-        if !right {
-            let fault = format!("handler {serial} in {:?} of {id}: {:?}", entry.at, entry.said);
-            pages.faults.push(fault);
-        } else if let Some(next) = next {
-            entry.at = next;
-        }
-        Visit { log: self.clone(), serial }
-    }
-}
-
-/// A callback that is running.
-struct Visit {
-    log: Log,
-    serial: usize,
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        let mut pages = self.log.0.borrow_mut();
-        pages.inside = None;
-        let at = &mut pages.entries[self.serial].at;
-        if std::thread::panicking() && *at != At::Closed {
-            *at = At::Panicked;
-        }
+        self.book.enter(serial, said, id)
     }
 }
 
@@ -212,7 +168,7 @@ impl<H: Handler> Handler for Recorder<H> {
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         let _visit = self.log.enter(self.serial, Said::Close(reason), conn.id());
         if conn.room() != 0 || conn.write_some(b"x") != 0 || !matches!(conn.write(b"x"), Err(Error::NotOpen)) {
-            self.log.0.borrow_mut().faults.push(format!("handler {}: a write in on_close was taken", self.serial));
+            self.log.book.fault(self.serial, "a write in on_close was taken");
         }
         self.handler.on_close(conn, reason);
     }
@@ -241,7 +197,7 @@ impl<A: Accept> Accept for Recording<A> {
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {
-        self.log.0.borrow_mut().heard.push(match event {
+        self.log.told.borrow_mut().heard.push(match event {
             AcceptEvent::Failed { reason, .. } => Heard::Failed(*reason),
             AcceptEvent::Paused(cause) => Heard::Paused(*cause),
             AcceptEvent::Resumed => Heard::Resumed,

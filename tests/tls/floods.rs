@@ -117,6 +117,7 @@ fn empty_records_among_data_are_passed_over_and_leave_turns_short() {
         let address = world.listen(Kind::Tls, config, |_: &Conn<'_>| Sink);
         let ordinary = echo(&mut world);
         let mut forger = Forger::new(&mut world, &address, version);
+        world.until_open(1);
         let mut other = world.dial(&ordinary);
         other.send_all_while(&mut world, b"a");
         assert_eq!(other.read_exact_while(&mut world, 1), b"a");

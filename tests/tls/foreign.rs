@@ -2,9 +2,10 @@
 //! that ends without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
 
 use crate::support::{Echo, Heard, Hooks, Kind, World, security};
+use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::rc::Rc;
@@ -37,11 +38,20 @@ fn start(name: &str, arguments: &[&str]) -> Option<Program> {
     }
 }
 
+/// A port that nobody is given who asks for any. Who asks for this one with SO_REUSEADDR gets it, as servers do.
+fn keep_port() -> (Socket, u16) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let port = socket.local_addr().expect("an address").as_socket().expect("an IP address").port();
+    (socket, port)
+}
+
 /// Starts a program that listens, on whatever port is free; `None` if it is not installed.
 fn serve(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<(Program, u16)> {
     const TRIES: usize = 5;
     for _ in 0..TRIES {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let (_kept, port) = keep_port();
         let arguments = arguments(port);
         let mut program = start(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
         // Somebody else may have taken the port, then it ends.
@@ -59,7 +69,7 @@ fn listens(program: &mut Program, port: u16) -> bool {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1));
     }
     false
 }
