@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [Getting started](getting_started) | a server, a client, addresses |
 //! | [Writing a handler](handlers) | callbacks and their order, state, three ways to end |
+//! | [Clients](clients) | for threads that wait, and for reactors: connecting again, once, pools |
 //! | [Framing](framing) | where one message ends |
 //! | [Back-pressure](back_pressure) | what to do when a peer is slow |
 //! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
@@ -19,6 +20,9 @@
 
 #[doc = include_str!("../guide/back_pressure.md")]
 pub mod back_pressure {}
+
+#[doc = include_str!("../guide/clients.md")]
+pub mod clients {}
 
 #[doc = include_str!("../guide/datagrams.md")]
 pub mod datagrams {}
