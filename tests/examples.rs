@@ -13,6 +13,9 @@ mod servers;
 #[path = "examples/configured.rs"]
 mod configured;
 
+#[path = "examples/clients.rs"]
+mod clients;
+
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 

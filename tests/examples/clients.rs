@@ -1,0 +1,84 @@
+//! The examples over clients: `once`, `pool` and `breaker`.
+
+use crate::running::{Running, finish, program, run};
+use std::net::TcpListener;
+use std::process::Command;
+
+#[test]
+fn once_sends_what_it_reads_and_prints_what_comes_back_over_every_transport() {
+    let Some(program) = program("once") else { return };
+    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let mut places = Vec::new();
+    let mut trust = None;
+    loop {
+        let line = echo.line();
+        trust = trust.or(line.split_once("-CAfile ").map(|(_, path)| path.to_owned()));
+        places.extend(line.strip_prefix("listening on ").map(str::to_owned));
+        if line.contains("Ctrl-C") {
+            break;
+        }
+    }
+    assert!(places.len() >= 4, "{places:?}");
+    for place in places {
+        // The certificate is for this name.
+        let place = place.replace("tls://127.0.0.1:", "tls://localhost:");
+        if place.starts_with("tls+unix:") {
+            continue;
+        }
+        let mut command = Command::new(&program);
+        command.arg(&place);
+        if let (Some(trust), true) = (&trust, place.starts_with("tls")) {
+            command.args(["--ca", trust]);
+        }
+        let is_stream = !place.starts_with("udp") && !place.starts_with("unixgram");
+        for half_close in [true, false].into_iter().filter(|half_close| is_stream || !half_close) {
+            if half_close {
+                command.arg("--half-close");
+            }
+            let output = finish(&mut command, b"hello there").expect("a program that starts");
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && output.stdout == b"hello there", "{place}: {errors}");
+        }
+    }
+}
+
+#[test]
+fn once_says_in_time_that_nobody_is_there_and_what_it_does_not_understand() {
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let Some(output) = run("once", &[&format!("tcp://{closed}")]) else { return };
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && errors.contains(&closed.to_string()), "{errors}");
+    for (args, says) in [(&["tcp:/x"][..], "tcp:/x"), (&["--odd"], "--odd"), (&[], "usage")] {
+        let output = run("once", args).expect("it is built");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && errors.contains(says), "{errors}");
+    }
+}
+
+#[test]
+fn pool_shares_few_connections_and_replaces_those_that_end() {
+    let args = ["--size", "3", "--threads", "6", "--messages", "5000"];
+    let Some(output) = run("pool", &args) else { return };
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("5000 messages") && told.ends_with("; 0 failed\n"), "{told}");
+    let made = told.split("over ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
+    // The server hangs up after each thousand messages of one connection.
+    assert!(made.is_some_and(|made| (3..=12).contains(&made)), "{told}");
+}
+
+#[test]
+fn breaker_opens_after_failures_and_closes_when_somebody_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+    let args = [&address, "--tries", "2", "--every", "0"];
+    let Some(output) = run("breaker", &args) else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "closed: connected\nclosed: connected\n");
+    drop(listener);
+    let args = [&address, "--tries", "5", "--every", "0", "--failures", "2", "--open", "60"];
+    let told = run("breaker", &args).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let told = told.expect("it is built");
+    let circuits: Vec<_> = told.lines().filter_map(|line| line.split_once(": ")).collect();
+    let words: Vec<_> = circuits.iter().map(|(circuit, _)| *circuit).collect();
+    assert_eq!(words, ["closed", "open", "open", "open", "open"], "{told}");
+    assert_eq!(circuits.iter().filter(|(_, said)| *said == "not tried").count(), 3, "{told}");
+}
