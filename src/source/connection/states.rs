@@ -77,12 +77,23 @@ impl Connection {
             _ => turn.desk.notes.take(id),
         };
         let Some(seen) = seen else { return };
-        let told = self.ask_maker_about(Some(&seen.ends), turn, |maker, peer| maker.on_state(peer, state));
-        if let Some(None) = told {
-            turn.desk.counters.panics += 1;
-        }
+        self.tell_states(&seen.ends, &[state], turn);
         if state != ConnState::Close {
             turn.desk.notes.put_back(id, seen);
+        }
+    }
+
+    /// Tells several states in one visit; a panic in one does not keep the next from being told.
+    fn tell_states(&self, ends: &Ends, states: &[ConnState], turn: &mut Turn<'_>) {
+        let mut left = states.iter();
+        loop {
+            let told = self.ask_maker_about(Some(ends), turn, |maker, peer| {
+                left.by_ref().for_each(|state| maker.on_state(peer, *state));
+            });
+            match told {
+                Some(None) => turn.desk.counters.panics += 1,
+                Some(Some(())) | None => return,
+            }
         }
     }
 
@@ -108,11 +119,15 @@ impl Connection {
         let (bytes_in, bytes_out) = (self.link.bytes_in(), self.link.bytes_out());
         let (reads, writes) = (bytes_in > seen.bytes_in, bytes_out > seen.bytes_out);
         (seen.bytes_in, seen.bytes_out) = (bytes_in, bytes_out);
-        if reads {
-            self.tell_state(id, ConnState::Read, turn);
-        }
-        if writes {
-            self.tell_state(id, ConnState::Write, turn);
+        let states: &[ConnState] = match (reads, writes) {
+            (true, true) => &[ConnState::Read, ConnState::Write],
+            (true, false) => &[ConnState::Read],
+            (false, true) => &[ConnState::Write],
+            (false, false) => return,
+        };
+        if let Some(seen) = turn.desk.notes.take(id) {
+            self.tell_states(&seen.ends, states, turn);
+            turn.desk.notes.put_back(id, seen);
         }
     }
 
