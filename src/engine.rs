@@ -8,7 +8,7 @@
 use crate::address::{Address, Transport};
 use crate::clock;
 use crate::config::datagram::DatagramConfig;
-use crate::config::{ListenConfig, ReactorConfig, Reuse};
+use crate::config::{ListenConfig, ReactorConfig, Reuse, Wanted};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Maker};
@@ -17,7 +17,7 @@ use crate::mailbox::{Driving, Health, Remote, Report};
 use crate::net::cores;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
-use crate::placement::{Placement, Quota, Spread};
+use crate::placement::{Placement, Quota, ReactorLimits, Spread};
 use crate::reactor::Reactor;
 use crate::turn::{Sharing, Turn, check_stream};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -119,6 +119,7 @@ pub struct Engine {
     deaths: Arc<Deaths>,
     placement: Placement,
     reactor_connections_max: usize,
+    reactor_handshakes_max: usize,
     total: Arc<Quota>,
 }
 
@@ -258,6 +259,7 @@ impl Engine {
             deaths: Arc::default(),
             placement: config.placement,
             reactor_connections_max: config.reactor.connections_max,
+            reactor_handshakes_max: config.reactor.handshakes_max,
             total: Quota::new(config.connections_max),
         };
         for number in 0..config.reactors {
@@ -462,13 +464,18 @@ impl Engine {
             targets.push((remote.clone(), id.0));
             listening.parts.push((remote.clone(), id));
         }
-        let (placement, connections_max) = (self.placement, self.reactor_connections_max);
+        let is_tls = config.wants() == Wanted::Tls;
+        let limits = ReactorLimits {
+            connections_max: self.reactor_connections_max,
+            handshakes_max: is_tls.then_some(self.reactor_handshakes_max),
+        };
+        let placement = self.placement;
         let own = self.remotes[0].clone();
         for listener in listeners {
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
             let (own, targets) = (own.clone(), targets.clone());
             let id = self.ask_by("make", 0, move |turn| {
-                let spread = Some(Spread::new(placement, own, targets, connections_max));
+                let spread = Some(Spread::new(placement, own, targets, limits));
                 turn.listen_shared(listener, config, make(), Sharing { quotas, spread })
             })??;
             listening.parts.push((self.remotes[0].clone(), id));

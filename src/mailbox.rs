@@ -231,6 +231,19 @@ impl Remote {
         self.0.pulse.load.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// TLS handshakes of accepted connections that are under way there, or on their way.
+    pub(crate) fn handshakes(&self) -> usize {
+        self.0.pulse.handshakes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn handshake_begins(&self) {
+        self.0.pulse.handshakes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handshake_ends(&self) {
+        self.0.pulse.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Whether its reactor is over.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.queue.state().1
@@ -243,9 +256,16 @@ impl Remote {
     /// Hands an accepted stream over; it comes back if it is not taken.
     pub(crate) fn hand(&self, handed: Box<Handed>) -> Result<(), Box<Handed>> {
         self.load_more();
+        let shakes = handed.shakes_hands;
+        if shakes {
+            self.handshake_begins();
+        }
         match self.0.push(Command::Accepted(handed)) {
             Err((Command::Accepted(back), _)) => {
                 self.load_less();
+                if shakes {
+                    self.handshake_ends();
+                }
                 Err(back)
             }
             Ok(()) | Err(_) => Ok(()),

@@ -4,6 +4,7 @@
 //!
 //! 1. A quota's count is that of the permits that live and of the connections that they were kept for.
 
+use crate::handler::PauseCause;
 use crate::id::SourceId;
 use crate::mailbox::Remote;
 use crate::net::stream::Stream;
@@ -33,6 +34,8 @@ pub(crate) struct Handed {
     pub(crate) stream: Stream,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) permit: Permit,
+    /// Whether it speaks TLS, and counts as a handshake until that is done.
+    pub(crate) shakes_hands: bool,
 }
 
 /// How many connections reactors may hold together, and how many they do.
@@ -99,25 +102,46 @@ pub(crate) struct Spread {
     /// `None` is the acceptor's own reactor.
     targets: Vec<(Remote, Option<SourceId>)>,
     next: usize,
-    connections_max: usize,
+    limits: ReactorLimits,
+}
+
+/// What each of several reactors may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReactorLimits {
+    pub(crate) connections_max: usize,
+    /// TLS handshakes; `None` for a listener without TLS.
+    pub(crate) handshakes_max: Option<usize>,
+}
+
+impl ReactorLimits {
+    /// What this reactor has as many of as it may.
+    fn full_of(&self, remote: &Remote) -> Option<PauseCause> {
+        if remote.load() >= self.connections_max {
+            return Some(PauseCause::ConnectionLimit);
+        }
+        self.handshakes_max.filter(|max| remote.handshakes() >= *max).map(|_| PauseCause::HandshakeLimit)
+    }
 }
 
 impl Spread {
-    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for, and none of them may have more
-    /// than `connections_max`.
+    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for, and each of them has `limits`.
     pub(crate) fn new(
         placement: Placement,
         own: Remote,
         others: Vec<(Remote, SourceId)>,
-        connections_max: usize,
+        limits: ReactorLimits,
     ) -> Spread {
         let others = others.into_iter().map(|(remote, acceptor)| (remote, Some(acceptor)));
-        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0, connections_max }
+        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0, limits }
     }
 
-    /// Whether none of the reactors has room for one more.
-    pub(crate) fn is_full(&self) -> bool {
-        self.targets.iter().all(|(remote, _)| remote.load() >= self.connections_max)
+    /// What all of the reactors have as many of as they may.
+    pub(crate) fn full_of(&self) -> Option<PauseCause> {
+        let mut full = None;
+        for (remote, _) in &self.targets {
+            full = Some(self.limits.full_of(remote)?);
+        }
+        full
     }
 
     /// Hands a stream to the reactor whose turn it is, of those that have room. It comes back if that is the one that
@@ -131,14 +155,16 @@ impl Spread {
         self.next = (self.next + 1) % self.targets.len();
         // Among equals the turns go round, too.
         let in_turn = self.targets[self.next..].iter().chain(&self.targets[..self.next]);
-        let mut in_turn = in_turn.filter(|(remote, _)| remote.load() < self.connections_max);
+        let mut in_turn = in_turn.filter(|(remote, _)| self.limits.full_of(remote).is_none());
         let chosen = match self.placement {
             Placement::RoundRobin => in_turn.next(),
             Placement::LeastConnections | Placement::Kernel => in_turn.min_by_key(|(remote, _)| remote.load()),
         };
         match chosen {
             Some((remote, Some(acceptor))) => {
-                let handed = remote.hand(Box::new(Handed { acceptor: *acceptor, stream, peer, permit }));
+                let shakes_hands = self.limits.handshakes_max.is_some();
+                let handed = Handed { acceptor: *acceptor, stream, peer, permit, shakes_hands };
+                let handed = remote.hand(Box::new(handed));
                 let back = handed.err()?;
                 // The load of a reactor that ended would be the least for ever.
                 self.targets.retain(|(remote, _)| !remote.has_ended());

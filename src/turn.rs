@@ -104,8 +104,20 @@ impl Desk {
         }
     }
 
+    /// A connection with TLS was accepted.
+    pub(crate) fn enter_handshake(&mut self) {
+        self.handshakes.enter();
+        self.remote.handshake_begins();
+    }
+
+    /// One that another reactor has accepted, and counted for this one.
+    pub(crate) fn handshake_arrives(&mut self) {
+        self.handshakes.enter();
+    }
+
     /// An accepted connection with TLS is through with its handshake, or over.
     pub(crate) fn leave_handshake(&mut self) {
+        self.remote.handshake_ends();
         if self.handshakes.leave() {
             self.free_held();
         }

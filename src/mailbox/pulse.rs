@@ -45,6 +45,8 @@ pub(crate) enum Accepting {
 pub(crate) struct Pulse {
     /// Connections of the reactor, those among them that are on their way to it.
     pub(super) load: AtomicUsize,
+    /// TLS handshakes of accepted connections, those on their way to it among them.
+    pub(super) handshakes: AtomicUsize,
     /// The tick at which its present turn began, 0 between turns.
     turn: AtomicU64,
     accepting: AtomicUsize,

@@ -434,8 +434,7 @@ impl Core {
 
     /// Takes a stream that another reactor has accepted for a listener of this one.
     fn arrive(&mut self, handed: Handed) {
-        let Handed { acceptor: id, stream, peer, permit } = handed;
-        // Its handshake may be one too many: the acceptor knows of its own reactor's only, and nobody is to be lost.
+        let Handed { acceptor: id, stream, peer, permit, shakes_hands } = handed;
         let is_full = self.desk.connections >= self.desk.connections_max;
         let taken = match self.table.get_mut(id) {
             Some(Source::Acceptor(acceptor)) if !is_full => acceptor.take_in(permit),
@@ -445,12 +444,15 @@ impl Core {
             log::debug!("reactor {}: no room for a connection that was accepted for it", self.number);
             self.desk.counters.accepted += 1;
             self.desk.counters.failed += 1;
+            if shakes_hands {
+                self.desk.remote.handshake_ends();
+            }
             return self.desk.remote.load_less();
         };
         self.desk.counters.accepted += 1;
         self.desk.connection_arrives();
         if session.is_some() {
-            self.desk.handshakes.enter();
+            self.desk.handshake_arrives();
         }
         self.obey_one(Local::Accepted { acceptor: id.slot, observed, stream, peer, limits, session });
     }

@@ -216,6 +216,14 @@ impl Acceptor {
         if self.sessions.is_some() { accepts.div_ceil(4) } else { accepts }
     }
 
+    /// What this reactor has as many of as it may.
+    fn full_of(&self, turn: &Turn<'_>) -> Option<PauseCause> {
+        if turn.desk.connections >= turn.desk.connections_max {
+            return Some(PauseCause::ConnectionLimit);
+        }
+        (self.sessions.is_some() && turn.desk.handshakes.is_full()).then_some(PauseCause::HandshakeLimit)
+    }
+
     /// Accepts up to `budget` connections.
     fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
         if let Life::Stopped(_) = turn.desk.life {
@@ -223,17 +231,14 @@ impl Acceptor {
         }
         for _ in 0..budget {
             let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
-            let (is_full, until) = match &self.spread {
-                None => (turn.desk.connections >= turn.desk.connections_max, Tick::NEVER),
+            let (full, until) = match &self.spread {
+                None => (self.full_of(turn), Tick::NEVER),
                 // When others have room again is not told here.
-                Some(spread) => (spread.is_full(), turn.desk.now.after(self.config.starved_pause)),
+                Some(spread) => (spread.full_of(), turn.desk.now.after(self.config.starved_pause)),
             };
-            if is_full || self.live >= self.config.connections_max {
-                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
-                return Next::Wait;
-            }
-            if self.sessions.is_some() && turn.desk.handshakes.is_full() {
-                self.hold_full(id, PauseCause::HandshakeLimit, Tick::NEVER, turn);
+            let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
+            if let Some(cause) = full {
+                self.hold_full(id, cause, until, turn);
                 return Next::Wait;
             }
             let Some(permit) = Permit::take(&self.quotas) else {
@@ -270,7 +275,7 @@ impl Acceptor {
                     let limits = self.limits.clone();
                     let session = self.sessions.as_ref().map(Template::session);
                     if session.is_some() {
-                        turn.desk.handshakes.enter();
+                        turn.desk.enter_handshake();
                     }
                     let (acceptor, observed) = (id.slot, self.observed);
                     turn.desk.local.push_back(Local::Accepted { acceptor, observed, stream, peer, limits, session });

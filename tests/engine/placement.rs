@@ -283,3 +283,28 @@ fn an_exclusive_datagram_address_is_on_the_reactor_with_the_fewest_connections()
     assert_eq!(loads(&engine), [2; 3]);
     end(&engine);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn handshakes_of_all_reactors_together_are_no_more_than_each_may_have() {
+    for kind in [Kind::Tls, Kind::TlsUnix] {
+        let rig = Rig::new();
+        let reactor = ReactorConfig { handshakes_max: 2, ..ReactorConfig::default() };
+        let plan = EngineConfig { reactor, ..engine(2) };
+        let (engine, address) = echoing(&rig, kind, plan);
+        // They say nothing, so that each is a handshake for as long as it stays.
+        let mut silent: Vec<_> = (0..8).map(|_| connect(&address).expect("the backlog has room")).collect();
+        until("both to be full", || loads(&engine) == [2, 2]);
+        until("the listener to pause", || engine.health()[0].listeners_paused == 1);
+        assert_eq!(sum(&engine, |counters| counters.accepted), 4);
+        // What comes free is taken by the next ones, and nobody else.
+        silent.drain(..4);
+        until("the next ones", || sum(&engine, |counters| counters.accepted) == 8);
+        assert_eq!(loads(&engine), [2, 2]);
+        drop(silent);
+        let mut client = Client::dial(&address);
+        client.echoes(b"room again");
+        client.close();
+        end(&engine);
+    }
+}
