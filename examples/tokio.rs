@@ -5,8 +5,8 @@
 //! line is the drain report.
 //!
 //! The recipe: an `AsyncFd` owns the reactor, and one task drives it. tokio watches descriptors edge-triggered: of the
-//! reactor's it hears once, even if more events wait there than one turn takes, so readiness is cleared only when poll(2)
-//! says that nothing is left. Other tasks reach the reactor by its `Remote`, which wakes it.
+//! reactor's it hears once, even if more events wait there than one turn takes. Then `next_deadline` is past, and another
+//! turn follows; so readiness is cleared after each. Other tasks reach the reactor by its `Remote`, which wakes it.
 
 #[path = "echo/command.rs"]
 mod command;
@@ -19,7 +19,6 @@ mod options;
 mod tls;
 
 use options::Options;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
@@ -57,9 +56,7 @@ async fn drive(reactor: Reactor, stats: Option<Duration>) -> Result<Report, Box<
         let mut status = Status::Running;
         if let Some(mut ready) = readable(&mut reactor, until).await? {
             status = ready.get_inner_mut().poll_once(Some(Duration::ZERO))?;
-            if !has_events(ready.get_inner())? {
-                ready.clear_ready();
-            }
+            ready.clear_ready();
         } else if is_past(reactor.get_ref().next_deadline()) {
             status = reactor.get_mut().poll_once(Some(Duration::ZERO))?;
         }
@@ -96,16 +93,6 @@ async fn readable(
 
 fn is_past(moment: Option<Instant>) -> bool {
     moment.is_some_and(|moment| moment <= Instant::now())
-}
-
-/// Whether the kernel has more events for the reactor than the last turn took.
-fn has_events(reactor: &Reactor) -> io::Result<bool> {
-    match poll(&mut [PollFd::new(reactor, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
-        Ok(ready) => Ok(ready > 0),
-        // Not known: another turn finds out.
-        Err(rustix::io::Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// A task that tells the reactor to drain on the first signal, and to cut what is left on the second.

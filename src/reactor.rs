@@ -203,7 +203,8 @@ impl Reactor {
         self.core.desk.listeners()
     }
 
-    /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done.
+    /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done, or
+    /// while the kernel may have more events than the last turn had room for.
     pub fn next_deadline(&self) -> Option<Instant> {
         let due = if self.core.has_work() { Some(self.core.desk.now) } else { self.core.next_due() };
         due.and_then(Tick::instant)
