@@ -108,6 +108,16 @@ impl BlackHole {
     }
 }
 
+/// An address that refuses: the port is taken, so that nobody else gets it, and nobody listens. Who asks for SO_REUSEADDR, as
+/// listeners do, may listen there later.
+fn refusing() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+    let at = socket.local_addr().expect("an address").as_socket().expect("an IP address");
+    (socket, at)
+}
+
 fn resolver(addresses: Vec<SocketAddr>) -> Resolver {
     Resolver::new(move |_: &Address| Ok(addresses.clone()))
 }
@@ -182,11 +192,8 @@ fn a_server_that_is_not_there_yet_is_found_when_it_is() {
     each_kind(|kind| {
         let rig = Rig::new();
         // A place where nobody listens, until somebody does.
-        let mut place = rig.address(kind);
-        if !kind.is_unix() {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-            place = kind.of(Address::tcp(free));
-        }
+        let (_taken, free) = refusing();
+        let place = if kind.is_unix() { rig.address(kind) } else { kind.of(Address::tcp(free)) };
         let engine = one_reactor();
         let (builder, told) = builder(&place);
         let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
@@ -223,7 +230,7 @@ fn the_first_to_answer_is_taken_and_a_black_hole_costs_a_quarter_of_a_second() {
 
 #[test]
 fn an_address_that_refuses_is_followed_by_the_next_at_once() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (_taken, closed) = refusing();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let engine = one_reactor();
     let (builder, told) = builder(&address("tcp://two.example:1"));
@@ -291,7 +298,7 @@ fn names_that_cannot_be_resolved_are_told_and_tried_again() {
 
 #[test]
 fn waits_grow_between_failures_and_are_kept() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (_taken, closed) = refusing();
     let engine = one_reactor();
     let (builder, told) = builder(&Address::tcp(closed));
     let backoff = Backoff { first: Duration::from_millis(8), max: Duration::from_millis(32), ..Backoff::default() };
@@ -327,7 +334,7 @@ fn a_server_that_hangs_up_at_once_is_not_hammered_and_a_stable_one_resets_the_wa
 
 #[test]
 fn it_gives_up_after_as_many_failures_as_it_may_have() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (_taken, closed) = refusing();
     let engine = one_reactor();
     let (builder, told) = builder(&Address::tcp(closed));
     let backoff = Backoff { attempts_max: Some(3), ..quick() };
@@ -344,7 +351,7 @@ fn it_gives_up_after_as_many_failures_as_it_may_have() {
 #[test]
 fn it_can_be_stopped_whatever_it_does_and_tells_nothing_more() {
     let hole = BlackHole::new();
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (_taken, closed) = refusing();
     // A peer that never speaks TLS.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let (stop_looking, looks) = mpsc::channel::<()>();

@@ -1,8 +1,16 @@
 //! The examples over clients: `once`, `pool` and `breaker`.
 
 use crate::running::{Running, finish, program, run};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
+
+/// An address that refuses: the port is taken, so that nobody else gets it, and nobody listens.
+fn refusing() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+    let at = socket.local_addr().expect("an address").as_socket().expect("an IP address");
+    (socket, at)
+}
 
 #[test]
 fn once_sends_what_it_reads_and_prints_what_comes_back_over_every_transport() {
@@ -44,7 +52,7 @@ fn once_sends_what_it_reads_and_prints_what_comes_back_over_every_transport() {
 
 #[test]
 fn once_says_in_time_that_nobody_is_there_and_what_it_does_not_understand() {
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let (_taken, closed) = refusing();
     let Some(output) = run("once", &[&format!("tcp://{closed}")]) else { return };
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && errors.contains(&closed.to_string()), "{errors}");
@@ -73,7 +81,8 @@ fn breaker_opens_after_failures_and_closes_when_somebody_is_there() {
     let args = [&address, "--tries", "2", "--every", "0"];
     let Some(output) = run("breaker", &args) else { return };
     assert_eq!(String::from_utf8_lossy(&output.stdout), "closed: connected\nclosed: connected\n");
-    drop(listener);
+    let (_taken, closed) = refusing();
+    let address = format!("tcp://{closed}");
     let args = [&address, "--tries", "5", "--every", "0", "--failures", "2", "--open", "60"];
     let told = run("breaker", &args).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let told = told.expect("it is built");
