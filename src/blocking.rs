@@ -14,7 +14,7 @@ use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::net::stream::Stream;
-use crate::net::wait::{Wanted, wait};
+use crate::net::wait::{Wanted, look, wait};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -177,8 +177,12 @@ impl BlockingLink {
     /// reset, a failed write, or an end of our own. What the peer has sent already is looked at, but not taken.
     pub fn is_connected(&self) -> bool {
         let mut inside = self.lock();
-        if let Ok(Some(ready)) = wait(&*self.socket, Wanted::Yes, Wanted::No, Some(Duration::ZERO)) {
+        if let Ok(Some(ready)) = look(&*self.socket) {
             inside.look(ready);
+            if ready.ended || ready.error {
+                // Whatever is to be read before that.
+                return false;
+            }
         }
         matches!(inside.phase(), Some(Phase::Open)) && !inside.has_ended()
     }
@@ -234,7 +238,8 @@ impl BlockingLink {
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
     ///
     /// # Errors
-    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out.
+    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `ConnectionReset` if the peer
+    /// has reset it before all was sent.
     pub fn finish(&self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
         self.finish_by(until)
@@ -256,7 +261,7 @@ impl BlockingLink {
     ///
     /// # Errors
     /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
-    /// 10 s without one: it is reset then.
+    /// 10 s without one: it is reset then; `ConnectionReset` if what waited is lost by a reset of the peer's.
     pub fn close(&self) -> io::Result<()> {
         self.close_by(deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT))))
     }
@@ -266,10 +271,13 @@ impl BlockingLink {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let mut asked = Wanted::Yes;
-        if matches!(self.lock().phase(), Some(Phase::Closed(_))) {
-            // Both sides have ended, or something broke it.
-            self.lock().usage = Usage::Closed;
-            return Ok(());
+        {
+            let mut inside = self.lock();
+            if let Some(Phase::Closed(reason)) = inside.phase() {
+                // Both sides have ended, or something broke it.
+                inside.usage = Usage::Closed;
+                return if inside.wants_to_send() == Wanted::Yes { Err(told(reason)) } else { Ok(()) };
+            }
         }
         let ended = self.repeat(until, Wanted::No, |inside| {
             let asks = std::mem::replace(&mut asked, Wanted::No);
@@ -473,15 +481,23 @@ impl Inside {
     }
 
     fn try_ending(&mut self, signal: Signal, asked: Wanted) -> Tried<()> {
-        if let (Some(Phase::Closed(_)) | None, Wanted::Yes) = (self.phase(), asked) {
-            return Tried::Done(Err(self.refusal()));
+        match (self.phase(), asked) {
+            (Some(Phase::Closed(Reason::PeerClosed)), Wanted::Yes) if self.usage == Usage::Open => {
+                return Tried::Done(Ok(()));
+            }
+            (Some(Phase::Closed(_)) | None, Wanted::Yes) => return Tried::Done(Err(self.refusal())),
+            _ => {}
         }
+        // Who closes has no use for the news that the peer had gone before, if nothing is lost by it.
+        let is_told = signal == Signal::Finish || asked == Wanted::No || self.wants_to_send() == Wanted::Yes;
         if asked == Wanted::Yes {
             self.signal(signal);
         }
         self.push_on(now());
         match self.phase() {
             Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
+            Some(Phase::Closed(Reason::PeerClosed | Reason::Local)) => Tried::Done(Ok(())),
+            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason))),
             _ => Tried::Done(Ok(())),
         }
     }
