@@ -271,7 +271,7 @@ impl Client {
     }
 
     /// Connects, and shakes hands if that is asked for, all within `timeout`. A connection that there is already is closed
-    /// first.
+    /// first, without waiting: one whose peer has not taken all is reset.
     ///
     /// All addresses of a name are tried, those of IPv4 and IPv6 in turn, each 250 ms after the one before or when that has
     /// failed; the first to answer is taken (RFC 8305).
@@ -288,8 +288,8 @@ impl Client {
         let shared = &self.0;
         let (claim, old) = Claim::on(shared)?;
         if let Some(old) = old {
-            // Whatever comes of that: the new connection is what counts.
-            let _ = shared.end(&old, Some(until));
+            // Whatever comes of that: the new connection is what counts. A peer that does not read gets none of its time.
+            let _ = shared.end(&old, Some(Instant::now()));
         }
         let remote = &shared.plan.address;
         shared.teller.state(&Ends::new(None, remote.clone()), ConnState::Dial);
