@@ -420,6 +420,7 @@ impl Client {
     ) -> Result<T, Error> {
         let until = clock::until(Instant::now(), timeout);
         let exchanged = self.connect_by(until).and_then(|carrier| {
+            let _lent = Lent(&self.0, &carrier);
             let answered = self.0.exchange(&carrier, request, after, until, respond);
             let closed = self.0.leave(&carrier, Some(until));
             let address = || Box::new(self.0.plan.address.clone());
@@ -427,6 +428,24 @@ impl Client {
             closed.map(|()| answer)
         });
         exchanged.inspect_err(|error| self.0.teller.error(error))
+    }
+}
+
+/// Fails when the time is over.
+fn check_time(until: Instant) -> io::Result<()> {
+    if Instant::now() < until { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+}
+
+/// Cuts a connection if what it is lent to panics; else it is over already.
+struct Lent<'a>(&'a Shared, &'a Arc<Carrier>);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let Lent(shared, carrier) = self;
+        if shared.take(carrier) {
+            carrier.cut();
+            shared.teller.state(&carrier.ends, ConnState::Close);
+        }
     }
 }
 
@@ -638,9 +657,10 @@ impl Shared {
         until: Instant,
         respond: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> io::Result<T> {
-        if let Kind::Datagrams(_) = carrier.kind {
+        if let Kind::Datagrams(datagrams) = &carrier.kind {
             let mut datagram = Vec::new();
-            request.read_to_end(&mut datagram)?;
+            // One byte too many is refused as any datagram that is too long.
+            request.take(datagrams.bytes_max() as u64 + 1).read_to_end(&mut datagram)?;
             carrier.write(&datagram, Some(until))?;
             self.teller.state(&carrier.ends, ConnState::Write);
         } else {
@@ -652,6 +672,7 @@ impl Shared {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error),
                 };
+                check_time(until)?;
                 let mut sent = 0;
                 while sent < bytes {
                     sent += carrier.write(&piece[sent..bytes], Some(until))?;
@@ -680,7 +701,9 @@ impl Read for Answer<'_> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let read = self.carrier.read(buffer, Some(self.until)).map_err(in_time)?;
+        // A peer that sends without end is never waited for.
+        let read =
+            check_time(self.until).and_then(|()| self.carrier.read(buffer, Some(self.until))).map_err(in_time)?;
         let (teller, ends) = (&self.shared.teller, &self.carrier.ends);
         if read > 0 || matches!(self.carrier.kind, Kind::Datagrams(_)) {
             teller.state(ends, ConnState::Read);

@@ -131,6 +131,11 @@ impl Datagrams {
         self.socket.local_address().ok()
     }
 
+    /// The longest datagram that can be sent.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.socket.datagram_bytes_max()
+    }
+
     fn peer_address(&self) -> Option<Address> {
         self.socket.peer().map(DatagramPeer::address)
     }
