@@ -64,8 +64,9 @@ impl Carrier {
             (Kind::Datagrams(datagrams), _) => datagrams.is_closed().then_some((Reason::Local, None)),
             (Kind::Stream(link), _) => {
                 let (reason, detail) = link.ended();
-                // An end of our own that was said already: nothing but that call is refused.
-                let is_refusal = reason.is_none() && error.kind() == ErrorKind::BrokenPipe;
+                // An end of our own that was said already, maybe with the peer's: nothing but that call is refused.
+                let is_refusal =
+                    matches!(reason, None | Some(Reason::PeerClosed)) && error.kind() == ErrorKind::BrokenPipe;
                 (!is_refusal).then(|| (reason.unwrap_or_else(|| Reason::of(error)), detail))
             }
         }
