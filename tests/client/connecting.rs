@@ -164,7 +164,8 @@ pub(crate) fn tight(kind: Kind) -> windlass::ConnectConfig {
 
 /// Writes until the peer, who does not read, holds it up: then bytes wait here.
 pub(crate) fn clog(client: &Client) {
-    client.set_write_timeout(Some(Duration::from_millis(20))).expect("a time");
+    // Longer than the peer's system may wait before it says that it has taken something (delayed ACK).
+    client.set_write_timeout(Some(Duration::from_millis(100))).expect("a time");
     let bytes = vec![7; 64 * 1024];
     let error = (0..10_000).find_map(|_| (&*client).write(&bytes).err()).expect("somebody reads");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
