@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// Bytes that one `write` takes at most.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Reads that are made for one of the user's before others have their turn: not all bring data.
+const READS_MAX: usize = 1;
+
 /// Reads that `close` makes of what the peer has sent already, so that the kernel need not answer it with a reset.
 const LAST_READS: usize = 16;
 
@@ -194,6 +197,7 @@ impl BlockingLink {
         reads: Wanted,
         mut step: impl FnMut(&mut Inside) -> Tried<T>,
     ) -> io::Result<T> {
+        let mut left = None;
         loop {
             let writes = {
                 let mut inside = self.lock();
@@ -202,16 +206,16 @@ impl BlockingLink {
                     Tried::Waits => inside.wants_to_send(),
                 }
             };
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match wait(&*self.socket, reads, writes, left)? {
-                Some(ready) => {
-                    if let Some(link) = &mut self.lock().link {
-                        link.note(ready);
-                    }
+            if left == Some(Duration::ZERO) {
+                // Also where more has come, as long as that was of no use.
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // Nothing may come of it: by a signal, or when the time is not quite over.
+            if let Some(ready) = wait(&*self.socket, reads, writes, left)? {
+                if let Some(link) = &mut self.lock().link {
+                    link.note(ready);
                 }
-                None if left.is_some_and(|left| left.is_zero()) => return Err(io::ErrorKind::WouldBlock.into()),
-                // A signal, or a time that is not quite over.
-                None => {}
             }
         }
     }
@@ -420,6 +424,7 @@ impl Inside {
             self.push_on(now);
         }
         let Some(link) = &mut self.link else { return Tried::Done(Err(io::ErrorKind::NotConnected.into())) };
+        let mut reads = 0;
         loop {
             if let Some(rest) = link.inbox().take() {
                 let taken = rest.bytes().len().min(buffer.len());
@@ -435,9 +440,11 @@ impl Inside {
             if link.has_ended() {
                 return Tried::Done(peer_ended(link, now));
             }
-            if !link.may_read() {
+            // Records without data may come for ever: others want the lock, and somebody has to look at the time.
+            if !link.may_read() || reads == READS_MAX {
                 return Tried::Waits;
             }
+            reads += 1;
             match &mut self.scratch {
                 None => {
                     if let Received::Bytes(read) = link.receive(buffer, now) {

@@ -1,13 +1,18 @@
 //! Clients that speak TLS, and servers that should not be spoken to.
 
-use crate::host::{Diary, Guest, Host, builder};
+use crate::host::{Diary, Guest, Host, Wire, builder};
 use crate::support::{Kind, PATIENCE, security};
 use rcgen::{CertificateParams, KeyPair};
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
+use windlass::rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use windlass::rustls::server::WebPkiClientVerifier;
-use windlass::rustls::{ClientConfig, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use windlass::rustls::{
+    ClientConfig, ConnectionTrafficSecrets, ContentType, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, StreamOwned, SupportedCipherSuite, SupportedProtocolVersion, version,
+};
 use windlass::{Address, ConnectConfig, Error, Reason, TlsClient, TlsFault, tls};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
@@ -313,5 +318,64 @@ fn a_connection_that_is_kept_as_it_is_needs_no_second_plan() {
         let guest = host.connect(&client);
         assert!(client.is_connected());
         drop(guest);
+    }
+}
+
+/// A NewSessionTicket; RFC 8446, section 4.6.1.
+const TICKET: [u8; 19] = [4, 0, 0, 15, 0, 0, 28, 32, 0, 0, 0, 0, 1, 0, 0, 1, 7, 0, 0];
+
+/// Records without data, of a server that goes on without rustls.
+fn tickets(stream: StreamOwned<ServerConnection, Wire>, count: u64) -> (Wire, Vec<u8>) {
+    let StreamOwned { conn, sock } = stream;
+    let Some(SupportedCipherSuite::Tls13(suite)) = conn.negotiated_cipher_suite() else { panic!("not TLS 1.3") };
+    let (first, secrets) = conn.dangerous_extract_secrets().expect("secrets").tx;
+    let (key, iv) = match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv } | ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (key, iv),
+        ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (key, iv),
+        _ => panic!("another cipher"),
+    };
+    let mut encrypter = suite.aead_alg.encrypter(key, iv);
+    let sealed = (first..first + count).flat_map(|number| {
+        let (typ, version) = (ContentType::Handshake, ProtocolVersion::TLSv1_2);
+        let message = OutboundPlainMessage { typ, version, payload: OutboundChunks::Single(&TICKET) };
+        encrypter.encrypt(message, number).expect("a record").encode()
+    });
+    (sock, sealed.collect())
+}
+
+#[test]
+fn a_server_that_sends_records_without_data_holds_no_read_beyond_its_time_nor_a_close() {
+    // They had been read on and on as long as more had come, under the lock that everybody else needs.
+    let mut config = security::server_config();
+    config.enable_secret_extraction = true;
+    for kind in KINDS {
+        let host = Host::new(kind);
+        let client = builder(&host.address).with_tls(security::client(), "localhost").build().expect("a client");
+        std::thread::scope(|scope| {
+            let config = config.clone();
+            let (go, told) = std::sync::mpsc::channel();
+            let host = &host;
+            scope.spawn(move || {
+                let Guest::Tls(stream) = Guest::speaking(host.accept_raw(), config).expect("a handshake") else {
+                    panic!("plain");
+                };
+                let (mut wire, records) = tickets(*stream, 60_000);
+                go.send(()).expect("somebody waits");
+                // Until the client has gone.
+                let _ = wire.write_all(&records);
+            });
+            client.connect(PATIENCE).expect("a connection");
+            told.recv_timeout(PATIENCE).expect("records");
+            let time = Duration::from_millis(10);
+            client.set_read_timeout(Some(time)).expect("a time");
+            let error = (&client).read(&mut [0; 8]).expect_err("there is no data");
+            // It had gone on to the end of all that was sent.
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+            client.set_read_timeout(None).expect("for ever");
+            let reading = scope.spawn(|| (&client).read(&mut [0; 8]));
+            client.close().expect("closed");
+            let read = reading.join().expect("no panic");
+            assert_eq!(read.expect_err("closed").kind(), std::io::ErrorKind::NotConnected);
+        });
     }
 }
