@@ -6,12 +6,14 @@ use rcgen::{CertificateParams, KeyPair};
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
+use windlass::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use windlass::rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
-use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use windlass::rustls::server::WebPkiClientVerifier;
 use windlass::rustls::{
-    ClientConfig, ConnectionTrafficSecrets, ContentType, ProtocolVersion, RootCertStore, ServerConfig,
-    ServerConnection, StreamOwned, SupportedCipherSuite, SupportedProtocolVersion, version,
+    ClientConfig, ConnectionTrafficSecrets, ContentType, DigitallySignedStruct, ProtocolVersion, RootCertStore,
+    ServerConfig, ServerConnection, SignatureScheme, StreamOwned, SupportedCipherSuite, SupportedProtocolVersion,
+    version,
 };
 use windlass::{Address, ConnectConfig, Error, Reason, TlsClient, TlsFault, tls};
 
@@ -377,5 +379,67 @@ fn a_server_that_sends_records_without_data_holds_no_read_beyond_its_time_nor_a_
             let read = reading.join().expect("no panic");
             assert_eq!(read.expect_err("closed").kind(), std::io::ErrorKind::NotConnected);
         });
+    }
+}
+
+/// Believes nothing, and fails at it.
+#[derive(Debug)]
+struct Panics;
+
+impl ServerCertVerifier for Panics {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, windlass::rustls::Error> {
+        panic!("on purpose")
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, windlass::rustls::Error> {
+        panic!("on purpose")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, windlass::rustls::Error> {
+        self.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[test]
+fn a_verifier_that_panics_does_so_at_its_caller_and_leaves_nothing_behind() {
+    for kind in KINDS {
+        let host = Host::new(kind);
+        let config = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Panics))
+            .with_no_client_auth();
+        let client = builder(&host.address).with_tls(Arc::new(config).into(), "localhost").build().expect("a client");
+        for _ in 0..2 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(Guest::on(host.accept_raw(), kind).is_err()));
+                let connect = std::panic::AssertUnwindSafe(|| client.connect(PATIENCE));
+                assert!(std::panic::catch_unwind(connect).is_err(), "it goes on");
+            });
+            assert!(!client.is_connected());
+            assert!(matches!(client.close(), Err(Error::NotConnected)));
+        }
     }
 }
