@@ -361,7 +361,7 @@ fn a_server_that_sends_records_without_data_holds_no_read_beyond_its_time_nor_a_
                 let Guest::Tls(stream) = Guest::speaking(host.accept_raw(), config).expect("a handshake") else {
                     panic!("plain");
                 };
-                let (mut wire, records) = tickets(*stream, 60_000);
+                let (mut wire, records) = tickets(*stream, 30_000);
                 go.send(()).expect("somebody waits");
                 // Until the client has gone.
                 let _ = wire.write_all(&records);
