@@ -14,7 +14,7 @@ use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::net::stream::Stream;
-use crate::net::wait::{Wanted, wait};
+use crate::net::wait::{Wanted, look, wait};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Bytes that one `write` takes at most.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// Reads that are made for one of the user's before others have their turn: not all bring data.
+const READS_MAX: usize = 1;
 
 /// Reads that `close` makes of what the peer has sent already, so that the kernel need not answer it with a reset.
 const LAST_READS: usize = 16;
@@ -177,8 +180,12 @@ impl BlockingLink {
     /// reset, a failed write, or an end of our own. What the peer has sent already is looked at, but not taken.
     pub fn is_connected(&self) -> bool {
         let mut inside = self.lock();
-        if let Ok(Some(ready)) = wait(&*self.socket, Wanted::Yes, Wanted::No, Some(Duration::ZERO)) {
+        if let Ok(Some(ready)) = look(&*self.socket) {
             inside.look(ready);
+            if ready.ended || ready.error {
+                // Whatever is to be read before that.
+                return false;
+            }
         }
         matches!(inside.phase(), Some(Phase::Open)) && !inside.has_ended()
     }
@@ -190,6 +197,7 @@ impl BlockingLink {
         reads: Wanted,
         mut step: impl FnMut(&mut Inside) -> Tried<T>,
     ) -> io::Result<T> {
+        let mut left = None;
         loop {
             let writes = {
                 let mut inside = self.lock();
@@ -198,16 +206,16 @@ impl BlockingLink {
                     Tried::Waits => inside.wants_to_send(),
                 }
             };
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match wait(&*self.socket, reads, writes, left)? {
-                Some(ready) => {
-                    if let Some(link) = &mut self.lock().link {
-                        link.note(ready);
-                    }
+            if left == Some(Duration::ZERO) {
+                // Also where more has come, as long as that was of no use.
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // Nothing may come of it: by a signal, or when the time is not quite over.
+            if let Some(ready) = wait(&*self.socket, reads, writes, left)? {
+                if let Some(link) = &mut self.lock().link {
+                    link.note(ready);
                 }
-                None if left.is_some_and(|left| left.is_zero()) => return Err(io::ErrorKind::WouldBlock.into()),
-                // A signal, or a time that is not quite over.
-                None => {}
             }
         }
     }
@@ -234,7 +242,8 @@ impl BlockingLink {
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
     ///
     /// # Errors
-    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out.
+    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `ConnectionReset` if the peer
+    /// has reset it before all was sent.
     pub fn finish(&self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
         self.finish_by(until)
@@ -256,7 +265,7 @@ impl BlockingLink {
     ///
     /// # Errors
     /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
-    /// 10 s without one: it is reset then.
+    /// 10 s without one: it is reset then; `ConnectionReset` if what waited is lost by a reset of the peer's.
     pub fn close(&self) -> io::Result<()> {
         self.close_by(deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT))))
     }
@@ -266,10 +275,13 @@ impl BlockingLink {
             return Err(io::ErrorKind::NotConnected.into());
         }
         let mut asked = Wanted::Yes;
-        if matches!(self.lock().phase(), Some(Phase::Closed(_))) {
-            // Both sides have ended, or something broke it.
-            self.lock().usage = Usage::Closed;
-            return Ok(());
+        {
+            let mut inside = self.lock();
+            if let Some(Phase::Closed(reason)) = inside.phase() {
+                // Both sides have ended, or something broke it.
+                inside.usage = Usage::Closed;
+                return if inside.wants_to_send() == Wanted::Yes { Err(told(reason)) } else { Ok(()) };
+            }
         }
         let ended = self.repeat(until, Wanted::No, |inside| {
             let asks = std::mem::replace(&mut asked, Wanted::No);
@@ -412,6 +424,7 @@ impl Inside {
             self.push_on(now);
         }
         let Some(link) = &mut self.link else { return Tried::Done(Err(io::ErrorKind::NotConnected.into())) };
+        let mut reads = 0;
         loop {
             if let Some(rest) = link.inbox().take() {
                 let taken = rest.bytes().len().min(buffer.len());
@@ -427,9 +440,11 @@ impl Inside {
             if link.has_ended() {
                 return Tried::Done(peer_ended(link, now));
             }
-            if !link.may_read() {
+            // Records without data may come for ever: others want the lock, and somebody has to look at the time.
+            if !link.may_read() || reads == READS_MAX {
                 return Tried::Waits;
             }
+            reads += 1;
             match &mut self.scratch {
                 None => {
                     if let Received::Bytes(read) = link.receive(buffer, now) {
@@ -473,15 +488,23 @@ impl Inside {
     }
 
     fn try_ending(&mut self, signal: Signal, asked: Wanted) -> Tried<()> {
-        if let (Some(Phase::Closed(_)) | None, Wanted::Yes) = (self.phase(), asked) {
-            return Tried::Done(Err(self.refusal()));
+        match (self.phase(), asked) {
+            (Some(Phase::Closed(Reason::PeerClosed)), Wanted::Yes) if self.usage == Usage::Open => {
+                return Tried::Done(Ok(()));
+            }
+            (Some(Phase::Closed(_)) | None, Wanted::Yes) => return Tried::Done(Err(self.refusal())),
+            _ => {}
         }
+        // Who closes has no use for the news that the peer had gone before, if nothing is lost by it.
+        let is_told = signal == Signal::Finish || asked == Wanted::No || self.wants_to_send() == Wanted::Yes;
         if asked == Wanted::Yes {
             self.signal(signal);
         }
         self.push_on(now());
         match self.phase() {
             Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
+            Some(Phase::Closed(Reason::PeerClosed | Reason::Local)) => Tried::Done(Ok(())),
+            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason))),
             _ => Tried::Done(Ok(())),
         }
     }

@@ -27,7 +27,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
-use telling::{Callbacks, Teller};
+use telling::{Callbacks, Ends, Teller};
 
 /// How long `close` waits for the peer to take what waits, if no write timeout says so.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -115,7 +115,8 @@ impl ClientBuilder {
     }
 
     /// Is told what went wrong, once each: a connect that failed, a connection that broke, an exchange, a callback that
-    /// panicked. A timeout of a read or write is told to its caller alone.
+    /// panicked. A timeout of a read or write is told to its caller alone, and so is what goes wrong with calls that this
+    /// callback makes: it may connect again.
     ///
     /// # Threads
     /// On the thread whose call it happened in.
@@ -129,7 +130,8 @@ impl ClientBuilder {
     /// Dial is all. Without it nothing is looked at.
     ///
     /// # Threads
-    /// On that of the call that it happened in, or of another one that is telling just now: never two at once.
+    /// On that of the call that it happened in, or of another one that is telling just now: never two at once. While a call
+    /// takes its time up to 1,024 states wait; of more, reads and writes are not told.
     pub fn on_state(
         mut self,
         call: impl Fn(Option<&Address>, &Address, ConnState) + Send + Sync + 'static,
@@ -280,7 +282,7 @@ impl Client {
     }
 
     /// Connects, and shakes hands if that is asked for, all within `timeout`. A connection that there is already is closed
-    /// first.
+    /// first, without waiting: one whose peer has not taken all is reset.
     ///
     /// All addresses of a name are tried, those of IPv4 and IPv6 in turn, each 250 ms after the one before or when that has
     /// failed; the first to answer is taken (RFC 8305).
@@ -297,11 +299,11 @@ impl Client {
         let shared = &self.0;
         let (claim, old) = Claim::on(shared)?;
         if let Some(old) = old {
-            // Whatever comes of that: the new connection is what counts.
-            let _ = shared.end(&old, Some(until));
+            // Whatever comes of that: the new connection is what counts. A peer that does not read gets none of its time.
+            let _ = shared.end(&old, Some(Instant::now()));
         }
         let remote = &shared.plan.address;
-        shared.teller.state(&Arc::new((None, remote.clone())), ConnState::Dial);
+        shared.teller.state(&Ends::new(None, remote.clone()), ConnState::Dial);
         let kind = shared.dial(until).map_err(|failure| match failure {
             Failure::Cancelled => Error::Cancelled,
             Failure::Error(error) => error,
@@ -312,16 +314,12 @@ impl Client {
             }
             Kind::Datagrams(datagrams) => datagrams.local_address(),
         };
-        let carrier = Arc::new(Carrier::new(kind, Arc::new((local, remote.clone()))));
-        shared.teller.state(&carrier.ends, ConnState::New);
-        if remote.transport().is_tls() {
-            shared.teller.state(&carrier.ends, ConnState::Handshake);
+        let carrier = Arc::new(Carrier { kind, ends: Ends::new(local, remote.clone()) });
+        if !claim.settle(carrier.clone()) {
+            return Err(Error::Cancelled);
         }
-        if claim.settle(carrier.clone()) {
-            return Ok(carrier);
-        }
-        let _ = shared.end(&carrier, Some(until));
-        Err(Error::Cancelled)
+        shared.teller.tell();
+        Ok(carrier)
     }
 
     /// Whether it is connected, as far as this side can know: not after the peer's end, a reset, or an end of our own. What
@@ -336,7 +334,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotConnected`; `Broken` if the peer does not take what waits within the write timeout, or 10 s without one: it is
-    /// reset then.
+    /// reset then; or if it is lost because the peer has reset the connection.
     pub fn close(&self) -> Result<(), Error> {
         let carrier = {
             let mut slot = self.0.lock();
@@ -397,7 +395,7 @@ impl Client {
 
     /// This side's address; `None` while it is not connected.
     pub fn local_address(&self) -> Option<Address> {
-        self.0.carrier().ok()?.ends.0.clone()
+        self.0.carrier().ok()?.ends.local.clone()
     }
 
     /// The peer's address, one of those of its name; `None` while it is not connected.
@@ -405,7 +403,8 @@ impl Client {
         self.0.carrier().ok()?.peer_address()
     }
 
-    /// Runs `look` on what was agreed on in the TLS handshake; `None` without TLS, and while it is not connected.
+    /// Runs `look` on what was agreed on in the TLS handshake; `None` without TLS, and while it is not connected. Meanwhile
+    /// nobody else can use the connection, `look` least of all.
     #[cfg(feature = "tls")]
     pub fn tls<T>(&self, look: impl FnOnce(crate::link::session::TlsInfo<'_>) -> T) -> Option<T> {
         match &self.0.carrier().ok()?.kind {
@@ -432,6 +431,7 @@ impl Client {
     ) -> Result<T, Error> {
         let until = clock::until(Instant::now(), timeout);
         let exchanged = self.connect_by(until).and_then(|carrier| {
+            let _lent = Lent(&self.0, &carrier);
             let answered = self.0.exchange(&carrier, request, after, until, respond);
             let closed = self.0.leave(&carrier, Some(until));
             let address = || Box::new(self.0.plan.address.clone());
@@ -439,6 +439,24 @@ impl Client {
             closed.map(|()| answer)
         });
         exchanged.inspect_err(|error| self.0.teller.error(error))
+    }
+}
+
+/// Fails when the time is over.
+fn check_time(until: Instant) -> io::Result<()> {
+    if Instant::now() < until { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+}
+
+/// Cuts a connection if what it is lent to panics; else it is over already.
+struct Lent<'a>(&'a Shared, &'a Arc<Carrier>);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let Lent(shared, carrier) = self;
+        if shared.take(carrier) {
+            carrier.cut();
+            shared.teller.state(&carrier.ends, ConnState::Close);
+        }
     }
 }
 
@@ -485,12 +503,20 @@ impl Claim<'_> {
         Ok((Claim(shared), old))
     }
 
-    /// Puts the connection in its place, unless it was called off.
+    /// Puts the connection in its place, unless it was called off. Then it is lined up to be told of, before anything that
+    /// is done with it.
     fn settle(self, carrier: Arc<Carrier>) -> bool {
         let mut slot = self.0.lock();
         let is_wanted = matches!(*slot, Slot::Connecting(_));
         if is_wanted {
+            let (teller, ends) = (&self.0.teller, &carrier.ends);
+            teller.line_up(ends, ConnState::New);
+            if ends.remote.transport().is_tls() {
+                teller.line_up(ends, ConnState::Handshake);
+            }
             *slot = Slot::Connected(carrier);
+            // From here on the slot may be another claim's.
+            std::mem::forget(self);
         }
         is_wanted
     }
@@ -567,7 +593,7 @@ impl Shared {
         let read = carrier.read(buffer, until).map_err(|error| self.noted(carrier, error))?;
         if read > 0 || matches!(carrier.kind, Kind::Datagrams(_)) {
             self.teller.state(&carrier.ends, ConnState::Read);
-        } else if carrier.tells_end() {
+        } else {
             self.teller.state(&carrier.ends, ConnState::CloseRead);
         }
         Ok(read)
@@ -597,11 +623,10 @@ impl Shared {
         if !self.take(carrier) {
             return not_connected();
         }
-        self.teller.error(&Error::Broken { address: Box::new(self.plan.address.clone()), reason, detail });
         carrier.cut();
-        if carrier.tells_close() {
-            self.teller.state(&carrier.ends, ConnState::Close);
-        }
+        // First, so that a callback for errors that connects again finds the old connection over.
+        self.teller.state(&carrier.ends, ConnState::Close);
+        self.teller.error(&Error::Broken { address: Box::new(self.plan.address.clone()), reason, detail });
         error
     }
 
@@ -618,9 +643,7 @@ impl Shared {
     /// Ends a connection that is out of the slot.
     fn end(&self, carrier: &Arc<Carrier>, until: Option<Instant>) -> Result<(), Error> {
         let closed = carrier.close(until);
-        if carrier.tells_close() {
-            self.teller.state(&carrier.ends, ConnState::Close);
-        }
+        self.teller.state(&carrier.ends, ConnState::Close);
         let reason = match closed {
             Ok(()) => return Ok(()),
             // Somebody else has closed it.
@@ -645,9 +668,10 @@ impl Shared {
         until: Instant,
         respond: impl FnOnce(&mut dyn Read) -> io::Result<T>,
     ) -> io::Result<T> {
-        if let Kind::Datagrams(_) = carrier.kind {
+        if let Kind::Datagrams(datagrams) = &carrier.kind {
             let mut datagram = Vec::new();
-            request.read_to_end(&mut datagram)?;
+            // One byte too many is refused as any datagram that is too long.
+            request.take(datagrams.bytes_max() as u64 + 1).read_to_end(&mut datagram)?;
             carrier.write(&datagram, Some(until))?;
             self.teller.state(&carrier.ends, ConnState::Write);
         } else {
@@ -659,6 +683,7 @@ impl Shared {
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error),
                 };
+                check_time(until)?;
                 let mut sent = 0;
                 while sent < bytes {
                     sent += carrier.write(&piece[sent..bytes], Some(until))?;
@@ -687,11 +712,13 @@ impl Read for Answer<'_> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let read = self.carrier.read(buffer, Some(self.until)).map_err(in_time)?;
+        // A peer that sends without end is never waited for.
+        let read =
+            check_time(self.until).and_then(|()| self.carrier.read(buffer, Some(self.until))).map_err(in_time)?;
         let (teller, ends) = (&self.shared.teller, &self.carrier.ends);
         if read > 0 || matches!(self.carrier.kind, Kind::Datagrams(_)) {
             teller.state(ends, ConnState::Read);
-        } else if self.carrier.tells_end() {
+        } else {
             teller.state(ends, ConnState::CloseRead);
         }
         Ok(read)
@@ -737,9 +764,7 @@ impl Drop for Shared {
     /// Says our end, but waits for nothing.
     fn drop(&mut self) {
         if let Slot::Connected(carrier) = &*self.lock() {
-            if carrier.tells_close() {
-                self.teller.state(&carrier.ends, ConnState::Close);
-            }
+            self.teller.state(&carrier.ends, ConnState::Close);
         }
     }
 }

@@ -25,12 +25,14 @@ fn pair(kind: Kind) -> (BlockingLink, BlockingLink) {
         (one.into(), listener.accept().expect("a connection").0.into())
     };
     let link = |fd| Link::new(fd, Limits::default()).expect("a link");
-    let (mut one, mut other) = (link(one), link(other));
+    let (one, other) = (link(one), link(other));
     #[cfg(feature = "tls")]
-    if kind.is_tls() {
-        one = one.with_tls_client(&support::security::client()).expect("a client");
-        other = other.with_tls_server(&support::security::server()).expect("a server");
-    }
+    let (one, other) = if kind.is_tls() {
+        let one = one.with_tls_client(&support::security::client()).expect("a client");
+        (one, other.with_tls_server(&support::security::server()).expect("a server"))
+    } else {
+        (one, other)
+    };
     let waiting = thread::spawn(move || other.into_blocking().expect("the server's side"));
     let one = one.into_blocking().expect("the client's side");
     let other = waiting.join().expect("no panic");

@@ -13,17 +13,13 @@ use crate::net::datagram::{DatagramSocket, Refusal};
 use crate::net::wait::{Wanted, wait};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One connection of a client.
 pub(super) struct Carrier {
     pub(super) kind: Kind,
-    pub(super) ends: Ends,
-    /// Whether the peer's end was told.
-    end_told: AtomicBool,
-    /// Whether it was told that it is over.
-    close_told: AtomicBool,
+    pub(super) ends: Arc<Ends>,
 }
 
 pub(super) enum Kind {
@@ -32,20 +28,6 @@ pub(super) enum Kind {
 }
 
 impl Carrier {
-    pub(super) fn new(kind: Kind, ends: Ends) -> Carrier {
-        Carrier { kind, ends, end_told: AtomicBool::new(false), close_told: AtomicBool::new(false) }
-    }
-
-    /// Whether the peer's end is to be told now: it is only once.
-    pub(super) fn tells_end(&self) -> bool {
-        matches!(self.kind, Kind::Stream(_)) && !self.end_told.swap(true, Ordering::Relaxed)
-    }
-
-    /// Whether it is to be told now that it is over: it is only once.
-    pub(super) fn tells_close(&self) -> bool {
-        !self.close_told.swap(true, Ordering::Relaxed)
-    }
-
     pub(super) fn read(&self, buffer: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         match &self.kind {
             Kind::Stream(link) => link.read_by(buffer, until),
@@ -82,8 +64,9 @@ impl Carrier {
             (Kind::Datagrams(datagrams), _) => datagrams.is_closed().then_some((Reason::Local, None)),
             (Kind::Stream(link), _) => {
                 let (reason, detail) = link.ended();
-                // An end of our own that was said already: nothing but that call is refused.
-                let is_refusal = reason.is_none() && error.kind() == ErrorKind::BrokenPipe;
+                // An end of our own that was said already, maybe with the peer's: nothing but that call is refused.
+                let is_refusal =
+                    matches!(reason, None | Some(Reason::PeerClosed)) && error.kind() == ErrorKind::BrokenPipe;
                 (!is_refusal).then(|| (reason.unwrap_or_else(|| Reason::of(error)), detail))
             }
         }
@@ -94,7 +77,7 @@ impl Carrier {
         match &self.kind {
             Kind::Stream(link) => {
                 let peer = link.peer_address()?;
-                Some(if self.ends.1.transport().is_tls() { peer.over_tls() } else { peer })
+                Some(if self.ends.remote.transport().is_tls() { peer.over_tls() } else { peer })
             }
             Kind::Datagrams(datagrams) => datagrams.peer_address(),
         }
@@ -147,6 +130,11 @@ impl Datagrams {
 
     pub(super) fn local_address(&self) -> Option<Address> {
         self.socket.local_address().ok()
+    }
+
+    /// The longest datagram that can be sent.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.socket.datagram_bytes_max()
     }
 
     fn peer_address(&self) -> Option<Address> {

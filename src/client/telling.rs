@@ -4,12 +4,19 @@
 //!
 //! 1. No callback runs under the lock, and no state is told while another one is: whoever tells goes on with what came
 //!    meanwhile.
+//! 2. Of each connection Close is the last, and no Read or Write comes behind CloseRead or CloseWrite: threads come to tell
+//!    what they did in another order than that in which they did it.
+//! 3. No error is told inside the telling of another one.
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::handler::{ConnState, guarded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// States that may wait while a callback takes its time; more reads and writes are not told.
+const PENDING_MAX: usize = 1024;
 
 pub(super) type OnError = dyn Fn(&Error) + Send + Sync;
 pub(super) type OnState = dyn Fn(Option<&Address>, &Address, ConnState) + Send + Sync;
@@ -27,13 +34,42 @@ impl std::fmt::Debug for Callbacks {
     }
 }
 
-/// Where a state was reached: this side's address, if there is one already, and the peer's.
-pub(super) type Ends = Arc<(Option<Address>, Address)>;
+/// One connection, as it is told of.
+pub(super) struct Ends {
+    /// This side's address, if there is one already.
+    pub(super) local: Option<Address>,
+    pub(super) remote: Address,
+    /// Ends that were told.
+    ended: Mutex<Vec<ConnState>>,
+}
+
+impl Ends {
+    pub(super) fn new(local: Option<Address>, remote: Address) -> Arc<Ends> {
+        Arc::new(Ends { local, remote, ended: Mutex::default() })
+    }
+
+    /// Whether a state may be told now: an end is told once, and nothing of what it ends behind it.
+    fn admits(&self, state: ConnState) -> bool {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = match state {
+            ConnState::Read | ConnState::CloseRead => ConnState::CloseRead,
+            ConnState::Write | ConnState::CloseWrite => ConnState::CloseWrite,
+            ConnState::Dial | ConnState::New | ConnState::Handshake | ConnState::Close => ConnState::Close,
+        };
+        let admits = !ended.contains(&ConnState::Close) && !ended.contains(&end);
+        if admits && state == end {
+            ended.push(end);
+        }
+        admits
+    }
+}
 
 #[derive(Default)]
 struct Pending {
-    states: VecDeque<(Ends, ConnState)>,
+    states: VecDeque<(Arc<Ends>, ConnState)>,
     telling: Telling,
+    /// Threads that tell an error just now.
+    in_error: Vec<ThreadId>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -58,28 +94,51 @@ impl Teller {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells an error, once; its panic ends nothing.
+    /// Tells an error, once; its panic ends nothing. Those of calls that its callback makes are told to that alone.
     pub(super) fn error(&self, error: &Error) {
         log::debug!("client: {error}");
-        if let Some(call) = &self.callbacks.error {
-            if guarded(|| call(error)).is_none() {
-                log::error!("client: the error callback panicked");
-            }
+        let Some(call) = &self.callbacks.error else { return };
+        let thread = thread::current().id();
+        let mut pending = self.lock();
+        if pending.in_error.contains(&thread) {
+            return;
         }
+        pending.in_error.push(thread);
+        drop(pending);
+        if guarded(|| call(error)).is_none() {
+            log::error!("client: the error callback panicked");
+        }
+        self.lock().in_error.retain(|other| *other != thread);
     }
 
     /// Tells a state, or has it told by the thread that tells another one just now.
-    pub(super) fn state(&self, ends: &Ends, state: ConnState) {
+    pub(super) fn state(&self, ends: &Arc<Ends>, state: ConnState) {
+        self.line_up(ends, state);
+        self.tell();
+    }
+
+    /// Takes note of a state that [`Teller::tell`] is to tell. It calls nobody back.
+    pub(super) fn line_up(&self, ends: &Arc<Ends>, state: ConnState) {
+        if self.callbacks.state.is_none() {
+            return;
+        }
+        let mut pending = self.lock();
+        let is_one_of_many = matches!(state, ConnState::Read | ConnState::Write);
+        if ends.admits(state) && !(is_one_of_many && pending.states.len() >= PENDING_MAX) {
+            pending.states.push_back((ends.clone(), state));
+        }
+    }
+
+    pub(super) fn tell(&self) {
         let Some(call) = &self.callbacks.state else { return };
         let mut pending = self.lock();
-        pending.states.push_back((ends.clone(), state));
         if pending.telling == Telling::Somebody {
             return;
         }
         pending.telling = Telling::Somebody;
         while let Some((ends, state)) = pending.states.pop_front() {
             drop(pending);
-            if guarded(|| call(ends.0.as_ref(), &ends.1, state)).is_none() {
+            if guarded(|| call(ends.local.as_ref(), &ends.remote, state)).is_none() {
                 self.error(&Error::CallbackPanicked { callback: "on_state" });
             }
             pending = self.lock();

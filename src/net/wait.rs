@@ -17,7 +17,22 @@ pub(crate) fn wait(
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, reads == Wanted::Yes);
     flags.set(PollFlags::OUT, writes == Wanted::Yes);
-    let mut polled = [PollFd::new(&socket, flags)];
+    poll_one(&socket, flags, timeout)
+}
+
+/// Whether `socket` can be read now, and whether the peer has ended, also behind bytes that wait to be read.
+pub(crate) fn look(socket: impl AsFd) -> io::Result<Option<Readiness>> {
+    poll_one(&socket, PollFlags::IN | PEER_ENDED, Some(Duration::ZERO))
+}
+
+/// Where the system knows it, of the peer's end.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const PEER_ENDED: PollFlags = PollFlags::RDHUP;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const PEER_ENDED: PollFlags = PollFlags::empty();
+
+fn poll_one(socket: &impl AsFd, flags: PollFlags, timeout: Option<Duration>) -> io::Result<Option<Readiness>> {
+    let mut polled = [PollFd::new(socket, flags)];
     // A time that the system cannot count never comes.
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     match poll(&mut polled, timeout.as_ref()) {
@@ -29,7 +44,7 @@ pub(crate) fn wait(
     Ok(Some(Readiness {
         readable: said.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
         writable: said.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
-        ended: said.contains(PollFlags::HUP),
+        ended: said.intersects(PollFlags::HUP | PEER_ENDED),
         error: said.intersects(PollFlags::ERR | PollFlags::NVAL),
         priority: false,
     }))
