@@ -216,6 +216,47 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    /// Checks that the system can be told all of it.
+    ///
+    /// # Errors
+    /// `Error::Config` names the first field that cannot.
+    pub fn validate(&self) -> Result<(), Error> {
+        if let Some(Keepalive { idle, interval, count }) = self.keepalive {
+            for (field, time) in [("keepalive.idle", idle), ("keepalive.interval", interval)] {
+                if time.subsec_nanos() != 0 || !(1..=KEEPALIVE_SECONDS_MAX).contains(&time.as_secs()) {
+                    return refuse(field, time, "it must be whole seconds, from 1 to 32,767");
+                }
+            }
+            if !(1..=KEEPALIVE_COUNT_MAX).contains(&count) {
+                return refuse("keepalive.count", count, "it must be from 1 to 127");
+            }
+        }
+        for (field, bytes) in
+            [("receive_buffer_bytes", self.receive_buffer_bytes), ("send_buffer_bytes", self.send_buffer_bytes)]
+        {
+            if bytes.is_some_and(|bytes| bytes > i32::MAX as usize) {
+                return refuse(field, bytes, "it must be below 2 GiB");
+            }
+        }
+        if let Some(timeout) = self.user_timeout {
+            if !(1..=i32::MAX as u128).contains(&timeout.as_millis()) {
+                return refuse("user_timeout", timeout, "it must be from 1 ms to 24 days");
+            }
+        }
+        match self.linger {
+            Some(linger) if linger.subsec_nanos() != 0 || linger.as_secs() > i32::MAX as u64 => {
+                refuse("linger", linger, "it must be whole seconds")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What tcp(7) takes for TCP_KEEPIDLE and TCP_KEEPINTVL, and for TCP_KEEPCNT.
+const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
+const KEEPALIVE_COUNT_MAX: u32 = 127;
+
 /// Which families an IPv6 listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
@@ -306,6 +347,7 @@ impl ListenConfig {
     /// `Error::Config` names the first field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
         self.limits.validate()?;
+        self.socket.validate()?;
         positive("backlog", self.backlog as usize)?;
         positive("accepts_per_turn", self.accepts_per_turn)?;
         positive("connections_max", self.connections_max)?;
@@ -368,6 +410,7 @@ impl ConnectConfig {
             tls.validate()?;
             self.limits.validate_sealed()?;
         }
+        self.socket.validate()?;
         self.limits.validate()
     }
 }
@@ -460,5 +503,24 @@ mod tests {
         assert!(mode.validate().expect_err("mode").to_string().contains("0o1000"));
         let group = ListenConfig { unix_group: Some(u32::MAX), ..ListenConfig::default() };
         assert!(group.validate().is_err());
+        let second = Duration::from_secs(1);
+        let keepalive = Keepalive { idle: second, interval: second, count: 9 };
+        let with = |keepalive| SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() };
+        let half = Duration::from_millis(500);
+        let sockets = [
+            ("keepalive.idle", with(Keepalive { idle: half, ..keepalive })),
+            ("keepalive.interval", with(Keepalive { interval: second * 40_000, ..keepalive })),
+            ("keepalive.count", with(Keepalive { count: 1000, ..keepalive })),
+            ("linger", SocketOptions { linger: Some(half), ..SocketOptions::default() }),
+            ("user_timeout", SocketOptions { user_timeout: Some(second * 3_000_000), ..SocketOptions::default() }),
+            ("send_buffer_bytes", SocketOptions { send_buffer_bytes: Some(1 << 31), ..SocketOptions::default() }),
+        ];
+        for (field, socket) in sockets {
+            let listen = ListenConfig { socket, ..ListenConfig::default() }.validate();
+            let connect = ConnectConfig { socket, ..ConnectConfig::default() }.validate();
+            for refused in [listen, connect, socket.validate()] {
+                assert!(refused.expect_err(field).to_string().starts_with(field));
+            }
+        }
     }
 }

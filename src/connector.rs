@@ -8,10 +8,11 @@
 mod attempt;
 
 use crate::address::Address;
+use crate::command::{Local, Order};
 use crate::config::ConnectConfig;
 use crate::conn::Conn;
 use crate::dial::backoff::Backoff;
-use crate::dial::resolver::{Found, Resolver};
+use crate::dial::resolver::{Found, Resolver, Ticket};
 use crate::error::{Error, Reason};
 use crate::handler::{Handler, guarded};
 use crate::id::ConnId;
@@ -23,7 +24,7 @@ use attempt::Racing;
 use bytes::Bytes;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// What a connector does; told in the order in which it happens.
@@ -133,7 +134,7 @@ impl ConnectorBuilder {
             plan: self,
             make: Arc::new(move |conn| Box::new(make(conn))),
             remote: remote.clone(),
-            state: Mutex::new(State { phase: Phase::Fresh, number: 0, failures: 0 }),
+            state: Mutex::new(State { phase: Phase::Fresh, number: 0, failures: 0, lookup: None }),
         });
         let begun = inner.clone();
         remote.run(move |turn| begun.begin(turn))?;
@@ -147,7 +148,8 @@ impl ConnectorBuilder {
 /// that has failed, and the first to answer is taken (RFC 8305). What fails is tried again after a wait that grows
 /// ([`Backoff`]).
 ///
-/// It can be cloned and used from any thread. When the last clone is dropped it stops.
+/// It can be cloned and used from any thread. When the last clone is dropped it stops; its own callback and handlers hold a
+/// [`WeakConnector`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -168,6 +170,17 @@ impl ConnectorBuilder {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connector(Arc<Handle>);
+
+/// A connector that this handle does not keep going: what its own callback and handlers may hold.
+#[derive(Clone, Debug, Default)]
+pub struct WeakConnector(Weak<Handle>);
+
+impl WeakConnector {
+    /// The connector, unless its last clone was dropped.
+    pub fn upgrade(&self) -> Option<Connector> {
+        self.0.upgrade().map(Connector)
+    }
+}
 
 /// Stops what it is a handle of when it is dropped.
 struct Handle(Arc<Inner>);
@@ -234,7 +247,13 @@ impl Connector {
         matches!(self.0.0.lock().phase, Phase::Stopped) || self.remote().has_ended()
     }
 
-    /// Makes nothing new from now on, and closes the connection there is, as [`Conn::close`] does. Does not wait.
+    /// A handle that does not keep it going. A clone that its own callback or handlers held would keep it for ever.
+    pub fn downgrade(&self) -> WeakConnector {
+        WeakConnector(Arc::downgrade(&self.0))
+    }
+
+    /// Asks it to make nothing new, and to close the connection there is, as [`Conn::close`] does. Does not wait:
+    /// `ConnectorState::Stopped` tells that it is done.
     pub fn stop(&self) {
         self.0.0.ask_to_stop();
     }
@@ -247,6 +266,8 @@ struct State {
     number: u64,
     /// In a row.
     failures: u32,
+    /// A lookup that goes on, whichever attempt has begun it: there is one at most.
+    lookup: Option<Ticket>,
 }
 
 enum Phase {
@@ -286,7 +307,7 @@ impl Inner {
     /// Does something on the reactor later; if that is over, so is this.
     fn later(self: &Arc<Self>, step: impl FnOnce(&Arc<Inner>, &mut Turn<'_>) + Send + 'static) {
         let this = self.clone();
-        if self.remote.run(move |turn| step(&this, turn)).is_err() && self.remote.has_ended() {
+        if self.remote.run_asked(move |turn| step(&this, turn)).is_err() {
             self.lock().phase = Phase::Stopped;
         }
     }
@@ -314,6 +335,11 @@ impl Inner {
         state.number == number && matches!(state.phase, Phase::Trying(..))
     }
 
+    /// Whether what opens now is wanted.
+    fn is_opening(&self) -> bool {
+        matches!(self.lock().phase, Phase::Opening(_))
+    }
+
     /// Begins an attempt.
     fn begin(self: &Arc<Self>, turn: &mut Turn<'_>) {
         if matches!(self.lock().phase, Phase::Closing(_) | Phase::Stopped) {
@@ -335,21 +361,33 @@ impl Inner {
         self.enter(Phase::Trying(timer, Racing::default()), turn);
         match self.plan.resolver.known(&self.plan.address) {
             Some(known) => self.race(number, known, turn),
-            None => {
-                self.tell(&ConnectorState::Resolving, turn);
-                let this = self.clone();
-                let found = move |found: Found| this.later(move |this, turn| this.found(number, found, turn));
-                if let Err(source) = self.plan.resolver.find(&self.plan.address, found) {
-                    self.failed(self.refused(source), turn);
-                }
-            }
+            None => self.look_up(turn),
         }
     }
 
-    fn found(self: &Arc<Self>, number: u64, found: Found, turn: &mut Turn<'_>) {
-        if !self.is_current(number) {
+    fn look_up(self: &Arc<Self>, turn: &mut Turn<'_>) {
+        // That of an earlier attempt may go on still: what it finds will do.
+        if self.lock().lookup.as_ref().is_some_and(Ticket::goes_on) {
             return;
         }
+        self.tell(&ConnectorState::Resolving, turn);
+        let this = self.clone();
+        let found = move |found: Found| this.later(move |this, turn| this.found(found, turn));
+        match self.plan.resolver.find(&self.plan.address, found) {
+            Ok(ticket) => self.lock().lookup = Some(ticket),
+            Err(source) => self.failed(self.refused(source), turn),
+        }
+    }
+
+    fn found(self: &Arc<Self>, found: Found, turn: &mut Turn<'_>) {
+        let number = {
+            let mut state = self.lock();
+            state.lookup = None;
+            match &state.phase {
+                Phase::Trying(_, racing) if racing.is_looking_up() => state.number,
+                _ => return,
+            }
+        };
         match found {
             Ok(addresses) => self.race(number, addresses, turn),
             Err(error) => self.failed(error.into(), turn),
@@ -358,7 +396,13 @@ impl Inner {
 
     fn ran_out(self: &Arc<Self>, number: u64, turn: &mut Turn<'_>) {
         if self.is_current(number) {
-            let source = std::io::Error::new(std::io::ErrorKind::TimedOut, "nobody answered within connect_timeout");
+            let looks_up = matches!(&self.lock().phase, Phase::Trying(_, racing) if racing.is_looking_up());
+            let why = if looks_up {
+                "its name was not looked up within connect_timeout"
+            } else {
+                "nobody answered within connect_timeout"
+            };
+            let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
             self.failed(self.refused(source), turn);
         }
     }
@@ -381,10 +425,11 @@ impl Inner {
     fn failed(self: &Arc<Self>, error: Error, turn: &mut Turn<'_>) {
         let is_over = matches!(error, Error::Draining | Error::ReactorGone);
         self.tell(&ConnectorState::Failed(error), turn);
-        if is_over { self.stop_for_good(turn) } else { self.try_again(turn) }
+        if is_over { self.stop_for_good(turn) } else { self.try_again(Ended::Badly, turn) }
     }
 
-    fn try_again(self: &Arc<Self>, turn: &mut Turn<'_>) {
+    /// Waits, unless so many attempts have failed that it gives up; the end of a good connection is no failure.
+    fn try_again(self: &Arc<Self>, ended: Ended, turn: &mut Turn<'_>) {
         let backoff = &self.plan.backoff;
         let failures = {
             let mut state = self.lock();
@@ -394,7 +439,8 @@ impl Inner {
             state.failures = state.failures.saturating_add(1);
             state.failures
         };
-        if turn.is_draining() || backoff.attempts_max.is_some_and(|max| failures >= max) {
+        let gives_up = ended == Ended::Badly && backoff.attempts_max.is_some_and(|max| failures >= max);
+        if !turn.is_running() || gives_up {
             return self.stop_for_good(turn);
         }
         let delay = backoff.delay(failures, RandomState::new().build_hasher().finish());
@@ -412,7 +458,7 @@ impl Inner {
     fn stop(self: &Arc<Self>, turn: &mut Turn<'_>) {
         let open = match self.lock().phase {
             Phase::Opening(id) => Some((id, Was::Opening)),
-            Phase::Open(id, _) => Some((id, Was::Open)),
+            Phase::Open(id, _) => Some((id, Was::Closing)),
             Phase::Closing(_) | Phase::Stopped => return,
             Phase::Fresh | Phase::Trying(..) | Phase::Waiting(_) => None,
         };
@@ -420,8 +466,8 @@ impl Inner {
             // Its end is told, and then that of this.
             Some((id, was)) => {
                 self.enter(Phase::Closing(was), turn);
-                // Between two callbacks it is there, if it is not on its way out already.
-                turn.other(id).iter_mut().for_each(crate::conn::Other::close);
+                // Behind what brings it into the table, if this is still to come.
+                turn.desk.local.push_back(Local::Order(id.0, Order::Close));
             }
             None => self.stop_for_good(turn),
         }
@@ -443,12 +489,11 @@ impl Inner {
         let was = {
             let mut state = self.lock();
             match state.phase {
-                Phase::Open(_, since) => {
-                    if now.saturating_duration_since(since) >= self.plan.backoff.stable_after {
-                        state.failures = 0;
-                    }
-                    Was::Open
+                Phase::Open(_, since) if now.saturating_duration_since(since) >= self.plan.backoff.stable_after => {
+                    state.failures = 0;
+                    Was::Open(Ended::Well)
                 }
+                Phase::Open(..) => Was::Open(Ended::Badly),
                 Phase::Opening(_) => Was::Opening,
                 Phase::Closing(Was::Opening) => Was::NeverOpened,
                 Phase::Closing(_) => Was::Closing,
@@ -460,10 +505,10 @@ impl Inner {
                 let address = Box::new(self.plan.address.clone());
                 self.failed(Error::Broken { address, reason, detail }, turn);
             }
-            Was::Open => {
+            Was::Open(ended) => {
                 self.tell(&ConnectorState::Lost(reason), turn);
                 // What was handed on is somebody else's, and no reason to make another.
-                if reason == Reason::Detached { self.stop_for_good(turn) } else { self.try_again(turn) }
+                if reason == Reason::Detached { self.stop_for_good(turn) } else { self.try_again(ended, turn) }
             }
             Was::NeverOpened => self.stop_for_good(turn),
             Was::Closing => {
@@ -484,10 +529,17 @@ impl Inner {
 #[derive(Clone, Copy)]
 enum Was {
     Opening,
-    Open,
+    Open(Ended),
     /// The same, after a stop.
     NeverOpened,
     Closing,
+}
+
+/// Whether it lived long enough to have been a good one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Well,
+    Badly,
 }
 
 /// The user's handler of one connection, and who wants to know of its beginning and end.
@@ -505,6 +557,9 @@ impl Carried {
 
 impl Handler for Carried {
     fn on_open(&mut self, conn: &mut Conn<'_>) {
+        if !self.connector.is_opening() {
+            return conn.close();
+        }
         let make = self.connector.make.clone();
         self.handler = Some(make(conn));
         let id = conn.id();

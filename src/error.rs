@@ -216,7 +216,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The client is not connected: `connect` was not called, or the connection is over.
-    #[error("the client is not connected; call connect")]
+    #[error("there is no connection, not yet or not any more; a client must call connect, a connector is at it")]
     NotConnected,
     /// The client was closed while it was connecting.
     #[error("the client was closed while it was connecting")]

@@ -47,7 +47,7 @@ pub use config::datagram::{
 };
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
-pub use connector::{Connector, ConnectorBuilder, ConnectorState};
+pub use connector::{Connector, ConnectorBuilder, ConnectorState, WeakConnector};
 pub use counters::{ConnStats, Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use dial::backoff::Backoff;

@@ -63,7 +63,7 @@ impl std::fmt::Display for Report {
 pub struct Unsent {
     /// The bytes, as they were given.
     pub bytes: Bytes,
-    /// `MailboxFull`, `ReactorGone` or `Gone`.
+    /// `MailboxFull`, `ReactorGone`, `Gone`, or of a connector `NotConnected`.
     #[source]
     pub why: Error,
 }
@@ -356,6 +356,12 @@ impl Remote {
     /// `MailboxFull` or `ReactorGone`; `call` is dropped then. It is also dropped if the reactor ends before its turn.
     pub fn run(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
         self.0.push(Command::Run(Box::new(call))).map_err(|(_, why)| why)
+    }
+
+    /// As `run`, for what must not be refused for lack of room, and is bounded elsewhere.
+    pub(crate) fn run_asked(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
+        self.0.queue.push_asked(Command::Run(Box::new(call)), || self.0.wake());
+        if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
     /// Gives a link to this reactor; `make` makes its handler there. If the reactor is full or draining by then the link is

@@ -535,6 +535,12 @@ impl Post {
         Ok(())
     }
 
+    /// Whether one more of so many bytes may wait.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let (datagrams, waiting) = self.waiting();
+        datagrams < self.limits.queue_datagrams_max && waiting + bytes <= self.limits.queue_bytes_max
+    }
+
     /// Whether `on_writable` is due: it is owed, and little waits.
     pub(crate) fn writable_is_due(&self) -> bool {
         let (datagrams, bytes) = self.waiting();

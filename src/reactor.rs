@@ -282,6 +282,7 @@ impl Drop for Reactor {
         let _driving = Driving::reactor(self.core.number);
         if !matches!(self.core.desk.life, Life::Stopped(_)) {
             self.core.read_clock();
+            self.core.begin_lap();
             self.core.turn().send_gathered();
             // Nothing new is begun from now on.
             self.core.desk.life = Life::Stopped(Report::default());

@@ -17,7 +17,7 @@ pub use server::ServerConfig;
 pub use tls::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 
 /// Fields of lower rows, and the keys that they have in files.
-const KEYS: [(&str, &str); 33] = [
+const KEYS: [(&str, &str); 39] = [
     ("unix_mode", "perm-file"),
     ("unix_group", "group-perm"),
     ("idle_timeout", "con-idle-timeout"),
@@ -36,6 +36,12 @@ const KEYS: [(&str, &str); 33] = [
     ("connections_max", "connections-max"),
     ("accepts_per_second", "accepts-per-second"),
     ("handshakes_max", "handshakes-max"),
+    ("keepalive.idle", "keepalive-idle"),
+    ("keepalive.interval", "keepalive-interval"),
+    ("keepalive.count", "keepalive-count"),
+    ("receive_buffer_bytes", "receive-buffer-bytes"),
+    ("send_buffer_bytes", "send-buffer-bytes"),
+    ("user_timeout", "user-timeout"),
     ("bytes_max", "datagram.bytes-max"),
     ("queue_bytes_max", "datagram.queue-bytes-max"),
     ("queue_datagrams_max", "datagram.queue-datagrams-max"),

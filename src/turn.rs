@@ -606,6 +606,10 @@ impl Turn<'_> {
         self.desk.local.push_back(Local::Shutdown { until });
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.check_running().is_ok()
+    }
+
     fn check_running(&self) -> Result<(), Error> {
         match self.desk.life {
             Life::Running => Ok(()),

@@ -485,6 +485,85 @@ fn a_link_that_was_handed_on_is_not_made_again() {
     until("the link", || links.lock().expect("the lock").len() == 1);
 }
 
+#[test]
+fn it_stops_however_full_the_mailbox_is_and_before_it_has_begun() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Echo), kind);
+        let reactor = windlass::ReactorConfig { mailbox_commands_max: 1, ..windlass::ReactorConfig::default() };
+        let engine = Engine::start(windlass::EngineConfig { reactor, ..engine(1) }).expect("an engine");
+        let (hold, held) = mpsc::channel::<()>();
+        let remote = engine.remotes()[0].clone();
+        // It is begun and stopped in one batch, since the reactor is held up.
+        remote.run(move |_| assert!(held.recv().is_err())).expect("room");
+        until("it to be held up", || remote.health().busy.is_some() && remote.health().commands_waiting == 0);
+        let (builder, told) = builder(&address);
+        let opened = Tale::default();
+        let tell = opened.clone();
+        let connector = builder.start(&remote, move |_: &Conn<'_>| {
+            tell.tell(());
+            Hooks::new()
+        });
+        let connector = connector.expect("room");
+        assert!(matches!(remote.run(|_| ()), Err(Error::MailboxFull { .. })));
+        connector.stop();
+        drop(hold);
+        until_told(&told, "stopped", 1);
+        assert!(connector.is_stopped());
+        until("its connection to be gone", || engine.connections() == 0);
+        assert_eq!(opened.count(), 0, "{:?}", words(&told));
+        rig.end(&server);
+    });
+}
+
+#[test]
+fn a_weak_handle_keeps_nothing_going() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::tcp(listener.local_addr().expect("an address")));
+    let connector = builder.start(engine.least_loaded(), |_: &Conn<'_>| Hooks::new()).expect("it starts");
+    let weak = connector.downgrade();
+    until_told(&told, "connected", 1);
+    assert!(weak.upgrade().is_some_and(|connector| connector.connection().is_some()));
+    drop(connector);
+    until_told(&told, "stopped", 1);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn a_reactor_that_is_dropped_stops_it_and_takes_its_sockets_along() {
+    let hole = BlackHole::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    for (place, at) in [(hole.address(), "connecting"), (listener.local_addr().expect("an address"), "connected")] {
+        let mut reactor = windlass::Reactor::new(windlass::ReactorConfig::default()).expect("a reactor");
+        let (builder, told) = builder(&Address::tcp(place));
+        let connector = builder.start(&reactor.remote(), |_: &Conn<'_>| Hooks::new()).expect("it starts");
+        while !told.all().iter().any(|told| told.word == at) {
+            reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+        }
+        drop(reactor);
+        assert!(connector.is_stopped());
+        let words = words(&told);
+        assert!(!words.contains(&"waiting"), "{words:?}");
+        assert_eq!(words.contains(&"stopped"), at == "connected", "{words:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_good_connection_is_no_failure() {
+    let rig = Rig::new();
+    let (server, place) =
+        rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Hooks::new().open(|conn| conn.close())), Kind::Tcp);
+    let engine = one_reactor();
+    let (builder, told) = builder(&place);
+    let backoff = Backoff { stable_after: Duration::ZERO, attempts_max: Some(1), ..quick() };
+    let _connector =
+        builder.backoff(backoff).start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "connected", 3);
+    assert!(!words(&told).contains(&"stopped"));
+    rig.end(&server);
+}
+
 // --- refusals -----------------------------------------------------------------------------------------------------
 
 #[test]

@@ -628,6 +628,34 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
 }
 
 #[test]
+fn a_batch_of_sends_is_refused_nothing_that_would_fit_one_by_one() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let lost = shared(0);
+        let counted = lost.clone();
+        world.reactor().on_undelivered(move |_, _, _| *counted.borrow_mut() += 1);
+        let limits = Limits {
+            inbox_bytes_max: 2 * KIB,
+            outbox_bytes_max: 32 * KIB,
+            outbox_bytes_high: 4 * KIB,
+            outbox_bytes_low: KIB,
+            ..Limits::default()
+        };
+        let address =
+            world.listen(kind, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| Does::new());
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        let (remote, id) = (world.reactor().remote(), world.log.id(0));
+        for number in 0..60 {
+            remote.send(id, Bytes::from(vec![number; KIB])).expect("room");
+        }
+        let all: Vec<u8> = (0..60).flat_map(|number| [number; KIB]).collect();
+        assert_same(&peer.read_exact_while(&mut world, all.len()), &all);
+        assert_eq!(*lost.borrow(), 0);
+    });
+}
+
+#[test]
 fn a_full_mailbox_gives_everything_back_and_a_stop_still_passes() {
     let mut world = World::with(ReactorConfig { mailbox_commands_max: 3, ..ReactorConfig::default() });
     let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Sink);

@@ -16,6 +16,9 @@ pub(crate) enum Circuit {
     HalfOpen,
 }
 
+/// Longer waits are as long.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 pub(crate) struct Breaker {
     failures_max: u32,
     open_for: Duration,
@@ -65,7 +68,11 @@ impl Breaker {
             Err(error) => {
                 let failures = if let Circuit::Closed(failures) = *circuit { failures + 1 } else { self.failures_max };
                 let is_over = failures >= self.failures_max;
-                *circuit = if is_over { Circuit::Open(now + self.open_for) } else { Circuit::Closed(failures) };
+                *circuit = if is_over {
+                    Circuit::Open(now.checked_add(self.open_for).unwrap_or(now + A_YEAR))
+                } else {
+                    Circuit::Closed(failures)
+                };
                 Called::Failed(error)
             }
         }

@@ -142,7 +142,8 @@ impl Write for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let good = self.client.take().filter(Client::is_connected);
+        // Of one that panics in the middle of an answer the rest is still to come.
+        let good = self.client.take().filter(|client| !std::thread::panicking() && client.is_connected());
         let mut inside = self.pool.lock();
         inside.lent -= 1;
         inside.idle.extend(good.map(|client| (client, Instant::now())));

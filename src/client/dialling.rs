@@ -82,7 +82,8 @@ impl Shared {
         }
         let (tell, told) = mpsc::channel();
         self.show_lookup(tell.clone())?;
-        resolver.find(address, move |found| drop(tell.send(Some(found)))).map_err(|error| self.refused(error))?;
+        let find = resolver.find(address, move |found| drop(tell.send(Some(found))));
+        let _ticket = find.map_err(|error| self.refused(error))?;
         match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(Some(found)) => Ok(found.map_err(Error::from)?),
             Ok(None) => Err(Failure::Cancelled),

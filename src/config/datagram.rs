@@ -198,6 +198,7 @@ impl DatagramConfig {
         lasting("send_timeout", self.send_timeout)?;
         lasting("full_pause", self.full_pause)?;
         super::validate_file(self.unix_mode, self.unix_group)?;
+        self.socket.validate()?;
         if self.bytes_max > RECEIVED_BYTES_MAX {
             return refuse("bytes_max", self.bytes_max, "it must be at most 1 MiB");
         }

@@ -16,20 +16,26 @@ use crate::turn::{TimerId, Turn};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Racing {
     race: Option<Race>,
-    sockets: Vec<(WatchId, Arc<Stream>)>,
+    /// Their watches own them: with the reactor they are gone.
+    sockets: Vec<(WatchId, Weak<Stream>)>,
     /// When the next one starts.
     next: Option<TimerId>,
     last: Option<io::Error>,
 }
 
 impl Racing {
+    /// Whether there are no addresses yet.
+    pub(super) fn is_looking_up(&self) -> bool {
+        self.race.is_none()
+    }
+
     pub(super) fn call_off(self, turn: &mut Turn<'_>) {
         if let Some(next) = self.next {
             turn.cancel(next);
@@ -73,6 +79,9 @@ impl Inner {
             }
             match step {
                 Step::Start(address) => {
+                    if let Err(error) = turn.check_begins() {
+                        return self.failed(error, turn);
+                    }
                     self.tell(&ConnectorState::Connecting(self.at(address)), turn);
                     if !self.is_current(number) {
                         return;
@@ -132,7 +141,7 @@ impl Inner {
             },
         );
         let watch = watch.map_err(|error| io::Error::other(error.to_string()))?;
-        self.with_racing(|racing| racing.sockets.push((watch, stream)));
+        self.with_racing(|racing| racing.sockets.push((watch, Arc::downgrade(&stream))));
         Ok(None)
     }
 
@@ -142,11 +151,11 @@ impl Inner {
             return;
         }
         let mine = self.with_racing(|racing| {
-            let at = racing.sockets.iter().position(|(_, socket)| Arc::ptr_eq(socket, decided))?;
-            Some(racing.sockets.swap_remove(at).1)
+            let at = racing.sockets.iter().position(|(_, socket)| socket.as_ptr() == Arc::as_ptr(decided))?;
+            Some(racing.sockets.swap_remove(at))
         });
-        let Some(Some(socket)) = mine else { return };
-        let this = self.clone();
+        let Some(Some(_)) = mine else { return };
+        let (this, socket) = (self.clone(), decided.clone());
         match outcome {
             Err(error) => {
                 self.lost(error, turn);

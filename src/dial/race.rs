@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How long an attempt has before the next one starts beside it; RFC 8305, section 8.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
+/// More addresses of one name are not tried: by the last of these a quarter of a minute has gone.
+const ADDRESSES_MAX: usize = 64;
+
 /// A connect to one of several addresses, whichever answers first.
 #[derive(Debug)]
 pub(crate) struct Race {
@@ -33,7 +36,9 @@ pub(crate) enum Step {
 impl Race {
     /// `addresses` in the order of preference; those of both families take turns.
     pub(crate) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Race {
-        Race { waiting: interleaved(addresses), under_way: 0, next_at: now }
+        let mut waiting = interleaved(addresses);
+        waiting.truncate(ADDRESSES_MAX);
+        Race { waiting, under_way: 0, next_at: now }
     }
 
     /// Tells what to do; to be asked again until it says `Wait` or `Lost`.

@@ -1,12 +1,13 @@
 //! Addresses for a name, looked up on threads of their own: the system's lookup blocks, for as long as it likes.
 //!
-//! Owns those threads. There are as many as lookups are under way, at most 8 in a process; more lookups wait for them.
+//! Owns those threads. There are as many as lookups are under way, at most 64 in a process; more lookups wait for them.
 
 use crate::address::{Address, AddressError};
+use crate::handler::guarded;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Finds the addresses of a name. The system's way is the default; [`Resolver::new`] puts another in its place, such as a
@@ -53,13 +54,19 @@ impl Resolver {
         address.ip().map(|ip| vec![ip])
     }
 
-    /// Looks up on a thread for lookups; `then` is told there.
+    /// Looks up on a thread for lookups; `then` is told there, unless the ticket was dropped before the lookup began.
     ///
     /// # Errors
     /// There is no such thread, and none can be started; nothing is told then.
-    pub(crate) fn find(&self, address: &Address, then: impl FnOnce(Found) + Send + 'static) -> io::Result<()> {
+    pub(crate) fn find(&self, address: &Address, then: impl FnOnce(Found) + Send + 'static) -> io::Result<Ticket> {
         let (address, own) = (address.clone(), self.0.clone());
+        let (ticket, lookup) = (Arc::new(()), Arc::new(()));
+        let (wanted, goes_on) = (Arc::downgrade(&ticket), Arc::downgrade(&lookup));
         LOOKUPS.run(Box::new(move || {
+            let _goes_on = lookup;
+            if wanted.strong_count() == 0 {
+                return;
+            }
             let look_up = || match own {
                 None => address.resolve(),
                 Some(own) => {
@@ -73,14 +80,29 @@ impl Resolver {
                 let panicked = io::Error::other("the resolver panicked");
                 Err(AddressError::ResolutionFailed(address.to_string(), panicked))
             }));
-        }))
+        }))?;
+        Ok(Ticket { _wanted: ticket, goes_on })
+    }
+}
+
+/// Stands for somebody who wants to know what a lookup finds.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    _wanted: Arc<()>,
+    goes_on: Weak<()>,
+}
+
+impl Ticket {
+    /// Whether the lookup waits or goes on.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on.strong_count() > 0
     }
 }
 
 // --- the threads ------------------------------------------------------------------------------------------------------
 
 /// Lookups that run at once.
-const THREADS_MAX: usize = 8;
+const THREADS_MAX: usize = 64;
 
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(10);
@@ -129,7 +151,8 @@ impl Lookups {
         loop {
             if let Some(job) = inside.jobs.pop_front() {
                 drop(inside);
-                job();
+                // It may be the last that holds user code, whose drop panics.
+                let _ = guarded(job);
                 inside = self.lock();
                 continue;
             }
@@ -152,7 +175,8 @@ mod tests {
 
     fn find(resolver: &Resolver, address: &str) -> Found {
         let (tell, told) = mpsc::channel();
-        resolver.find(&address.parse().expect("an address"), move |found| drop(tell.send(found))).expect("a thread");
+        let ticket = resolver.find(&address.parse().expect("an address"), move |found| drop(tell.send(found)));
+        let _ticket = ticket.expect("a thread");
         told.recv().expect("an answer")
     }
 
@@ -160,15 +184,53 @@ mod tests {
     fn more_lookups_than_threads_are_all_answered() {
         let (tell, told) = mpsc::channel();
         let resolver = Resolver::new(|address| Ok(vec![([127, 0, 0, 1], address.to_string().len() as u16).into()]));
+        let mut tickets = Vec::new();
         for number in 0..5 * THREADS_MAX {
             let tell = tell.clone();
             let address: Address = format!("tcp://host{number}.example:1").parse().expect("an address");
-            resolver
-                .find(&address, move |found| tell.send(found.expect("addresses").len()).expect("somebody waits"))
-                .expect("a thread");
+            let ticket = resolver
+                .find(&address, move |found| tell.send(found.expect("addresses").len()).expect("somebody waits"));
+            tickets.push(ticket.expect("a thread"));
         }
         drop(tell);
         assert_eq!(told.iter().sum::<usize>(), 5 * THREADS_MAX);
+    }
+
+    #[test]
+    fn nobody_looks_up_what_nobody_wants_any_more_and_a_panic_behind_a_lookup_costs_no_thread() {
+        struct Spiteful;
+        impl Drop for Spiteful {
+            fn drop(&mut self) {
+                panic!("on purpose");
+            }
+        }
+        let address: Address = "tcp://host.example:1".parse().expect("an address");
+        let resolver = Resolver::new(|_| Ok(vec![([127, 0, 0, 1], 1).into()]));
+        for _ in 0..2 * THREADS_MAX {
+            let spiteful = Spiteful;
+            let ticket = resolver.find(&address, move |_| drop(spiteful)).expect("a thread");
+            while ticket.goes_on() {
+                std::thread::yield_now();
+            }
+        }
+        let (hold, held) = mpsc::channel::<()>();
+        let (held, asked) = (Mutex::new(held), Arc::new(Mutex::new(0)));
+        let counted = asked.clone();
+        let slow = Resolver::new(move |_| {
+            *counted.lock().expect("the lock") += 1;
+            let _ = held.lock().expect("the lock").recv();
+            Ok(vec![([127, 0, 0, 1], 1).into()])
+        });
+        // So many hold all threads that there are; the last one is not begun before it is given up.
+        let waiting: Vec<_> = (0..THREADS_MAX).map(|_| slow.find(&address, |_| ()).expect("a thread")).collect();
+        let unwanted = slow.find(&address, |_| panic!("it was given up")).expect("a thread");
+        let goes_on = unwanted.goes_on.clone();
+        drop(unwanted);
+        drop(hold);
+        while goes_on.strong_count() > 0 || waiting.iter().any(Ticket::goes_on) {
+            std::thread::yield_now();
+        }
+        assert!(*asked.lock().expect("the lock") <= THREADS_MAX);
     }
 
     #[test]

@@ -151,6 +151,11 @@ impl Core {
         self.desk.counters.turns += 1;
     }
 
+    /// Nobody holds the loop now.
+    pub(super) fn begin_lap(&mut self) {
+        self.lap.begin();
+    }
+
     /// So many events came at once.
     pub(super) fn note_events(&mut self, events: usize) {
         self.events = if events >= self.events_per_turn { Polled::Full } else { Polled::All };
@@ -485,6 +490,7 @@ impl Core {
             if guarded(|| tell(ConnId(id), bytes, why)).is_none() {
                 self.desk.counters.panics += 1;
             }
+            self.look_at_lap("on_undelivered", None);
         }
     }
 

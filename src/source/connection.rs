@@ -242,13 +242,21 @@ impl Connection {
         let now = turn.desk.now;
         match order {
             Order::Send(bytes) => {
+                // Others of its batch may wait in the gather buffer only for this drive's end.
+                if bytes.len() > self.link.room(turn.desk.buffers.gather.len()) {
+                    self.link.send_gathered(&mut turn.desk.buffers, now);
+                }
                 if let Err(why) = self.link.write_bytes(&bytes, &mut turn.desk.buffers, now) {
                     turn.desk.undelivered.push((id, bytes, why));
                 }
             }
             Order::Finish => self.link.signal(Signal::Finish, now),
             Order::Close => self.link.signal(Signal::Close(turn.closing_reason()), now),
-            Order::Abort => self.link.signal(Signal::Abort, now),
+            Order::Abort => {
+                // What was sent before it has left before it.
+                self.link.send_gathered(&mut turn.desk.buffers, now);
+                self.link.signal(Signal::Abort, now);
+            }
             Order::Pause => self.link.pause(),
             Order::Resume => self.link.resume(),
             Order::Drain => self.drain(id, turn),

@@ -116,6 +116,10 @@ impl Endpoint {
     fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
         match order {
             Order::SendTo(to, bytes) => {
+                // Others of its batch may wait only for this drive's end.
+                if !self.post.has_room(bytes.len()) && self.post.may_send() {
+                    self.post.flush(&mut turn.desk.departures, turn.desk.now);
+                }
                 let desk = &mut *turn.desk;
                 if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut desk.departures, desk.now) {
                     self.post.refuse(to.map(|to| *to), bytes, why);

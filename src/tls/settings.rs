@@ -43,7 +43,11 @@ impl Settings {
         let versions: Vec<_> = wanted.map(|(_, version)| version).collect();
         if versions.is_empty() {
             let why = "the oldest version must not be above the newest";
-            return Err(Error::Config { field: "versions", value: format!("{:?}", (self.oldest, self.newest)), why });
+            return Err(Error::Config {
+                field: "versions",
+                value: format!("{:?} to {:?}", self.oldest, self.newest),
+                why,
+            });
         }
         Ok(versions)
     }
@@ -57,7 +61,14 @@ impl Settings {
         let mut provider = (*all).clone();
         if !self.suites.is_empty() {
             let plain = |suite: &rustls::SupportedCipherSuite| plain_suite(&suite_name(suite.suite()));
-            let known = |name: &str| all.cipher_suites.iter().find(|suite| plain(suite) == plain_suite(name)).copied();
+            // OpenSSL's names of RSA suites, which nobody has any more, look like those of TLS 1.3 without their TLS.
+            let may_be = |suite: &rustls::SupportedCipherSuite, name: &str| {
+                suite.tls13().is_none() || name.to_ascii_uppercase().starts_with("TLS")
+            };
+            let is = |suite: &rustls::SupportedCipherSuite, name: &str| {
+                plain(suite) == plain_suite(name) && may_be(suite, name)
+            };
+            let known = |name: &str| all.cipher_suites.iter().find(|suite| is(suite, name)).copied();
             let names = || all.cipher_suites.iter().map(|suite| suite_name(suite.suite())).collect();
             provider.cipher_suites = pick("cipher suite", &self.suites, known, names)?;
             // rustls would leave the newest version out, and say nothing.

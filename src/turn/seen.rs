@@ -7,9 +7,13 @@
 use crate::address::Address;
 use crate::id::SourceId;
 
-/// By slot.
 #[derive(Default)]
-pub(crate) struct Notes(Vec<Option<Box<Seen>>>);
+pub(crate) struct Notes {
+    /// By slot.
+    notes: Vec<Option<Box<Seen>>>,
+    /// Ends since room was given back last.
+    ends: usize,
+}
 
 /// What a listener was told last of a connection.
 pub(crate) struct Seen {
@@ -40,24 +44,24 @@ impl Notes {
     /// Begins a connection's note.
     pub(crate) fn begin(&mut self, id: SourceId, ends: Ends) {
         let slot = id.slot as usize;
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        if self.notes.len() <= slot {
+            self.notes.resize_with(slot + 1, || None);
         }
-        self.0[slot] = Some(Box::new(Seen { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
+        self.notes[slot] = Some(Box::new(Seen { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
     }
 
     /// A connection's note; `None` if it was never admitted, or while it is taken out.
     pub(crate) fn get(&mut self, id: SourceId) -> Option<&mut Seen> {
-        self.0.get_mut(id.slot as usize)?.as_deref_mut()
+        self.notes.get_mut(id.slot as usize)?.as_deref_mut()
     }
 
     /// Takes a note out, to be put back.
     pub(crate) fn take(&mut self, id: SourceId) -> Option<Box<Seen>> {
-        self.0.get_mut(id.slot as usize)?.take()
+        self.notes.get_mut(id.slot as usize)?.take()
     }
 
     pub(crate) fn put_back(&mut self, id: SourceId, seen: Box<Seen>) {
-        if let Some(place) = self.0.get_mut(id.slot as usize) {
+        if let Some(place) = self.notes.get_mut(id.slot as usize) {
             *place = Some(seen);
         }
     }
@@ -65,11 +69,13 @@ impl Notes {
     /// Ends a connection's note, and returns it.
     pub(crate) fn end(&mut self, id: SourceId) -> Option<Box<Seen>> {
         let ended = self.take(id);
-        while self.0.last().is_some_and(Option::is_none) {
-            self.0.pop();
-        }
-        if self.0.capacity() > KEPT_NOTES.max(4 * self.0.len()) {
-            self.0.shrink_to(2 * self.0.len());
+        self.ends += 1;
+        // So seldom that looking for it costs each end no more than one place.
+        if self.ends > self.notes.len().max(KEPT_NOTES) {
+            self.ends = 0;
+            let used = self.notes.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            self.notes.truncate(used);
+            self.notes.shrink_to(KEPT_NOTES.max(2 * used));
         }
         ended
     }

@@ -13,7 +13,7 @@ fn says_not_connected(error: io::Error) {
     assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}");
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     assert!(matches!(inner, Some(Error::NotConnected)), "{error:?}");
-    assert!(error.to_string().contains("call connect"), "{error}");
+    assert!(error.to_string().contains("must call connect"), "{error}");
 }
 
 fn is_over(mut client: &Client) {
