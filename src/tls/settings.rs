@@ -61,9 +61,10 @@ impl Settings {
         let mut provider = (*all).clone();
         if !self.suites.is_empty() {
             let plain = |suite: &rustls::SupportedCipherSuite| plain_suite(&suite_name(suite.suite()));
-            // OpenSSL's names of RSA suites, which nobody has any more, look like those of TLS 1.3 without their TLS.
+            // OpenSSL's names of AES suites with RSA, which nobody has any more, are those of TLS 1.3 without their TLS.
             let may_be = |suite: &rustls::SupportedCipherSuite, name: &str| {
-                suite.tls13().is_none() || name.to_ascii_uppercase().starts_with("TLS")
+                let name = name.to_ascii_uppercase();
+                suite.tls13().is_none() || name.starts_with("TLS") || !name.contains("AES")
             };
             let is = |suite: &rustls::SupportedCipherSuite, name: &str| {
                 plain(suite) == plain_suite(name) && may_be(suite, name)
