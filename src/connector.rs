@@ -6,6 +6,7 @@
 //! 2. A step that comes too late, for an attempt that is over, finds another number and does nothing.
 
 mod attempt;
+mod carried;
 
 use crate::address::Address;
 use crate::command::{Local, Order};
@@ -22,6 +23,7 @@ use crate::settings::ClientConfig;
 use crate::turn::{TimerId, Turn, check_stream};
 use attempt::Racing;
 use bytes::Bytes;
+use carried::Carried;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -414,7 +416,7 @@ impl Inner {
     /// A Unix address needs no race; the reactor asks again while a backlog is full.
     fn connect_unix(self: &Arc<Self>, turn: &mut Turn<'_>) {
         self.tell(&ConnectorState::Connecting(self.plan.address.clone()), turn);
-        let carried = Carried { connector: self.clone(), handler: None };
+        let carried = Carried::new(self.clone());
         match turn.connect(&self.plan.address, self.plan.config.clone(), carried) {
             Ok(id) => self.enter(Phase::Opening(id), turn),
             Err(error) => self.failed(error, turn),
@@ -540,64 +542,4 @@ enum Was {
 enum Ended {
     Well,
     Badly,
-}
-
-/// The user's handler of one connection, and who wants to know of its beginning and end.
-struct Carried {
-    connector: Arc<Inner>,
-    /// Made when the connection opens.
-    handler: Option<Box<dyn Handler>>,
-}
-
-impl Carried {
-    fn with<T>(&mut self, call: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
-        self.handler.as_deref_mut().map(call)
-    }
-}
-
-impl Handler for Carried {
-    fn on_open(&mut self, conn: &mut Conn<'_>) {
-        if !self.connector.is_opening() {
-            return conn.close();
-        }
-        let make = self.connector.make.clone();
-        self.handler = Some(make(conn));
-        let id = conn.id();
-        self.connector.opened(id, conn.turn());
-        self.with(|handler| handler.on_open(conn));
-    }
-
-    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        self.with(|handler| handler.on_data(conn, data)).unwrap_or(data.len())
-    }
-
-    fn on_writable(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_writable(conn));
-    }
-
-    fn on_timer(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_timer(conn));
-    }
-
-    fn on_secured(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_secured(conn));
-    }
-
-    fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_drain(conn));
-    }
-
-    fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
-        self.with(|handler| handler.on_end(conn, rest));
-    }
-
-    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
-        // Its panic is told as any other, after the next attempt was prepared.
-        let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
-        let (connector, detail) = (self.connector.clone(), conn.link.tls_failure());
-        connector.ended(reason, detail, conn.turn());
-        if told.is_none() {
-            std::panic::resume_unwind(Box::new("on_close"));
-        }
-    }
 }

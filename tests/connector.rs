@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use support::blocking::{Rig, Tale, engine, listen_config, until};
@@ -639,7 +639,7 @@ fn a_handshake_that_fails_is_told_in_tls_words() {
     let engine = one_reactor();
     let (builder, told) = builder(&place);
     let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
-    let (mut socket, _): (TcpStream, _) = plain.accept().expect("a connection");
+    let (mut socket, _) = plain.accept().expect("a connection");
     std::io::Write::write_all(&mut socket, b"this is no TLS, and never will be").expect("a write");
     let told = until_told(&told, "failed", 1);
     let text = &told.iter().find(|told| told.word == "failed").expect("it").text;

@@ -3,7 +3,8 @@
 //! Owns those sockets. Which of them is begun when is the race's to say.
 
 use crate::clock::Tick;
-use crate::connector::{Carried, ConnectorState, Inner, Phase};
+use crate::connector::carried::Carried;
+use crate::connector::{ConnectorState, Inner, Phase};
 use crate::dial::race::{Race, Step};
 use crate::handler::Next;
 use crate::id::WatchId;
@@ -182,7 +183,7 @@ impl Inner {
         let phase = if session.is_some() { phase::Phase::Handshaking } else { phase::Phase::Open };
         let (peer, limits) = (stream.peer(), Arc::new(config.limits.clone()));
         let link = Link::in_phase(stream, peer, limits, phase, session, Tick::NEVER);
-        let carried = Carried { connector: self.clone(), handler: None };
+        let carried = Carried::new(self.clone());
         match turn.adopt(link, carried) {
             Ok(id) => self.enter(Phase::Opening(id), turn),
             Err(refused) => self.failed(refused.why, turn),

@@ -180,7 +180,9 @@ impl ClientConfig {
     /// As [`ClientConfig::validate`].
     pub fn datagram_config(&self) -> Result<DatagramConfig, Error> {
         self.check()?;
-        let datagram = DatagramConfig { socket: self.socket, bind: self.bind.clone(), ..self.datagram.clone() };
+        // Of an IP address only IP and port count, whatever its scheme.
+        let bind = self.bind.as_ref().map(|bind| bind.ip().map_or_else(|| bind.clone(), Address::udp));
+        let datagram = DatagramConfig { socket: self.socket, bind, ..self.datagram.clone() };
         datagram.validate().map_err(by_key)?;
         Ok(datagram)
     }

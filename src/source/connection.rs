@@ -629,9 +629,9 @@ impl Connection {
 
     /// Tells the handler, or the listener if there never was one, that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
-        match self.link.tls_failure() {
-            Some(failure) => log::debug!("connection {id}: ended: {reason}: {failure}"),
-            None => log::debug!("connection {id}: ended: {reason}"),
+        if log::log_enabled!(log::Level::Debug) {
+            let failure = self.link.tls_failure().map(|failure| format!(": {failure}")).unwrap_or_default();
+            log::debug!("connection {id}: ended: {reason}{failure}");
         }
         self.link.take_leave(reason, &mut turn.desk.buffers);
         let unsent = self.link.discard(&mut turn.desk.buffers);

@@ -98,3 +98,16 @@ fn clients_of_both_kinds_run_by_a_file() {
     drop(connector);
     server.shutdown(Duration::from_secs(5)).expect("a report");
 }
+
+#[test]
+fn a_datagram_client_binds_where_it_is_told_however_that_is_written() {
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let at = peer.local_addr().expect("an address");
+    for scheme in ["udp", "tcp"] {
+        let config = client(&format!("address = 'udp://{at}'\nbind = '{scheme}://127.0.0.1:0'"));
+        let client = Client::configured(&config).expect("a configuration").build().expect("a client");
+        client.connect(PATIENCE).expect("a socket");
+        let own = client.local_address().and_then(|own| own.ip()).expect("an IP address");
+        assert!(own.ip().is_loopback() && own.port() > 0, "{own}");
+    }
+}

@@ -1,0 +1,73 @@
+//! A connection's handler as a connector has it: the user's, and word of its beginning and end.
+//!
+//! Owns the user's handler, which it makes when the connection opens.
+
+use crate::conn::Conn;
+use crate::connector::Inner;
+use crate::error::Reason;
+use crate::handler::{Handler, guarded};
+use std::sync::Arc;
+
+/// The user's handler of one connection, and who wants to know of its beginning and end.
+pub(super) struct Carried {
+    connector: Arc<Inner>,
+    /// Made when the connection opens.
+    handler: Option<Box<dyn Handler>>,
+}
+
+impl Carried {
+    pub(super) fn new(connector: Arc<Inner>) -> Carried {
+        Carried { connector, handler: None }
+    }
+
+    fn with<T>(&mut self, call: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+        self.handler.as_deref_mut().map(call)
+    }
+}
+
+impl Handler for Carried {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        if !self.connector.is_opening() {
+            return conn.close();
+        }
+        let make = self.connector.make.clone();
+        self.handler = Some(make(conn));
+        let id = conn.id();
+        self.connector.opened(id, conn.turn());
+        self.with(|handler| handler.on_open(conn));
+    }
+
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        self.with(|handler| handler.on_data(conn, data)).unwrap_or(data.len())
+    }
+
+    fn on_writable(&mut self, conn: &mut Conn<'_>) {
+        self.with(|handler| handler.on_writable(conn));
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>) {
+        self.with(|handler| handler.on_timer(conn));
+    }
+
+    fn on_secured(&mut self, conn: &mut Conn<'_>) {
+        self.with(|handler| handler.on_secured(conn));
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        self.with(|handler| handler.on_drain(conn));
+    }
+
+    fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
+        self.with(|handler| handler.on_end(conn, rest));
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
+        // Its panic is told as any other, after the next attempt was prepared.
+        let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
+        let (connector, detail) = (self.connector.clone(), conn.link.tls_failure());
+        connector.ended(reason, detail, conn.turn());
+        if told.is_none() {
+            std::panic::resume_unwind(Box::new("on_close"));
+        }
+    }
+}
