@@ -102,6 +102,21 @@ fn a_closure_that_holds_the_loop_is_warned_of_and_none_is_where_that_is_off() {
 }
 
 #[test]
+fn the_teller_of_undelivered_bytes_is_measured_like_any_other() {
+    keep_lines();
+    let mut world = World::with(ReactorConfig { slow_callback: Some(SLOW), ..ReactorConfig::default() });
+    world.reactor().on_undelivered(|_, _, _| block(3 * SLOW));
+    let address = world.listen(support::Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    drop(world.dial(&address));
+    world.until("it to have gone", |world| world.log.reasons().len() == 1);
+    let (remote, id) = (world.reactor().remote(), world.log.id(0));
+    remote.send(id, windlass::Bytes::from_static(b"late")).expect("room");
+    world.until("it to be told", |world| world.reactor().snapshot().undelivered == 1);
+    assert_eq!(world.reactor().snapshot().slow_callbacks, 1);
+    assert!(lines().iter().any(|(_, line)| line.contains("on_undelivered held the loop for")), "{:?}", lines());
+}
+
+#[test]
 fn waiting_for_something_to_do_is_not_holding_the_loop() {
     let mut reactor =
         Reactor::new(ReactorConfig { slow_callback: Some(SLOW), ..ReactorConfig::default() }).expect("one");

@@ -628,6 +628,27 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
 }
 
 #[test]
+fn what_was_sent_before_an_abort_in_one_batch_is_taken_by_the_kernel() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let taken = shared(0);
+        let told = taken.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let told = told.clone();
+            Does::new().on_close(move |conn, _| *told.borrow_mut() = conn.bytes_out())
+        });
+        let _peer = world.dial(&address);
+        world.until_open(1);
+        let (remote, id) = (world.reactor().remote(), world.log.id(0));
+        let before = world.reactor().snapshot().bytes_out;
+        remote.send(id, Bytes::from(vec![7; 100])).expect("room");
+        remote.abort(id).expect("room");
+        assert_eq!(world.until_empty(), [Reason::Aborted]);
+        assert!(*taken.borrow() >= before + 100, "{} of {before} and 100", taken.borrow());
+    });
+}
+
+#[test]
 fn a_batch_of_sends_is_refused_nothing_that_would_fit_one_by_one() {
     each_kind(|kind| {
         let mut world = World::new();
