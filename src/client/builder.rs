@@ -1,0 +1,179 @@
+//! What a client is to be: where it connects to, how, and whom it tells.
+//!
+//! Owns what of it can work. Nothing is connected here.
+
+use crate::address::Address;
+use crate::client::Client;
+use crate::client::telling::Callbacks;
+use crate::config::ConnectConfig;
+use crate::config::datagram::DatagramConfig;
+use crate::dial::resolver::Resolver;
+use crate::error::Error;
+use crate::handler::ConnState;
+use crate::link::session::Session;
+use crate::turn::check_stream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Says what a client is to be; [`Client::builder`] begins it.
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    plan: Plan,
+    timeouts: Timeouts,
+    callbacks: Callbacks,
+    #[cfg(feature = "tls")]
+    upgrade: Option<(crate::tls::TlsClient, String)>,
+}
+
+/// What a client connects to, and how.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) address: Address,
+    pub(super) connect: ConnectConfig,
+    pub(super) datagram: DatagramConfig,
+    pub(super) resolver: Resolver,
+}
+
+impl Plan {
+    #[cfg(feature = "tls")]
+    fn over_tls(mut self, tls: crate::tls::TlsClient) -> Result<Plan, Error> {
+        if self.address.transport().is_datagram() {
+            let why = "TLS is for streams; leave with_tls out";
+            return Err(Error::Transport { address: Box::new(self.address), why });
+        }
+        self.address = self.address.over_tls();
+        self.connect.tls = Some(tls);
+        Ok(self)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Timeouts {
+    pub(super) read: Option<Duration>,
+    pub(super) write: Option<Duration>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(address: Address) -> ClientBuilder {
+        let (connect, datagram) = (ConnectConfig::default(), DatagramConfig::default());
+        ClientBuilder {
+            plan: Plan { address, connect, datagram, resolver: Resolver::system() },
+            timeouts: Timeouts::default(),
+            callbacks: Callbacks::default(),
+            #[cfg(feature = "tls")]
+            upgrade: None,
+        }
+    }
+
+    /// For stream addresses: the socket, TLS, and of the limits the sizes of both queues. The timeouts there are those of
+    /// connections that reactors drive: here `connect` and the two of reads and writes take their place, and
+    /// `idle_timeout` or `lifetime` are refused.
+    pub fn connect_config(mut self, config: ConnectConfig) -> ClientBuilder {
+        self.plan.connect = config;
+        self
+    }
+
+    /// For datagram addresses: the socket, its own address, the longest datagram. The queue's limits do not apply: nothing
+    /// waits in one.
+    pub fn datagram_config(mut self, config: DatagramConfig) -> ClientBuilder {
+        self.plan.datagram = config;
+        self
+    }
+
+    /// Speaks TLS, also where the address says `tcp://` or `unix:`, with a server whose certificate is for `server_name`.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, tls: crate::tls::TlsClient, server_name: &str) -> ClientBuilder {
+        self.upgrade = Some((tls, server_name.to_owned()));
+        self
+    }
+
+    /// What finds the addresses of a name. Default: the system.
+    pub fn resolver(mut self, resolver: Resolver) -> ClientBuilder {
+        self.plan.resolver = resolver;
+        self
+    }
+
+    /// How long a read may take. Default: `None`, for ever.
+    pub fn read_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
+        self.timeouts.read = timeout;
+        self
+    }
+
+    /// How long a write may take. Default: `None`, for ever.
+    pub fn write_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
+        self.timeouts.write = timeout;
+        self
+    }
+
+    /// Is told what went wrong, once each: a connect that failed, a connection that broke, an exchange, a callback that
+    /// panicked. A timeout of a read or write is told to its caller alone, and so is what goes wrong with calls that this
+    /// callback makes: it may connect again.
+    ///
+    /// # Threads
+    /// On the thread whose call it happened in.
+    pub fn on_error(mut self, call: impl Fn(&Error) + Send + Sync + 'static) -> ClientBuilder {
+        self.callbacks.error = Some(Arc::new(call));
+        self
+    }
+
+    /// Is told how the connection comes along: this side's address (`None` before it has one), the peer's, and what
+    /// happened: Dial, New, with TLS Handshake, then Read and Write, CloseRead, CloseWrite, Close. Of a connect that failed
+    /// Dial is all. Without it nothing is looked at.
+    ///
+    /// # Threads
+    /// On that of the call that it happened in, or of another one that is telling just now: never two at once. While a call
+    /// takes its time up to 1,024 states wait; of more, reads and writes are not told.
+    pub fn on_state(
+        mut self,
+        call: impl Fn(Option<&Address>, &Address, ConnState) + Send + Sync + 'static,
+    ) -> ClientBuilder {
+        self.callbacks.state = Some(Arc::new(call));
+        self
+    }
+
+    /// Checks everything. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// `Config` or `Transport`, naming what is missing or cannot work.
+    pub fn build(self) -> Result<Client, Error> {
+        let ClientBuilder { plan, timeouts, callbacks, .. } = self;
+        #[cfg(feature = "tls")]
+        let plan = match self.upgrade {
+            Some((tls, name)) => plan.over_tls(tls.for_server(&name)?)?,
+            None => plan,
+        };
+        for (field, timeout) in [("read_timeout", timeouts.read), ("write_timeout", timeouts.write)] {
+            check_timeout(field, timeout)?;
+        }
+        plan.connect.validate()?;
+        plan.datagram.validate()?;
+        let limits = &plan.connect.limits;
+        for (field, set) in [("idle_timeout", limits.idle_timeout), ("lifetime", limits.lifetime)] {
+            if let Some(set) = set {
+                let why = "it is for connections that reactors drive; use the read and write timeouts";
+                return Err(Error::Config { field, value: format!("{set:?}"), why });
+            }
+        }
+        if plan.address.transport().is_datagram() {
+            #[cfg(feature = "tls")]
+            if plan.connect.tls.is_some() {
+                let why = "TLS is for streams; leave it out of the configuration";
+                return Err(Error::Transport { address: Box::new(plan.address), why });
+            }
+        } else {
+            check_stream(&plan.address, plan.connect.wants())?;
+            // Whether there is a name to check the certificate against.
+            Session::dialled(&plan.connect, &plan.address)?;
+        }
+        Ok(Client::of(plan, timeouts, callbacks))
+    }
+}
+
+pub(super) fn check_timeout(field: &'static str, timeout: Option<Duration>) -> Result<(), Error> {
+    match timeout {
+        Some(timeout) if timeout.is_zero() => {
+            Err(Error::Config { field, value: "0s".to_owned(), why: "it must be longer than zero; `None` is for ever" })
+        }
+        _ => Ok(()),
+    }
+}
