@@ -27,6 +27,7 @@ pub enum Said {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     Failed(Reason),
+    Broken(Reason),
     Paused(PauseCause),
     Resumed,
     Ended(Option<ErrorKind>),
@@ -199,6 +200,7 @@ impl<A: Accept> Accept for Recording<A> {
     fn on_event(&mut self, event: &AcceptEvent) {
         self.log.told.borrow_mut().heard.push(match event {
             AcceptEvent::Failed { reason, .. } => Heard::Failed(*reason),
+            AcceptEvent::Broken { reason, .. } => Heard::Broken(*reason),
             AcceptEvent::Paused(cause) => Heard::Paused(*cause),
             AcceptEvent::Resumed => Heard::Resumed,
             AcceptEvent::Ended(error) => Heard::Ended(error.as_ref().map(io::Error::kind)),

@@ -427,7 +427,9 @@ fn no_handshake_fails_while_certificates_are_read_again_and_again() {
     });
     println!("{done} handshakes, {reloads} reloads, 0 failed");
     world.until_empty();
-    assert!(world.log.heard().is_empty(), "{:?}", world.log.heard());
+    // The clients leave without a word, behind their handshakes.
+    let heard = world.log.heard();
+    assert!(heard.iter().all(|heard| *heard == Heard::Broken(Reason::Truncated)), "{heard:?}");
 }
 
 #[test]
