@@ -2,6 +2,8 @@
 //!
 //! Owns the words only; the reactor carries them out. Everything new enters a reactor as one of these.
 
+pub(crate) mod batch;
+
 use crate::clock::Tick;
 use crate::config::{Limits, ListenConfig, SocketOptions};
 use crate::conn::Conn;
@@ -47,8 +49,6 @@ pub(crate) enum Order {
     Release(Box<dyn FnOnce(OwnedFd) + Send>),
     /// A listener: a descriptor or a place came free.
     Freed,
-    /// A connection or an endpoint: all of these, in their order.
-    Batch(Vec<Order>),
 }
 
 /// What another thread tells a reactor.

@@ -10,6 +10,7 @@ pub(crate) mod watch;
 
 use crate::clock::Tick;
 use crate::command::Order;
+use crate::command::batch::Batch;
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
@@ -32,6 +33,8 @@ pub(crate) enum Cause {
     Expired,
     /// It is told something.
     Order(Order),
+    /// It is told several things.
+    Orders(Batch),
     /// Its handshake may take its next step.
     Step,
     /// Its handshake's next step may go to another thread.

@@ -12,7 +12,7 @@ const ROWS: [(&str, &str); 10] = [
     ("words", "address address/* clock config config/* counters error id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
-    ("contract", "handler conn datagrams command mailbox mailbox/* placement turn turn/*"),
+    ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),

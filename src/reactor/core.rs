@@ -306,14 +306,12 @@ impl Core {
             return;
         }
         let mut groups = self.orders.take();
-        for (id, mut orders) in groups.drain(..) {
-            match orders.pop() {
-                Some(only) if orders.is_empty() => self.order(id, only),
-                Some(last) => {
-                    orders.push(last);
-                    self.order(id, Order::Batch(orders));
-                }
-                None => {}
+        for (id, batch) in groups.drain(..) {
+            if self.table.get(id).is_some() {
+                self.drive(id, Cause::Orders(batch));
+            } else {
+                // Its place is only reserved, or it is gone: each is told.
+                batch.for_each(|told| self.order(id, told.into_order()));
             }
         }
         self.orders.put_back(groups);
@@ -475,8 +473,6 @@ impl Core {
             }
         } else if self.table.get(id).is_some() {
             self.drive(id, Cause::Order(order));
-        } else if let Order::Batch(orders) = order {
-            orders.into_iter().for_each(|order| self.order(id, order));
         } else if let Order::Send(bytes) = order {
             self.tell_undelivered(id, bytes, &Error::Gone);
         } else if let Order::SendTo(..) = order {

@@ -3,12 +3,13 @@
 //! Owns the grouping. Orders to one source keep their order.
 
 use crate::command::Order;
+use crate::command::batch::Batch;
 use crate::id::SourceId;
 
 /// Orders that were taken from the mailbox and not carried out yet.
 #[derive(Default)]
 pub(super) struct Orders {
-    groups: Vec<(SourceId, Vec<Order>)>,
+    groups: Vec<(SourceId, Batch)>,
     /// By slot: where its group is.
     places: Vec<Place>,
     /// Numbers batches, so that places of earlier ones are known.
@@ -29,22 +30,24 @@ impl Orders {
         }
         let place = &mut self.places[slot];
         if place.batch == self.batch {
-            if let Some((_, orders)) = self.groups.get_mut(place.group as usize).filter(|(of, _)| *of == id) {
-                return orders.push(order);
+            if let Some((_, batch)) = self.groups.get_mut(place.group as usize).filter(|(of, _)| *of == id) {
+                return batch.push(order);
             }
         }
         *place = Place { batch: self.batch, group: self.groups.len() as u32 };
-        self.groups.push((id, vec![order]));
+        let mut batch = Batch::default();
+        batch.push(order);
+        self.groups.push((id, batch));
     }
 
     /// All of them, by source, in the order in which the sources were first named.
-    pub(super) fn take(&mut self) -> Vec<(SourceId, Vec<Order>)> {
+    pub(super) fn take(&mut self) -> Vec<(SourceId, Batch)> {
         self.batch = self.batch.wrapping_add(1);
         std::mem::take(&mut self.groups)
     }
 
     /// Takes back the room that [`Orders::take`] gave, emptied.
-    pub(super) fn put_back(&mut self, groups: Vec<(SourceId, Vec<Order>)>) {
+    pub(super) fn put_back(&mut self, groups: Vec<(SourceId, Batch)>) {
         if self.groups.is_empty() {
             self.groups = groups;
         }
@@ -68,9 +71,13 @@ mod tests {
                 orders.push(of, Order::Send(vec![round; of.sequence as usize].into()));
             }
             let groups = orders.take();
-            let count: Vec<_> = groups.iter().map(|(id, orders)| (id.slot, id.sequence, orders.len())).collect();
+            let count = groups.into_iter().map(|(id, batch)| {
+                let mut orders = 0;
+                batch.for_each(|_| orders += 1);
+                (id.slot, id.sequence, orders)
+            });
             // A stale id between two of its own splits them, and nothing is overtaken within either.
-            assert_eq!(count, [(7, 1, 2), (2, 1, 2), (7, 2, 1), (7, 1, 1)]);
+            assert_eq!(count.collect::<Vec<_>>(), [(7, 1, 2), (2, 1, 2), (7, 2, 1), (7, 1, 1)]);
         }
     }
 }

@@ -205,7 +205,8 @@ impl Acceptor {
             Cause::Order(Order::Remove | Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
-            Cause::Order(Order::Batch(_)) => {}
+            // No thread has anything to tell a listener but what it sends with a closure.
+            Cause::Orders(_) => {}
         }
         self.accept(id, self.accepts_per_turn(), turn)
     }

@@ -10,6 +10,7 @@ mod dialling;
 mod states;
 
 use crate::clock::Tick;
+use crate::command::batch::Told;
 use crate::command::{Adopter, Attempt, Dial, Observed, Order};
 use crate::config::Limits;
 use crate::conn::Conn;
@@ -25,6 +26,7 @@ use crate::net::Readiness;
 use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
 use crate::turn::Turn;
+use bytes::Bytes;
 use dialling::Dialling;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -177,6 +179,10 @@ impl Connection {
             }
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
+            Cause::Orders(batch) => batch.for_each(|told| match told {
+                Told::Send(bytes) => self.send(id, bytes, turn),
+                Told::Order(order) => self.obey(id, order, turn),
+            }),
         }
         if !matches!(self.role, Role::Live(_)) {
             self.begin(id, turn);
@@ -242,10 +248,7 @@ impl Connection {
         let now = turn.desk.now;
         match order {
             Order::Send(bytes) => {
-                // Others of its batch may wait in the gather buffer only for this drive's end.
-                if bytes.len() > self.link.room(turn.desk.buffers.gather.len()) {
-                    self.link.send_gathered(&mut turn.desk.buffers, now);
-                }
+                self.make_room(bytes.len(), turn);
                 if let Err(why) = self.link.write_bytes(&bytes, &mut turn.desk.buffers, now) {
                     turn.desk.undelivered.push((id, bytes, why));
                 }
@@ -262,8 +265,22 @@ impl Connection {
             Order::Drain => self.drain(id, turn),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
-            Order::Batch(orders) => orders.into_iter().for_each(|order| self.obey(id, order, turn)),
             Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
+        }
+    }
+
+    /// Queues what another thread sent.
+    fn send(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
+        self.make_room(bytes.len(), turn);
+        if let Err(why) = self.link.write(&[bytes], &mut turn.desk.buffers, turn.desk.now) {
+            turn.desk.undelivered.push((id, Bytes::copy_from_slice(bytes), why));
+        }
+    }
+
+    /// Others of a batch may wait in the gather buffer only for this drive's end.
+    fn make_room(&mut self, bytes: usize, turn: &mut Turn<'_>) {
+        if bytes > self.link.room(turn.desk.buffers.gather.len()) {
+            self.link.send_gathered(&mut turn.desk.buffers, turn.desk.now);
         }
     }
 

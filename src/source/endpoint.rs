@@ -70,6 +70,7 @@ impl Endpoint {
             Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
+            Cause::Orders(batch) => batch.for_each(|told| self.obey(id, told.into_order(), turn)),
         }
         self.post.take_errors();
         self.send_waiting(id, turn);
@@ -134,7 +135,6 @@ impl Endpoint {
             Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
             Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
             Order::Remove | Order::Abort => self.post.cut(Reason::Aborted),
-            Order::Batch(orders) => orders.into_iter().for_each(|order| self.obey(id, order, turn)),
             Order::Drain | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
         }
     }

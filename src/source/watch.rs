@@ -42,7 +42,7 @@ impl Watch {
             Cause::Order(Order::Remove) => return self.end(Reason::Local, turn),
             Cause::Order(Order::ReactorDropped) => return self.end(Reason::ReactorDropped, turn),
             Cause::Order(Order::Cut) => return self.end(Reason::Drain, turn),
-            Cause::Expired | Cause::Order(_) => return Next::Wait,
+            Cause::Expired | Cause::Order(_) | Cause::Orders(_) => return Next::Wait,
             Cause::Step | Cause::Depart | Cause::Return(_) => return Next::Wait,
         }
         let called = guarded(|| self.handler.on_ready(turn, self.foreign.as_fd(), self.ready));
