@@ -77,14 +77,8 @@ pub(crate) type Adopter = Box<dyn FnOnce(&Conn<'_>) -> Box<dyn Handler> + Send>;
 /// What a reactor's own thread tells it; the ids are reserved.
 pub(crate) enum Local {
     Order(SourceId, Order),
-    Accepted {
-        acceptor: u32,
-        observed: Observed,
-        stream: Stream,
-        peer: Option<SocketAddr>,
-        limits: Arc<Limits>,
-        session: Option<Session>,
-    },
+    /// It was accepted and admitted, and is in its place.
+    Begin(SourceId),
     Dial {
         id: SourceId,
         stream: Stream,

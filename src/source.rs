@@ -17,6 +17,7 @@ use crate::link::buffers::Scratch;
 use crate::link::handshake::Away;
 use crate::net::Readiness;
 use crate::net::datagram::arrivals::Arrivals;
+use crate::placement::Handed;
 use crate::turn::Turn;
 use acceptor::Acceptor;
 use connection::Connection;
@@ -41,6 +42,8 @@ pub(crate) enum Cause {
     Depart,
     /// It was taken there.
     Return(Box<Away>),
+    /// A listener: another reactor has accepted this for it.
+    Arrived(Box<Handed>),
 }
 
 /// Something with a token.

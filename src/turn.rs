@@ -11,7 +11,7 @@ pub(crate) mod seen;
 
 use crate::address::Address;
 use crate::clock::Tick;
-use crate::command::{Attempt, Dial, Local, Order};
+use crate::command::{Attempt, Dial, Local, Observed, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, Wanted};
 use crate::conn::Other;
@@ -29,7 +29,7 @@ use crate::net::listener::Listener;
 use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
-use crate::placement::{Quota, Spread};
+use crate::placement::{Handed, Quota, Spread};
 use crate::post::{Departures, Post};
 use bytes::Bytes;
 use handshakes::Handshakes;
@@ -115,6 +115,16 @@ impl Desk {
         self.handshakes.enter();
     }
 
+    /// One that another reactor has accepted is not taken in: it counts here no longer.
+    pub(crate) fn lose(&mut self, handed: &Handed) {
+        self.counters.accepted += 1;
+        self.counters.failed += 1;
+        if handed.shakes_hands {
+            self.remote.handshake_ends();
+        }
+        self.remote.load_less();
+    }
+
     /// An accepted connection with TLS is through with its handshake, or over.
     pub(crate) fn leave_handshake(&mut self) {
         self.remote.handshake_ends();
@@ -176,6 +186,8 @@ impl TimerId {
 pub(crate) trait Roster {
     /// A place for something that a local command will bring.
     fn reserve(&mut self) -> Result<SourceId, Error>;
+    /// Fills a reserved place with a connection that was accepted.
+    fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link);
     /// The link of a connection that is not being driven.
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
     /// The post of an endpoint that is not being driven.

@@ -285,7 +285,7 @@ impl Core {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
                 Command::Adopt(link, adopter) => self.adopt(*link, adopter),
-                Command::Accepted(handed) => self.arrive(*handed),
+                Command::Accepted(handed) => self.arrive(handed),
                 Command::Return(id, away) => {
                     self.desk.handshakes.came_back();
                     self.drive(id, Cause::Return(away));
@@ -355,20 +355,7 @@ impl Core {
         let now = self.desk.now;
         match local {
             Local::Order(id, order) => self.order(id, order),
-            Local::Accepted { acceptor, observed, stream, peer, limits, session } => match self.table.reserve() {
-                Ok(id) => {
-                    let connection = Connection::accepted((acceptor, observed), stream, peer, limits, session, now);
-                    self.bring(id, Source::Connection(connection));
-                }
-                Err(_) => {
-                    drop(stream);
-                    if session.is_some() {
-                        self.desk.leave_handshake();
-                    }
-                    self.desk.counters.failed += 1;
-                    self.forget_connection(Some(acceptor));
-                }
-            },
+            Local::Begin(id) => self.drive(id, Cause::Again),
             Local::Dial { id, stream, limits, session, dial, handler } => {
                 let connection = Connection::dialled(stream, limits, session, *dial, handler, now);
                 self.bring(id, Source::Connection(connection));
@@ -436,28 +423,14 @@ impl Core {
     }
 
     /// Takes a stream that another reactor has accepted for a listener of this one.
-    fn arrive(&mut self, handed: Handed) {
-        let Handed { acceptor: id, stream, peer, permit, shakes_hands } = handed;
-        let is_full = self.desk.connections >= self.desk.connections_max;
-        let taken = match self.table.get_mut(id) {
-            Some(Source::Acceptor(acceptor)) if !is_full => acceptor.take_in(permit),
-            _ => None,
-        };
-        let Some((observed, limits, session)) = taken else {
-            log::debug!("reactor {}: no room for a connection that was accepted for it", self.number);
-            self.desk.counters.accepted += 1;
-            self.desk.counters.failed += 1;
-            if shakes_hands {
-                self.desk.remote.handshake_ends();
-            }
-            return self.desk.remote.load_less();
-        };
-        self.desk.counters.accepted += 1;
-        self.desk.connection_arrives();
-        if session.is_some() {
-            self.desk.handshake_arrives();
+    fn arrive(&mut self, handed: Box<Handed>) {
+        if self.table.get(handed.acceptor).is_some() {
+            self.drive(handed.acceptor, Cause::Arrived(handed));
+            self.obey_local();
+        } else {
+            log::debug!("reactor {}: a connection was accepted for a listener that is gone", self.number);
+            self.desk.lose(&handed);
         }
-        self.obey_one(Local::Accepted { acceptor: id.slot, observed, stream, peer, limits, session });
     }
 
     /// Tells one source something; what cannot be told is told to the sender's side.

@@ -5,6 +5,7 @@
 //! 1. A slot's sequence grows with each occupant, also across shrinks of the slab: a stale id finds nothing (A4).
 //! 2. A source is in `again` at most once.
 
+use crate::command::Observed;
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::Maker;
@@ -12,6 +13,7 @@ use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::post::Post;
 use crate::source::Source;
+use crate::source::connection::Connection;
 use crate::turn::Roster;
 use slab::Slab;
 
@@ -125,9 +127,13 @@ impl Table {
         kept
     }
 
-    /// What counts as a connection, and is told of a drain: connections and endpoints.
+    /// What counts as a connection, and is told of a drain: connections that have begun, and endpoints.
     pub(crate) fn lively(&self) -> Vec<SourceId> {
-        let is_lively = |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(_) | Source::Endpoint(_)));
+        let is_lively = |id: &SourceId| match self.get(*id) {
+            Some(Source::Connection(connection)) => connection.has_begun(),
+            Some(Source::Endpoint(_)) => true,
+            Some(Source::Acceptor(_) | Source::Watch(_)) | None => false,
+        };
         self.ids().into_iter().filter(is_lively).collect()
     }
 
@@ -171,6 +177,10 @@ impl Roster for Table {
         let sequence = self.sequences[slot];
         entry.insert(Slot { source: None, sequence, queued: Queued::No });
         Ok(SourceId { reactor: self.reactor, slot: slot as u32, sequence })
+    }
+
+    fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link) {
+        self.put(id, Source::Connection(Connection::accepted(link, acceptor, observed)));
     }
 
     fn link(&mut self, id: SourceId) -> Option<&mut Link> {

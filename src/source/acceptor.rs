@@ -9,16 +9,21 @@
 use crate::clock::Tick;
 use crate::command::{Local, Observed, Order};
 use crate::config::{Limits, ListenConfig};
-use crate::handler::{AcceptEvent, Maker, Next, PauseCause, guarded};
+use crate::error::Reason;
+use crate::handler::{AcceptEvent, Admission, Maker, Next, PauseCause, Peer, guarded};
 use crate::id::SourceId;
-use crate::link::session::{Session, Template};
+use crate::link::Link;
+use crate::link::phase::Phase;
+use crate::link::session::Template;
 use crate::mailbox::Accepting;
 use crate::net::listener::Listener;
 use crate::net::options;
-use crate::placement::{Permit, Quota, Spread};
+use crate::net::stream::Stream;
+use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::source::Cause;
 use crate::turn::{Life, Turn};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,16 +155,6 @@ impl Acceptor {
         Acceptor { gate, config, limits, sessions, maker, observed, pace, live: 0, shown, quotas, spread }
     }
 
-    /// Takes in a connection that another reactor has accepted; `None` if it is closed.
-    pub(crate) fn take_in(&mut self, permit: Permit) -> Option<(Observed, Arc<Limits>, Option<Session>)> {
-        if let Gate::Closed = self.gate {
-            return None;
-        }
-        permit.keep();
-        self.live += 1;
-        Some((self.observed, self.limits.clone(), self.sessions.as_ref().map(Template::session)))
-    }
-
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
         &mut self.maker
     }
@@ -207,6 +202,10 @@ impl Acceptor {
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
             // No thread has anything to tell a listener but what it sends with a closure.
             Cause::Orders(_) => {}
+            Cause::Arrived(handed) => {
+                self.arrive(id, handed, turn);
+                return self.rest();
+            }
         }
         self.accept(id, self.accepts_per_turn(), turn)
     }
@@ -270,16 +269,14 @@ impl Acceptor {
                     };
                     let Some((stream, permit)) = kept else { continue };
                     turn.desk.counters.accepted += 1;
-                    permit.keep();
-                    self.live += 1;
-                    turn.desk.connection_begins();
-                    let limits = self.limits.clone();
-                    let session = self.sessions.as_ref().map(Template::session);
-                    if session.is_some() {
-                        turn.desk.enter_handshake();
+                    let link = self.link(stream, peer, turn);
+                    if let Some(place) = self.admit(id, &link, turn) {
+                        turn.desk.connection_begins();
+                        if link.is_tls() {
+                            turn.desk.enter_handshake();
+                        }
+                        self.take_in(id, place, link, permit, turn);
                     }
-                    let (acceptor, observed) = (id.slot, self.observed);
-                    turn.desk.local.push_back(Local::Accepted { acceptor, observed, stream, peer, limits, session });
                 }
                 Err(error) => match trouble(error) {
                     Trouble::Drained => {
@@ -302,6 +299,76 @@ impl Acceptor {
         }
         self.probed(turn);
         Next::Again
+    }
+
+    /// Takes a stream that another reactor has accepted, and counted for this one.
+    fn arrive(&mut self, id: SourceId, handed: Box<Handed>, turn: &mut Turn<'_>) {
+        if matches!(self.gate, Gate::Closed) || turn.desk.connections >= turn.desk.connections_max {
+            log::debug!("listener {id}: no room for a connection that was accepted for it");
+            return turn.desk.lose(&handed);
+        }
+        let Handed { stream, peer, permit, shakes_hands, .. } = *handed;
+        turn.desk.counters.accepted += 1;
+        let link = self.link(stream, peer, turn);
+        if let Some(place) = self.admit(id, &link, turn) {
+            turn.desk.connection_arrives();
+            if shakes_hands {
+                turn.desk.handshake_arrives();
+            }
+            return self.take_in(id, place, link, permit, turn);
+        }
+        if shakes_hands {
+            turn.desk.remote.handshake_ends();
+        }
+        turn.desk.remote.load_less();
+    }
+
+    fn link(&self, stream: Stream, peer: Option<SocketAddr>, turn: &Turn<'_>) -> Link {
+        let session = self.sessions.as_ref().map(Template::session);
+        Link::in_phase(stream, peer, self.limits.clone(), Phase::Handshaking, session, turn.desk.now)
+    }
+
+    /// Asks whether a connection is wanted, before a byte of it is read and before the kernel is asked to report; the
+    /// place for one that is.
+    fn admit(&mut self, id: SourceId, link: &Link, turn: &mut Turn<'_>) -> Option<SourceId> {
+        let Some(maker) = &mut self.maker else {
+            // It is taken out only while it runs, and nothing is accepted then.
+            turn.desk.counters.failed += 1;
+            return None;
+        };
+        let peer = Peer { link, ends: None };
+        let reason = match guarded(|| maker.admit(&peer)) {
+            Some(Admission::Admit) => match turn.table.reserve() {
+                Ok(place) => return Some(place),
+                Err(error) => {
+                    log::warn!("listener {id}: {error}");
+                    if guarded(|| maker.on_left(&peer)).is_none() {
+                        turn.desk.counters.panics += 1;
+                    }
+                    Reason::Local
+                }
+            },
+            Some(Admission::Refuse) => {
+                turn.desk.counters.refused += 1;
+                Reason::Local
+            }
+            None => {
+                turn.desk.counters.panics += 1;
+                Reason::HandlerPanicked
+            }
+        };
+        log::debug!("listener {id}: a connection was not admitted: {reason}");
+        turn.desk.counters.failed += 1;
+        self.tell(&AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn);
+        None
+    }
+
+    /// Brings an admitted connection into the reactor.
+    fn take_in(&mut self, id: SourceId, place: SourceId, link: Link, permit: Permit, turn: &mut Turn<'_>) {
+        permit.keep();
+        self.live += 1;
+        turn.table.accept(place, id.slot, self.observed, link);
+        turn.desk.local.push_back(Local::Begin(place));
     }
 
     /// What to say while not accepting.

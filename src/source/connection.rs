@@ -15,7 +15,7 @@ use crate::command::{Adopter, Attempt, Dial, Observed, Order};
 use crate::config::Limits;
 use crate::conn::Conn;
 use crate::error::{Expiry, Reason};
-use crate::handler::{Admission, ConnState, Handler, Next, guarded};
+use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::buffers::Scratch;
@@ -28,7 +28,6 @@ use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
 use dialling::Dialling;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(crate) struct Connection {
@@ -41,12 +40,10 @@ pub(crate) struct Connection {
 
 /// Who is called back.
 enum Role {
-    /// The listener is to be asked whether it is wanted.
+    /// The listener wants it, and was not told yet that it is there.
     Accepted,
-    /// It is; the acceptor's maker will make the handler once the handshake is done.
+    /// The acceptor's maker will make the handler once the handshake is done.
     Admitted,
-    /// The listener does not want it.
-    Unwanted,
     /// Its handshake failed: no handler will be made, and the listener is told when it is over.
     Refused,
     /// Given to `connect`; the kernel connects.
@@ -81,15 +78,7 @@ impl Origin {
 }
 
 impl Connection {
-    pub(crate) fn accepted(
-        (acceptor, observed): (u32, Observed),
-        stream: Stream,
-        peer: Option<SocketAddr>,
-        limits: Arc<Limits>,
-        session: Option<Session>,
-        now: Tick,
-    ) -> Connection {
-        let link = Link::in_phase(stream, peer, limits, Phase::Handshaking, session, now);
+    pub(crate) fn accepted(link: Link, acceptor: u32, observed: Observed) -> Connection {
         let origin = match observed {
             Observed::No => Origin::Accepted(acceptor),
             Observed::Yes => Origin::Observed(acceptor),
@@ -121,6 +110,11 @@ impl Connection {
     fn taken_over(mut link: Link, role: Role, now: Tick) -> Connection {
         link.settle_in(now);
         Connection { link, role, origin: Origin::Adopted, watched: None }
+    }
+
+    /// Whether it was driven at all: if not, a local command will.
+    pub(crate) fn has_begun(&self) -> bool {
+        !matches!(self.role, Role::Accepted)
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
@@ -167,7 +161,7 @@ impl Connection {
         let steps = matches!(cause, Cause::Step);
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
-            Cause::Again | Cause::Step => {}
+            Cause::Again | Cause::Step | Cause::Arrived(_) => {}
             Cause::Depart => self.depart(id, turn),
             Cause::Return(mut away) => {
                 let (is_upgrade, desk) = (self.is_upgrading(), &mut *turn.desk);
@@ -303,9 +297,9 @@ impl Connection {
         if self.link.phase() == Phase::Connecting {
             self.connect(id, turn);
         }
-        // First: for one that is refused the kernel need not be asked to report.
         if let Role::Accepted = self.role {
-            self.ask_admission(id, turn);
+            self.role = Role::Admitted;
+            self.tell_state(id, ConnState::New, turn);
         }
         if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
             self.register(id, turn);
@@ -325,25 +319,6 @@ impl Connection {
             Ok(()) => self.watched = Some(first),
             Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
         }
-    }
-
-    /// Asks the listener whether it wants an accepted connection, before a byte of it is read.
-    fn ask_admission(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        self.role = Role::Admitted;
-        let Some(admission) = self.ask_maker(turn, |maker, peer| maker.admit(peer)) else { return };
-        let reason = match admission {
-            Some(Admission::Admit) => return self.tell_state(id, ConnState::New, turn),
-            Some(Admission::Refuse) => {
-                turn.desk.counters.refused += 1;
-                Reason::Local
-            }
-            None => {
-                turn.desk.counters.panics += 1;
-                Reason::HandlerPanicked
-            }
-        };
-        self.role = Role::Unwanted;
-        self.link.signal(Signal::Close(reason), turn.desk.now);
     }
 
     /// Takes the handshake's next step, and opens what is established by it.
@@ -441,7 +416,7 @@ impl Connection {
                 let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Dialling(_) | Role::Unwanted | Role::Refused | Role::Live(_) | Role::Gone) => {
+            role @ (Role::Dialling(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
                 self.role = role;
                 return;
             }
@@ -657,7 +632,6 @@ impl Connection {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         }
-        let was_admitted = !matches!(self.role, Role::Accepted | Role::Unwanted);
         match std::mem::replace(&mut self.role, Role::Gone) {
             // Nobody listens for these.
             Role::Dialling(dialling) => {
@@ -676,7 +650,7 @@ impl Connection {
                 }
                 self.never_made(reason, turn);
             }
-            Role::Accepted | Role::Admitted | Role::Unwanted => {
+            Role::Accepted | Role::Admitted => {
                 self.leave_handshake(turn);
                 self.never_made(reason, turn);
             }
@@ -684,9 +658,7 @@ impl Connection {
             Role::Gone => {}
         }
         turn.desk.parting = None;
-        if was_admitted {
-            self.tell_left(id, turn);
-        }
+        self.tell_left(id, turn);
     }
 
     /// Tells a handler that it is over, and returns what its listener is to be told: of a good end that panicked, the panic.

@@ -67,7 +67,7 @@ impl Endpoint {
         }
         match cause {
             Cause::Ready(ready) => self.post.note(ready),
-            Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
+            Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) | Cause::Arrived(_) => {}
             Cause::Expired => self.expire(id, turn),
             Cause::Order(order) => self.obey(id, order, turn),
             Cause::Orders(batch) => batch.for_each(|told| self.obey(id, told.into_order(), turn)),

@@ -43,7 +43,7 @@ impl Watch {
             Cause::Order(Order::ReactorDropped) => return self.end(Reason::ReactorDropped, turn),
             Cause::Order(Order::Cut) => return self.end(Reason::Drain, turn),
             Cause::Expired | Cause::Order(_) | Cause::Orders(_) => return Next::Wait,
-            Cause::Step | Cause::Depart | Cause::Return(_) => return Next::Wait,
+            Cause::Step | Cause::Depart | Cause::Return(_) | Cause::Arrived(_) => return Next::Wait,
         }
         let called = guarded(|| self.handler.on_ready(turn, self.foreign.as_fd(), self.ready));
         match called {
