@@ -9,7 +9,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use support::{Echo, Heard, Hooks, Kind, Peer, Said, Sink, World, alone, descriptors, dialling, each_kind};
+use support::{
+    Echo, Heard, Hooks, Kind, Peer, Said, Sink, World, alone, descriptors, dialling, each_kind, each_plain_kind,
+};
 use windlass::{
     Address, Conn, ConnectConfig, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next, Readiness,
     Reason, Report, Status, Turn, WatchHandler,
@@ -276,6 +278,28 @@ fn shutdown_from_a_callback_drains_its_own_connection_too() {
         // Handshakes on other threads may end in another order.
         let all = [world.log.said(0), world.log.said(1), world.log.said(2)];
         assert!(all.contains(&vec![Said::Open, Said::Data(4), Said::Drain, Said::Close(DRAIN)]), "{all:?}");
+    });
+}
+
+#[test]
+fn what_is_accepted_in_the_turn_of_a_shutdown_is_told_of_the_drain_once() {
+    each_plain_kind("it counts turns", |kind| {
+        let mut world = World::new();
+        let (address, mut peers) = peers(&mut world, kind, 1, || {
+            Hooks::new().drain(|_| {}).data(|conn, data| {
+                conn.turn().shutdown(ms(100));
+                data.len()
+            })
+        });
+        // One turn hears of both, first of what is in the kernel's queue first: the shutdown is carried out before what was
+        // accepted begins.
+        assert_eq!(peers[0].write_some(b"stop").expect("a write"), 4);
+        peers.extend((0..3).map(|_| Peer::dial(&address).expect("room in the backlog")));
+        world.turn();
+        assert_eq!(counts(until_stopped(&mut world)), (0, 4, 0));
+        for serial in 1..4 {
+            assert_eq!(world.log.said(serial), [Said::Open, Said::Drain, Said::Close(CUT)]);
+        }
     });
 }
 
