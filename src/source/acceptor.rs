@@ -33,7 +33,7 @@ pub(crate) struct Acceptor {
     limits: Arc<Limits>,
     /// `None` for plain connections.
     sessions: Option<Template>,
-    /// Taken out while it runs.
+    /// Taken out while it makes a handler.
     maker: Option<Box<dyn Maker>>,
     observed: Observed,
     pace: Option<Pace>,
@@ -332,7 +332,7 @@ impl Acceptor {
     /// place for one that is.
     fn admit(&mut self, id: SourceId, link: &Link, turn: &mut Turn<'_>) -> Option<SourceId> {
         let Some(maker) = &mut self.maker else {
-            // It is taken out only while it runs, and nothing is accepted then.
+            // It is taken out only while it makes a handler, and nothing is accepted then.
             turn.desk.counters.failed += 1;
             return None;
         };

@@ -444,7 +444,9 @@ impl Connection {
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
         let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
         let made = guarded(|| maker.make(&conn));
-        states::put_back(turn, acceptor, maker);
+        if let Some(place) = turn.table.maker(acceptor) {
+            *place = Some(maker);
+        }
         made
     }
 

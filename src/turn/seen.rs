@@ -50,25 +50,14 @@ impl Notes {
         self.notes[slot] = Some(Box::new(Seen { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
     }
 
-    /// A connection's note; `None` if it was never admitted, or while it is taken out.
+    /// A connection's note; `None` if it was never admitted.
     pub(crate) fn get(&mut self, id: SourceId) -> Option<&mut Seen> {
         self.notes.get_mut(id.slot as usize)?.as_deref_mut()
     }
 
-    /// Takes a note out, to be put back.
-    pub(crate) fn take(&mut self, id: SourceId) -> Option<Box<Seen>> {
-        self.notes.get_mut(id.slot as usize)?.take()
-    }
-
-    pub(crate) fn put_back(&mut self, id: SourceId, seen: Box<Seen>) {
-        if let Some(place) = self.notes.get_mut(id.slot as usize) {
-            *place = Some(seen);
-        }
-    }
-
     /// Ends a connection's note, and returns it.
     pub(crate) fn end(&mut self, id: SourceId) -> Option<Box<Seen>> {
-        let ended = self.take(id);
+        let ended = self.notes.get_mut(id.slot as usize).and_then(Option::take);
         self.ends += 1;
         // So seldom that looking for it costs each end no more than one place.
         if self.ends > self.notes.len().max(KEPT_NOTES) {

@@ -1,15 +1,16 @@
 //! What a listener is told of its connections: bad ends, how they come along, and that they are over.
 //!
-//! Owns who is told when. The maker is taken out of its place while it runs, as handlers are (A2).
+//! Owns who is told when. What is asked here reaches no turn, so that the maker stays in its place meanwhile (A2).
 
 use crate::address::Address;
+use crate::counters::Counters;
 use crate::error::Reason;
 use crate::handler::{AcceptEvent, ConnState, Maker, Peer, guarded};
 use crate::id::SourceId;
 use crate::link::phase::Phase;
 use crate::source::connection::{Connection, Origin, Role};
-use crate::turn::Turn;
 use crate::turn::seen::{Ends, Stage};
+use crate::turn::{Roster, Turn};
 
 impl Connection {
     /// Asks the listener something; `None` if there is none, `Some(None)` if it panicked.
@@ -18,20 +19,8 @@ impl Connection {
         turn: &mut Turn<'_>,
         ask: impl FnOnce(&mut dyn Maker, &Peer<'_>) -> T,
     ) -> Option<Option<T>> {
-        self.ask_maker_about(None, turn, ask)
-    }
-
-    fn ask_maker_about<T>(
-        &self,
-        ends: Option<&Ends>,
-        turn: &mut Turn<'_>,
-        ask: impl FnOnce(&mut dyn Maker, &Peer<'_>) -> T,
-    ) -> Option<Option<T>> {
-        let acceptor = self.acceptor()?;
-        let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let answer = guarded(|| ask(maker.as_mut(), &Peer { link: &self.link, ends }));
-        put_back(turn, acceptor, maker);
-        Some(answer)
+        let maker = turn.table.maker(self.acceptor()?)?.as_mut()?;
+        Some(guarded(|| ask(maker.as_mut(), &Peer { link: &self.link, ends: None })))
     }
 
     /// Tells the listener something; a panic there ends nothing.
@@ -67,32 +56,31 @@ impl Connection {
     /// Tells how the connection comes along, if that is wanted.
     pub(super) fn tell_state(&mut self, id: SourceId, state: ConnState, turn: &mut Turn<'_>) {
         let Origin::Observed(_) = self.origin else { return };
-        // Who was never admitted was never there.
-        let seen = match state {
-            ConnState::New => {
-                turn.desk.notes.begin(id, self.ends());
-                turn.desk.notes.take(id)
+        match state {
+            ConnState::New => turn.desk.notes.begin(id, self.ends()),
+            ConnState::Close => {
+                // Who was never admitted was never there.
+                if let Some(seen) = turn.desk.notes.end(id) {
+                    self.tell_states(&seen.ends, &[state], turn.table, &mut turn.desk.counters);
+                }
+                return;
             }
-            ConnState::Close => turn.desk.notes.end(id),
-            _ => turn.desk.notes.take(id),
-        };
-        let Some(seen) = seen else { return };
-        self.tell_states(&seen.ends, &[state], turn);
-        if state != ConnState::Close {
-            turn.desk.notes.put_back(id, seen);
+            _ => {}
+        }
+        let desk = &mut *turn.desk;
+        if let Some(seen) = desk.notes.get(id) {
+            self.tell_states(&seen.ends, &[state], turn.table, &mut desk.counters);
         }
     }
 
-    /// Tells several states in one visit; a panic in one does not keep the next from being told.
-    fn tell_states(&self, ends: &Ends, states: &[ConnState], turn: &mut Turn<'_>) {
-        let mut left = states.iter();
-        loop {
-            let told = self.ask_maker_about(Some(ends), turn, |maker, peer| {
-                left.by_ref().for_each(|state| maker.on_state(peer, *state));
-            });
-            match told {
-                Some(None) => turn.desk.counters.panics += 1,
-                Some(Some(())) | None => return,
+    /// Tells several states; a panic in one does not keep the next from being told.
+    fn tell_states(&self, ends: &Ends, states: &[ConnState], table: &mut dyn Roster, counters: &mut Counters) {
+        let maker = self.acceptor().and_then(|acceptor| table.maker(acceptor)).and_then(Option::as_mut);
+        let Some(maker) = maker else { return };
+        let peer = Peer { link: &self.link, ends: Some(ends) };
+        for state in states {
+            if guarded(|| maker.on_state(&peer, *state)).is_none() {
+                counters.panics += 1;
             }
         }
     }
@@ -115,7 +103,8 @@ impl Connection {
 
     /// Tells that bytes came and left.
     pub(super) fn tell_progress(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Some(seen) = turn.desk.notes.get(id).filter(|seen| seen.stage != Stage::New) else { return };
+        let desk = &mut *turn.desk;
+        let Some(seen) = desk.notes.get(id).filter(|seen| seen.stage != Stage::New) else { return };
         let (bytes_in, bytes_out) = (self.link.bytes_in(), self.link.bytes_out());
         let (reads, writes) = (bytes_in > seen.bytes_in, bytes_out > seen.bytes_out);
         (seen.bytes_in, seen.bytes_out) = (bytes_in, bytes_out);
@@ -125,10 +114,7 @@ impl Connection {
             (false, true) => &[ConnState::Write],
             (false, false) => return,
         };
-        if let Some(seen) = turn.desk.notes.take(id) {
-            self.tell_states(&seen.ends, states, turn);
-            turn.desk.notes.put_back(id, seen);
-        }
+        self.tell_states(&seen.ends, states, turn.table, &mut desk.counters);
     }
 
     /// Tells that this side has ended.
@@ -146,12 +132,5 @@ impl Connection {
             }
             self.tell_state(id, ConnState::CloseWrite, turn);
         }
-    }
-}
-
-/// Gives an acceptor its maker back.
-pub(super) fn put_back(turn: &mut Turn<'_>, acceptor: u32, maker: Box<dyn Maker>) {
-    if let Some(place) = turn.table.maker(acceptor) {
-        *place = Some(maker);
     }
 }
