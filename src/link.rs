@@ -262,7 +262,7 @@ impl Link {
         if self.opened == Tick::NEVER {
             self.opened = now;
         }
-        if self.phase == Phase::HalfOpen {
+        if matches!(self.phase, Phase::HalfOpen) {
             // The new handler has to be told of the peer's end, too.
             self.phase = Phase::Open;
         }
@@ -439,7 +439,7 @@ impl Link {
 
     /// The next deadline of the phase, and which it is.
     pub(crate) fn phase_deadline(&self) -> Option<(Tick, Expiry)> {
-        if self.phase == Phase::Open && self.outbox.is_empty() && self.limits.is_timeless() {
+        if matches!(self.phase, Phase::Open) && self.outbox.is_empty() && self.limits.is_timeless() {
             return None;
         }
         let facts =
@@ -474,13 +474,13 @@ impl Link {
     /// Says what the phase has to say once nothing waits.
     pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
         self.answering = Answering::No;
-        if self.phase == Phase::Open {
+        if matches!(self.phase, Phase::Open) {
             return self.uncork(buffers, now);
         }
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
         }
-        if self.phase == Phase::Handshaking && self.input == Input::Ended && !self.has_step_elsewhere() {
+        if matches!(self.phase, Phase::Handshaking) && self.input == Input::Ended && !self.has_step_elsewhere() {
             self.signal(Signal::PeerEnded, now);
         }
         if self.outbox.has_files() {

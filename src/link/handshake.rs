@@ -90,7 +90,7 @@ impl Link {
         let Security::Tls(tls) = &mut self.security else { return false };
         let is_told = tls.session.is_silent() || !self.inbox.is_empty();
         let comes = is_told || matches!(self.input, Input::Ready | Input::Flagged);
-        if self.phase != Phase::Handshaking || tls.step != Step::None || !comes {
+        if !matches!(self.phase, Phase::Handshaking) || tls.step != Step::None || !comes {
             return false;
         }
         tls.step = Step::Queued;
@@ -113,7 +113,7 @@ impl Link {
         let inherited = self.inherit(buffers, now);
         let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
         tls.step = Step::None;
-        if self.phase != Phase::Handshaking {
+        if !matches!(self.phase, Phase::Handshaking) {
             return Stepped::Taken(&[]);
         }
         let room = KEPT_BYTES_MAX - tls.kept.len();
@@ -133,7 +133,7 @@ impl Link {
         // may have said all it has to say, and wait for an answer.
         let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
         let is_gone = self.input == Input::Ended && is_unmade && !is_silent && (is_hello || read == 0);
-        if self.phase != Phase::Handshaking || is_gone || (read + inherited == 0 && !is_silent) {
+        if !matches!(self.phase, Phase::Handshaking) || is_gone || (read + inherited == 0 && !is_silent) {
             return Stepped::Taken(&[]);
         }
         if elsewhere == Elsewhere::Possible && self.keep_for_elsewhere(read, scratch, buffers) {
@@ -163,7 +163,7 @@ impl Link {
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
     pub(crate) fn depart(&mut self) -> Option<Box<Away>> {
         let Security::Tls(tls) = &mut self.security else { return None };
-        if tls.step != Step::QueuedElsewhere || self.phase != Phase::Handshaking {
+        if tls.step != Step::QueuedElsewhere || !matches!(self.phase, Phase::Handshaking) {
             return None;
         }
         tls.step = Step::Away;
@@ -197,7 +197,7 @@ impl Link {
     #[cfg(feature = "tls")]
     pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.limits.validate_sealed()?;
-        if self.phase != Phase::Open || self.is_tls() || self.outbox.has_files() {
+        if !matches!(self.phase, Phase::Open) || self.is_tls() || self.outbox.has_files() {
             return Err(Error::NotOpen);
         }
         self.send_gathered(buffers, now);
@@ -210,7 +210,7 @@ impl Link {
     fn inherit(&mut self, buffers: &mut Buffers, now: Tick) -> usize {
         let Security::Tls(tls) = &mut self.security else { return 0 };
         let bytes = self.inbox.bytes().len();
-        if bytes == 0 || self.phase != Phase::Handshaking {
+        if bytes == 0 || !matches!(self.phase, Phase::Handshaking) {
             return 0;
         }
         if bytes >= KEPT_BYTES_MAX {

@@ -183,7 +183,7 @@ impl Link {
         if !plain.is_empty() {
             self.active = now;
         }
-        let is_done = is_secured && fault.is_none() && self.phase == Phase::Handshaking;
+        let is_done = is_secured && fault.is_none() && matches!(self.phase, Phase::Handshaking);
         if is_done {
             // What ends the handshake leaves with what the handler says first: it waits until the drive's end.
             self.outbox.push(buffers.sealed.bytes(), now, &mut buffers.pool);

@@ -496,7 +496,8 @@ impl Core {
     /// Drives one source, with the table lent to it, and does what it says.
     pub(super) fn drive(&mut self, id: SourceId, cause: Cause) {
         // Moved as the option that it is in its slot: once out and once back.
-        let mut taken = self.table.take(id);
+        let mut taken = None;
+        self.table.take(id, &mut taken);
         let Some(source) = &mut taken else { return };
         self.desk.counters.drives += 1;
         self.count_drive();
@@ -515,7 +516,7 @@ impl Core {
                 if let Some(due) = source.deadline() {
                     self.timers.arm(id.slot, due, self.desk.now);
                 }
-                self.table.put_back(id, taken);
+                self.table.put_back(id, &mut taken);
                 if next == Next::Again {
                     self.table.rouse(id);
                 }

@@ -73,21 +73,25 @@ impl Table {
         (slot.sequence == id.sequence && id.reactor == reactor).then_some(slot)
     }
 
-    /// Takes a source out, to be driven.
-    pub(crate) fn take(&mut self, id: SourceId) -> Option<Source> {
-        self.slot_mut(id)?.source.take()
+    /// Takes a source out, to be driven. It is large: where it goes to is said, so that it is moved once.
+    #[inline]
+    pub(crate) fn take(&mut self, id: SourceId, into: &mut Option<Source>) {
+        if let Some(slot) = self.slot_mut(id) {
+            std::mem::swap(&mut slot.source, into);
+        }
     }
 
     /// Puts a source into its reserved place.
     pub(crate) fn put(&mut self, id: SourceId, source: Source) {
-        self.put_back(id, Some(source));
+        self.put_back(id, &mut Some(source));
     }
 
     /// Puts a source where it was taken from.
-    pub(crate) fn put_back(&mut self, id: SourceId, source: Option<Source>) {
+    #[inline]
+    pub(crate) fn put_back(&mut self, id: SourceId, source: &mut Option<Source>) {
         let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
         debug_assert!(slot.source.is_none(), "table 1: a slot has one occupant");
-        slot.source = source;
+        std::mem::swap(&mut slot.source, source);
     }
 
     /// A source that is not being driven.

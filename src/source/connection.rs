@@ -118,7 +118,7 @@ impl Connection {
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
-        self.link.phase() == Phase::Connecting
+        matches!(self.link.phase(), Phase::Connecting)
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {
@@ -153,7 +153,7 @@ impl Connection {
 
     /// Whether TLS shakes hands in the middle: the handler is told nothing until it is done.
     fn is_upgrading(&self) -> bool {
-        self.link.phase() == Phase::Handshaking && matches!(self.role, Role::Live(_))
+        matches!(self.link.phase(), Phase::Handshaking) && matches!(self.role, Role::Live(_))
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
@@ -217,7 +217,7 @@ impl Connection {
 
     fn note(&mut self, ready: Readiness, turn: &mut Turn<'_>) {
         self.link.note(ready);
-        let connecting = self.link.phase() == Phase::Connecting;
+        let connecting = matches!(self.link.phase(), Phase::Connecting);
         if ready.error && !connecting && !self.link.may_read() {
             self.link.check_error(turn.desk.now);
         }
@@ -294,7 +294,7 @@ impl Connection {
 
     /// Goes on with a connect, and opens what is established.
     fn begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        if self.link.phase() == Phase::Connecting {
+        if matches!(self.link.phase(), Phase::Connecting) {
             self.connect(id, turn);
         }
         if let Role::Accepted = self.role {
@@ -304,7 +304,7 @@ impl Connection {
         if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
             self.register(id, turn);
         }
-        if self.link.phase() == Phase::Handshaking && !self.link.is_tls() {
+        if matches!(self.link.phase(), Phase::Handshaking) && !self.link.is_tls() {
             // A plain link has no handshake.
             self.link.signal(Signal::Secured, turn.desk.now);
         }
