@@ -34,7 +34,7 @@ pub struct TlsTerms {
     pub version_min: Version,
     /// The newest version. Default: 1.3.
     pub version_max: Version,
-    /// Cipher suites by name, the best first. Default: all.
+    /// Cipher suites by name, the best first. Default: all. If none is of TLS 1.2, that version is not spoken.
     pub cipher_list: Vec<String>,
     /// Key exchange groups by name, the best first. Default: all.
     pub curve_list: Vec<String>,

@@ -207,6 +207,14 @@ fn plain_and_secured_addresses_stand_side_by_side_and_enabled_turns_tls_off() {
     echoes(&mut TcpStream::connect(at).expect("a connection"));
     server.close().expect("a report");
     assert_eq!(client(&files.client("enable = false")).tls, None);
+
+    // Of a name: it is as unknown as if its table were not there.
+    let named = |enabled: bool| crate::server(&files.server(&format!("names.'x.example' = {{ enabled = {enabled} }}")));
+    let names = |config: ServerConfig| config.tls.expect("a table").names.into_keys().collect::<Vec<_>>();
+    assert_eq!((names(named(true)), names(named(false))), (vec!["x.example".to_owned()], vec![]));
+    // Who reads the table alone cannot leave it out.
+    let alone = toml::from_str::<TlsServerConfig>("enabled = false").expect_err("a table that is not there");
+    assert!(alone.to_string().contains("tls.enabled cannot be false"), "{alone}");
 }
 
 #[test]

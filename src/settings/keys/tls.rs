@@ -34,6 +34,12 @@ impl<C> Tls<C> {
     pub(super) fn into_enabled(self) -> Option<C> {
         self.is_enabled.then_some(self.config)
     }
+
+    /// The table is read by itself, so that nobody could leave it out for being switched off.
+    fn alone<E: Error>(self) -> Result<C, E> {
+        let why = "tls.enabled cannot be false where nothing but this table is read: leave it out";
+        self.into_enabled().ok_or_else(|| E::custom(why))
+    }
 }
 
 const PEM_LISTS: &str = "name files, or give PEM; to have none, leave it out";
@@ -428,11 +434,13 @@ impl<'de> Visitor<'de> for Names {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut names = BTreeMap::new();
-        while let Some((name, own)) = map.next_entry::<String, TlsServerConfig>()? {
+        while let Some(name) = map.next_key::<String>()? {
             if names.contains_key(&name) {
                 return Err(A::Error::custom(format_args!("tls.names.{name} stands twice: remove one of them")));
             }
-            names.insert(name, own);
+            let own = map.next_value_seed(TableOf::<Tls<TlsServerConfig>>::new())?;
+            // One that is switched off is as if it were not there.
+            names.extend(own.and_then(Tls::into_enabled).map(|own| (name, own)));
         }
         Ok(names)
     }
@@ -440,7 +448,7 @@ impl<'de> Visitor<'de> for Names {
 
 impl<'de> Deserialize<'de> for TlsServerConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsServerConfig, D::Error> {
-        read(from).map(|tls: Tls<TlsServerConfig>| tls.config)
+        read(from).and_then(Tls::alone)
     }
 }
 
@@ -452,7 +460,7 @@ impl Serialize for TlsServerConfig {
 
 impl<'de> Deserialize<'de> for TlsClientConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsClientConfig, D::Error> {
-        read(from).map(|tls: Tls<TlsClientConfig>| tls.config)
+        read(from).and_then(Tls::alone)
     }
 }
 

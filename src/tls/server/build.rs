@@ -160,7 +160,8 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Cipher suites by their registered names, or OpenSSL's, the best first. Default: all that the provider has.
+    /// Cipher suites by their registered names, or OpenSSL's, the best first. Default: all that the provider has. If none is
+    /// of TLS 1.2, that version is not spoken.
     pub fn suites<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.settings.suites = names.into_iter().map(Into::into).collect();
         self
