@@ -505,7 +505,12 @@ impl Inner {
         match was {
             Was::Opening => {
                 let address = Box::new(self.plan.address.clone());
-                self.failed(Error::Broken { address, reason, detail }, turn);
+                let unmade = if address.transport().is_unix() { attempt::unmade(reason) } else { None };
+                let error = match unmade {
+                    Some(source) => Error::Connect { address, source },
+                    None => Error::Broken { address, reason, detail },
+                };
+                self.failed(error, turn);
             }
             Was::Open(ended) => {
                 self.tell(&ConnectorState::Lost(reason), turn);

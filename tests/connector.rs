@@ -346,6 +346,33 @@ fn it_gives_up_after_as_many_failures_as_it_may_have() {
     assert!(connector.is_stopped());
 }
 
+#[test]
+fn what_the_system_refuses_is_told_alike_over_tcp_and_unix() {
+    let (_taken, closed) = refusing();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dead, missing) = (folder.path().join("dead"), folder.path().join("missing"));
+    drop(std::os::unix::net::UnixListener::bind(&dead).expect("a socket file"));
+    let engine = one_reactor();
+    let unix = |path: &std::path::Path| Address::unix(path).expect("an address");
+    for (place, kind) in [
+        (Address::tcp(closed), ErrorKind::ConnectionRefused),
+        (unix(&dead), ErrorKind::ConnectionRefused),
+        (unix(&missing), ErrorKind::NotFound),
+    ] {
+        let failures = Tale::default();
+        let told = failures.clone();
+        let builder = Connector::builder(place.clone()).backoff(quick()).on_state(move |state| match state {
+            ConnectorState::Failed(Error::Connect { address, source }) => told.tell((address.clone(), source.kind())),
+            ConnectorState::Failed(other) => panic!("{other:?}"),
+            _ => {}
+        });
+        let connector = builder.start(engine.least_loaded(), |_: &Conn<'_>| Echo).expect("it starts");
+        let told = failures.until("a failure", |told| !told.is_empty());
+        assert_eq!((&*told[0].0, told[0].1), (&place, kind));
+        drop(connector);
+    }
+}
+
 // --- ends ---------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -6,6 +6,7 @@ use crate::clock::Tick;
 use crate::connector::carried::Carried;
 use crate::connector::{ConnectorState, Inner, Phase};
 use crate::dial::race::{Race, Step};
+use crate::error::{Expiry, Reason};
 use crate::handler::Next;
 use crate::id::WatchId;
 use crate::link::Link;
@@ -197,5 +198,15 @@ fn decided(stream: &Stream) -> io::Result<bool> {
         Progress::Done if stream.is_self_connected() => Err(ErrorKind::ConnectionRefused.into()),
         Progress::Done => Ok(true),
         Progress::Waiting | Progress::Busy => Ok(false),
+    }
+}
+/// What the system said to a connect that the reactor has made, at a Unix path; `None` if it was made.
+pub(super) fn unmade(reason: Reason) -> Option<io::Error> {
+    match reason {
+        Reason::Refused => Some(ErrorKind::ConnectionRefused.into()),
+        Reason::Unreachable => Some(ErrorKind::NotFound.into()),
+        Reason::Timeout(Expiry::Connect) => Some(ErrorKind::TimedOut.into()),
+        Reason::Os(errno) => Some(io::Error::from_raw_os_error(errno)),
+        _ => None,
     }
 }
