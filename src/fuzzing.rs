@@ -364,7 +364,9 @@ pub fn table(data: &[u8]) {
 
 fn assert_stale(table: &mut Table, id: SourceId) {
     table.rouse(id);
-    assert!(table.take(id).is_none() && table.get(id).is_none() && !table.is_reserved(id), "A4: {id} is found");
+    let mut taken = None;
+    table.take(id, &mut taken);
+    assert!(taken.is_none() && table.get(id).is_none() && !table.is_reserved(id), "A4: {id} is found");
     assert_eq!(table.remove(id), None, "A4: {id} is removed twice");
     assert_ne!(table.id_at(id.slot), Some(id));
 }
