@@ -505,7 +505,12 @@ impl Inner {
         match was {
             Was::Opening => {
                 let address = Box::new(self.plan.address.clone());
-                let unmade = if address.transport().is_unix() { attempt::unmade(reason) } else { None };
+                // Over TCP it was made here already.
+                let unmade = if address.transport().is_unix() {
+                    attempt::unmade(reason, address.transport().is_tls())
+                } else {
+                    None
+                };
                 let error = match unmade {
                     Some(source) => Error::Connect { address, source },
                     None => Error::Broken { address, reason, detail },

@@ -121,6 +121,9 @@ pub trait Accept: 'static {
     /// Whether to take this connection, before a byte of it is read. The default admits everybody.
     ///
     /// On a dual-stack listener IPv4 peers have mapped addresses: compare `ip.to_canonical()`.
+    ///
+    /// Several may be asked for before the first of them is made or opened. Who counts those that are there counts here,
+    /// and gives back in `on_left`, which is called for each that was admitted.
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
         let _ = peer;
         Admission::Admit

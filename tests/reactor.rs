@@ -1743,3 +1743,26 @@ fn a_dialled_connection_without_a_world_around_it_works_with_run() {
     assert_eq!((report.drained, report.cut), (2, 0));
     assert_eq!(*heard.borrow(), b"ping");
 }
+
+#[test]
+fn what_is_accepted_in_a_turn_is_there_for_nobody_before_it_begins() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        world.turn();
+        let peers = [world.dial(&address), world.dial(&address)];
+        let seen = Rc::new(Cell::new(None));
+        let noted = seen.clone();
+        // Due behind what the kernel reports, in the same turn.
+        world.reactor().after(Duration::ZERO, move |turn| {
+            noted.set(Some(turn.connections().len()));
+            for id in turn.connections() {
+                turn.other(id).expect("a connection that is listed").close();
+            }
+        });
+        world.turn();
+        assert_eq!((seen.get(), world.reactor().snapshot().failed), (Some(0), 0));
+        drop(peers);
+        world.until_empty();
+    });
+}

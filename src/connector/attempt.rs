@@ -200,13 +200,14 @@ fn decided(stream: &Stream) -> io::Result<bool> {
         Progress::Waiting | Progress::Busy => Ok(false),
     }
 }
-/// What the system said to a connect that the reactor has made, at a Unix path; `None` if it was made.
-pub(super) fn unmade(reason: Reason) -> Option<io::Error> {
+/// What the system said to a connect that the reactor has made, at a Unix path; `None` if it was made. An error of the
+/// system may also be one of a handshake.
+pub(super) fn unmade(reason: Reason, shakes_hands: bool) -> Option<io::Error> {
     match reason {
         Reason::Refused => Some(ErrorKind::ConnectionRefused.into()),
         Reason::Unreachable => Some(ErrorKind::NotFound.into()),
         Reason::Timeout(Expiry::Connect) => Some(ErrorKind::TimedOut.into()),
-        Reason::Os(errno) => Some(io::Error::from_raw_os_error(errno)),
+        Reason::Os(errno) if !shakes_hands => Some(io::Error::from_raw_os_error(errno)),
         _ => None,
     }
 }

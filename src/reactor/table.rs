@@ -189,7 +189,8 @@ impl Roster for Table {
 
     fn link(&mut self, id: SourceId) -> Option<&mut Link> {
         match self.get_mut(id)? {
-            Source::Connection(connection) => Some(connection.link()),
+            // What was accepted in this very turn is there for nobody before it begins.
+            Source::Connection(connection) => connection.has_begun().then(|| connection.link()),
             Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_) => None,
         }
     }
@@ -236,7 +237,8 @@ impl Roster for Table {
     }
 
     fn connections(&self) -> Vec<ConnId> {
-        let is_connection = |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(_)));
+        let is_connection =
+            |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(connection)) if connection.has_begun());
         self.ids().into_iter().filter(is_connection).map(ConnId).collect()
     }
 }

@@ -321,6 +321,9 @@ impl Acceptor {
             turn.desk.remote.handshake_ends();
         }
         turn.desk.remote.load_less();
+        // A descriptor comes free.
+        drop(link);
+        turn.desk.free_held();
     }
 
     fn link(&self, stream: Stream, peer: Option<SocketAddr>, turn: &Turn<'_>) -> Link {
