@@ -505,13 +505,7 @@ impl Inner {
         match was {
             Was::Opening => {
                 let address = Box::new(self.plan.address.clone());
-                // Over TCP it was made here already.
-                let unmade = if address.transport().is_unix() {
-                    attempt::unmade(reason, address.transport().is_tls())
-                } else {
-                    None
-                };
-                let error = match unmade {
+                let error = match attempt::unmade(address.transport(), reason) {
                     Some(source) => Error::Connect { address, source },
                     None => Error::Broken { address, reason, detail },
                 };

@@ -115,7 +115,8 @@ impl Desk {
         self.handshakes.enter();
     }
 
-    /// One that another reactor has accepted is not taken in: it counts here no longer.
+    /// One that another reactor has accepted has no listener, or no room: it counts here no longer, and its descriptor
+    /// comes free.
     pub(crate) fn lose(&mut self, handed: &Handed) {
         self.counters.accepted += 1;
         self.counters.failed += 1;
@@ -123,6 +124,7 @@ impl Desk {
             self.remote.handshake_ends();
         }
         self.remote.load_less();
+        self.free_held();
     }
 
     /// An accepted connection with TLS is through with its handshake, or over.

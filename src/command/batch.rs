@@ -5,11 +5,10 @@
 use crate::command::Order;
 use bytes::Bytes;
 
-/// Orders to one source, in their order.
+/// Orders to one source, in their order; no more than `ReactorConfig::commands_per_turn`.
 ///
-/// Small sends are copied here as they are taken from the mailbox, one behind the other. By source they are read in
-/// another order than that in which their senders allocated them; with thousands on their way each would wait for memory.
-#[derive(Default)]
+/// Small sends behind the first are copied here as they are taken from the mailbox. By source they are read in another
+/// order than that in which their senders allocated them; with thousands on their way each would wait for memory.
 pub(crate) struct Batch {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
@@ -32,6 +31,11 @@ pub(crate) enum Told<'a> {
 const SMALL: usize = 256;
 
 impl Batch {
+    /// The first is as it came: most batches have no other.
+    pub(crate) fn of(first: Order) -> Batch {
+        Batch { entries: vec![Entry::Order(first)], bytes: Vec::new() }
+    }
+
     pub(crate) fn push(&mut self, order: Order) {
         match order {
             Order::Send(bytes) if bytes.len() <= SMALL => {
@@ -73,17 +77,17 @@ mod tests {
     #[test]
     fn small_and_large_ones_and_others_come_back_in_their_order() {
         let lengths = [0, 1, SMALL, SMALL + 1, 0, 3];
-        let mut batch = Batch::default();
+        let mut batch = Batch::of(Order::Pause);
         for (n, length) in lengths.into_iter().enumerate() {
             batch.push(Order::Send(vec![n as u8; length].into()));
             batch.push(Order::Pause);
         }
-        let (mut sent, mut pauses) = (Vec::new(), 0);
+        let (mut sent, mut pauses) = (Vec::new(), -1);
         batch.for_each(|told| match told.into_order() {
             Order::Send(bytes) => sent.push(bytes),
             Order::Pause => {
                 pauses += 1;
-                assert_eq!(pauses, sent.len());
+                assert_eq!(usize::try_from(pauses), Ok(sent.len()));
             }
             _ => panic!("neither was pushed"),
         });

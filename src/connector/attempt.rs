@@ -2,6 +2,7 @@
 //!
 //! Owns those sockets. Which of them is begun when is the race's to say.
 
+use crate::address::Transport;
 use crate::clock::Tick;
 use crate::connector::carried::Carried;
 use crate::connector::{ConnectorState, Inner, Phase};
@@ -200,14 +201,17 @@ fn decided(stream: &Stream) -> io::Result<bool> {
         Progress::Waiting | Progress::Busy => Ok(false),
     }
 }
-/// What the system said to a connect that the reactor has made, at a Unix path; `None` if it was made. An error of the
-/// system may also be one of a handshake.
-pub(super) fn unmade(reason: Reason, shakes_hands: bool) -> Option<io::Error> {
+
+/// What the system said to a connect that the reactor has made; `None` if it was made. Only Unix ones are the reactor's; of
+/// others the attempt itself knows.
+pub(super) fn unmade(transport: Transport, reason: Reason) -> Option<io::Error> {
     match reason {
+        _ if !transport.is_unix() => None,
         Reason::Refused => Some(ErrorKind::ConnectionRefused.into()),
         Reason::Unreachable => Some(ErrorKind::NotFound.into()),
         Reason::Timeout(Expiry::Connect) => Some(ErrorKind::TimedOut.into()),
-        Reason::Os(errno) if !shakes_hands => Some(io::Error::from_raw_os_error(errno)),
+        // With TLS it may be an error of the handshake.
+        Reason::Os(errno) if !transport.is_tls() => Some(io::Error::from_raw_os_error(errno)),
         _ => None,
     }
 }

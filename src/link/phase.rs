@@ -11,7 +11,7 @@ use crate::clock::Tick;
 use crate::config::Limits;
 use crate::error::{Expiry, Reason};
 
-/// Where a link is in its life.
+/// Where a link is in its life. On the way of each message it is matched and not compared, which would look at reasons, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The kernel connects.

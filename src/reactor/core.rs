@@ -426,6 +426,7 @@ impl Core {
     fn arrive(&mut self, handed: Box<Handed>) {
         if self.table.get(handed.acceptor).is_some() {
             self.drive(handed.acceptor, Cause::Arrived(handed));
+            // One that was admitted begins in the turn in which it came.
             self.obey_local();
         } else {
             log::debug!("reactor {}: a connection was accepted for a listener that is gone", self.number);

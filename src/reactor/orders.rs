@@ -35,9 +35,7 @@ impl Orders {
             }
         }
         *place = Place { batch: self.batch, group: self.groups.len() as u32 };
-        let mut batch = Batch::default();
-        batch.push(order);
-        self.groups.push((id, batch));
+        self.groups.push((id, Batch::of(order)));
     }
 
     /// All of them, by source, in the order in which the sources were first named.

@@ -73,9 +73,10 @@ impl Table {
         (slot.sequence == id.sequence && id.reactor == reactor).then_some(slot)
     }
 
-    /// Takes a source out, to be driven. It is large: where it goes to is said, so that it is moved once.
+    /// Takes a source out, to be driven. It is large: it goes right to where it is wanted, which is empty.
     #[inline]
     pub(crate) fn take(&mut self, id: SourceId, into: &mut Option<Source>) {
+        debug_assert!(into.is_none(), "table 1: a source that is driven keeps its slot");
         if let Some(slot) = self.slot_mut(id) {
             std::mem::swap(&mut slot.source, into);
         }

@@ -321,8 +321,7 @@ impl Acceptor {
             turn.desk.remote.handshake_ends();
         }
         turn.desk.remote.load_less();
-        // A descriptor comes free.
-        drop(link);
+        // Its descriptor comes free.
         turn.desk.free_held();
     }
 

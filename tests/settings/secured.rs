@@ -212,6 +212,13 @@ fn plain_and_secured_addresses_stand_side_by_side_and_enabled_turns_tls_off() {
     let named = |enabled: bool| crate::server(&files.server(&format!("names.'x.example' = {{ enabled = {enabled} }}")));
     let names = |config: ServerConfig| config.tls.expect("a table").names.into_keys().collect::<Vec<_>>();
     assert_eq!((names(named(true)), names(named(false))), (vec!["x.example".to_owned()], vec![]));
+    for twice in ["{}", "{\"enabled\": false}"] {
+        let json = format!(r#"{{"tls": {{"names": {{"x": {twice}, "x": {{}}}}}}}}"#);
+        let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a name that stands twice").to_string();
+        assert!(error.contains("tls.names.x stands twice"), "{error}");
+    }
+    let empty = serde_json::from_str::<ServerConfig>(r#"{"tls": {"names": {"x": null}}}"#).expect_err("no table");
+    assert!(empty.to_string().contains("tls.names.x is empty"), "{empty}");
     // Who reads the table alone cannot leave it out.
     let alone = toml::from_str::<TlsServerConfig>("enabled = false").expect_err("a table that is not there");
     assert!(alone.to_string().contains("tls.enabled cannot be false"), "{alone}");

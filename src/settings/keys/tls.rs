@@ -438,11 +438,13 @@ impl<'de> Visitor<'de> for Names {
             if names.contains_key(&name) {
                 return Err(A::Error::custom(format_args!("tls.names.{name} stands twice: remove one of them")));
             }
-            let own = map.next_value_seed(TableOf::<Tls<TlsServerConfig>>::new())?;
-            // One that is switched off is as if it were not there.
-            names.extend(own.and_then(Tls::into_enabled).map(|own| (name, own)));
+            let Some(own) = map.next_value_seed(TableOf::<Tls<TlsServerConfig>>::new())? else {
+                return Err(A::Error::custom(format_args!("tls.names.{name} is empty: give it a table, or remove it")));
+            };
+            names.insert(name, own.into_enabled());
         }
-        Ok(names)
+        // One that is switched off is as if it were not there.
+        Ok(names.into_iter().filter_map(|(name, own)| Some((name, own?))).collect())
     }
 }
 
