@@ -3,6 +3,7 @@
 //! Owns the calls and their flags (never a SIGPIPE). Knows nothing of queues, phases or deadlines.
 //!
 //! 1. A shared stream is alone again before its descriptor is given away.
+//! 2. A stream that was taken out of its place is not used there.
 
 use crate::address::Address;
 use crate::config::SocketOptions;
@@ -40,6 +41,14 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     /// One that a waiting thread looks at, too.
     Shared(Arc<Stream>),
+    /// It was taken out.
+    Taken,
+}
+
+/// What uses a stream that was taken out breaks stream 2.
+#[cold]
+fn taken() -> ! {
+    unreachable!("stream 2: a stream that was taken out is not used")
 }
 
 /// How far a connect is.
@@ -155,7 +164,7 @@ impl Stream {
     pub(crate) fn is_self_connected(&self) -> bool {
         match self {
             Stream::Tcp(tcp) => matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b),
-            Stream::Unix(_) => false,
+            Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_self_connected(),
         }
     }
@@ -166,6 +175,7 @@ impl Stream {
             Stream::Tcp(tcp) => (&mut &*tcp).read(buffer),
             Stream::Unix(unix) => (&mut &*unix).read(buffer),
             Stream::Shared(shared) => shared.read(buffer),
+            Stream::Taken => taken(),
         })
     }
 
@@ -228,7 +238,7 @@ impl Stream {
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(tcp) => tcp.peer_addr().ok(),
-            Stream::Unix(_) => None,
+            Stream::Unix(_) | Stream::Taken => None,
             Stream::Shared(shared) => shared.peer(),
         }
     }
@@ -260,7 +270,7 @@ impl Stream {
     pub(crate) fn watched_first(&self) -> Watched {
         match self {
             Stream::Tcp(_) => Watched::Both,
-            Stream::Unix(_) => Watched::Reads,
+            Stream::Unix(_) | Stream::Taken => Watched::Reads,
             Stream::Shared(shared) => shared.watched_first(),
         }
     }
@@ -268,16 +278,21 @@ impl Stream {
     pub(crate) fn is_tcp(&self) -> bool {
         match self {
             Stream::Tcp(_) => true,
-            Stream::Unix(_) => false,
+            Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_tcp(),
         }
+    }
+
+    /// Takes the stream out of its place.
+    pub(crate) fn take(&mut self) -> Stream {
+        std::mem::replace(self, Stream::Taken)
     }
 
     /// Itself, and a handle for a thread that waits for it.
     pub(crate) fn shared(self) -> (Stream, Arc<Stream>) {
         let shared = match self {
             Stream::Shared(shared) => shared,
-            alone @ (Stream::Tcp(_) | Stream::Unix(_)) => Arc::new(alone),
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::Taken) => Arc::new(alone),
         };
         (Stream::Shared(shared.clone()), shared)
     }
@@ -286,7 +301,7 @@ impl Stream {
     pub(crate) fn alone(self) -> Stream {
         match self {
             Stream::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(Stream::Shared),
-            alone @ (Stream::Tcp(_) | Stream::Unix(_)) => alone,
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::Taken) => alone,
         }
     }
 
@@ -307,6 +322,7 @@ impl Stream {
             Stream::Shared(shared) => {
                 registry.register(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
             }
+            Stream::Taken => taken(),
         }
     }
 
@@ -319,6 +335,7 @@ impl Stream {
             Stream::Shared(shared) => {
                 registry.reregister(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
             }
+            Stream::Taken => taken(),
         }
     }
 
@@ -328,6 +345,7 @@ impl Stream {
             Stream::Tcp(tcp) => registry.deregister(tcp),
             Stream::Unix(unix) => registry.deregister(unix),
             Stream::Shared(shared) => registry.deregister(&mut SourceFd(&shared.as_fd().as_raw_fd())),
+            Stream::Taken => taken(),
         }
     }
 }
@@ -360,6 +378,7 @@ impl AsFd for Stream {
             Stream::Tcp(tcp) => tcp.as_fd(),
             Stream::Unix(unix) => unix.as_fd(),
             Stream::Shared(shared) => shared.as_fd(),
+            Stream::Taken => taken(),
         }
     }
 }
@@ -373,6 +392,7 @@ impl From<Stream> for OwnedFd {
                 let alone = Arc::try_unwrap(shared).ok();
                 alone.expect("stream 1: it is given away when no thread looks at it any more").into()
             }
+            Stream::Taken => taken(),
         }
     }
 }
