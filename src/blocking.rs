@@ -399,7 +399,7 @@ impl Inside {
             link.signal(Signal::Secured, now);
         }
         if let (Phase::Handshaking, Some(scratch)) = (link.phase(), &mut self.scratch) {
-            if link.queues_step() {
+            if link.queues_step(now) {
                 if let Stepped::Taken(bytes) = link.take_step(Elsewhere::No, scratch, &mut self.buffers, now) {
                     if link.phase() == Phase::Open {
                         link.inbox().push(bytes, &mut self.buffers.pool);

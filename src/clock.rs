@@ -46,6 +46,11 @@ impl Tick {
         Tick(self.0.saturating_add(nanos(duration)))
     }
 
+    /// This moment less `duration`, at the earliest the base.
+    pub(crate) fn before(self, duration: Duration) -> Tick {
+        Tick(self.0.saturating_sub(nanos(duration)))
+    }
+
     /// How long it is from `earlier` to this moment, zero if it was before.
     pub(crate) fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

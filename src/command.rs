@@ -39,6 +39,8 @@ pub(crate) enum Order {
     Resume,
     /// The reactor drains.
     Drain,
+    /// A connection: the reactor drains, and will not wait for a handshake for as long as it would else.
+    Hurry,
     /// The drain's deadline is past.
     Cut,
     /// The reactor is dropped.

@@ -41,11 +41,14 @@ pub struct Limits {
     pub outbox_bytes_low: usize,
     /// From the start of a connect until it is established, all addresses together. Default: 10 s.
     pub connect_timeout: Duration,
-    /// From the establishment (or the accept) until the handshake is done. Default: 10 s.
+    /// From the establishment (or the accept) until the handshake is done; time in which its next step waits for its turn on
+    /// this side does not count. In a drain a handshake gets at most a quarter of the drain's time, and a peer that has said
+    /// nothing within a second gets none. Default: 10 s.
     pub handshake_timeout: Duration,
-    /// How long waiting output may not move. Default: 30 s.
+    /// How long waiting output may not move. On Linux what the peer acknowledges of what the kernel holds counts, too (TCP),
+    /// so that a peer that reads slowly but steadily is not cut. Default: 30 s.
     pub write_stall_timeout: Duration,
-    /// How long no byte may move in either direction. Default: `None`, for ever.
+    /// How long no byte may move in either direction; on Linux between the kernel and the peer, too (TCP). Default: `None`, for ever.
     pub idle_timeout: Option<Duration>,
     /// From the start until the connection is closed, whatever it does. Default: `None`, for ever.
     pub lifetime: Option<Duration>,

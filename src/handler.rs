@@ -77,6 +77,16 @@ pub trait Handler: 'static {
         conn.close();
     }
 
+    /// The peer has ended its side, or is gone, while this connection is paused, or is not read until output has left: there
+    /// may be input in front of the end, so that [`Handler::on_end`] comes only once it is resumed. Comes at most once. The
+    /// default does nothing.
+    ///
+    /// With TLS it is the network that says so (a FIN), and not the peer's close_notify: whether the stream was cut is known
+    /// only at its end. Linux and macOS report it as EPOLLRDHUP and EV_EOF; epoll_ctl(2), kqueue(2).
+    fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+        let _ = conn;
+    }
+
     /// The peer has ended its side and all that it sent was shown; `rest` is what was never used. The default closes.
     ///
     /// A handler that has more to say writes it and closes, or keeps the connection half open.

@@ -42,17 +42,56 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+/// By what of its time a deadline must be late for the loop to have been held up: the timers are late by up to half of it.
+const HELD_UP: u32 = 25;
+
 /// What is known of the bytes that the kernel holds for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
     /// There may be some.
     Ready,
-    /// There may be some, and the event told an end, an error or urgent data: a short read proves nothing.
+    /// There may be some, and the event told an error or urgent data: a short read proves nothing.
     Flagged,
+    /// There may be some, and behind them is the peer's end.
+    HangUp,
+    /// The same, and the handler knows.
+    HangUpTold,
     /// There are none; an event will tell.
     Dry,
     /// The peer's end was read: all that it will ever say is here. (With TLS: its FIN, or its close_notify.)
     Ended,
+    /// The same, and the handler knows of the peer's end, which may not have been shown to it yet.
+    EndedTold,
+}
+
+impl Input {
+    fn has_ended(self) -> bool {
+        matches!(self, Input::Ended | Input::EndedTold)
+    }
+
+    /// What it is once the end was read.
+    fn ended(self) -> Input {
+        match self {
+            Input::HangUpTold | Input::EndedTold => Input::EndedTold,
+            Input::Ready | Input::Flagged | Input::HangUp | Input::Dry | Input::Ended => Input::Ended,
+        }
+    }
+
+    /// Whether a read may bring something.
+    fn may_hold(self) -> bool {
+        match self {
+            Input::Ready | Input::Flagged | Input::HangUp | Input::HangUpTold => true,
+            Input::Dry | Input::Ended | Input::EndedTold => false,
+        }
+    }
+
+    /// Whether the peer's end has come, though perhaps not to the front.
+    fn has_hangup(self) -> bool {
+        match self {
+            Input::HangUp | Input::HangUpTold | Input::Ended | Input::EndedTold => true,
+            Input::Ready | Input::Flagged | Input::Dry => false,
+        }
+    }
 }
 
 /// What is known of the room that the kernel has for us.
@@ -272,7 +311,7 @@ impl Link {
         self.timer = Tick::NEVER;
         self.delivery = Delivery::Flowing;
         self.need = 0;
-        if self.input != Input::Ended {
+        if !self.input.has_ended() {
             self.input = Input::Flagged;
         }
         self.output = Output::Free;
@@ -453,6 +492,24 @@ impl Link {
         phase::deadline(self.phase, facts, &self.limits)
     }
 
+    /// Takes note of what moved since the kernel was last heard of: it reports room only when much is free, and nothing at
+    /// all of what it sends by itself.
+    pub(crate) fn note_progress(&mut self, now: Tick) {
+        let Some(ago) = self.stream.last_progress() else { return };
+        let moved = now.before(ago);
+        self.active = self.active.max(moved);
+        self.outbox.note_progress(moved);
+    }
+
+    /// A connect's time is over, and so late that the loop was held up: an attempt that begins only now gets it once more.
+    pub(crate) fn excuses_connect(&mut self, due: Tick, judged: Tick) -> bool {
+        let is_late = judged.since(due) > self.limits.connect_timeout / HELD_UP;
+        if is_late {
+            self.opened = judged;
+        }
+        is_late
+    }
+
     /// The handler's own timer, `Tick::NEVER` if none is set.
     pub(crate) fn timer(&self) -> Tick {
         self.timer
@@ -486,7 +543,7 @@ impl Link {
         if self.phase.discards_input() {
             self.inbox.clear(&mut buffers.pool);
         }
-        if matches!(self.phase, Phase::Handshaking) && self.input == Input::Ended && !self.has_step_elsewhere() {
+        if matches!(self.phase, Phase::Handshaking) && self.input.has_ended() && !self.has_step_elsewhere() {
             self.signal(Signal::PeerEnded, now);
         }
         if self.outbox.has_files() {
@@ -506,13 +563,13 @@ impl Link {
         }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.outbox.is_empty() {
             // With the peer's end read, closing the socket says FIN and cannot reset.
-            let over = matches!(self.phase, Phase::Flushing(_)) && self.input == Input::Ended;
+            let over = matches!(self.phase, Phase::Flushing(_)) && self.input.has_ended();
             match if over { Ok(()) } else { self.stream.end() } {
                 Ok(()) => self.signal(Signal::Flushed, now),
                 Err(_) => self.signal(Signal::Failed(Reason::Reset), now),
             }
         }
-        if matches!(self.phase, Phase::Lingering(_)) && self.input == Input::Ended {
+        if matches!(self.phase, Phase::Lingering(_)) && self.input.has_ended() {
             self.signal(Signal::PeerEnded, now);
         }
     }

@@ -266,9 +266,7 @@ impl Post {
     /// When it wants to be driven at the latest.
     pub(crate) fn deadline(&self) -> Tick {
         let paused = if let Pace::Waits(until) = self.pace { until } else { Tick::NEVER };
-        let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
-        let expires = oldest.map_or(Tick::NEVER, |since| since.after(self.limits.send_timeout));
-        paused.min(expires).min(self.held_until).min(self.timer)
+        paused.min(self.oldest_expires()).min(self.held_until).min(self.timer)
     }
 
     /// What the kernel is to report.
@@ -341,20 +339,31 @@ impl Post {
         }
     }
 
-    /// What time has brought about.
-    pub(crate) fn expire(&mut self, now: Tick, departures: &mut Departures) {
-        if matches!(self.pace, Pace::Waits(until) if until <= now) {
+    /// Lets what waits be offered again whose time has come, and all of it where something has waited too long: there may
+    /// be room by now, which nothing announces.
+    pub(crate) fn try_output_again(&mut self, now: Tick) {
+        let is_late = self.oldest_expires() <= now;
+        if is_late || matches!(self.pace, Pace::Waits(until) if until <= now) {
             self.pace = Pace::Free;
         }
         // Also where nothing waits any more: a deadline that stays in the past makes the reactor spin.
-        let is_tried_again = self.held_until <= now;
-        if is_tried_again {
+        if is_late || self.held_until <= now {
             self.held_until = Tick::NEVER;
+            if let Some(outgoing) = &mut self.outgoing {
+                outgoing.release();
+            }
         }
+    }
+
+    /// When the oldest that waits has waited too long.
+    fn oldest_expires(&self) -> Tick {
+        let oldest = self.outgoing.as_ref().and_then(|outgoing| outgoing.oldest());
+        oldest.map_or(Tick::NEVER, |since| since.after(self.limits.send_timeout))
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn expire(&mut self, now: Tick, departures: &mut Departures) {
         let Some(outgoing) = &mut self.outgoing else { return };
-        if is_tried_again {
-            outgoing.release();
-        }
         while outgoing.oldest().is_some_and(|since| since.after(self.limits.send_timeout) <= now) {
             let (index, _) = outgoing.window(1);
             let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());

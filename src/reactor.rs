@@ -1,11 +1,12 @@
 //! One poll, one table, one clock: the turn.
 //!
-//! Owns the loop and its five funnels (kernel events, those that said `Again`, deadlines, commands, steps of handshakes),
+//! Owns the loop and its five funnels (kernel events, those that said `Again`, commands, deadlines, steps of handshakes),
 //! which all end in
 //! [`Core::drive`], the only place where sources are driven. Each funnel has a budget or takes its queue before it
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
 mod core;
+mod hearing;
 mod lap;
 mod orders;
 pub(crate) mod table;
@@ -26,6 +27,7 @@ use crate::source::Cause;
 use crate::turn::{Life, TimerId, Turn};
 use bytes::Bytes;
 use core::Core;
+use hearing::Polled;
 use mio::{Events, Poll};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -235,11 +237,14 @@ impl Reactor {
         // What was written between turns, through `turn()`.
         self.core.turn().send_gathered();
         let wait = self.core.wait(timeout);
-        match self.poll.poll(&mut self.events, wait) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+        let polled = match self.poll.poll(&mut self.events, wait) {
+            Ok(()) => Polled::All,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Polled::Part
+            }
             Err(error) => return Err(Error::Poll(error)),
-        }
+        };
         self.core.begin_turn();
         let mut events = 0;
         for event in &self.events {
@@ -253,10 +258,10 @@ impl Reactor {
             }
         }
         // What had no room has been reported to nobody yet, and a loop around this one would not hear of it.
-        self.core.note_events(events);
+        self.core.note_poll(polled, events);
         self.core.drive_again();
-        self.core.drive_due();
         self.core.obey();
+        self.core.drive_due();
         self.core.drive_handshakes();
         let status = self.core.check_drain();
         self.core.end_turn();

@@ -42,6 +42,8 @@ use std::time::{Duration, Instant};
 /// What lies ready for each turn: all of a reactor that is neither its poll nor its table.
 pub(crate) struct Desk {
     pub(crate) now: Tick,
+    /// Deadlines up to this moment may end something: what the kernel and the mailbox held then has been looked at.
+    pub(crate) judged: Tick,
     pub(crate) life: Life,
     pub(crate) buffers: Buffers,
     pub(crate) departures: Departures,
@@ -148,6 +150,9 @@ pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
 /// A closure that waits for its time.
 pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
 
+/// What of a drain's time handshakes get that were begun before it.
+const DRAIN_SHARE: u32 = 4;
+
 /// Where the reactor is in its own life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -202,6 +207,8 @@ pub(crate) trait Roster {
     fn id_at(&self, slot: u32) -> Option<SourceId>;
     /// Adds what those count that still live, but for the one that is being driven.
     fn count_living(&self, counters: &mut Counters);
+    /// Connections whose TLS handshake is not done.
+    fn shaking_hands(&self) -> Vec<SourceId>;
     /// Every connection but the one that is being driven.
     fn connections(&self) -> Vec<ConnId>;
 }
@@ -673,6 +680,14 @@ impl Turn<'_> {
         }
         debug_assert!(desk.gathered.is_empty(), "turn 1: gathered bytes of nobody");
         desk.gathered.clear();
+    }
+
+    /// Until when a drain waits for what it need not wait for: a quarter of its time.
+    pub(crate) fn drain_share(&self) -> Tick {
+        match self.desk.life {
+            Life::Draining { until, .. } => self.desk.now.after(until.since(self.desk.now) / DRAIN_SHARE),
+            Life::Running | Life::Cutting(_) | Life::Stopped(_) => self.desk.now,
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {

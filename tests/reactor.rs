@@ -1744,22 +1744,32 @@ fn a_dialled_connection_without_a_world_around_it_works_with_run() {
     assert_eq!(*heard.borrow(), b"ping");
 }
 
+/// Closes every connection that there is, and counts them.
+struct Lists(Rc<Cell<Option<usize>>>);
+
+impl WatchHandler for Lists {
+    fn on_ready(&mut self, turn: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+        self.0.set(Some(turn.connections().len()));
+        for id in turn.connections() {
+            turn.other(id).expect("a connection that is listed").close();
+        }
+        Next::Remove
+    }
+}
+
 #[test]
 fn what_is_accepted_in_a_turn_is_there_for_nobody_before_it_begins() {
     each_kind(|kind| {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         world.turn();
-        let peers = [world.dial(&address), world.dial(&address)];
         let seen = Rc::new(Cell::new(None));
-        let noted = seen.clone();
-        // Due behind what the kernel reports, in the same turn.
-        world.reactor().after(Duration::ZERO, move |turn| {
-            noted.set(Some(turn.connections().len()));
-            for id in turn.connections() {
-                turn.other(id).expect("a connection that is listed").close();
-            }
-        });
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        world.reactor().turn().watch(ours, Direction::Read, Lists(seen.clone())).expect("a watch");
+        world.turn();
+        let peers = [world.dial(&address), world.dial(&address)];
+        // It is reported behind the listener, in the same turn.
+        theirs.write_all(b"go").expect("room");
         world.turn();
         assert_eq!((seen.get(), world.reactor().snapshot().failed), (Some(0), 0));
         drop(peers);

@@ -8,6 +8,8 @@ mod bytes;
 mod client;
 #[path = "streams/crowd.rs"]
 mod crowd;
+#[path = "streams/hold_ups.rs"]
+mod hold_ups;
 #[path = "streams/input.rs"]
 mod input;
 #[path = "streams/listening.rs"]

@@ -49,6 +49,10 @@ impl Handler for Carried {
         self.with(|handler| handler.on_timer(conn));
     }
 
+    fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+        self.with(|handler| handler.on_hangup(conn));
+    }
+
     fn on_secured(&mut self, conn: &mut Conn<'_>) {
         self.with(|handler| handler.on_secured(conn));
     }

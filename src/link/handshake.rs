@@ -20,7 +20,8 @@ use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::records::{Security, Which};
 use crate::link::session::{DECODE_ERROR, Opened, Session};
-use crate::link::{Input, Link};
+use crate::link::{HELD_UP, Link};
+use std::time::Duration;
 
 /// Whether a peer that speaks something else is owed an answer that it understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,8 @@ pub(super) enum Retort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     None,
-    Queued,
+    /// Since then.
+    Queued(Tick),
     /// For one on another thread.
     QueuedElsewhere,
     /// Another thread has the session.
@@ -81,20 +83,42 @@ impl Away {
 /// The type that a peer's first record has; RFC 8446, section 5.1.
 const HANDSHAKE_RECORD: u8 = 22;
 
+/// How long a peer may take to say its first words that a drain is to wait for.
+pub(crate) const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// Reads that one step of a handshake makes.
 const STEP_READS: usize = 4;
 
 impl Link {
     /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
-    pub(crate) fn queues_step(&mut self) -> bool {
+    pub(crate) fn queues_step(&mut self, now: Tick) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
         let is_told = tls.session.is_silent() || !self.inbox.is_empty();
-        let comes = is_told || matches!(self.input, Input::Ready | Input::Flagged);
+        let comes = is_told || self.input.may_hold();
         if !matches!(self.phase, Phase::Handshaking) || tls.step != Step::None || !comes {
             return false;
         }
-        tls.step = Step::Queued;
+        tls.step = Step::Queued(now);
         true
+    }
+
+    /// The handshake's time is over. It is the peer that must not take longer: while the next step waits for its turn here,
+    /// that time does not count, unless the peer has gone meanwhile. After a hold-up the peer that has spoken gets its time once
+    /// more, since what it has said could not be answered.
+    pub(crate) fn excuses_handshake(&mut self, due: Tick, judged: Tick, now: Tick) -> bool {
+        let Security::Tls(tls) = &mut self.security else { return false };
+        let Step::Queued(since) = tls.step else { return false };
+        if self.input.has_hangup() {
+            return false;
+        }
+        let timeout = self.limits.handshake_timeout;
+        if judged.since(due) > timeout / HELD_UP {
+            self.entered = now;
+        } else {
+            self.entered = self.entered.after(now.since(since));
+        }
+        tls.step = Step::Queued(now);
+        self.entered.after(timeout) > judged
     }
 
     /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
@@ -112,7 +136,10 @@ impl Link {
     ) -> Stepped<'s> {
         let inherited = self.inherit(buffers, now);
         let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
-        tls.step = Step::None;
+        if let Step::Queued(since) = std::mem::replace(&mut tls.step, Step::None) {
+            // It was not the peer that was waited for.
+            self.entered = self.entered.after(now.since(since));
+        }
         if !matches!(self.phase, Phase::Handshaking) {
             return Stepped::Taken(&[]);
         }
@@ -121,7 +148,7 @@ impl Link {
         let has_kept = !tls.kept.is_empty();
         let mut read = 0;
         for _ in 0..STEP_READS {
-            if !matches!(self.input, Input::Ready | Input::Flagged) || read == room {
+            if !self.input.may_hold() || read == room {
                 break;
             }
             match self.receive(&mut scratch.bytes()[read..room], now) {
@@ -132,7 +159,7 @@ impl Link {
         // Nothing is spent on a peer that has gone before anything was spent on it, unless it speaks something else: that
         // may have said all it has to say, and wait for an answer.
         let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
-        let is_gone = self.input == Input::Ended && is_unmade && !is_silent && (is_hello || read == 0);
+        let is_gone = self.input.has_ended() && is_unmade && !is_silent && (is_hello || read == 0);
         if !matches!(self.phase, Phase::Handshaking) || is_gone || (read + inherited == 0 && !is_silent) {
             return Stepped::Taken(&[]);
         }
@@ -190,6 +217,19 @@ impl Link {
         self.follow(away.which, &away.wire, &mut away.plain, opened, buffers, now);
         buffers.pool.take_back(std::mem::take(&mut away.wire));
         Some(())
+    }
+
+    /// The reactor drains. A peer that has said nothing is not waited for, unless it has just come, and others at most until
+    /// `until`.
+    pub(crate) fn hurry_handshake(&mut self, until: Tick, now: Tick) {
+        let (Security::Tls(tls), Phase::Handshaking) = (&self.security, self.phase) else { return };
+        let has_spoken = !tls.session.is_unmade() || !tls.kept.is_empty() || !self.inbox.is_empty();
+        let is_under_way = has_spoken || tls.step != Step::None || self.input.may_hold();
+        // What lies in the kernel may not have been reported yet.
+        if !is_under_way && now >= self.entered.after(FIRST_WORDS) && self.stream.peek().is_err() {
+            return self.signal(Signal::Close(Reason::Drain), now);
+        }
+        self.entered = self.entered.min(until.before(self.limits.handshake_timeout));
     }
 
     /// Begins a handshake in the middle. What was written so far goes out before it, as it is; what the handler leaves of

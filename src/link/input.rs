@@ -24,10 +24,20 @@ const SHORT_READ_IS_DRY: bool = cfg!(unix);
 impl Link {
     /// Takes note of what the kernel said.
     pub(crate) fn note(&mut self, ready: Readiness) {
-        let flagged = ready.ended || ready.error || ready.priority;
-        if self.input != Input::Ended && (ready.readable || flagged) {
-            let flagged = flagged || self.input == Input::Flagged;
-            self.input = if flagged { Input::Flagged } else { Input::Ready };
+        let flagged = ready.error || ready.priority;
+        if ready.ended || flagged || ready.readable {
+            self.input = match self.input {
+                known @ (Input::Ended | Input::EndedTold | Input::HangUpTold | Input::HangUp) => known,
+                _ if ready.ended => Input::HangUp,
+                Input::Flagged => Input::Flagged,
+                Input::Ready | Input::Dry => {
+                    if flagged {
+                        Input::Flagged
+                    } else {
+                        Input::Ready
+                    }
+                }
+            };
         }
         if ready.writable || ready.error {
             self.output = Output::Free;
@@ -43,17 +53,17 @@ impl Link {
 
     /// Whether the peer's end was read.
     pub(crate) fn has_ended(&self) -> bool {
-        self.input == Input::Ended
+        self.input.has_ended()
     }
 
     /// Looks whether the peer's end or an error comes next, without taking what it has sent (plain links).
     pub(crate) fn look_for_end(&mut self, now: Tick) {
         match self.stream.peek() {
-            Ok(0) => self.input = Input::Ended,
+            Ok(0) => self.input = self.input.ended(),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => {
-                self.input = Input::Ended;
+                self.input = self.input.ended();
                 self.signal(Signal::Failed(Reason::of(&error)), now);
             }
         }
@@ -61,7 +71,7 @@ impl Link {
 
     /// Whether a read is wanted and may bring something.
     pub(crate) fn may_read(&self) -> bool {
-        if !matches!(self.input, Input::Ready | Input::Flagged) {
+        if !self.input.may_hold() {
             return false;
         }
         if self.phase.delivers_input() {
@@ -69,6 +79,17 @@ impl Link {
         } else {
             self.phase.discards_input()
         }
+    }
+
+    /// Whether the handler should hear of the peer's end, which it does not come to read.
+    pub(crate) fn owes_hangup(&self) -> bool {
+        matches!(self.input, Input::HangUp | Input::Ended)
+            && self.phase.delivers_input()
+            && (self.delivery == Delivery::Paused || self.owed == Owed::Throttled)
+    }
+
+    pub(crate) fn hangup_told(&mut self) {
+        self.input = if self.input.has_ended() { Input::EndedTold } else { Input::HangUpTold };
     }
 
     /// Whether input goes to the handler now.
@@ -83,7 +104,7 @@ impl Link {
 
     /// Whether the peer's end has come to the front: all before it was shown, and the rest is not waited for.
     pub(crate) fn end_is_due(&self) -> bool {
-        self.input == Input::Ended && self.may_deliver() && (self.inbox.is_empty() || self.owed == Owed::Nothing)
+        self.input.has_ended() && self.may_deliver() && (self.inbox.is_empty() || self.owed == Owed::Nothing)
     }
 
     /// Reads once into `buffer`, which must not be empty.
@@ -91,7 +112,7 @@ impl Link {
         debug_assert!(!buffer.is_empty(), "an empty read would look like the peer's end");
         match self.stream.read(buffer) {
             Ok(0) => {
-                self.input = Input::Ended;
+                self.input = self.input.ended();
                 Received::Nothing
             }
             Ok(n) => {
@@ -109,7 +130,7 @@ impl Link {
             // Still interrupted after many tries: it stays ready, and the source says `Again`.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Received::Nothing,
             Err(error) => {
-                self.input = Input::Ended;
+                self.input = self.input.ended();
                 self.signal(Signal::Failed(Reason::of(&error)), now);
                 Received::Nothing
             }

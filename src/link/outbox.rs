@@ -149,6 +149,13 @@ impl Outbox {
         self.queue.as_ref().and_then(|queue| queue.moved)
     }
 
+    /// The peer took some of what the kernel holds in front of it, at that moment.
+    pub(crate) fn note_progress(&mut self, moved: Tick) {
+        if let Some(queue) = &mut self.queue {
+            queue.moved = queue.moved.max(Some(moved));
+        }
+    }
+
     /// Queues a copy of `bytes`.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Tick, pool: &mut Pool) {
         if !bytes.is_empty() {

@@ -175,6 +175,11 @@ impl Link {
         }
     }
 
+    /// Lets waiting output be offered again: the kernel reports room only when much is free.
+    pub(crate) fn try_output_again(&mut self) {
+        self.output = Output::Free;
+    }
+
     /// Whether output waits that the kernel may take.
     pub(crate) fn may_flush(&self) -> bool {
         self.output == Output::Free && !self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_))

@@ -10,12 +10,12 @@
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
+use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
 use crate::link::handshake::{Retort, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::{Opened, Session};
-use crate::link::{Input, Link};
 use std::io;
 
 /// What lies between the socket and the handler.
@@ -192,7 +192,7 @@ impl Link {
             self.ship(buffers, now);
         }
         if is_ended {
-            self.input = Input::Ended;
+            self.input = self.input.ended();
         }
         match fault {
             Some(fault) => self.signal(Signal::Broken(Reason::Tls(fault)), now),

@@ -8,7 +8,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, uninterrupted};
+use crate::net::{Registry, TcpInfo, uninterrupted};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -232,6 +232,13 @@ impl Stream {
     /// The error that waits on the socket, SO_ERROR.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         SockRef::from(self).take_error().unwrap_or_else(Some)
+    }
+
+    /// How long ago the peer was last seen to take bytes that were sent to it, as far as the system tells (TCP on Linux):
+    /// neither resending to a peer that is gone nor a window that stays closed counts.
+    pub(crate) fn last_progress(&self) -> Option<Duration> {
+        let info = TcpInfo::of(self).filter(|_| self.is_tcp())?;
+        Some(info.since_sent.max(info.since_acknowledged))
     }
 
     /// The peer's address where it has one.

@@ -33,6 +33,8 @@ pub struct TcpInfo {
     pub since_sent: Duration,
     /// How long ago data was received.
     pub since_received: Duration,
+    /// How long ago an acknowledgement was received.
+    pub since_acknowledged: Duration,
 }
 
 impl TcpInfo {
@@ -108,6 +110,7 @@ mod system {
             path_bytes_max: raw.pmtu,
             since_sent: millis(raw.last_data_sent_ms),
             since_received: millis(raw.last_data_recv_ms),
+            since_acknowledged: millis(raw.last_ack_recv_ms),
         })
     }
 }

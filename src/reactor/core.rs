@@ -1,4 +1,4 @@
-//! The turn's work: four funnels that all end in one drive.
+//! The turn's work: five funnels that all end in one drive.
 //!
 //! Owns everything of a reactor but its poll: table, timers, desk and commands. [`Core::drive`] is the only place where
 //! sources are driven. Each funnel has a budget or takes its queue before it starts, so that a turn ends (A7).
@@ -12,12 +12,14 @@ use crate::handler::{Next, guarded};
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
+use crate::link::handshake::FIRST_WORDS;
 use crate::mailbox::{Mailbox, Remote, Report};
 use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handed;
 use crate::post::Departures;
 use crate::reactor::Status;
+use crate::reactor::hearing::{Hearing, Polled, Seen};
 use crate::reactor::lap::{Held, Lap};
 use crate::reactor::orders::Orders;
 use crate::reactor::table::Table;
@@ -49,8 +51,13 @@ pub(super) struct Core {
     orders: Orders,
     handshake_budget: Duration,
     mail: Mail,
+    /// Batches that were taken from the mailbox.
+    batches: u64,
     events_per_turn: usize,
     events: Polled,
+    /// A moment before the last poll: whatever the kernel had ready then, that poll reported, or one to come will.
+    asked: Tick,
+    hearing: Hearing,
     scratch: Scratch,
     arrivals: Arrivals,
     /// Buffers of the funnels, empty between turns.
@@ -71,13 +78,6 @@ enum Mail {
     Waiting,
 }
 
-/// Whether the poll had room for all that there was to report.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Polled {
-    All,
-    Full,
-}
-
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
@@ -90,6 +90,7 @@ impl Core {
         let mailbox = Arc::new(mailbox);
         let desk = Desk {
             now: Tick::of(Instant::now()),
+            judged: Tick::of(Instant::now()),
             life: Life::Running,
             buffers: Buffers::default(),
             departures: Departures::default(),
@@ -122,8 +123,11 @@ impl Core {
             orders: Orders::default(),
             handshake_budget: config.handshake_budget,
             mail: Mail::None,
+            batches: 0,
             events_per_turn: config.events_per_turn,
             events: Polled::All,
+            asked: Tick::of(Instant::now()),
+            hearing: Hearing::default(),
             scratch: Scratch::new(),
             arrivals: Arrivals::default(),
             queue: Vec::new(),
@@ -157,8 +161,8 @@ impl Core {
     }
 
     /// So many events came at once.
-    pub(super) fn note_events(&mut self, events: usize) {
-        self.events = if events >= self.events_per_turn { Polled::Full } else { Polled::All };
+    pub(super) fn note_poll(&mut self, polled: Polled, events: usize) {
+        self.events = if events >= self.events_per_turn { Polled::Part } else { polled };
     }
 
     /// All that the poll told is done.
@@ -179,7 +183,7 @@ impl Core {
             || self.desk.handshakes.are_due()
             || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
-            || self.events == Polled::Full
+            || self.events == Polled::Part
             || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
             || matches!(self.desk.life, Life::Cutting(_))
     }
@@ -198,13 +202,33 @@ impl Core {
 
     /// How long to wait for events; rounded up, since a poll counts milliseconds and must not wake early.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        if self.has_work() {
-            return Some(Duration::ZERO);
+        let wait = if self.has_work() {
+            Some(Duration::ZERO)
+        } else if let Some(due) = self.next_due() {
+            self.read_clock();
+            let left = due.since(self.desk.now);
+            Some(timeout.map_or(left, |timeout| timeout.min(left)))
+        } else {
+            timeout
+        };
+        self.asked = self.desk.now;
+        wait
+    }
+
+    /// Looks how far deadlines may be judged by now.
+    fn judge(&mut self) {
+        let seen = Seen {
+            asked: self.asked,
+            due: self.next_due(),
+            polled: self.events,
+            polls: self.table.len() / self.events_per_turn + 1,
+            batches: self.batches,
+            is_done: self.commands.is_empty(),
+            has_mail: self.mail == Mail::Waiting,
+        };
+        if let Some(judged) = self.hearing.go_on(seen) {
+            self.desk.judged = judged;
         }
-        let Some(due) = self.next_due() else { return timeout };
-        self.read_clock();
-        let left = due.since(self.desk.now);
-        Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }
 
     // --- the funnels ----------------------------------------------------------------------------------------------
@@ -219,7 +243,8 @@ impl Core {
     }
 
     pub(super) fn drive_due(&mut self) {
-        let now = self.desk.now;
+        self.judge();
+        let now = self.desk.judged;
         let mut due = std::mem::take(&mut self.due);
         while let Some(slot) = self.timers.pop(now) {
             due.push(slot);
@@ -264,6 +289,7 @@ impl Core {
         // While a batch is being worked off the mailbox fills up to its limit, and then refuses.
         if self.mail == Mail::Waiting && self.commands.is_empty() {
             self.mail = Mail::None;
+            self.batches += 1;
             self.mailbox.take(&mut self.commands);
         }
         let budget = self.commands_per_turn.min(self.commands.len());
@@ -599,12 +625,20 @@ impl Core {
         for id in told {
             self.order(id, Order::Drain);
         }
+        // Handshakes are told when they open, which they may never do.
+        for id in self.table.shaking_hands() {
+            self.order(id, Order::Hurry);
+        }
+        self.turn().after(FIRST_WORDS, |turn| {
+            let hurried = turn.table.shaking_hands().into_iter().map(|id| Local::Order(id, Order::Hurry));
+            turn.desk.local.extend(hurried);
+        });
     }
 
     /// Whether the drain is over; cuts what is left at its deadline.
     pub(super) fn check_drain(&mut self) -> Status {
         let Life::Draining { until, report } = self.desk.life else { return self.status() };
-        if self.desk.connections > 0 && self.desk.now >= until {
+        if self.desk.connections > 0 && self.desk.judged >= until {
             self.desk.life = Life::Cutting(report);
             self.end_connections(|| Order::Cut);
         }

@@ -237,6 +237,14 @@ impl Roster for Table {
         }
     }
 
+    fn shaking_hands(&self) -> Vec<SourceId> {
+        let is_shaking = |id: &SourceId| match self.get(*id) {
+            Some(Source::Connection(connection)) => connection.is_shaking_hands(),
+            Some(Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_)) | None => false,
+        };
+        self.ids().into_iter().filter(is_shaking).collect()
+    }
+
     fn connections(&self) -> Vec<ConnId> {
         let is_connection =
             |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(connection)) if connection.has_begun());

@@ -7,6 +7,7 @@
 //! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
 
 mod dialling;
+mod expiry;
 mod states;
 
 use crate::clock::Tick;
@@ -95,7 +96,7 @@ impl Connection {
         now: Tick,
     ) -> Connection {
         let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
-        let role = Role::Dialling(Box::new(Dialling { dial, handler }));
+        let role = Role::Dialling(Box::new(Dialling { dial, handler, begun: now }));
         Connection { link, role, origin: Origin::Dialled, watched: None }
     }
 
@@ -119,6 +120,10 @@ impl Connection {
 
     pub(crate) fn is_connecting(&self) -> bool {
         matches!(self.link.phase(), Phase::Connecting)
+    }
+
+    pub(crate) fn is_shaking_hands(&self) -> bool {
+        matches!(self.link.phase(), Phase::Handshaking)
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {
@@ -158,7 +163,7 @@ impl Connection {
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
-        let steps = matches!(cause, Cause::Step);
+        let (steps, expires) = (matches!(cause, Cause::Step), matches!(cause, Cause::Expired));
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
             Cause::Again | Cause::Step | Cause::Arrived(_) => {}
@@ -171,7 +176,8 @@ impl Connection {
                     self.fail_step(turn);
                 }
             }
-            Cause::Expired => self.expire(id, turn),
+            // What the deadline is of is tried once more before it ends anything.
+            Cause::Expired => self.link.try_output_again(),
             Cause::Order(order) => self.obey(id, order, turn),
             Cause::Orders(batch) => batch.for_each(|told| match told {
                 Told::Send(bytes) => self.send(id, bytes, turn),
@@ -184,10 +190,17 @@ impl Connection {
         if self.link.has_output_business() {
             self.send_waiting(id, turn);
         }
+        if expires {
+            self.expire(id, turn);
+        }
         if steps {
             self.take_step(id, scratch, turn);
         }
         self.take_input(id, scratch, turn);
+        if self.link.owes_hangup() && !self.is_leaving(turn) {
+            self.link.hangup_told();
+            self.call(id, turn, |handler, conn| handler.on_hangup(conn));
+        }
         self.finish_drive(id, turn)
     }
 
@@ -223,21 +236,6 @@ impl Connection {
         }
     }
 
-    fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let now = turn.desk.now;
-        if let Some((due, expiry)) = self.link.phase_deadline() {
-            if due <= now {
-                self.link.signal(Signal::Expired(expiry), now);
-            }
-        }
-        if self.link.timer() <= now && !self.is_upgrading() {
-            self.link.set_timer(Tick::NEVER);
-            if self.link.phase().is_lively() {
-                self.call(id, turn, |handler, conn| handler.on_timer(conn));
-            }
-        }
-    }
-
     fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
         let now = turn.desk.now;
         match order {
@@ -257,6 +255,7 @@ impl Connection {
             Order::Pause => self.link.pause(),
             Order::Resume => self.link.resume(),
             Order::Drain => self.drain(id, turn),
+            Order::Hurry => self.link.hurry_handshake(turn.drain_share(), now),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
             Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
@@ -604,7 +603,7 @@ impl Connection {
             return Next::Remove;
         }
         self.watch(id, turn);
-        if self.link.queues_step() {
+        if self.link.queues_step(turn.desk.now) {
             turn.desk.handshakes.push(id, turn.desk.now, self.link.limits().handshake_timeout);
         }
         if self.link.wants_again() || matches!(self.link.phase(), Phase::Closed(_)) { Next::Again } else { Next::Wait }

@@ -65,15 +65,20 @@ impl Endpoint {
             // What has come before it is shown before it.
             self.take_arrivals(id, arrivals, turn);
         }
+        let expires = matches!(cause, Cause::Expired);
         match cause {
             Cause::Ready(ready) => self.post.note(ready),
             Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) | Cause::Arrived(_) => {}
-            Cause::Expired => self.expire(id, turn),
+            // What has waited too long is offered once more before it is given up.
+            Cause::Expired => self.post.try_output_again(turn.desk.judged),
             Cause::Order(order) => self.obey(id, order, turn),
             Cause::Orders(batch) => batch.for_each(|told| self.obey(id, told.into_order(), turn)),
         }
         self.post.take_errors();
         self.send_waiting(id, turn);
+        if expires {
+            self.expire(id, turn);
+        }
         self.take_arrivals(id, arrivals, turn);
         self.send_waiting(id, turn);
         self.post.settle();
@@ -104,9 +109,9 @@ impl Endpoint {
     }
 
     fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let now = turn.desk.now;
-        self.post.expire(now, &mut turn.desk.departures);
-        if self.post.timer() <= now {
+        let judged = turn.desk.judged;
+        self.post.expire(judged, &mut turn.desk.departures);
+        if self.post.timer() <= judged {
             self.post.set_timer(Tick::NEVER);
             if self.post.life() == Life::Open {
                 self.call(id, turn, |handler, sock| handler.on_timer(sock));
@@ -135,7 +140,7 @@ impl Endpoint {
             Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
             Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
             Order::Remove | Order::Abort => self.post.cut(Reason::Aborted),
-            Order::Drain | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
+            Order::Drain | Order::Hurry | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
         }
     }
 

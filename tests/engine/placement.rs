@@ -186,11 +186,14 @@ fn what_the_backlog_held_is_handed_over_and_served_before_the_others_stop() {
             let greet = |_: &Conn<'_>| Hooks::new().open(|conn| conn.write(b"hello").expect("room"));
             let listening = engine.listen(&rig.address(kind), config(kind), move || greet).expect("it listens");
             let go = hold(&engine.remotes()[0]);
-            let sockets: Vec<_> = (0..30).map(|_| connect(listening.address()).expect("a place")).collect();
+            let begin = |_| {
+                let socket = connect(listening.address()).expect("a place");
+                Client::begin(socket.into(), listening.address()).expect("a handshake")
+            };
+            let clients: Vec<_> = (0..30).map(begin).collect();
             engine.stop(PATIENCE);
             drop(go);
-            for socket in sockets {
-                let mut client = Client::over(socket.into(), listening.address()).expect("a handshake");
+            for mut client in clients {
                 assert_eq!(client.read_to_end().expect("an end in order"), b"hello");
             }
             let report = engine.wait(PATIENCE).expect("a report");

@@ -223,10 +223,13 @@ fn what_waits_when_a_drain_begins_is_served_at_whatever_pace() {
         let config = ListenConfig { accepts_per_second: Some(1), ..listen_config() };
         let greet = |_: &Conn<'_>| Hooks::new().open(|conn| conn.write(b"hello").expect("room"));
         let (server, address) = rig.listen(rig.builder(2).listen_config(config).handler(move || greet), kind);
-        let sockets: Vec<_> = (0..5).map(|_| connect(&address).expect("the backlog takes it")).collect();
+        let begin = |_| {
+            let socket = connect(&address).expect("the backlog takes it");
+            Client::begin(socket.into(), &address).expect("a handshake")
+        };
+        let clients: Vec<_> = (0..5).map(begin).collect();
         server.stop(Duration::from_secs(20));
-        for socket in sockets {
-            let mut client = Client::over(socket.into(), &address).expect("a handshake");
+        for mut client in clients {
             assert_eq!(client.read_to_end().expect("an end in order"), b"hello");
         }
         let report = rig.end(&server);

@@ -85,7 +85,10 @@ fn a_paused_connection_is_shown_nothing_until_it_is_resumed() {
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
         let close = Said::Close(Reason::PeerClosed);
         let expected = [Said::Open, Said::Data(6), Said::Timer, Said::Data(3), Said::Timer, Said::End(0), close];
-        assert_eq!(world.log.said(0), expected);
+        let mut said = world.log.said(0);
+        // Heard of while it was paused, the first time or the second.
+        said.remove(said.iter().position(|said| *said == Said::HangUp).expect("the peer's end was heard of"));
+        assert_eq!(said, expected);
     });
 }
 

@@ -299,3 +299,53 @@ fn jobs_run_on_time_in_order_and_can_be_cancelled() {
     assert_eq!(all, "abc");
     assert!(since.elapsed() >= ms(59));
 }
+
+/// The kernel reports room only when a third of its send buffer is free, and that may be megabytes: a peer that reads
+/// steadily was cut for it.
+#[test]
+fn a_slow_reader_is_not_stalled_and_one_that_takes_nothing_is() {
+    each_kind_at_once(|kind| {
+        let stall = ms(300);
+        let mut world = World::new();
+        let limits = Limits { write_stall_timeout: stall, outbox_bytes_max: 32 << 20, ..Limits::default() };
+        let address = world.listen(kind, with(limits), |_: &Conn<'_>| {
+            Hooks::new().data(|conn, data| {
+                conn.write(&vec![7; 24 << 20]).expect("room");
+                data.len()
+            })
+        });
+        let mut slow = world.dial(&address);
+        world.until_open(1);
+        let mut stuck = world.dial(&address);
+        world.until_open(2);
+        slow.send_all_while(&mut world, b"go");
+        let (mut buffer, mut read, mut total) = (vec![0; 16 * 1024], Instant::now(), 0);
+        // What the kernel's buffers hold at first is taken at once, so that from then on nothing moves but by its reading.
+        world.until("the first megabyte", |_| {
+            total += slow.try_read(&mut buffer).map_or(0, |count| count.expect("a read"));
+            total > 1 << 20
+        });
+        stuck.send_all_while(&mut world, b"go");
+        let began = Instant::now();
+        let mut cut = None;
+        world.until("seven times the deadline", |world| {
+            if read.elapsed() > ms(20) {
+                read = Instant::now();
+                let mut count = 0;
+                while let (true, Some(more)) = (count < buffer.len(), slow.try_read(&mut buffer)) {
+                    let more = more.unwrap_or(0);
+                    assert!(more > 0, "the slow reader was cut");
+                    count += more;
+                }
+            }
+            cut = cut.or((world.log.open() == 1).then(|| began.elapsed()));
+            began.elapsed() > stall * 7
+        });
+        let cut = cut.expect("the one that takes nothing is cut");
+        // The kernels may still move a little by themselves, when the window is probed.
+        assert!(cut > stall && cut < stall * 6, "after {cut:?}");
+        assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)]);
+        drop((slow, stuck));
+        world.until_empty();
+    });
+}

@@ -148,6 +148,22 @@ impl Client {
         Client::Plain(Plain(connect(address).expect("a connection")))
     }
 
+    /// Speaks on a socket what is spoken at `address`; with TLS its first words have been sent, and the rest of the handshake
+    /// is done by what is read or written next.
+    ///
+    /// # Errors
+    /// What TLS says.
+    pub fn begin(plain: Plain, address: &Address) -> io::Result<Client> {
+        #[cfg(feature = "tls")]
+        if address.transport().is_tls() {
+            let mut stream = super::security::blocking(plain);
+            stream.conn.write_tls(&mut stream.sock)?;
+            return Ok(Client::Tls(Box::new(stream)));
+        }
+        let _ = address;
+        Ok(Client::Plain(plain))
+    }
+
     /// Speaks on a socket what is spoken at `address`.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub struct Hooks {
     timer: Option<Hook>,
     drain: Option<Hook>,
     secured: Option<Hook>,
+    hangup: Option<Hook>,
     end: Option<EndHook>,
     close: Option<CloseHook>,
 }
@@ -53,6 +54,11 @@ impl Hooks {
 
     pub fn secured(mut self, hook: impl FnMut(&mut Conn<'_>) + 'static) -> Hooks {
         self.secured = Some(Box::new(hook));
+        self
+    }
+
+    pub fn hangup(mut self, hook: impl FnMut(&mut Conn<'_>) + 'static) -> Hooks {
+        self.hangup = Some(Box::new(hook));
         self
     }
 
@@ -100,6 +106,13 @@ impl Handler for Hooks {
         match &mut self.secured {
             Some(hook) => hook(conn),
             None => Sink.on_secured(conn),
+        }
+    }
+
+    fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+        match &mut self.hangup {
+            Some(hook) => hook(conn),
+            None => Sink.on_hangup(conn),
         }
     }
 

@@ -18,6 +18,7 @@ pub enum Said {
     Timer,
     Drain,
     Secured,
+    HangUp,
     /// So many bytes were the rest.
     End(usize),
     Close(Reason),
@@ -41,7 +42,7 @@ impl Word for Said {
         match (at, self) {
             (At::Made, Said::Open) => Some(At::Open),
             (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
-            (At::Open, Said::Secured) => Some(At::Open),
+            (At::Open, Said::Secured | Said::HangUp) => Some(At::Open),
             (At::Open, Said::End(_)) => Some(At::Ending),
             (At::Ending, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ending),
             (At::Made | At::Open | At::Ending | At::Panicked, Said::Close(_)) => Some(At::Closed),
@@ -159,6 +160,11 @@ impl<H: Handler> Handler for Recorder<H> {
     fn on_secured(&mut self, conn: &mut Conn<'_>) {
         let _visit = self.log.enter(self.serial, Said::Secured, conn.id());
         self.handler.on_secured(conn);
+    }
+
+    fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+        let _visit = self.log.enter(self.serial, Said::HangUp, conn.id());
+        self.handler.on_hangup(conn);
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {

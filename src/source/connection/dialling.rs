@@ -20,6 +20,8 @@ const RETRY_MS: (u32, u32) = (1, 128);
 pub(super) struct Dialling {
     pub(super) dial: Dial,
     pub(super) handler: Box<dyn Handler>,
+    /// When the attempt under way began.
+    pub(super) begun: Tick,
 }
 
 impl Connection {
@@ -32,7 +34,7 @@ impl Connection {
                 return;
             }
         };
-        match self.try_targets(id, &mut dialling.dial, turn) {
+        match self.try_targets(id, &mut dialling, turn) {
             Ok(Progress::Done) => {
                 self.role = Role::Given(dialling.handler);
                 let peer = self.link.stream().peer();
@@ -48,7 +50,8 @@ impl Connection {
     }
 
     /// Goes through the addresses until one is not refused; the last refusal counts.
-    fn try_targets(&mut self, id: SourceId, dial: &mut Dial, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
+    fn try_targets(&mut self, id: SourceId, dialling: &mut Dialling, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
+        let dial = &mut dialling.dial;
         loop {
             let refused = match self.attempt(dial, turn.desk.now) {
                 Ok(Progress::Waiting) => {
@@ -65,6 +68,7 @@ impl Connection {
             }
             self.link.replace_stream(dial.next_socket().map_err(|error| Reason::of(&error))?);
             self.watched = None;
+            dialling.begun = turn.desk.now;
         }
     }
 

@@ -1,0 +1,47 @@
+//! What happens to a connection whose deadline is past.
+//!
+//! Owns what is looked at once more before anything ends: the drive has offered waiting output again and gone on with a
+//! connect, and all that the kernel and the mailbox held has been taken (see `reactor/hearing.rs`).
+
+use crate::clock::Tick;
+use crate::error::{Expiry, Reason};
+use crate::id::SourceId;
+use crate::link::phase::Signal;
+use crate::source::connection::{Connection, Role};
+use crate::turn::Turn;
+
+impl Connection {
+    pub(super) fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let (now, judged) = (turn.desk.now, turn.desk.judged);
+        if let Some((due, expiry)) = self.link.phase_deadline() {
+            if due <= judged && !self.is_excused(due, expiry, turn) {
+                let hurried = expiry == Expiry::Handshake && turn.is_draining();
+                let signal = if hurried { Signal::Close(Reason::Drain) } else { Signal::Expired(expiry) };
+                self.link.signal(signal, now);
+            }
+        }
+        if self.link.timer() <= judged && !self.is_upgrading() {
+            self.link.set_timer(Tick::NEVER);
+            if self.link.phase().is_lively() {
+                self.call(id, turn, |handler, conn| handler.on_timer(conn));
+            }
+        }
+    }
+
+    /// Whether a deadline is past only because this side was late, or did not notice what the peer did.
+    fn is_excused(&mut self, due: Tick, expiry: Expiry, turn: &Turn<'_>) -> bool {
+        let (now, judged) = (turn.desk.now, turn.desk.judged);
+        match expiry {
+            Expiry::Idle | Expiry::WriteStall => {
+                self.link.note_progress(now);
+                self.link.phase_deadline().is_none_or(|(due, _)| due > judged)
+            }
+            Expiry::Handshake => self.link.excuses_handshake(due, judged, now),
+            Expiry::Connect => {
+                let is_fresh = matches!(&self.role, Role::Dialling(dialling) if dialling.begun >= judged);
+                is_fresh && self.link.excuses_connect(due, judged)
+            }
+            Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
+        }
+    }
+}

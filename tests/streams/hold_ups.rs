@@ -1,0 +1,245 @@
+//! A loop that was held up, by a slow callback, a stopped process or a paused machine: whoever acted in time is not cut
+//! for it, since what they did lies in the kernel and in the mailbox.
+
+use super::bytes::pattern;
+use super::output::narrow;
+use crate::support::{Echo, Hooks, Kind, Peer, Said, Sink, World, each_kind};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use windlass::{Bytes, Conn, ConnectConfig, Expiry, Limits, ListenConfig, ReactorConfig, Reason};
+
+/// A deadline, long enough that nothing passes it by chance before the hold-up.
+const DEADLINE: Duration = Duration::from_millis(400);
+
+/// More peers than one poll, or one turn's commands, can tell of.
+const PEERS: usize = 20;
+
+fn small_turns() -> World {
+    World::with(ReactorConfig { events_per_turn: 3, commands_per_turn: 3, ..ReactorConfig::default() })
+}
+
+fn with(limits: Limits) -> ListenConfig {
+    ListenConfig { limits, ..ListenConfig::default() }
+}
+
+fn idle() -> ListenConfig {
+    with(Limits { idle_timeout: Some(DEADLINE), ..Limits::default() })
+}
+
+/// The loop is not driven until every deadline of now is well past.
+fn hold_up() {
+    let until = Instant::now() + DEADLINE * 11 / 10;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+/// Connects so many peers, each open before the next one comes.
+fn dial_all(world: &mut World, address: &windlass::Address) -> Vec<Peer> {
+    let peers = (1..=PEERS).map(|count| {
+        let peer = world.dial(address);
+        world.until_open(count);
+        peer
+    });
+    peers.collect()
+}
+
+#[test]
+fn who_spoke_in_time_is_not_idle_behind_a_hold_up() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let address = world.listen(kind, idle(), |_: &Conn<'_>| Echo);
+        let mut peers = dial_all(&mut world, &address);
+        let silent = peers.pop();
+        for peer in &mut peers {
+            assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+        }
+        hold_up();
+        for peer in &mut peers {
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        }
+        world.until("the silent one to be cut", |world| world.log.open() == PEERS - 1);
+        assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::Idle)]);
+        drop((peers, silent));
+        world.until_empty();
+    });
+}
+
+/// It is held up between the poll and the deadlines of one turn, and the peers speak meanwhile.
+#[test]
+fn nor_behind_a_callback_that_takes_long() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let peers = Rc::new(RefCell::new(Vec::<Peer>::new()));
+        let others = peers.clone();
+        let address = world.listen(kind, idle(), move |_: &Conn<'_>| {
+            let others = others.clone();
+            Hooks::new().data(move |conn, data| {
+                if data == b"hold" {
+                    for peer in others.borrow_mut().iter_mut() {
+                        assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+                    }
+                    hold_up();
+                }
+                conn.write_some(data)
+            })
+        });
+        let mut all = dial_all(&mut world, &address);
+        let mut slow = all.pop().expect("a peer");
+        *peers.borrow_mut() = all;
+        slow.send_all_while(&mut world, b"hold");
+        assert_eq!(slow.read_exact_while(&mut world, 4), b"hold");
+        for mut peer in peers.take() {
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        }
+        assert!(!world.log.reasons().contains(&Reason::Timeout(Expiry::Idle)));
+        drop(slow);
+        world.until_empty();
+    });
+}
+
+#[test]
+fn what_other_threads_sent_in_time_is_life() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let address = world.listen(kind, idle(), |_: &Conn<'_>| Sink);
+        let mut peers = dial_all(&mut world, &address);
+        for serial in 0..PEERS {
+            world.send(serial, Bytes::from_static(b"hello"));
+        }
+        hold_up();
+        for peer in &mut peers {
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        }
+        assert_eq!(world.log.reasons(), []);
+        drop(peers);
+        world.until_empty();
+    });
+}
+
+#[test]
+fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let narrow = narrow();
+        let limits = Limits { write_stall_timeout: DEADLINE, outbox_bytes_max: 4 << 20, ..narrow.limits.clone() };
+        let bytes = pattern(3 << 20);
+        let answer = Bytes::from(bytes.clone());
+        let address = world.listen(kind, ListenConfig { limits, ..narrow }, move |_: &Conn<'_>| {
+            let answer = answer.clone();
+            Hooks::new().data(move |conn, data| {
+                conn.write_bytes(answer.clone()).expect("room");
+                data.len()
+            })
+        });
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        peer.send_all_while(&mut world, b"go");
+        world.until("the kernel to be full", |world| {
+            let was = world.reactor().snapshot().bytes_out;
+            world.turns(5);
+            was > 0 && was == world.reactor().snapshot().bytes_out
+        });
+        let mut got = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        while let Some(count) = peer.try_read(&mut buffer) {
+            got.extend_from_slice(&buffer[..count.expect("a read")]);
+        }
+        hold_up();
+        got.extend(peer.read_exact_while(&mut world, bytes.len() - got.len()));
+        assert!(got == bytes, "other bytes came");
+        drop(peer);
+        assert_eq!(world.until_empty(), [Reason::PeerClosed]);
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn handshakes_go_on_behind_a_hold_up_if_the_peers_spoke_in_time() {
+    for kind in [Kind::Tls, Kind::TlsUnix] {
+        let mut world = small_turns();
+        let limits = Limits { handshake_timeout: DEADLINE, ..Limits::default() };
+        let address = world.listen(kind, with(limits), |_: &Conn<'_>| Echo);
+        let mut peers = Vec::new();
+        for count in 1..=PEERS {
+            // What it wants to say waits in the test's own memory until it is read or written.
+            peers.push(world.dial(&address));
+            world.until("it to be accepted", |world| world.reactor().connections() == count);
+        }
+        let silent = world.dial(&address);
+        world.until("it to be accepted", |world| world.reactor().connections() == PEERS + 1);
+        for peer in &mut peers {
+            let _ = peer.try_read(&mut [0; 1]);
+        }
+        hold_up();
+        for peer in &mut peers {
+            peer.send_all_while(&mut world, b"hello");
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        }
+        drop((peers, silent));
+        world.until_empty();
+    }
+}
+
+#[test]
+fn a_connect_that_the_kernel_made_in_time_is_opened_behind_a_hold_up() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Sink);
+        let limits = Limits { connect_timeout: DEADLINE, ..Limits::default() };
+        for _ in 0..PEERS {
+            let config = ConnectConfig { limits: limits.clone(), ..ConnectConfig::default() };
+            world.connect(&address, config, Sink);
+        }
+        // They begin here, and what comes of them is not looked at.
+        world.turn();
+        hold_up();
+        world.until_open(2 * PEERS);
+        assert_eq!(world.log.reasons(), []);
+        world.reactor().shutdown(DEADLINE);
+        world.until_empty();
+    });
+}
+
+#[test]
+fn what_came_before_a_timer_is_shown_before_it() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
+            Hooks::new().open(|conn| conn.set_timer(DEADLINE)).timer(|conn| conn.close())
+        });
+        let mut peers = dial_all(&mut world, &address);
+        for peer in &mut peers {
+            assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+        }
+        hold_up();
+        drop(peers);
+        world.until_empty();
+        for serial in 0..PEERS {
+            let said = world.log.said(serial);
+            assert_eq!(said[..2], [Said::Open, Said::Data(5)], "{said:?}");
+        }
+    });
+}
+
+#[test]
+fn what_came_before_a_drains_deadline_is_shown_before_the_cut() {
+    each_kind(|kind| {
+        let mut world = small_turns();
+        // It goes on as if nothing were said.
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Hooks::new().drain(|_| {}));
+        let mut peers = dial_all(&mut world, &address);
+        world.reactor().shutdown(DEADLINE);
+        world.turns(2);
+        for peer in &mut peers {
+            assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
+        }
+        hold_up();
+        let reasons = world.until_empty();
+        assert_eq!(reasons, [Reason::Timeout(Expiry::Drain); PEERS]);
+        for serial in 0..PEERS {
+            assert!(world.log.said(serial).contains(&Said::Data(5)), "{:?}", world.log.said(serial));
+        }
+    });
+}
