@@ -10,7 +10,7 @@ use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
 use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::stream::{Stream, Target, name};
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -83,7 +83,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(tcp) => tcp.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Listener::Unix(_, unix) => unix.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            Listener::Unix(_, unix) => accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None)),
         }
     }
 
@@ -107,6 +107,22 @@ impl Listener {
             Listener::Unix(_, unix) => registry.deregister(unix),
         }
     }
+}
+
+/// accept4(2) without the peer's address, which is the peer's to choose: mio's own accept (1.2.5) parses it, and panics if
+/// the peer has bound a path of 108 bytes, which fills `sun_path` and is reported as 109.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
+}
+
+/// socket2 keeps the peer's address as bytes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Whether the system has no such family or address.

@@ -19,11 +19,12 @@ pub use hooks::Hooks;
 pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};
+use rustix::net::SocketAddrUnix;
 use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use windlass::{
@@ -179,6 +180,26 @@ pub fn mode(path: &Path) -> u32 {
 /// A file's number, not that of what a link leads to.
 pub fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("a file").ino()
+}
+
+/// The names that a Unix peer may bind its own socket to, up to the longest of each sort, and the address that windlass
+/// has for each. A path of 108 bytes fills `sun_path`, unix(7): no NUL ends it, and the kernel reports one byte more than
+/// `sockaddr_un` holds.
+pub fn names_of_peers(dir: &Path) -> Vec<(SocketAddrUnix, Address)> {
+    let dir = dir.to_str().expect("a plain path").trim_end_matches('/');
+    let path = |bytes: usize| PathBuf::from(format!("{dir}/{}", "x".repeat(bytes - dir.len() - 1)));
+    let at_path = |path: &Path| SocketAddrUnix::new(path).expect("a path");
+    let at_name = |name: &[u8]| SocketAddrUnix::new_abstract_name(name).expect("a name");
+    // The longest abstract name, of this test's own.
+    let mut longest = format!("{dir} ").into_bytes();
+    longest.resize(107, b'y');
+    let with_nuls = [&longest[..60], b"\0\0"].concat();
+    vec![
+        (at_name(&with_nuls), Address::unix_abstract(&with_nuls).expect("a name")),
+        (at_path(&path(108)), Address::unix_unnamed()),
+        (at_path(&path(107)), Address::unix(path(107)).expect("the longest path")),
+        (at_name(&longest), Address::unix_abstract(&longest).expect("the longest name")),
+    ]
 }
 
 /// Nothing but a socket that nobody has open is replaced: `bind` tries every other kind of file, and links to such
