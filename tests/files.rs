@@ -15,12 +15,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 use support::{
-    Echo, Hooks, Kind, Peer, World, alone, each_kind, inode, mode, names_of_peers, refuses_what_is_in_the_way,
+    Echo, Hooks, Kind, Peer, World, alone, each_kind, inode, mode, names_of_peers, one_of_many_starters_wins,
+    refuses_what_is_in_the_way, strangers,
 };
-use windlass::{
-    Address, Conn, ConnectConfig, Error, Limits, Link, ListenConfig, ListenerId, PeerCredentials, Reactor,
-    ReactorConfig, Reason,
-};
+use windlass::{Address, Conn, ConnectConfig, Error, Limits, Link, ListenConfig, ListenerId, PeerCredentials, Reason};
 
 fn listen(world: &mut World, path: &Path, config: ListenConfig) -> Result<ListenerId, Error> {
     world.try_listen(&Address::unix(path).expect("a short path"), config, |_: &Conn<'_>| Echo)
@@ -393,33 +391,52 @@ fn unix_peers_are_known_by_their_credentials() {
     });
 }
 
+/// Listens with a mode.
+fn listen_with(world: &mut World, path: &Path, unix_mode: u32) -> Result<(), Error> {
+    listen(world, path, ListenConfig { unix_mode, ..ListenConfig::default() }).map(drop)
+}
+
+/// Leaves a dead socket at a path.
+fn leave_dead(path: &Path) -> std::io::Result<()> {
+    UnixListener::bind(path).map(drop)
+}
+
+#[test]
+fn a_stranger_who_locks_the_folder_or_takes_the_locks_place_stops_no_listener() {
+    strangers::binds_beside_locks_of_strangers(listen_with);
+}
+
+#[test]
+fn a_listener_leaves_nothing_in_its_folder_but_its_socket() {
+    strangers::leaves_no_lock_behind(listen_with);
+}
+
+#[test]
+fn whatever_a_stranger_puts_in_the_place_of_the_new_socket_keeps_its_mode() {
+    strangers::changes_no_file_but_its_own_socket(leave_dead, listen_with);
+}
+
+#[test]
+fn there_is_no_moment_in_which_the_file_has_other_permissions_than_were_asked_for() {
+    strangers::has_no_moment_with_other_permissions(listen_with);
+}
+
+#[test]
+fn a_dead_socket_of_another_user_is_refused_by_name() {
+    strangers::refuses_a_dead_socket_of_another_user(leave_dead, listen_with);
+}
+
+#[test]
+fn who_may_write_a_folder_but_not_list_it_can_listen_there() {
+    strangers::binds_in_a_folder_that_cannot_be_listed(listen_with);
+}
+
 #[test]
 fn of_many_who_start_at_once_on_a_stale_socket_one_listens_and_the_others_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for round in 0..40 {
-        let path = folder.path().join(format!("race-{round}.sock"));
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that goes stale"));
-        let address = Address::unix(&path).expect("an address");
-        let start = std::sync::Barrier::new(4);
-        let won: usize = std::thread::scope(|scope| {
-            let starters: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
-                        start.wait();
-                        let listens = reactor.listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo);
-                        // Nobody leaves before all have tried.
-                        start.wait();
-                        match listens {
-                            Ok(_) => 1,
-                            Err(Error::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => 0,
-                            Err(error) => panic!("{error}"),
-                        }
-                    })
-                })
-                .collect();
-            starters.into_iter().map(|starter| starter.join().expect("a starter")).sum()
-        });
-        assert_eq!(won, 1, "round {round}");
-    }
+    one_of_many_starters_wins(leave_dead, listen_with);
+}
+
+#[test]
+fn without_proc_a_listener_gets_its_mode_if_the_umask_lets_it() {
+    strangers::gets_its_mode_without_proc("without_proc_a_listener_gets_its_mode_if_the_umask_lets_it", listen_with);
 }

@@ -126,14 +126,8 @@ impl DatagramSocket {
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
         if let Some(path) = address.path() {
             let wanted = Wanted { kind: Type::DGRAM, mode: config.unix_mode, group: config.unix_group };
-            let (file, socket) = socket_file::bind(address, path, &wanted, |at, made| {
-                let socket = options::unix(config)?;
-                // Bound it can be sent to at once: its file comes into being without permissions.
-                rustix::fs::fchmod(&socket, rustix::fs::Mode::empty())?;
-                socket.bind(at)?;
-                made()?;
-                Ok(socket)
-            })?;
+            let socket = options::unix(config).map_err(refused)?;
+            let file = socket_file::bind(address, path, &wanted, &socket, || Ok(()))?;
             return DatagramSocket::of_unix(socket, Some(file)).map_err(refused);
         }
         if address.transport().is_unix() {

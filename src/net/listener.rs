@@ -38,7 +38,7 @@ impl Listener {
             let Target::Unix(at) = target.map_err(refused)? else {
                 return Err(refused(io::ErrorKind::Unsupported.into()));
             };
-            return bind_unix(&at, config, |_| Ok(())).map(|unix| Listener::Unix(None, unix)).map_err(refused);
+            return bind_name(&at, config).map_err(refused);
         }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         let mut all = address.resolve()?;
@@ -152,26 +152,28 @@ fn listen(socket: &Socket, config: &ListenConfig) -> io::Result<()> {
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }
 
-fn bind_unix(
-    at: &SockAddr,
-    config: &ListenConfig,
-    before_listen: impl FnOnce(&Socket) -> io::Result<()>,
-) -> io::Result<UnixListener> {
+/// A Unix socket that is not bound yet.
+fn unix(config: &ListenConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     options::apply(&socket, &config.socket, IsTcp::No)?;
-    socket.bind(at)?;
-    before_listen(&socket)?;
-    listen(&socket, config)?;
-    Ok(UnixListener::from(OwnedFd::from(socket)))
+    Ok(socket)
 }
 
-/// Binds to a path: clears a stale socket away, sets mode and group, and only then listens, so that nobody can connect
-/// before.
+/// Binds to a name without a file.
+fn bind_name(at: &SockAddr, config: &ListenConfig) -> io::Result<Listener> {
+    let socket = unix(config)?;
+    socket.bind(at)?;
+    listen(&socket, config)?;
+    Ok(Listener::Unix(None, UnixListener::from(OwnedFd::from(socket))))
+}
+
+/// Binds to a path, and listens only when its file has mode and group, so that nobody can connect before.
 fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Listener, Error> {
     let wanted = Wanted { kind: Type::STREAM, mode: config.unix_mode, group: config.unix_group };
-    let (file, unix) = socket_file::bind(address, path, &wanted, |at, made| bind_unix(at, config, |_| made()))?;
-    Ok(Listener::Unix(Some(file), unix))
+    let socket = unix(config).map_err(|source| Error::Listen { address: Box::new(address.clone()), source })?;
+    let file = socket_file::bind(address, path, &wanted, &socket, || listen(&socket, config))?;
+    Ok(Listener::Unix(Some(file), UnixListener::from(OwnedFd::from(socket))))
 }
 
 impl AsFd for Listener {

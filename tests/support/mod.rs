@@ -14,6 +14,7 @@ pub mod post;
 mod record;
 #[cfg(feature = "tls")]
 pub mod security;
+pub mod strangers;
 
 pub use hooks::Hooks;
 pub use peer::Peer;
@@ -235,6 +236,36 @@ pub fn refuses_what_is_in_the_way<S, T: Debug>(
     assert_eq!(fs::read(&file).expect("the file"), b"precious");
     assert!(stale.exists() && live.exists() && !nothing.exists());
     assert_eq!(world.reactor().connections(), 0);
+}
+
+/// Of four who start at once on a dead socket that `open` makes, one binds it and the others are told that it is in use.
+pub fn one_of_many_starters_wins(
+    open: fn(&Path) -> io::Result<()>,
+    bind: impl Fn(&mut World, &Path, u32) -> Result<(), Error> + Sync,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..40 {
+        let path = folder.path().join(format!("race-{round}.sock"));
+        open(&path).expect("a socket that goes stale");
+        let start = std::sync::Barrier::new(4);
+        let starter = || {
+            let mut world = World::new();
+            start.wait();
+            let bound = bind(&mut world, &path, 0o770);
+            // Nobody leaves before all have tried.
+            start.wait();
+            match bound {
+                Ok(()) => 1,
+                Err(Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => 0,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let won: usize = std::thread::scope(|scope| {
+            let starters: Vec<_> = (0..4).map(|_| scope.spawn(starter)).collect();
+            starters.into_iter().map(|starter| starter.join().expect("a starter")).sum()
+        });
+        assert_eq!(won, 1, "round {round}");
+    }
 }
 
 // --- handlers -----------------------------------------------------------------------------------------------------
