@@ -92,9 +92,13 @@ impl Stream {
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        let own = bind.filter(|_| is_tcp == IsTcp::Yes);
+        if let Some(own) = own {
+            options::share_port(&socket, own)?;
+        }
         options::apply(&socket, options, is_tcp)?;
-        if let (Some(local), Target::Ip(_)) = (bind, target) {
-            socket.bind(&local.into())?;
+        if let Some(own) = own {
+            socket.bind(&own.into())?;
         }
         let fd = OwnedFd::from(socket);
         Ok(match is_tcp {
