@@ -13,7 +13,7 @@ use crate::config::datagram::{DatagramConfig, Group};
 use crate::error::Error;
 use crate::net::listener::is_lack;
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::{Registry, uninterrupted};
+use crate::net::{Registry, sigpipe, uninterrupted};
 use mio::net::{UdpSocket, UnixDatagram};
 use mio::{Interest, Token};
 use peer::{DatagramPeer, Destination};
@@ -359,7 +359,7 @@ impl DatagramSocket {
 
     /// Sends one datagram; sendto(2), or send(2) to the peer that it is connected to.
     pub(crate) fn send(&self, bytes: &[u8], to: Option<&DatagramPeer>) -> io::Result<()> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let flags = SendFlags::DONTWAIT | sigpipe::NONE;
         let to = to.map(DatagramPeer::destination);
         uninterrupted(|| {
             match &to {
@@ -374,7 +374,11 @@ impl DatagramSocket {
 
     /// Receives one datagram of whomever it is connected to, and tells how long it was: what is longer than `buffer` is cut.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Elsewhere the system does not say how long one is that it cuts.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let flags = RecvFlags::DONTWAIT;
         uninterrupted(|| {
             let (_, bytes) = rustix::net::recv(self, &mut *buffer, flags)?;
             Ok(bytes)

@@ -8,6 +8,7 @@ use crate::config::{ListenConfig, Reuse, Stack};
 use crate::error::Error;
 use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
+use crate::net::sigpipe;
 use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::stream::{Stream, Target, name};
 use mio::net::{TcpListener, UnixListener, UnixStream};
@@ -82,7 +83,11 @@ impl Listener {
     /// accept(2): the stream, non-blocking and closed on exec, and where it comes from (`None` for Unix peers).
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(tcp) => tcp.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::Tcp(tcp) => {
+                let (stream, peer) = tcp.accept()?;
+                sigpipe::prepare(&SockRef::from(&stream))?;
+                Ok((Stream::Tcp(stream), Some(peer)))
+            }
             Listener::Unix(_, unix) => accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None)),
         }
     }

@@ -7,7 +7,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, uninterrupted};
+use crate::net::{Registry, sigpipe, uninterrupted};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -132,7 +132,7 @@ impl Stream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
         }
         socket.peer_addr()?;
-        let domain = socket.domain()?;
+        let domain = socket.local_addr()?.domain();
         socket.set_nonblocking(true)?;
         let fd = OwnedFd::from(socket);
         match domain {
@@ -187,18 +187,18 @@ impl Stream {
 
     /// send(2).
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?))
+        uninterrupted(|| Ok(rustix::net::send(self, bytes, sigpipe::NONE)?))
     }
 
     /// sendmsg(2) of all slices at once.
     pub(crate) fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_slices(slices, SendFlags::NOSIGNAL)
+        self.send_slices(slices, sigpipe::NONE)
     }
 
     /// The same, where more follows at once: a packet that is not full waits for it, `MSG_MORE` of send(2).
     pub(crate) fn write_slices_before_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        return self.send_slices(slices, SendFlags::NOSIGNAL | SendFlags::MORE);
+        return self.send_slices(slices, sigpipe::NONE | SendFlags::MORE);
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         self.write_slices(slices)
     }
