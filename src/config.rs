@@ -388,6 +388,11 @@ pub struct ConnectConfig {
     /// For its socket.
     pub socket: SocketOptions,
     /// The local IP address to connect from. Default: the system's choice.
+    ///
+    /// With port 0 there can be as many connections to each destination as the system has ephemeral ports, as there can
+    /// without an address; IP_BIND_ADDRESS_NO_PORT of ip(7), on Linux. A port that is given can be used for several
+    /// destinations at once, and for another one while a closed connection from it is in TIME_WAIT; SO_REUSEADDR of
+    /// socket(7).
     pub bind: Option<std::net::SocketAddr>,
     /// TLS, for `tls://` and `tls+unix:` addresses. Default: none.
     #[cfg(feature = "tls")]

@@ -17,6 +17,7 @@ use crate::mailbox::{Driving, Health, Remote, Report};
 use crate::net::cores;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
+use crate::net::sigpipe;
 use crate::placement::{Placement, Quota, ReactorLimits, Spread};
 use crate::reactor::Reactor;
 use crate::turn::{Sharing, Turn, check_stream};
@@ -96,6 +97,9 @@ const REPORT_GRACE: Duration = Duration::from_millis(500);
 ///
 /// All methods can be called from any thread; share it in an `Arc`. Those that say so wait for the reactors, and refuse
 /// on a reactor's own thread. Dropping it cuts all connections and waits for the threads.
+///
+/// The reactors' threads block SIGPIPE, so that no peer can raise it by leaving while a file is sent to it. A thread or
+/// process that a callback starts inherits that; the threads of blocking handlers do not.
 ///
 /// ```
 /// use std::time::Duration;
@@ -283,6 +287,8 @@ impl Engine {
                     }
                 };
                 let _ = tell.send(Ok(reactor.remote()));
+                // Not before: a reactor starts threads that may run user code.
+                sigpipe::block();
                 let report = reactor.run();
                 if let Err(error) = &report {
                     log::error!("reactor thread {number} has failed: {error}");

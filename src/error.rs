@@ -20,7 +20,7 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The path of a Unix listener is taken by something that is not a dead socket.
+    /// The path of a Unix listener is taken by something that is not a dead socket of this user.
     #[error("cannot listen on {address}: {what} is in the way; remove it or choose another path")]
     PathTaken {
         /// What was to be listened on.

@@ -9,6 +9,7 @@ pub(crate) mod datagram;
 pub(crate) mod file;
 pub(crate) mod listener;
 pub(crate) mod options;
+pub(crate) mod sigpipe;
 pub(crate) mod socket_file;
 pub(crate) mod stream;
 pub(crate) mod tcp_info;

@@ -56,7 +56,8 @@ impl std::fmt::Debug for ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Listens here too. Of all addresses, all are listened on or none.
+    /// Listens here too. Of all addresses, all are listened on or none. A name that has several addresses is listened on at the
+    /// first that this system can bind, and only there.
     pub fn address(mut self, address: Address) -> ServerBuilder {
         self.addresses.push(address);
         self

@@ -297,7 +297,11 @@ impl Turn<'_> {
 
     /// Listens on a stream address; connections are accepted from the end of this turn on.
     ///
-    /// Of a name with several addresses the first that can be bound is taken. Resolving a name blocks.
+    /// A name with several addresses is listened on at one of them alone, the first that this system can bind: `localhost` may
+    /// be `[::1]` and not `127.0.0.1`. To listen on all of them, listen on each. Resolving a name blocks.
+    ///
+    /// A dead Unix socket at the path is replaced if this user has made it. While a path is bound there is a lock file in its
+    /// folder, `.windlass-UID.lock`, so that two processes of one user that start at once do not take each other's.
     ///
     /// # Errors
     /// `Address`, `Listen`, `PathTaken`, `Transport` or `Config`, each naming the address or field; `Draining`.
@@ -489,8 +493,9 @@ impl Turn<'_> {
 
     /// Binds a datagram socket, `udp://` or `unixgram:`, that receives from anybody and sends to anybody.
     ///
-    /// Of a name with several addresses the first that can be bound is taken. Resolving a name blocks. It counts as one
-    /// connection of the reactor while it lives.
+    /// A name with several addresses is bound at one of them alone, the first that this system can bind. Resolving a name
+    /// blocks. A dead Unix socket at the path is replaced as [`Turn::listen`] does. It counts as one connection of the reactor
+    /// while it lives.
     ///
     /// What a Unix socket has sent and nobody has read yet counts against its own send buffer, which is one for all peers: those
     /// that do not read can fill it. Where peers are not trusted set `SocketOptions::send_buffer_bytes` to suit their number.

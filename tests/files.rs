@@ -2,17 +2,23 @@
 
 mod support;
 
+use rustix::net::SocketAddrUnix;
 use rustix::process::{getegid, geteuid};
+use socket2::{Domain, Socket, Type};
+use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
-use support::{Echo, Hooks, Peer, World, alone, each_kind, inode, mode, refuses_what_is_in_the_way};
-use windlass::{
-    Address, Conn, ConnectConfig, Error, ListenConfig, ListenerId, PeerCredentials, Reactor, ReactorConfig, Reason,
+use support::{
+    Echo, Hooks, Kind, Peer, World, alone, each_kind, inode, mode, names_of_peers, one_of_many_starters_wins,
+    refuses_what_is_in_the_way, strangers,
 };
+use windlass::{Address, Conn, ConnectConfig, Error, Limits, Link, ListenConfig, ListenerId, PeerCredentials, Reason};
 
 fn listen(world: &mut World, path: &Path, config: ListenConfig) -> Result<ListenerId, Error> {
     world.try_listen(&Address::unix(path).expect("a short path"), config, |_: &Conn<'_>| Echo)
@@ -277,6 +283,88 @@ fn abstract_names_need_no_file_and_come_free_at_once() {
     assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
 }
 
+/// A socket of a peer that has bound `name` and connected to the path or name of `address`.
+fn connected_from(name: &SocketAddrUnix, address: &Address) -> Socket {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    rustix::net::bind(&socket, name).expect("a free name");
+    let server = SocketAddrUnix::new(address.path().expect("a path")).expect("a path");
+    rustix::net::connect(&socket, &server).expect("a listener");
+    socket.set_nonblocking(true).expect("a non-blocking socket");
+    socket
+}
+
+#[test]
+fn peers_with_the_longest_names_are_served_and_nobody_else_notices() {
+    // A peer that had bound a path of 108 bytes ended the reactor's thread in accept(2), and all its listeners with it.
+    each_kind(|kind| {
+        if !kind.is_unix() {
+            return;
+        }
+        let mut world = World::new();
+        let other = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let names = Rc::new(RefCell::new(Vec::new()));
+        let told = names.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |conn: &Conn<'_>| {
+            assert_eq!(conn.peer_credentials().expect("a Unix peer").uid, geteuid().as_raw());
+            told.borrow_mut().push(conn.peer_address().expect("a name").to_string());
+            Echo
+        });
+        let mut expected = Vec::new();
+        for (name, called) in names_of_peers(&world.path("")) {
+            let mut odd = Peer::guest(connected_from(&name, &address), kind);
+            odd.send_all_while(&mut world, b"odd");
+            assert_eq!(odd.read_exact_while(&mut world, 3), b"odd", "{called}");
+            expected.push(kind.of(called).to_string());
+            for bystander in [&address, &other] {
+                let mut peer = world.dial(bystander);
+                peer.send_all_while(&mut world, b"next");
+                assert_eq!(peer.read_exact_while(&mut world, 4), b"next");
+            }
+            expected.push(kind.of(Address::unix_unnamed()).to_string());
+        }
+        assert_eq!(*names.borrow(), expected);
+        assert_eq!(world.reactor().snapshot().panics, 0);
+        assert!(world.log.heard().is_empty(), "{:?}", world.log.heard());
+    });
+}
+
+#[test]
+fn sockets_with_the_longest_names_can_be_taken_over() {
+    let mut world = World::new();
+    for (name, called) in names_of_peers(&world.path("")) {
+        // A listener so named, and both ends of a connection to it.
+        let bound = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        rustix::net::bind(&bound, &name).expect("a free name");
+        bound.listen(4).expect("a listener");
+        let guest = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        rustix::net::connect(&guest, &name).expect("a listener");
+        let host = rustix::net::accept(&bound).expect("a connection");
+        let links = [OwnedFd::from(guest), host].map(|fd| Link::new(fd, Limits::default()).expect("a link"));
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        for link in links {
+            let note = seen.clone();
+            let handler = Hooks::new().open(move |conn| {
+                note.borrow_mut().push((conn.local_address().expect("a name"), conn.peer_address().expect("a name")));
+                conn.close();
+            });
+            let handler = world.log.record(handler);
+            world.reactor().turn().adopt(link, handler).expect("adopted");
+        }
+        world.until_empty();
+        let unnamed = Address::unix_unnamed();
+        assert_eq!(*seen.borrow(), [(unnamed.clone(), called.clone()), (called.clone(), unnamed)]);
+        let id = world.reactor().turn().listen_on(bound, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken");
+        assert_eq!(world.reactor().listener_address(id), Some(called));
+        world.turns(1);
+        let peer = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        rustix::net::connect(&peer, &name).expect("it listens");
+        peer.set_nonblocking(true).expect("a non-blocking socket");
+        let mut peer = Peer::plain(peer);
+        peer.send_all_while(&mut world, b"hello");
+        assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+    }
+}
+
 #[test]
 fn unix_peers_are_known_by_their_credentials() {
     each_kind(|kind| {
@@ -303,33 +391,52 @@ fn unix_peers_are_known_by_their_credentials() {
     });
 }
 
+/// Listens with a mode.
+fn listen_with(world: &mut World, path: &Path, unix_mode: u32) -> Result<(), Error> {
+    listen(world, path, ListenConfig { unix_mode, ..ListenConfig::default() }).map(drop)
+}
+
+/// Leaves a dead socket at a path.
+fn leave_dead(path: &Path) -> std::io::Result<()> {
+    UnixListener::bind(path).map(drop)
+}
+
+#[test]
+fn a_stranger_who_locks_the_folder_or_takes_the_locks_place_stops_no_listener() {
+    strangers::binds_beside_locks_of_strangers(listen_with);
+}
+
+#[test]
+fn a_listener_leaves_nothing_in_its_folder_but_its_socket() {
+    strangers::leaves_no_lock_behind(listen_with);
+}
+
+#[test]
+fn whatever_a_stranger_puts_in_the_place_of_the_new_socket_keeps_its_mode() {
+    strangers::changes_no_file_but_its_own_socket(leave_dead, listen_with);
+}
+
+#[test]
+fn there_is_no_moment_in_which_the_file_has_other_permissions_than_were_asked_for() {
+    strangers::has_no_moment_with_other_permissions(listen_with);
+}
+
+#[test]
+fn a_dead_socket_of_another_user_is_refused_by_name() {
+    strangers::refuses_a_dead_socket_of_another_user(leave_dead, listen_with);
+}
+
+#[test]
+fn who_may_write_a_folder_but_not_list_it_can_listen_there() {
+    strangers::binds_in_a_folder_that_cannot_be_listed(listen_with);
+}
+
 #[test]
 fn of_many_who_start_at_once_on_a_stale_socket_one_listens_and_the_others_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    for round in 0..40 {
-        let path = folder.path().join(format!("race-{round}.sock"));
-        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that goes stale"));
-        let address = Address::unix(&path).expect("an address");
-        let start = std::sync::Barrier::new(4);
-        let won: usize = std::thread::scope(|scope| {
-            let starters: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
-                        start.wait();
-                        let listens = reactor.listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo);
-                        // Nobody leaves before all have tried.
-                        start.wait();
-                        match listens {
-                            Ok(_) => 1,
-                            Err(Error::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse => 0,
-                            Err(error) => panic!("{error}"),
-                        }
-                    })
-                })
-                .collect();
-            starters.into_iter().map(|starter| starter.join().expect("a starter")).sum()
-        });
-        assert_eq!(won, 1, "round {round}");
-    }
+    one_of_many_starters_wins(leave_dead, listen_with);
+}
+
+#[test]
+fn without_proc_a_listener_gets_its_mode_if_the_umask_lets_it() {
+    strangers::gets_its_mode_without_proc("without_proc_a_listener_gets_its_mode_if_the_umask_lets_it", listen_with);
 }

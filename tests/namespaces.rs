@@ -4,13 +4,15 @@
 mod support;
 
 use std::cell::RefCell;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use windlass::{
-    Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, IcmpErrors, Offload, Reactor,
-    ReactorConfig,
+    Address, Client, Conn, ConnectConfig, Connector, ConnectorState, Datagram, DatagramConfig, DatagramError,
+    DatagramHandler, DatagramPeer, Datagrams, Handler, IcmpErrors, Offload, Reactor, ReactorConfig,
 };
 
 /// How long anything may take before a test fails.
@@ -164,5 +166,128 @@ fn a_lossy_network_loses_datagrams_and_nothing_else() {
         }
         assert!((1..400).contains(&got), "{got} of 400 came");
         assert!(told.borrow().errors.is_empty(), "{:?}", told.borrow().errors);
+    });
+}
+
+/// A handler that counts its `on_open`.
+struct Opened(Arc<AtomicUsize>);
+
+impl Handler for Opened {
+    fn on_open(&mut self, _: &mut Conn<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
+    }
+}
+
+/// Connects `PER_SERVER` times to each of two servers from `own`, keeps the connections, and tells how many there are and
+/// what was refused.
+type Connects = fn(&[Address; 2], SocketAddr) -> (usize, Option<String>);
+
+const PER_SERVER: usize = 80;
+
+fn from(own: SocketAddr) -> ConnectConfig {
+    ConnectConfig { bind: Some(own), ..ConnectConfig::default() }
+}
+
+fn by_reactor(servers: &[Address; 2], own: SocketAddr) -> (usize, Option<String>) {
+    let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let (opened, mut refused) = (Arc::new(AtomicUsize::new(0)), Vec::new());
+    for server in servers {
+        for _ in 0..PER_SERVER {
+            let begun = reactor.connect(server, from(own), Opened(opened.clone()));
+            refused.extend(begun.err().map(|error| error.to_string()));
+        }
+    }
+    let until = Instant::now() + PATIENCE;
+    while opened.load(Ordering::Relaxed) + refused.len() < 2 * PER_SERVER && Instant::now() < until {
+        reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+    }
+    (opened.load(Ordering::Relaxed), refused.pop())
+}
+
+fn by_connectors(servers: &[Address; 2], own: SocketAddr) -> (usize, Option<String>) {
+    let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let (opened, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
+    let mut kept = Vec::new();
+    for server in servers {
+        for _ in 0..PER_SERVER {
+            let (made, tells) = (opened.clone(), refused.clone());
+            let builder = Connector::builder(server.clone()).connect_config(from(own)).on_state(move |state| {
+                if let ConnectorState::Failed(error) = state {
+                    *tells.lock().expect("no panic") = Some(error.to_string());
+                }
+            });
+            kept.push(builder.start(&reactor.remote(), move |_: &Conn<'_>| Opened(made.clone())).expect("a connector"));
+        }
+    }
+    let until = Instant::now() + PATIENCE;
+    while opened.load(Ordering::Relaxed) < 2 * PER_SERVER && refused.lock().expect("no panic").is_none() {
+        assert!(Instant::now() < until, "{} opened", opened.load(Ordering::Relaxed));
+        reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+    }
+    let refused = refused.lock().expect("no panic").take();
+    (opened.load(Ordering::Relaxed), refused)
+}
+
+fn by_clients(servers: &[Address; 2], own: SocketAddr) -> (usize, Option<String>) {
+    let (mut kept, mut refused) = (Vec::new(), None);
+    for server in servers {
+        for _ in 0..PER_SERVER {
+            let client = Client::builder(server.clone()).connect_config(from(own)).build().expect("a client");
+            match client.connect(PATIENCE) {
+                Ok(()) => kept.push(client),
+                Err(error) => refused = Some(error.to_string()),
+            }
+        }
+    }
+    (kept.len(), refused)
+}
+
+#[test]
+fn connects_from_a_given_address_have_as_many_ports_for_each_destination_as_there_are() {
+    // Each bind(2) to port 0 once took one of them from all destinations.
+    let name = "connects_from_a_given_address_have_as_many_ports_for_each_destination_as_there_are";
+    apart(name, "echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range", || {
+        let mut kept = Vec::new();
+        let kinds: [(&str, Connects); 3] =
+            [("a reactor", by_reactor), ("connectors", by_connectors), ("clients", by_clients)];
+        for (own, others) in [("127.0.0.1", ["127.0.0.2", "127.0.0.3"]), ("::1", ["::1", "::1"])] {
+            for (what, connects) in kinds {
+                // Other servers each time, to which no connection is in TIME_WAIT; on ports that are no ephemeral ones.
+                let servers = [0, 1].map(|n| {
+                    (7001..8000).find_map(|port| TcpListener::bind((others[n], port)).ok()).expect("a free port")
+                });
+                let addresses = servers.each_ref().map(|server| Address::tcp(server.local_addr().expect("an address")));
+                let own = SocketAddr::new(own.parse().expect("an address"), 0);
+                let (opened, refused) = connects(&addresses, own);
+                assert_eq!((opened, refused), (2 * PER_SERVER, None), "{what} from {own}");
+                kept.extend(servers);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_given_port_connects_to_two_servers_at_once_and_again_after_a_close() {
+    apart("a_given_port_connects_to_two_servers_at_once_and_again_after_a_close", "true", || {
+        let servers = ["127.0.0.2:7001", "127.0.0.3:7001"].map(|at| TcpListener::bind(at).expect("a free port"));
+        let addresses = servers.each_ref().map(|server| Address::tcp(server.local_addr().expect("an address")));
+        let own = SocketAddr::from(([127, 0, 0, 1], 30_000));
+        let connect = |to: &Address| {
+            let client = Client::builder(to.clone()).connect_config(from(own)).build().expect("a client");
+            client.connect(PATIENCE).unwrap_or_else(|error| panic!("from {own}: {error}"));
+            client
+        };
+        let clients = addresses.each_ref().map(connect);
+        for server in &servers {
+            assert_eq!(server.accept().expect("a connection").1, own);
+        }
+        // This side ends first, and so waits for late packets.
+        drop(clients);
+        let server = TcpListener::bind("127.0.0.4:7001").expect("a free port");
+        connect(&Address::tcp(server.local_addr().expect("an address")));
+        assert_eq!(server.accept().expect("a connection").1, own);
     });
 }

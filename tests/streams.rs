@@ -22,5 +22,7 @@ mod output;
 mod panics;
 #[path = "streams/sending_files.rs"]
 mod sending_files;
+#[path = "streams/signals.rs"]
+mod signals;
 #[path = "streams/timeouts.rs"]
 mod timeouts;

@@ -4,6 +4,7 @@
 
 use crate::address::{Address, AddressError};
 use crate::handler::guarded;
+use crate::net::sigpipe;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -132,7 +133,12 @@ impl Lookups {
     fn run(&'static self, job: Job) -> io::Result<()> {
         let mut inside = self.lock();
         if inside.jobs.len() >= inside.idle && inside.threads < THREADS_MAX {
-            let started = std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(|| self.work());
+            let signals = sigpipe::inherited();
+            let work = || {
+                signals.undo();
+                self.work();
+            };
+            let started = std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(work);
             match started {
                 Ok(_) => inside.threads += 1,
                 Err(error) if inside.threads == 0 => return Err(error),

@@ -13,7 +13,7 @@ use crate::config::datagram::{DatagramConfig, Group};
 use crate::error::Error;
 use crate::net::listener::is_lack;
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::{Registry, uninterrupted};
+use crate::net::{Registry, sigpipe, uninterrupted};
 use mio::net::{UdpSocket, UnixDatagram};
 use mio::{Interest, Token};
 use peer::{DatagramPeer, Destination};
@@ -126,14 +126,8 @@ impl DatagramSocket {
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
         if let Some(path) = address.path() {
             let wanted = Wanted { kind: Type::DGRAM, mode: config.unix_mode, group: config.unix_group };
-            let (file, socket) = socket_file::bind(address, path, &wanted, |at, made| {
-                let socket = options::unix(config)?;
-                // Bound it can be sent to at once: its file comes into being without permissions.
-                rustix::fs::fchmod(&socket, rustix::fs::Mode::empty())?;
-                socket.bind(at)?;
-                made()?;
-                Ok(socket)
-            })?;
+            let socket = options::unix(config).map_err(refused)?;
+            let file = socket_file::bind(address, path, &wanted, &socket, || Ok(()))?;
             return DatagramSocket::of_unix(socket, Some(file)).map_err(refused);
         }
         if address.transport().is_unix() {
@@ -365,7 +359,7 @@ impl DatagramSocket {
 
     /// Sends one datagram; sendto(2), or send(2) to the peer that it is connected to.
     pub(crate) fn send(&self, bytes: &[u8], to: Option<&DatagramPeer>) -> io::Result<()> {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let flags = SendFlags::DONTWAIT | sigpipe::NONE;
         let to = to.map(DatagramPeer::destination);
         uninterrupted(|| {
             match &to {
@@ -380,7 +374,11 @@ impl DatagramSocket {
 
     /// Receives one datagram of whomever it is connected to, and tells how long it was: what is longer than `buffer` is cut.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Elsewhere the system does not say how long one is that it cuts.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let flags = RecvFlags::DONTWAIT;
         uninterrupted(|| {
             let (_, bytes) = rustix::net::recv(self, &mut *buffer, flags)?;
             Ok(bytes)

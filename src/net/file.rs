@@ -104,6 +104,7 @@ impl FileRange {
     /// Has the kernel send the next bytes, at most `bytes_max`, to `socket`; sendfile(2).
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn send(&mut self, socket: impl AsFd, bytes_max: usize) -> Sent {
+        use crate::net::sigpipe;
         use rustix::io::Errno;
         let socket = socket.as_fd();
         if self.method == Method::Sent && self.left() > CORK_BYTES {
@@ -112,7 +113,7 @@ impl FileRange {
         }
         let count = bytes_max.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let mut at = self.at;
-        match rustix::fs::sendfile(socket, &self.file, Some(&mut at), count) {
+        match sigpipe::without(|| rustix::fs::sendfile(socket, &self.file, Some(&mut at), count)) {
             Ok(0) => Sent::File(Reason::FileTruncated),
             Ok(sent) => {
                 self.at += sent as u64;

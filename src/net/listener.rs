@@ -8,9 +8,10 @@ use crate::config::{ListenConfig, Reuse, Stack};
 use crate::error::Error;
 use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
+use crate::net::sigpipe;
 use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::stream::{Stream, Target, name};
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -38,7 +39,7 @@ impl Listener {
             let Target::Unix(at) = target.map_err(refused)? else {
                 return Err(refused(io::ErrorKind::Unsupported.into()));
             };
-            return bind_unix(&at, config, |_| Ok(())).map(|unix| Listener::Unix(None, unix)).map_err(refused);
+            return bind_name(&at, config).map_err(refused);
         }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
         let mut all = address.resolve()?;
@@ -82,8 +83,12 @@ impl Listener {
     /// accept(2): the stream, non-blocking and closed on exec, and where it comes from (`None` for Unix peers).
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(tcp) => tcp.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
-            Listener::Unix(_, unix) => unix.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
+            Listener::Tcp(tcp) => {
+                let (stream, peer) = tcp.accept()?;
+                sigpipe::prepare(&SockRef::from(&stream))?;
+                Ok((Stream::Tcp(stream), Some(peer)))
+            }
+            Listener::Unix(_, unix) => accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None)),
         }
     }
 
@@ -107,6 +112,22 @@ impl Listener {
             Listener::Unix(_, unix) => registry.deregister(unix),
         }
     }
+}
+
+/// accept4(2) without the peer's address, which is the peer's to choose: mio's own accept (1.2.5) parses it, and panics if
+/// the peer has bound a path of 108 bytes, which fills `sun_path` and is reported as 109.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
+}
+
+/// socket2 keeps the peer's address as bytes.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
+    let (socket, _) = SockRef::from(listener).accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Whether the system has no such family or address.
@@ -136,26 +157,28 @@ fn listen(socket: &Socket, config: &ListenConfig) -> io::Result<()> {
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
 }
 
-fn bind_unix(
-    at: &SockAddr,
-    config: &ListenConfig,
-    before_listen: impl FnOnce(&Socket) -> io::Result<()>,
-) -> io::Result<UnixListener> {
+/// A Unix socket that is not bound yet.
+fn unix(config: &ListenConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     options::apply(&socket, &config.socket, IsTcp::No)?;
-    socket.bind(at)?;
-    before_listen(&socket)?;
-    listen(&socket, config)?;
-    Ok(UnixListener::from(OwnedFd::from(socket)))
+    Ok(socket)
 }
 
-/// Binds to a path: clears a stale socket away, sets mode and group, and only then listens, so that nobody can connect
-/// before.
+/// Binds to a name without a file.
+fn bind_name(at: &SockAddr, config: &ListenConfig) -> io::Result<Listener> {
+    let socket = unix(config)?;
+    socket.bind(at)?;
+    listen(&socket, config)?;
+    Ok(Listener::Unix(None, UnixListener::from(OwnedFd::from(socket))))
+}
+
+/// Binds to a path, and listens only when its file has mode and group, so that nobody can connect before.
 fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Listener, Error> {
     let wanted = Wanted { kind: Type::STREAM, mode: config.unix_mode, group: config.unix_group };
-    let (file, unix) = socket_file::bind(address, path, &wanted, |at, made| bind_unix(at, config, |_| made()))?;
-    Ok(Listener::Unix(Some(file), unix))
+    let socket = unix(config).map_err(|source| Error::Listen { address: Box::new(address.clone()), source })?;
+    let file = socket_file::bind(address, path, &wanted, &socket, || listen(&socket, config))?;
+    Ok(Listener::Unix(Some(file), UnixListener::from(OwnedFd::from(socket))))
 }
 
 impl AsFd for Listener {

@@ -7,6 +7,7 @@ use crate::config::{Nodelay, SocketOptions};
 use crate::net::stream::Stream;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
+use std::net::SocketAddr;
 
 /// Sets what `options` ask for on a socket that is neither bound nor connected yet.
 pub(crate) fn apply(socket: &Socket, options: &SocketOptions, is_tcp: IsTcp) -> io::Result<()> {
@@ -42,6 +43,19 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
     }
+    Ok(())
+}
+
+/// Lets the port of `own`, which a socket is to connect from, serve as many connections as there are destinations.
+pub(crate) fn share_port(socket: &Socket, own: SocketAddr) -> io::Result<()> {
+    if own.port() != 0 {
+        // Else it could not be used again while a connection that it was used for is in TIME_WAIT.
+        return socket.set_reuse_address(true);
+    }
+    // The port is chosen by connect(2), which knows the destination; bind(2) would take one from all destinations. It is as
+    // well without on kernels before 4.2.
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(target_env = "uclibc")))]
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
     Ok(())
 }
 

@@ -2,16 +2,20 @@
 //!
 //! Owns the clearing away of stale sockets, mode and group before a peer can reach the socket, and the removal of the file
 //! only while it is still ours (device and inode). Knows nothing of what comes through the socket.
+//!
+//! 1. The folder may belong to somebody who wishes us ill, and puts other files in the place of ours at any moment: no mode
+//!    or group is changed but those of a socket of our own, and no lock is waited for that others could hold.
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::net::uninterrupted;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs::{self, Metadata, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +36,7 @@ pub(crate) struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| self.is(&found)) {
+        if self.is_at(&self.path) {
             // If it fails, the next starter finds a stale socket and removes it.
             let _ = fs::remove_file(&self.path);
         }
@@ -45,59 +49,192 @@ impl SocketFile {
         self.path = PathBuf::new();
     }
 
+    fn new(path: PathBuf, made: &Metadata) -> SocketFile {
+        SocketFile { path, device: made.dev(), inode: made.ino() }
+    }
+
+    /// Whether it is what `path` leads to.
+    fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| self.is(&found))
+    }
+
     fn is(&self, found: &Metadata) -> bool {
         found.dev() == self.device && found.ino() == self.inode
     }
 }
 
-/// Binds to a path: clears a stale socket away, and has `bind` make the socket. In the middle of it, when the file is there
-/// and nobody may reach the socket yet, `bind` calls what it is given, which sets mode and group.
-pub(crate) fn bind<S>(
+/// Binds `socket` to a path, whose stale socket it clears away. The file exists without permissions until it has its group
+/// and mode; then `finish` is called, which is where a stream socket listens.
+pub(crate) fn bind(
     address: &Address,
     path: &Path,
     wanted: &Wanted,
-    bind: impl FnOnce(&SockAddr, &mut dyn FnMut() -> io::Result<()>) -> io::Result<S>,
-) -> Result<(SocketFile, S), Error> {
+    socket: &Socket,
+    finish: impl FnOnce() -> io::Result<()>,
+) -> Result<SocketFile, Error> {
     let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
     let at = SockAddr::unix(path).map_err(refused)?;
     // The process may change its directory before the file is removed.
     let whole = std::path::absolute(path).map_err(refused)?;
     // Between bind and listen a socket looks dead: of two who start at once, one waits here.
-    let _turn = lock_folder(&whole).map_err(refused)?;
+    let _turn = FolderLock::take(&whole).map_err(refused)?;
     clear(address, path, &at, wanted.kind)?;
-    let mut file = None;
-    let socket = bind(&at, &mut || {
-        let made = fs::symlink_metadata(path)?;
-        let owned = file.insert(SocketFile { path: whole.clone(), device: made.dev(), inode: made.ino() });
-        if let Some(group) = wanted.group {
-            std::os::unix::fs::lchown(path, None, Some(group))?;
-        }
-        fs::set_permissions(path, Permissions::from_mode(wanted.mode))?;
-        if owned.is(&fs::symlink_metadata(path)?) { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
-    })
-    .map_err(refused)?;
-    let file = file.ok_or_else(|| refused(io::ErrorKind::NotFound.into()))?;
-    Ok((file, socket))
+    let bound = made::mode_before(socket, wanted).and_then(|first| {
+        socket.bind(&at)?;
+        made::give(path, whole, first, wanted)
+    });
+    let file = bound.map_err(refused)?;
+    finish().map_err(refused)?;
+    Ok(file)
 }
 
-/// How often, a millisecond apart, the lock of a folder is asked for; who holds it needs it for microseconds.
-const LOCK_TRIES: u32 = 1000;
+/// The file that bind(2) has just made. It is found again by its path, and whoever owns the folder may have put another
+/// file there since, or a link: what is changed is the file behind a descriptor that was seen to be ours.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod made {
+    use super::{SocketFile, Wanted, is_own_socket, swapped};
+    use rustix::fs::{AtFlags, Gid, Mode, OFlags, chownat, fchmod, open};
+    use socket2::Socket;
+    use std::fs::{self, File, Permissions};
+    use std::io;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::{Path, PathBuf};
 
-/// Locks the folder of `path` against others who bind sockets in it, until the descriptor is dropped; flock(2).
-fn lock_folder(path: &Path) -> io::Result<Option<fs::File>> {
-    // A folder that may be written but not listed cannot be locked; one that is not there is told by the bind.
-    let Ok(folder) = fs::File::open(path.parent().unwrap_or(Path::new("/"))) else { return Ok(None) };
-    for _ in 0..LOCK_TRIES {
-        match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(folder)),
-            Err(Errno::WOULDBLOCK) => std::thread::park_timeout(Duration::from_millis(1)),
-            Err(Errno::INTR) => {}
-            // A file system without locks: nothing can be done about it.
-            Err(Errno::NOTSUP | Errno::NOLCK | Errno::INVAL | Errno::NOSYS) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
+    /// Where each descriptor of this thread has a link to its file, proc(5). chmod(2) follows it, and knows no other way to
+    /// name a file that is open by `O_PATH` on kernels before 6.6.
+    const DESCRIPTORS: &str = "/proc/thread-self/fd";
+
+    /// Sets the permissions that the file is to be made with, of which bind(2) takes the umask off, unix(7).
+    pub(super) fn mode_before(socket: &Socket, wanted: &Wanted) -> io::Result<Mode> {
+        // None at all can be changed into any, and say that the file is new. Without /proc (in a chroot) nothing can be
+        // changed: then they have to be right at once, and who may send is known before the group is set.
+        let first = if Path::new(DESCRIPTORS).exists() { 0 } else { wanted.mode };
+        let first = Mode::from_raw_mode(first);
+        fchmod(socket, first)?;
+        Ok(first)
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "somebody holds a lock on the folder of the socket"))
+
+    pub(super) fn give(path: &Path, whole: PathBuf, first: Mode, wanted: &Wanted) -> io::Result<SocketFile> {
+        let made = fs::symlink_metadata(path)?;
+        let mode = Mode::from_raw_mode(made.mode());
+        if !is_own_socket(&made) || made.nlink() != 1 || !first.contains(mode) {
+            return Err(swapped());
+        }
+        let owned = SocketFile::new(whole, &made);
+        let file = File::from(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
+        if !owned.is(&file.metadata()?) {
+            return Err(swapped());
+        }
+        if let Some(group) = wanted.group {
+            chownat(&file, "", None, Some(Gid::from_raw(group)), AtFlags::EMPTY_PATH)?;
+        }
+        if mode.as_raw_mode() != wanted.mode {
+            if first.as_raw_mode() == wanted.mode {
+                let why =
+                    "the umask takes permissions off the socket's file, and without /proc they cannot be given back";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+            }
+            let link = format!("{DESCRIPTORS}/{}", file.as_raw_fd());
+            fs::set_permissions(link, Permissions::from_mode(wanted.mode))?;
+        }
+        if owned.is_at(path) { Ok(owned) } else { Err(swapped()) }
+    }
+}
+
+/// Here files cannot be opened without being read: what is changed is what has the path, but no link is followed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod made {
+    use super::{SocketFile, Wanted, is_own_socket, swapped};
+    use rustix::fs::{AtFlags, CWD, Gid, Mode, chmodat, chownat};
+    use socket2::Socket;
+    use std::fs;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    /// What a socket's file is made with cannot be chosen here.
+    pub(super) fn mode_before(_: &Socket, _: &Wanted) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn give(path: &Path, whole: PathBuf, (): (), wanted: &Wanted) -> io::Result<SocketFile> {
+        let made = fs::symlink_metadata(path)?;
+        if !is_own_socket(&made) {
+            return Err(swapped());
+        }
+        let owned = SocketFile::new(whole, &made);
+        if let Some(group) = wanted.group {
+            chownat(CWD, path, None, Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        chmodat(CWD, path, Mode::from_raw_mode(wanted.mode as _), AtFlags::SYMLINK_NOFOLLOW)?;
+        if owned.is_at(path) { Ok(owned) } else { Err(swapped()) }
+    }
+}
+
+/// Whether a file is a socket that this user has made.
+fn is_own_socket(found: &Metadata) -> bool {
+    found.file_type().is_socket() && found.uid() == geteuid().as_raw()
+}
+
+/// Somebody else may write to the folder, and has.
+fn swapped() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "something else took the place of the socket's file at once")
+}
+
+/// A lock on all that this user binds in one folder: a file that nobody else can open, so that nobody else can hold it
+/// locked; flock(2). It exists for as long as it is held.
+struct FolderLock {
+    /// First, so that it is removed by whoever holds it. One that a dead process left behind does no harm.
+    _made: SocketFile,
+    _held: File,
+}
+
+impl FolderLock {
+    /// How often, a millisecond apart, the lock is asked for; who holds it needs it for microseconds.
+    const TRIES: u32 = 1000;
+
+    /// Writable for its owner, and nothing else: hardly another file is. What others have put in its place is not taken for
+    /// the lock.
+    const MODE: u16 = 0o200;
+
+    /// Waits until nobody else of this user binds in the folder of `socket`. `None` if there can be no lock: the folder
+    /// cannot be written, which the bind tells, or somebody has put something else in the lock's place.
+    fn take(socket: &Path) -> io::Result<Option<FolderLock>> {
+        let path = socket.with_file_name(format!(".windlass-{}.lock", geteuid().as_raw()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(FolderLock::MODE.into());
+        for _ in 0..FolderLock::TRIES {
+            let Ok(file) = rustix::fs::open(&path, flags | OFlags::NOCTTY, mode).map(File::from) else {
+                return Ok(None);
+            };
+            let found = file.metadata()?;
+            if !FolderLock::is(&found) {
+                return Ok(None);
+            }
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    let made = SocketFile::new(path.clone(), &found);
+                    // Else whoever held it before has removed it.
+                    if made.is_at(&path) {
+                        return Ok(Some(FolderLock { _made: made, _held: file }));
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => std::thread::park_timeout(Duration::from_millis(1)),
+                // A file system without locks: nothing can be done about it.
+                Err(_) => return Ok(None),
+            }
+        }
+        let why =
+            format!("another process of this user has been binding there for a second; it holds {}", path.display());
+        Err(io::Error::new(io::ErrorKind::TimedOut, why))
+    }
+
+    /// Whether a file is a lock of this user, or was one until just now.
+    fn is(found: &Metadata) -> bool {
+        let is_plain = found.is_file() && found.len() == 0 && found.nlink() <= 1;
+        is_plain && found.uid() == geteuid().as_raw() && found.mode() & 0o7777 & !u32::from(FolderLock::MODE) == 0
+    }
 }
 
 /// Removes a socket at `path` that nobody has open; refuses if anything else is there.
@@ -122,11 +259,17 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
     probe.set_nonblocking(true).map_err(refused)?;
     match uninterrupted(|| probe.connect(at)) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            let stale = SocketFile { path: path.to_owned(), device: found.dev(), inode: found.ino() };
-            drop(stale);
+            if !is_own_socket(&found) {
+                return Err(taken("a dead socket of another user"));
+            }
+            drop(SocketFile::new(path.to_owned(), &found));
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Whether it lives cannot be seen.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_own_socket(&found) => {
+            Err(taken("a socket whose mode keeps out even its owner, so that nobody knows whether it lives,"))
+        }
         // Connected, its backlog full, or of another type: it lives.
         Ok(()) | Err(_) => Err(refused(io::ErrorKind::AddrInUse.into())),
     }

@@ -8,7 +8,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, TcpInfo, uninterrupted};
+use crate::net::{Registry, TcpInfo, sigpipe, uninterrupted};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -101,9 +101,13 @@ impl Stream {
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        let own = bind.filter(|_| is_tcp == IsTcp::Yes);
+        if let Some(own) = own {
+            options::share_port(&socket, own)?;
+        }
         options::apply(&socket, options, is_tcp)?;
-        if let (Some(local), Target::Ip(_)) = (bind, target) {
-            socket.bind(&local.into())?;
+        if let Some(own) = own {
+            socket.bind(&own.into())?;
         }
         let fd = OwnedFd::from(socket);
         Ok(match is_tcp {
@@ -137,7 +141,7 @@ impl Stream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
         }
         socket.peer_addr()?;
-        let domain = socket.domain()?;
+        let domain = socket.local_addr()?.domain();
         socket.set_nonblocking(true)?;
         let fd = OwnedFd::from(socket);
         match domain {
@@ -193,18 +197,18 @@ impl Stream {
 
     /// send(2).
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| Ok(rustix::net::send(self, bytes, SendFlags::NOSIGNAL)?))
+        uninterrupted(|| Ok(rustix::net::send(self, bytes, sigpipe::NONE)?))
     }
 
     /// sendmsg(2) of all slices at once.
     pub(crate) fn write_slices(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.send_slices(slices, SendFlags::NOSIGNAL)
+        self.send_slices(slices, sigpipe::NONE)
     }
 
     /// The same, where more follows at once: a packet that is not full waits for it, `MSG_MORE` of send(2).
     pub(crate) fn write_slices_before_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        return self.send_slices(slices, SendFlags::NOSIGNAL | SendFlags::MORE);
+        return self.send_slices(slices, sigpipe::NONE | SendFlags::MORE);
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         self.write_slices(slices)
     }

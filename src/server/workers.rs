@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::handler::guarded;
 use crate::link::Link;
 use crate::mailbox::Report;
+use crate::net::sigpipe;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -200,8 +201,12 @@ impl Workers {
         if !starts {
             return;
         }
-        let workers = self.clone();
-        let started = std::thread::Builder::new().name("windlass-worker".to_owned()).spawn(move || workers.work());
+        let (workers, signals) = (self.clone(), sigpipe::inherited());
+        let work = move || {
+            signals.undo();
+            workers.work();
+        };
+        let started = std::thread::Builder::new().name("windlass-worker".to_owned()).spawn(work);
         if let Err(error) = started {
             // Those that run go on; if there is none, the next connection tries again.
             log::error!("server: no thread for a blocking handler: {error}");

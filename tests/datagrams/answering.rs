@@ -1,11 +1,13 @@
 //! Whoever sent a datagram can be answered: now or later, from here or elsewhere.
 
-use crate::support::World;
 use crate::support::post::{Mate, PostHooks, Wire, Word, each_wire, echoing};
+use crate::support::{World, names_of_peers};
+use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{Bytes, Conn, DatagramConfig, DatagramPeer, Error, ListenConfig};
+use windlass::{Bytes, Conn, DatagramConfig, DatagramPeer, Error, ListenConfig, Transport};
 
 /// A place that a handler leaves something in.
 fn shared<T>(value: T) -> (Rc<RefCell<T>>, Rc<RefCell<T>>) {
@@ -210,6 +212,30 @@ fn senders_with_the_longest_names_are_answered_and_a_longer_one_does_no_harm() {
     longer.send(b"hello", &address);
     world.until("it to come", |world| world.posts.datagrams(1) == 1);
     assert_eq!(world.reactor().snapshot().panics, 0);
+}
+
+#[test]
+fn a_socket_with_the_longest_name_can_be_taken_over_and_so_can_one_that_is_connected_to_it() {
+    for n in 0..4 {
+        let mut world = World::new();
+        let (name, called) = names_of_peers(&world.path("")).remove(n);
+        let called = called.with_transport(Transport::Unixgram).expect("a name");
+        let [named, connected] = [(); 2].map(|()| Socket::new(Domain::UNIX, Type::DGRAM, None).expect("a socket"));
+        rustix::net::bind(&named, &name).expect("a free name");
+        rustix::net::connect(&connected, &name).expect("a peer");
+        let recorded = world.record_post(PostHooks::new());
+        let id =
+            world.reactor().turn().bind_on(OwnedFd::from(named), DatagramConfig::default(), recorded).expect("taken");
+        world.turns(1);
+        assert_eq!(world.endpoint_address(id), called);
+        let handler = world.record_post(PostHooks::new().bound(|sock| sock.send(b"hello").expect("room")));
+        let other = world.reactor().turn().bind_on(OwnedFd::from(connected), DatagramConfig::default(), handler);
+        let other = other.expect("taken");
+        world.until("the datagram", |world| world.reactor().snapshot().datagrams.datagrams_in > 0);
+        world.close_post(id);
+        world.close_post(other);
+        world.until("the end", |world| world.reactor().connections() == 0);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The files of Unix datagram sockets: what may be in the way, who may send, and what is left behind.
 
 use crate::support::post::{Mate, PostHooks, Wire, echoing};
-use crate::support::{World, inode, mode, refuses_what_is_in_the_way};
+use crate::support::{World, inode, mode, one_of_many_starters_wins, refuses_what_is_in_the_way, strangers};
 use rustix::process::{getegid, geteuid};
 use std::fs;
 use std::io::ErrorKind;
@@ -212,4 +212,49 @@ fn a_client_may_choose_its_name_and_its_file_is_removed() {
     let nobody = Address::unixgram(world.path("nobody")).expect("a path");
     world.reactor().connect_datagrams(&nobody, config, echoing()).expect_err("nobody is there");
     assert!(!path.exists());
+}
+
+/// Binds with a mode.
+fn bind_with(world: &mut World, path: &Path, unix_mode: u32) -> Result<(), Error> {
+    bind(world, path, DatagramConfig { unix_mode, ..DatagramConfig::default() }).map(drop)
+}
+
+/// Leaves a dead socket at a path.
+fn leave_dead(path: &Path) -> std::io::Result<()> {
+    UnixDatagram::bind(path).map(drop)
+}
+
+#[test]
+fn a_stranger_who_locks_the_folder_or_takes_the_locks_place_stops_no_bind() {
+    strangers::binds_beside_locks_of_strangers(bind_with);
+}
+
+#[test]
+fn a_bind_leaves_nothing_in_its_folder_but_its_socket() {
+    strangers::leaves_no_lock_behind(bind_with);
+}
+
+#[test]
+fn whatever_a_stranger_puts_in_the_place_of_the_new_socket_keeps_its_mode() {
+    strangers::changes_no_file_but_its_own_socket(leave_dead, bind_with);
+}
+
+#[test]
+fn a_dead_socket_of_another_user_is_refused_by_name() {
+    strangers::refuses_a_dead_socket_of_another_user(leave_dead, bind_with);
+}
+
+#[test]
+fn who_may_write_a_folder_but_not_list_it_can_bind_there() {
+    strangers::binds_in_a_folder_that_cannot_be_listed(bind_with);
+}
+
+#[test]
+fn of_many_who_start_at_once_on_a_stale_socket_one_is_bound_and_the_others_are_told() {
+    one_of_many_starters_wins(leave_dead, bind_with);
+}
+
+#[test]
+fn without_proc_a_socket_gets_its_mode_if_the_umask_lets_it() {
+    strangers::gets_its_mode_without_proc("files::without_proc_a_socket_gets_its_mode_if_the_umask_lets_it", bind_with);
 }

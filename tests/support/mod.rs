@@ -14,16 +14,18 @@ pub mod post;
 mod record;
 #[cfg(feature = "tls")]
 pub mod security;
+pub mod strangers;
 
 pub use hooks::Hooks;
 pub use peer::Peer;
 use record::Recording;
 pub use record::{Heard, Log, Recorder, Said};
+use rustix::net::SocketAddrUnix;
 use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 use windlass::{
@@ -181,6 +183,26 @@ pub fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("a file").ino()
 }
 
+/// The names that a Unix peer may bind its own socket to, up to the longest of each sort, and the address that windlass
+/// has for each. A path of 108 bytes fills `sun_path`, unix(7): no NUL ends it, and the kernel reports one byte more than
+/// `sockaddr_un` holds.
+pub fn names_of_peers(dir: &Path) -> Vec<(SocketAddrUnix, Address)> {
+    let dir = dir.to_str().expect("a plain path").trim_end_matches('/');
+    let path = |bytes: usize| PathBuf::from(format!("{dir}/{}", "x".repeat(bytes - dir.len() - 1)));
+    let at_path = |path: &Path| SocketAddrUnix::new(path).expect("a path");
+    let at_name = |name: &[u8]| SocketAddrUnix::new_abstract_name(name).expect("a name");
+    // The longest abstract name, of this test's own.
+    let mut longest = format!("{dir} ").into_bytes();
+    longest.resize(107, b'y');
+    let with_nuls = [&longest[..60], b"\0\0"].concat();
+    vec![
+        (at_name(&with_nuls), Address::unix_abstract(&with_nuls).expect("a name")),
+        (at_path(&path(108)), Address::unix_unnamed()),
+        (at_path(&path(107)), Address::unix(path(107)).expect("the longest path")),
+        (at_name(&longest), Address::unix_abstract(&longest).expect("the longest name")),
+    ]
+}
+
 /// Nothing but a socket that nobody has open is replaced: `bind` tries every other kind of file, and links to such
 /// sockets as `open` makes.
 pub fn refuses_what_is_in_the_way<S, T: Debug>(
@@ -214,6 +236,36 @@ pub fn refuses_what_is_in_the_way<S, T: Debug>(
     assert_eq!(fs::read(&file).expect("the file"), b"precious");
     assert!(stale.exists() && live.exists() && !nothing.exists());
     assert_eq!(world.reactor().connections(), 0);
+}
+
+/// Of four who start at once on a dead socket that `open` makes, one binds it and the others are told that it is in use.
+pub fn one_of_many_starters_wins(
+    open: fn(&Path) -> io::Result<()>,
+    bind: impl Fn(&mut World, &Path, u32) -> Result<(), Error> + Sync,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..40 {
+        let path = folder.path().join(format!("race-{round}.sock"));
+        open(&path).expect("a socket that goes stale");
+        let start = std::sync::Barrier::new(4);
+        let starter = || {
+            let mut world = World::new();
+            start.wait();
+            let bound = bind(&mut world, &path, 0o770);
+            // Nobody leaves before all have tried.
+            start.wait();
+            match bound {
+                Ok(()) => 1,
+                Err(Error::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => 0,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let won: usize = std::thread::scope(|scope| {
+            let starters: Vec<_> = (0..4).map(|_| scope.spawn(starter)).collect();
+            starters.into_iter().map(|starter| starter.join().expect("a starter")).sum()
+        });
+        assert_eq!(won, 1, "round {round}");
+    }
 }
 
 // --- handlers -----------------------------------------------------------------------------------------------------
