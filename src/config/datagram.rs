@@ -33,6 +33,7 @@ pub enum Fragmentation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrors {
     /// They are told to `on_error`, of unconnected sockets too, and so is a send queue of the network that is full (Linux).
+    /// Of a [`Client`](crate::Client) the next call returns the oldest of them.
     Told,
     /// Only a connected socket is told, and only of a port or host that refuses.
     Ignored,

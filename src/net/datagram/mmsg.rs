@@ -175,19 +175,24 @@ impl ReceiveHeaders {
 
 /// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
 pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+    let (arrived, dropped) = receive_message(socket, memory)?;
+    if let Some(dropped) = dropped {
+        socket.note_dropped(dropped);
+    }
+    Ok(arrived)
+}
+
+/// The same, with how many datagrams the kernel has dropped so far, where it says so.
+pub(super) fn receive_message(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<(Arrived, Option<u32>)> {
     let of = (socket.bound(), socket.own());
     let mut control = [0; 256];
-    let (arrived, dropped) = uninterrupted(|| {
+    uninterrupted(|| {
         let fd = socket.as_fd().as_raw_fd();
         let mut slices = [IoSliceMut::new(memory)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
         let told = message.cmsgs().map(Told::by).unwrap_or_default();
         Ok((arrived(&message, &told, 0, of), told.dropped))
-    })?;
-    if let Some(dropped) = dropped {
-        socket.note_dropped(dropped);
-    }
-    Ok(arrived)
+    })
 }
 
 /// What the messages of one call have in common.
@@ -287,8 +292,9 @@ pub(crate) struct NetworkError {
     pub(crate) source: io::Error,
 }
 
-/// Takes the oldest error from the socket's queue; `None` if there is none.
-pub(crate) fn next_error(socket: &DatagramSocket) -> io::Result<Option<NetworkError>> {
+/// Takes the oldest error from the queue of a UDP or TCP socket; `None` if there is none. Unix sockets have no such queue,
+/// and would give a message.
+pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> {
     let mut control = [0; 512];
     let mut head = [0; 64];
     let fd = socket.as_fd().as_raw_fd();
