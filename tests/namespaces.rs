@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
     Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, IcmpErrors, Offload, Reactor,
-    ReactorConfig,
+    ReactorConfig, Sending,
 };
 
 /// How long anything may take before a test fails.
@@ -132,6 +132,90 @@ fn a_network_that_cannot_be_reached_is_told_for_each_datagram_and_ends_nothing()
         assert_eq!(told.errors.len(), 3, "{:?}", told.errors);
         assert!(told.errors.iter().all(|error| error.contains("cannot send 500 bytes to udp://192.0.2.1:9")));
         assert_eq!(reactor.connections(), 1);
+    });
+}
+
+/// Answers wait until all questions are there; then each is answered with so many datagrams of one length.
+struct AnswersLate {
+    asked: usize,
+    answers: usize,
+    peers: Vec<DatagramPeer>,
+    gone: &'static str,
+    told: Rc<RefCell<Told>>,
+    paths: Rc<RefCell<Option<Sending>>>,
+}
+
+/// Gives the loopback interface an address, or takes it away.
+fn address(verb: &str, address: &str) {
+    let status = Command::new("ip").args(["address", verb, address, "dev", "lo"]).status();
+    assert!(status.expect("ip(8)").success());
+}
+
+impl DatagramHandler for AnswersLate {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        self.peers.push(datagram.from.clone());
+        if self.peers.len() == self.asked {
+            sock.set_timer(Duration::from_millis(1));
+        }
+    }
+    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
+        if self.peers.is_empty() {
+            *self.paths.borrow_mut() = Some(sock.paths().1);
+            return;
+        }
+        address("del", self.gone);
+        for _ in 0..self.answers {
+            self.peers.iter().for_each(|peer| sock.send_to(peer, &[7; 100]).expect("room"));
+        }
+        self.peers.clear();
+        sock.set_timer(Duration::from_millis(20));
+    }
+    fn on_error(&mut self, _: &mut Datagrams<'_>, error: &DatagramError) {
+        self.told.borrow_mut().errors.push(error.to_string());
+    }
+}
+
+/// Of an IPv6 address the kernel says EINVAL, as of a message that it cannot cut: GSO was given up for good, for all peers.
+#[test]
+fn a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else() {
+    let setup = "ip address add fd00::8/128 dev lo";
+    apart("a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else", setup, || {
+        let (v4, v6) = (["10.9.8.7", "127.0.0.1", "127.0.0.2"], ["fd00::7", "::1", "fd00::8"]);
+        let sockets = [("udp4://:0", v4), ("udp://:0", v4), ("udp6://:0", v6), ("udp://:0", v6)];
+        for (bound, asked, answers) in
+            sockets.into_iter().flat_map(|(bound, asked)| [(bound, asked, 1), (bound, asked, 20)])
+        {
+            eprintln!("{answers} answers of {bound}, which was asked at {asked:?}:");
+            let gone = if asked[0].contains(':') { "fd00::7/128" } else { "10.9.8.7/32" };
+            address("add", gone);
+            let askers = asked.map(|asked| {
+                let own = if asked.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
+                let asker = UdpSocket::bind(own).expect("a socket");
+                asker.set_nonblocking(true).expect("non-blocking");
+                (asker, asked)
+            });
+            let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+            let (told, paths) = (Rc::<RefCell<Told>>::default(), Rc::new(RefCell::new(None)));
+            let (peers, asked) = (Vec::new(), askers.len());
+            let handler = AnswersLate { asked, answers, peers, gone, told: told.clone(), paths: paths.clone() };
+            let id = reactor.bind(&bound.parse().expect("an address"), DatagramConfig::default(), handler);
+            let address = reactor.endpoint_address(id.expect("a socket")).expect("an address");
+            let port = address.ip().expect("an IP address").port();
+            for (asker, asked) in &askers {
+                asker.send_to(b"?", (*asked, port)).expect("sent");
+            }
+            let until = Instant::now() + PATIENCE;
+            while paths.borrow().is_none() {
+                assert!(Instant::now() < until, "told: {:?}", told.borrow().errors);
+                reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+            }
+            let came = askers.each_ref().map(|(asker, _)| {
+                std::iter::from_fn(|| asker.recv(&mut [0; 200]).ok()).inspect(|bytes| assert_eq!(*bytes, 100)).count()
+            });
+            assert_eq!(came, [0, answers, answers]);
+            assert_eq!(told.borrow().errors.len(), answers, "{:?}", told.borrow().errors);
+            assert_eq!(*paths.borrow(), Some(Sending::Segmented { bytes_max: usize::MAX }));
+        }
     });
 }
 
