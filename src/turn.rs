@@ -531,7 +531,9 @@ impl Turn<'_> {
         self.begin_endpoint(&config, Box::new(handler), || DatagramSocket::connect(peer, &config))
     }
 
-    /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends.
+    /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends. Its options
+    /// for sending stay as they are: of `config` the queue's limits, `icmp_errors`, `gso`, `gro` and the groups to join
+    /// count.
     ///
     /// # Errors
     /// `Descriptor` if it is no bound datagram socket; `Config`, `Connections`, `Draining`, `ReactorGone`.

@@ -4,13 +4,13 @@
 mod support;
 
 use std::cell::RefCell;
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
-    Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, IcmpErrors, Offload, Reactor,
-    ReactorConfig, Sending,
+    Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, Group, IcmpErrors, Interface,
+    Loopback, Multicast, Offload, Reactor, ReactorConfig, Sending,
 };
 
 /// How long anything may take before a test fails.
@@ -215,6 +215,98 @@ fn a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else() {
             assert_eq!(came, [0, answers, answers]);
             assert_eq!(told.borrow().errors.len(), answers, "{:?}", told.borrow().errors);
             assert_eq!(*paths.borrow(), Some(Sending::Segmented { bytes_max: usize::MAX }));
+        }
+    });
+}
+
+/// An interface from which nothing comes back by its nature, with routes to groups and broadcasts.
+const LINK: &str = "ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up && \
+                    ip address add 10.1.1.1/24 dev d0 && ip route add default dev d0 && \
+                    ip address add fd01::1/64 dev d0 nodad";
+
+/// Notes what came and answers it.
+struct Notes(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl DatagramHandler for Notes {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        self.0.borrow_mut().push(datagram.data.to_vec());
+        sock.send_to(datagram.from, b"answer").expect("room");
+    }
+}
+
+/// Turns until it is so.
+fn until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done(reactor) {
+        assert!(Instant::now() < until, "waited in vain");
+        reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+    }
+}
+
+#[test]
+fn what_is_sent_to_a_group_comes_back_to_members_only_and_only_if_it_shall() {
+    apart("what_is_sent_to_a_group_comes_back_to_members_only_and_only_if_it_shall", LINK, || {
+        let index = rustix::net::netdevice::name_to_index(UdpSocket::bind("0.0.0.0:0").expect("a socket"), "d0");
+        let interface = Interface::Index(index.expect("d0"));
+        let groups: [IpAddr; 2] = ["239.1.2.3".parse().expect("a group"), "ff02::1:77".parse().expect("a group")];
+        let cases =
+            [("udp4://:0", groups[0]), ("udp6://:0", groups[1]), ("udp://:0", groups[0]), ("udp://:0", groups[1])];
+        for (bound, group) in cases {
+            for loopback in [Loopback::On, Loopback::Off] {
+                eprintln!("{bound} sends to {group}, {loopback:?}:");
+                let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+                let mut bind = |groups: Vec<Group>| {
+                    let multicast = Multicast { groups, interface, loopback, ..Multicast::default() };
+                    let config = DatagramConfig { multicast, ..DatagramConfig::default() };
+                    let notes = Rc::<RefCell<Vec<Vec<u8>>>>::default();
+                    let id = reactor.bind(&bound.parse().expect("an address"), config, Notes(notes.clone()));
+                    (id.expect("a socket"), notes)
+                };
+                let (member, of_member) = bind(vec![Group { interface, ..Group::new(group) }]);
+                let (stranger, of_stranger) = bind(Vec::new());
+                let (sender, _) = bind(Vec::new());
+                let own: IpAddr =
+                    if group.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+                until(&mut reactor, |reactor| reactor.turn().endpoint(sender).is_some());
+                for id in [member, stranger] {
+                    let port = reactor.endpoint_address(id).and_then(|at| at.ip()).expect("an address").port();
+                    for (to, bytes) in [(group, &b"to all"[..]), (own, b"to one")] {
+                        let to = DatagramPeer::from(SocketAddr::new(to, port));
+                        reactor.turn().endpoint(sender).expect("it lives").send_to(&to, bytes).expect("room");
+                    }
+                }
+                until(&mut reactor, |_| {
+                    [&of_member, &of_stranger].iter().all(|notes| notes.borrow().iter().any(|came| came == b"to one"))
+                });
+                assert_eq!(of_member.borrow().iter().any(|came| came == b"to all"), loopback == Loopback::On);
+                assert_eq!(*of_stranger.borrow(), [b"to one"]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_question_to_everybody_is_answered_from_an_address_of_ours() {
+    apart("a_question_to_everybody_is_answered_from_an_address_of_ours", LINK, || {
+        for (bound, asked) in ["udp4://:0", "udp://:0"]
+            .into_iter()
+            .flat_map(|bound| ["255.255.255.255", "10.1.1.255", "10.1.1.1"].map(|asked| (bound, asked)))
+        {
+            eprintln!("{bound} is asked at {asked}:");
+            let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+            let notes = Notes(Rc::default());
+            let id = reactor.bind(&bound.parse().expect("an address"), DatagramConfig::default(), notes);
+            let address = reactor.endpoint_address(id.expect("a socket")).expect("an address");
+            let asker = UdpSocket::bind("10.1.1.1:0").expect("a socket");
+            asker.set_nonblocking(true).expect("non-blocking");
+            asker.set_broadcast(true).expect("SO_BROADCAST");
+            asker.send_to(b"?", (asked, address.ip().expect("an IP address").port())).expect("sent");
+            let mut answer = None;
+            until(&mut reactor, |_| {
+                answer = asker.recv_from(&mut [0; 10]).ok();
+                answer.is_some()
+            });
+            assert_eq!(answer.map(|(_, from)| from.ip()), Some([10, 1, 1, 1].into()));
         }
     });
 }

@@ -223,7 +223,7 @@ impl Datagrams {
     }
 
     fn write(&self, bytes: &[u8], until: Option<Instant>) -> io::Result<usize> {
-        let limit = self.socket.datagram_bytes_max();
+        let limit = self.socket.limit(None, bytes.len());
         if bytes.len() > limit {
             return Err(io::Error::new(ErrorKind::InvalidInput, Error::Oversize { bytes: bytes.len(), limit }));
         }

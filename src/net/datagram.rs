@@ -299,9 +299,21 @@ impl DatagramSocket {
         matches!(self.kind, Kind::Unix(_))
     }
 
-    /// The longest datagram that can be sent.
+    /// The longest datagram that can be sent, to any peer.
     pub(crate) fn datagram_bytes_max(&self) -> usize {
         self.datagram_bytes_max
+    }
+
+    /// Whether datagrams to `peer` go over IPv4 though the socket is of IPv6: they can carry a little less.
+    fn is_mapped(&self, peer: Option<&DatagramPeer>) -> bool {
+        let ip = peer.or(self.peer.as_ref()).and_then(DatagramPeer::ip);
+        matches!(self.kind, Kind::Udp(_, Ip::V6)) && ip.is_some_and(|ip| ip.ip().to_canonical().is_ipv4())
+    }
+
+    /// The longest datagram that can be sent to `peer`, or to the one that it is connected to; `bytes` is how long one is.
+    pub(crate) fn limit(&self, peer: Option<&DatagramPeer>, bytes: usize) -> usize {
+        let over_v4 = Ip::V4.bytes_max();
+        if bytes > over_v4 && self.is_mapped(peer) { over_v4 } else { self.datagram_bytes_max }
     }
 
     /// Whether it may send to `peer` at all: of its kind, and of its family.
