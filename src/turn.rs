@@ -307,7 +307,9 @@ impl Turn<'_> {
         self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }
 
-    /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed.
+    /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed. A TCP socket is given
+    /// the options of `config`, for accepted ones to inherit, but the hook is not called; what is about binding has no
+    /// effect.
     ///
     /// # Errors
     /// `Descriptor` if it is no listening stream socket; `Config`; `Draining`.
@@ -319,7 +321,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         config.validate()?;
         self.check_running()?;
-        let listener = Listener::adopt(socket.into())
+        let listener = Listener::adopt(socket.into(), &config.socket)
             .map_err(|source| Error::Descriptor { action: "adopt the socket as a listener", source })?;
         self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }

@@ -4,13 +4,15 @@
 mod support;
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
-    Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, Group, IcmpErrors, Interface,
-    Loopback, Multicast, Offload, Reactor, ReactorConfig, Sending,
+    Address, Client, Conn, ConnectConfig, Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer,
+    Datagrams, Group, Handler, IcmpErrors, Interface, Keepalive, ListenConfig, Loopback, Multicast, Offload, Reactor,
+    ReactorConfig, Reason, Sending, SocketOptions,
 };
 
 /// How long anything may take before a test fails.
@@ -308,6 +310,56 @@ fn a_question_to_everybody_is_answered_from_an_address_of_ours() {
             });
             assert_eq!(answer.map(|(_, from)| from.ip()), Some([10, 1, 1, 1].into()));
         }
+    });
+}
+
+/// Keeps why its connection ended.
+struct Ends(Rc<RefCell<Option<Reason>>>);
+
+impl Handler for Ends {
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
+    }
+    fn on_close(&mut self, _: &mut Conn<'_>, reason: Reason) {
+        *self.0.borrow_mut() = Some(reason);
+    }
+}
+
+#[test]
+fn a_peer_that_vanished_without_a_word_is_noticed_by_its_silence() {
+    // The peers' address goes, and what is sent there then is taken and thrown away.
+    let setup = format!(
+        "{LINK} && ip address add 10.9.8.7/32 dev lo && ip neighbour add 10.9.8.7 lladdr 02:00:00:00:00:01 dev d0"
+    );
+    apart("a_peer_that_vanished_without_a_word_is_noticed_by_its_silence", &setup, || {
+        let second = Duration::from_secs(1);
+        let keepalive = Some(Keepalive { idle: second, interval: second, count: 1 });
+        let socket = SocketOptions { keepalive, ..SocketOptions::default() };
+        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+        let (ended, told) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(false)));
+        let (of_handler, accepted) = (ended.clone(), told.clone());
+        let accept = move |_: &Conn<'_>| {
+            *accepted.borrow_mut() = true;
+            Ends(of_handler.clone())
+        };
+        let config = ListenConfig { socket, ..ListenConfig::default() };
+        let listener = reactor.listen(&"tcp://10.1.1.1:0".parse().expect("an address"), config, accept);
+        let address = reactor.listener_address(listener.expect("a listener")).expect("it listens");
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        silent.bind(&SocketAddr::from(([10, 9, 8, 7], 0)).into()).expect("a port");
+        silent.connect(&address.ip().expect("an IP address").into()).expect("a connection");
+        // And one that waits for a server that vanishes.
+        let server = std::net::TcpListener::bind("10.9.8.7:0").expect("a port");
+        let at = Address::tcp(server.local_addr().expect("an address"));
+        let config = ConnectConfig { socket, bind: "10.1.1.1:0".parse().ok(), ..ConnectConfig::default() };
+        let client = Client::builder(at).connect_config(config).build().expect("a client");
+        client.connect(PATIENCE).expect("a connection");
+        until(&mut reactor, |_| *told.borrow());
+        self::address("del", "10.9.8.7/32");
+        let reader = std::thread::spawn(move || (&client).read(&mut [0; 10]).map_err(|error| error.kind()));
+        until(&mut reactor, |_| ended.borrow().is_some());
+        assert_eq!(*ended.borrow(), Some(Reason::Unresponsive));
+        assert_eq!(reader.join().expect("no panic"), Err(std::io::ErrorKind::TimedOut));
     });
 }
 

@@ -16,6 +16,8 @@ mod listening;
 mod output;
 #[path = "streams/panics.rs"]
 mod panics;
+#[path = "streams/probes.rs"]
+mod probes;
 #[path = "streams/sending_files.rs"]
 mod sending_files;
 #[path = "streams/timeouts.rs"]
