@@ -180,7 +180,12 @@ impl BlockingLink {
     /// reset, a failed write, or an end of our own. What the peer has sent already is looked at, but not taken.
     pub fn is_connected(&self) -> bool {
         let mut inside = self.lock();
-        if let Ok(Some(ready)) = look(&*self.socket) {
+        let mut seen = look(&*self.socket);
+        if matches!(seen, Ok(Some(ready)) if ready.error) {
+            self.socket.drop_notices();
+            seen = look(&*self.socket);
+        }
+        if let Ok(Some(ready)) = seen {
             inside.look(ready);
             if ready.ended || ready.error {
                 // Whatever is to be read before that.
@@ -213,6 +218,9 @@ impl BlockingLink {
             left = until.map(|until| until.saturating_duration_since(Instant::now()));
             // Nothing may come of it: by a signal, or when the time is not quite over.
             if let Some(ready) = wait(&*self.socket, reads, writes, left)? {
+                if ready.error {
+                    self.socket.drop_notices();
+                }
                 if let Some(link) = &mut self.lock().link {
                     link.note(ready);
                 }

@@ -141,15 +141,25 @@ impl Limits {
     }
 }
 
-/// TCP keepalive probes, tcp(7).
+/// TCP keepalive probes, tcp(7): they end a connection whose peer has vanished without a word, with
+/// [`Reason::Unresponsive`](crate::Reason::Unresponsive), and keep those alive that a router on the way would forget.
+///
+/// By default a silent peer is asked after a minute, and given up after 3 minutes and a quarter. A probe is one packet each
+/// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// Silence before the first probe.
+    /// Silence before the first probe, in whole seconds up to 32,767. Default: 60 s.
     pub idle: Duration,
-    /// Between probes.
+    /// Between probes that are not answered, in whole seconds up to 32,767. Default: 15 s.
     pub interval: Duration,
-    /// Probes without an answer until the connection is dead.
+    /// Probes without an answer until the connection is dead, up to 127. Default: 9.
     pub count: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Keepalive {
+        Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(15), count: 9 }
+    }
 }
 
 /// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
@@ -157,7 +167,7 @@ pub struct Keepalive {
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
     pub nodelay: Nodelay,
-    /// SO_KEEPALIVE and its times. Default: `None`, off.
+    /// SO_KEEPALIVE and its times; `None` is off. Default: on, after 60 s, then every 15 s, 9 times.
     pub keepalive: Option<Keepalive>,
     /// SO_RCVBUF in bytes. Default: the system's.
     pub receive_buffer_bytes: Option<usize>,
@@ -209,7 +219,7 @@ impl Default for SocketOptions {
     fn default() -> SocketOptions {
         SocketOptions {
             nodelay: Nodelay::On,
-            keepalive: None,
+            keepalive: Some(Keepalive::default()),
             receive_buffer_bytes: None,
             send_buffer_bytes: None,
             user_timeout: None,

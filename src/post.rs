@@ -524,7 +524,7 @@ impl Post {
             }
             Some(_) => {}
         }
-        let limit = self.socket.datagram_bytes_max();
+        let limit = self.socket.limit(to, bytes);
         if bytes > limit {
             return Err(Error::Oversize { bytes, limit });
         }

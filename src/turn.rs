@@ -318,7 +318,9 @@ impl Turn<'_> {
         self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }
 
-    /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed.
+    /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed. A TCP socket is given
+    /// the options of `config`, for accepted ones to inherit, but the hook is not called; what is about binding has no
+    /// effect.
     ///
     /// # Errors
     /// `Descriptor` if it is no listening stream socket; `Config`; `Draining`.
@@ -330,7 +332,7 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         config.validate()?;
         self.check_running()?;
-        let listener = Listener::adopt(socket.into())
+        let listener = Listener::adopt(socket.into(), &config.socket)
             .map_err(|source| Error::Descriptor { action: "adopt the socket as a listener", source })?;
         self.begin_listener(listener, config, Box::new(accept), Sharing::default())
     }
@@ -543,7 +545,9 @@ impl Turn<'_> {
         self.begin_endpoint(&config, Box::new(handler), || DatagramSocket::connect(peer, &config))
     }
 
-    /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends.
+    /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends. Its options
+    /// for sending stay as they are: of `config` the queue's limits, `icmp_errors`, `gso`, `gro` and the groups to join
+    /// count.
     ///
     /// # Errors
     /// `Descriptor` if it is no bound datagram socket; `Config`, `Connections`, `Draining`, `ReactorGone`.

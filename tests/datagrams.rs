@@ -7,6 +7,8 @@ mod support;
 mod addresses;
 #[path = "datagrams/answering.rs"]
 mod answering;
+#[path = "datagrams/both.rs"]
+mod both;
 #[path = "datagrams/bytes.rs"]
 mod bytes;
 #[path = "datagrams/files.rs"]

@@ -4,7 +4,8 @@
 mod support;
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use windlass::{
     Address, Client, Conn, ConnectConfig, Connector, ConnectorState, Datagram, DatagramConfig, DatagramError,
-    DatagramHandler, DatagramPeer, Datagrams, Handler, IcmpErrors, Offload, Reactor, ReactorConfig,
+    DatagramHandler, DatagramPeer, Datagrams, Group, Handler, IcmpErrors, Interface, Keepalive, ListenConfig, Loopback,
+    Multicast, Offload, Reactor, ReactorConfig, Reason, Sending, SocketOptions,
 };
 
 /// How long anything may take before a test fails.
@@ -134,6 +136,232 @@ fn a_network_that_cannot_be_reached_is_told_for_each_datagram_and_ends_nothing()
         assert_eq!(told.errors.len(), 3, "{:?}", told.errors);
         assert!(told.errors.iter().all(|error| error.contains("cannot send 500 bytes to udp://192.0.2.1:9")));
         assert_eq!(reactor.connections(), 1);
+    });
+}
+
+/// Answers wait until all questions are there; then each is answered with so many datagrams of one length.
+struct AnswersLate {
+    asked: usize,
+    answers: usize,
+    peers: Vec<DatagramPeer>,
+    gone: &'static str,
+    told: Rc<RefCell<Told>>,
+    paths: Rc<RefCell<Option<Sending>>>,
+}
+
+/// Gives the loopback interface an address, or takes it away.
+fn address(verb: &str, address: &str) {
+    let status = Command::new("ip").args(["address", verb, address, "dev", "lo"]).status();
+    assert!(status.expect("ip(8)").success());
+}
+
+impl DatagramHandler for AnswersLate {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        self.peers.push(datagram.from.clone());
+        if self.peers.len() == self.asked {
+            sock.set_timer(Duration::from_millis(1));
+        }
+    }
+    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
+        if self.peers.is_empty() {
+            *self.paths.borrow_mut() = Some(sock.paths().1);
+            return;
+        }
+        address("del", self.gone);
+        for _ in 0..self.answers {
+            self.peers.iter().for_each(|peer| sock.send_to(peer, &[7; 100]).expect("room"));
+        }
+        self.peers.clear();
+        sock.set_timer(Duration::from_millis(20));
+    }
+    fn on_error(&mut self, _: &mut Datagrams<'_>, error: &DatagramError) {
+        self.told.borrow_mut().errors.push(error.to_string());
+    }
+}
+
+/// Of an IPv6 address the kernel says EINVAL, as of a message that it cannot cut: GSO was given up for good, for all peers.
+#[test]
+fn a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else() {
+    let setup = "ip address add fd00::8/128 dev lo";
+    apart("a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else", setup, || {
+        let (v4, v6) = (["10.9.8.7", "127.0.0.1", "127.0.0.2"], ["fd00::7", "::1", "fd00::8"]);
+        let sockets = [("udp4://:0", v4), ("udp://:0", v4), ("udp6://:0", v6), ("udp://:0", v6)];
+        for (bound, asked, answers) in
+            sockets.into_iter().flat_map(|(bound, asked)| [(bound, asked, 1), (bound, asked, 20)])
+        {
+            eprintln!("{answers} answers of {bound}, which was asked at {asked:?}:");
+            let gone = if asked[0].contains(':') { "fd00::7/128" } else { "10.9.8.7/32" };
+            address("add", gone);
+            let askers = asked.map(|asked| {
+                let own = if asked.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
+                let asker = UdpSocket::bind(own).expect("a socket");
+                asker.set_nonblocking(true).expect("non-blocking");
+                (asker, asked)
+            });
+            let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+            let (told, paths) = (Rc::<RefCell<Told>>::default(), Rc::new(RefCell::new(None)));
+            let (peers, asked) = (Vec::new(), askers.len());
+            let handler = AnswersLate { asked, answers, peers, gone, told: told.clone(), paths: paths.clone() };
+            let id = reactor.bind(&bound.parse().expect("an address"), DatagramConfig::default(), handler);
+            let address = reactor.endpoint_address(id.expect("a socket")).expect("an address");
+            let port = address.ip().expect("an IP address").port();
+            for (asker, asked) in &askers {
+                asker.send_to(b"?", (*asked, port)).expect("sent");
+            }
+            let until = Instant::now() + PATIENCE;
+            while paths.borrow().is_none() {
+                assert!(Instant::now() < until, "told: {:?}", told.borrow().errors);
+                reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+            }
+            let came = askers.each_ref().map(|(asker, _)| {
+                std::iter::from_fn(|| asker.recv(&mut [0; 200]).ok()).inspect(|bytes| assert_eq!(*bytes, 100)).count()
+            });
+            assert_eq!(came, [0, answers, answers]);
+            assert_eq!(told.borrow().errors.len(), answers, "{:?}", told.borrow().errors);
+            assert_eq!(*paths.borrow(), Some(Sending::Segmented { bytes_max: usize::MAX }));
+        }
+    });
+}
+
+/// An interface from which nothing comes back by its nature, with routes to groups and broadcasts.
+const LINK: &str = "ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up && \
+                    ip address add 10.1.1.1/24 dev d0 && ip route add default dev d0 && \
+                    ip address add fd01::1/64 dev d0 nodad";
+
+/// Notes what came and answers it.
+struct Notes(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl DatagramHandler for Notes {
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        self.0.borrow_mut().push(datagram.data.to_vec());
+        sock.send_to(datagram.from, b"answer").expect("room");
+    }
+}
+
+/// Turns until it is so.
+fn until(reactor: &mut Reactor, mut done: impl FnMut(&mut Reactor) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done(reactor) {
+        assert!(Instant::now() < until, "waited in vain");
+        reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+    }
+}
+
+#[test]
+fn what_is_sent_to_a_group_comes_back_to_members_only_and_only_if_it_shall() {
+    apart("what_is_sent_to_a_group_comes_back_to_members_only_and_only_if_it_shall", LINK, || {
+        let index = rustix::net::netdevice::name_to_index(UdpSocket::bind("0.0.0.0:0").expect("a socket"), "d0");
+        let interface = Interface::Index(index.expect("d0"));
+        let groups: [IpAddr; 2] = ["239.1.2.3".parse().expect("a group"), "ff02::1:77".parse().expect("a group")];
+        let cases =
+            [("udp4://:0", groups[0]), ("udp6://:0", groups[1]), ("udp://:0", groups[0]), ("udp://:0", groups[1])];
+        for (bound, group) in cases {
+            for loopback in [Loopback::On, Loopback::Off] {
+                eprintln!("{bound} sends to {group}, {loopback:?}:");
+                let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+                let mut bind = |groups: Vec<Group>| {
+                    let multicast = Multicast { groups, interface, loopback, ..Multicast::default() };
+                    let config = DatagramConfig { multicast, ..DatagramConfig::default() };
+                    let notes = Rc::<RefCell<Vec<Vec<u8>>>>::default();
+                    let id = reactor.bind(&bound.parse().expect("an address"), config, Notes(notes.clone()));
+                    (id.expect("a socket"), notes)
+                };
+                let (member, of_member) = bind(vec![Group { interface, ..Group::new(group) }]);
+                let (stranger, of_stranger) = bind(Vec::new());
+                let (sender, _) = bind(Vec::new());
+                let own: IpAddr =
+                    if group.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+                until(&mut reactor, |reactor| reactor.turn().endpoint(sender).is_some());
+                for id in [member, stranger] {
+                    let port = reactor.endpoint_address(id).and_then(|at| at.ip()).expect("an address").port();
+                    for (to, bytes) in [(group, &b"to all"[..]), (own, b"to one")] {
+                        let to = DatagramPeer::from(SocketAddr::new(to, port));
+                        reactor.turn().endpoint(sender).expect("it lives").send_to(&to, bytes).expect("room");
+                    }
+                }
+                until(&mut reactor, |_| {
+                    [&of_member, &of_stranger].iter().all(|notes| notes.borrow().iter().any(|came| came == b"to one"))
+                });
+                assert_eq!(of_member.borrow().iter().any(|came| came == b"to all"), loopback == Loopback::On);
+                assert_eq!(*of_stranger.borrow(), [b"to one"]);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_question_to_everybody_is_answered_from_an_address_of_ours() {
+    apart("a_question_to_everybody_is_answered_from_an_address_of_ours", LINK, || {
+        for (bound, asked) in ["udp4://:0", "udp://:0"]
+            .into_iter()
+            .flat_map(|bound| ["255.255.255.255", "10.1.1.255", "10.1.1.1"].map(|asked| (bound, asked)))
+        {
+            eprintln!("{bound} is asked at {asked}:");
+            let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+            let notes = Notes(Rc::default());
+            let id = reactor.bind(&bound.parse().expect("an address"), DatagramConfig::default(), notes);
+            let address = reactor.endpoint_address(id.expect("a socket")).expect("an address");
+            let asker = UdpSocket::bind("10.1.1.1:0").expect("a socket");
+            asker.set_nonblocking(true).expect("non-blocking");
+            asker.set_broadcast(true).expect("SO_BROADCAST");
+            asker.send_to(b"?", (asked, address.ip().expect("an IP address").port())).expect("sent");
+            let mut answer = None;
+            until(&mut reactor, |_| {
+                answer = asker.recv_from(&mut [0; 10]).ok();
+                answer.is_some()
+            });
+            assert_eq!(answer.map(|(_, from)| from.ip()), Some([10, 1, 1, 1].into()));
+        }
+    });
+}
+
+/// Keeps why its connection ended.
+struct Ends(Rc<RefCell<Option<Reason>>>);
+
+impl Handler for Ends {
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
+    }
+    fn on_close(&mut self, _: &mut Conn<'_>, reason: Reason) {
+        *self.0.borrow_mut() = Some(reason);
+    }
+}
+
+#[test]
+fn a_peer_that_vanished_without_a_word_is_noticed_by_its_silence() {
+    // The peers' address goes, and what is sent there then is taken and thrown away.
+    let setup = format!(
+        "{LINK} && ip address add 10.9.8.7/32 dev lo && ip neighbour add 10.9.8.7 lladdr 02:00:00:00:00:01 dev d0"
+    );
+    apart("a_peer_that_vanished_without_a_word_is_noticed_by_its_silence", &setup, || {
+        let second = Duration::from_secs(1);
+        let keepalive = Some(Keepalive { idle: second, interval: second, count: 1 });
+        let socket = SocketOptions { keepalive, ..SocketOptions::default() };
+        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+        let (ended, told) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(false)));
+        let (of_handler, accepted) = (ended.clone(), told.clone());
+        let accept = move |_: &Conn<'_>| {
+            *accepted.borrow_mut() = true;
+            Ends(of_handler.clone())
+        };
+        let config = ListenConfig { socket, ..ListenConfig::default() };
+        let listener = reactor.listen(&"tcp://10.1.1.1:0".parse().expect("an address"), config, accept);
+        let address = reactor.listener_address(listener.expect("a listener")).expect("it listens");
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        silent.bind(&SocketAddr::from(([10, 9, 8, 7], 0)).into()).expect("a port");
+        silent.connect(&address.ip().expect("an IP address").into()).expect("a connection");
+        // And one that waits for a server that vanishes.
+        let server = std::net::TcpListener::bind("10.9.8.7:0").expect("a port");
+        let at = Address::tcp(server.local_addr().expect("an address"));
+        let config = ConnectConfig { socket, bind: "10.1.1.1:0".parse().ok(), ..ConnectConfig::default() };
+        let client = Client::builder(at).connect_config(config).build().expect("a client");
+        client.connect(PATIENCE).expect("a connection");
+        until(&mut reactor, |_| *told.borrow());
+        self::address("del", "10.9.8.7/32");
+        let reader = std::thread::spawn(move || (&client).read(&mut [0; 10]).map_err(|error| error.kind()));
+        until(&mut reactor, |_| ended.borrow().is_some());
+        assert_eq!(*ended.borrow(), Some(Reason::Unresponsive));
+        assert_eq!(reader.join().expect("no panic"), Err(std::io::ErrorKind::TimedOut));
     });
 }
 

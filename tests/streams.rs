@@ -20,6 +20,8 @@ mod losing;
 mod output;
 #[path = "streams/panics.rs"]
 mod panics;
+#[path = "streams/probes.rs"]
+mod probes;
 #[path = "streams/sending_files.rs"]
 mod sending_files;
 #[path = "streams/signals.rs"]

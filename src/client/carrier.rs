@@ -7,9 +7,10 @@
 use crate::address::Address;
 use crate::blocking::BlockingLink;
 use crate::client::telling::Ends;
+use crate::config::datagram::DATAGRAM_BYTES;
 use crate::error::{Error, Reason};
 use crate::net::datagram::peer::DatagramPeer;
-use crate::net::datagram::{DatagramSocket, Refusal};
+use crate::net::datagram::{DatagramSocket, Message, Receiving, Refusal};
 use crate::net::wait::{Wanted, wait};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,15 +113,37 @@ pub(super) struct Datagrams {
     full_pause: Duration,
 }
 
-/// A datagram that was received and not taken yet.
+/// What was received, and what of it has not been taken yet.
 struct Received {
-    bytes: Vec<u8>,
-    waiting: Option<usize>,
+    memory: Vec<u8>,
+    /// The longest datagram that is given whole.
+    bytes_max: usize,
+    waiting: Option<Waiting>,
+}
+
+/// Datagrams that wait in memory: one, or several that the kernel has joined.
+#[derive(Clone, Copy)]
+struct Waiting {
+    start: usize,
+    end: usize,
+    /// How long each is; the last may be shorter.
+    segment: usize,
+}
+
+/// What a try without waiting came to.
+enum Tried<T> {
+    Done(T),
+    /// Something must be waited for, for so long at most.
+    Waits(Wanted, Wanted, Option<Duration>),
 }
 
 impl Datagrams {
     pub(super) fn new(socket: DatagramSocket, bytes_max: usize, full_pause: Duration) -> Datagrams {
-        let received = Mutex::new(Received { bytes: vec![0; bytes_max], waiting: None });
+        let room = match socket.receiving() {
+            Receiving::Joined => bytes_max.max(DATAGRAM_BYTES),
+            Receiving::Batched | Receiving::Single => bytes_max,
+        };
+        let received = Mutex::new(Received { memory: vec![0; room], bytes_max, waiting: None });
         Datagrams { socket, received, closed: AtomicBool::new(false), full_pause }
     }
 
@@ -151,80 +174,97 @@ impl Datagrams {
         let _ = self.socket.shut();
     }
 
-    /// Waits for the socket, for at most as long as is left.
-    fn wait(&self, reads: Wanted, writes: Wanted, until: Option<Instant>) -> io::Result<()> {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match wait(&self.socket, reads, writes, left)? {
-            None if left.is_some_and(|left| left.is_zero()) => Err(ErrorKind::WouldBlock.into()),
-            _ => Ok(()),
+    /// Waits until `step` has done its work, for at most as long as is left until `until`.
+    fn repeat<T>(&self, until: Option<Instant>, mut step: impl FnMut() -> io::Result<Tried<T>>) -> io::Result<T> {
+        let mut left = None;
+        loop {
+            if self.is_closed() {
+                return Err(not_connected());
+            }
+            let (reads, writes, pause) = match step() {
+                Ok(Tried::Done(done)) => return Ok(done),
+                Ok(Tried::Waits(reads, writes, pause)) => (reads, writes, pause),
+                // The end that a closed socket reads is none of a peer's.
+                Err(_) if self.is_closed() => return Err(not_connected()),
+                Err(error) => return Err(self.told(error)),
+            };
+            if left == Some(Duration::ZERO) {
+                // Also where something came, as long as that was of no use.
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let time = left.map_or(pause, |left| Some(pause.map_or(left, |pause| pause.min(left))));
+            if wait(&self.socket, reads, writes, time)?.is_some_and(|ready| ready.error) {
+                if let Some(error) = self.socket.take_network_errors() {
+                    return Err(error);
+                }
+            }
         }
+    }
+
+    /// An error that a call returned. What the network has answered with is told once: as long as its queue of errors holds
+    /// it, waiting is no sleep.
+    fn told(&self, error: io::Error) -> io::Error {
+        if Refusal::of(&error, false) == Refusal::Earlier {
+            if let Some(further) = self.socket.take_network_errors() {
+                log::trace!("client: told of {error}; the network's first answer was {further}");
+            }
+        }
+        error
     }
 
     /// Takes one datagram. One that is longer than `buffer` stays, and is taken by the next call that has room.
     fn read(&self, buffer: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
-        loop {
-            if self.is_closed() {
-                return Err(not_connected());
-            }
-            let taken = self.lock().take(&self.socket, buffer);
-            match taken {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Wanted::Yes, Wanted::No, until)?,
-                // The end that a closed socket reads is none of a peer's.
-                _ if self.is_closed() => return Err(not_connected()),
-                taken => return taken,
-            }
-        }
+        self.repeat(until, || match self.lock().take(&self.socket, buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Tried::Waits(Wanted::Yes, Wanted::No, None)),
+            Ok(_) if self.is_closed() => Err(not_connected()),
+            taken => taken.map(Tried::Done),
+        })
     }
 
     fn write(&self, bytes: &[u8], until: Option<Instant>) -> io::Result<usize> {
-        let limit = self.socket.datagram_bytes_max();
+        let limit = self.socket.limit(None, bytes.len());
         if bytes.len() > limit {
             return Err(io::Error::new(ErrorKind::InvalidInput, Error::Oversize { bytes: bytes.len(), limit }));
         }
-        loop {
-            if self.is_closed() {
-                return Err(not_connected());
-            }
-            let Err(error) = self.socket.send(bytes, None) else { return Ok(bytes.len()) };
+        self.repeat(until, || {
+            let Err(error) = self.socket.send(bytes, None) else { return Ok(Tried::Done(bytes.len())) };
             match Refusal::of(&error, false) {
-                Refusal::Full => self.wait(Wanted::No, Wanted::Yes, until)?,
-                Refusal::Congested => {
-                    let pause = Instant::now() + self.full_pause;
-                    let end = until.map_or(pause, |until| until.min(pause));
-                    match self.wait(Wanted::No, Wanted::No, Some(end)) {
-                        Err(error) if error.kind() == ErrorKind::WouldBlock && end == pause => {}
-                        waited => waited?,
-                    }
-                }
-                _ => return Err(error),
+                Refusal::Full => Ok(Tried::Waits(Wanted::No, Wanted::Yes, None)),
+                Refusal::Congested => Ok(Tried::Waits(Wanted::No, Wanted::No, Some(self.full_pause))),
+                _ => Err(error),
             }
-        }
+        })
     }
 }
 
 impl Received {
     fn take(&mut self, socket: &DatagramSocket, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = match self.waiting {
-            Some(bytes) => bytes,
+        let waiting = match self.waiting {
+            Some(waiting) => waiting,
             None => {
-                let bytes = socket.receive(&mut self.bytes)?;
-                if bytes > self.bytes.len() {
-                    let max = self.bytes.len();
-                    let why = format!("a datagram of {bytes} bytes was cut to {max}; raise DatagramConfig::bytes_max");
-                    return Err(io::Error::new(ErrorKind::InvalidData, why));
-                }
-                bytes
+                let Message { len, segment } = socket.receive(&mut self.memory)?;
+                Waiting { start: 0, end: len, segment: segment.unwrap_or(len) }
             }
         };
-        if bytes > buffer.len() {
-            self.waiting = Some(bytes);
+        let len = waiting.segment.min(waiting.end - waiting.start);
+        let next = Waiting { start: waiting.start + len, ..waiting };
+        let rest = (next.start < next.end).then_some(next);
+        let max = self.bytes_max;
+        if len > max {
+            self.waiting = rest;
+            let why = format!("a datagram of {len} bytes was cut to {max}; raise DatagramConfig::bytes_max");
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        if len > buffer.len() {
+            self.waiting = Some(waiting);
             let why =
-                format!("a datagram of {bytes} bytes waits, and there is room for {}; read it with more", buffer.len());
+                format!("a datagram of {len} bytes waits, and there is room for {}; read it with more", buffer.len());
             return Err(io::Error::new(ErrorKind::InvalidInput, why));
         }
-        self.waiting = None;
-        buffer[..bytes].copy_from_slice(&self.bytes[..bytes]);
-        Ok(bytes)
+        self.waiting = rest;
+        buffer[..len].copy_from_slice(&self.memory[waiting.start..][..len]);
+        Ok(len)
     }
 }
 

@@ -33,6 +33,7 @@ pub enum Fragmentation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrors {
     /// They are told to `on_error`, of unconnected sockets too, and so is a send queue of the network that is full (Linux).
+    /// Of a [`Client`](crate::Client) the next call returns the oldest of them.
     Told,
     /// Only a connected socket is told, and only of a port or host that refuses.
     Ignored,
@@ -63,7 +64,7 @@ pub enum Interface {
     Any,
     /// By its number; netdevice(7).
     Index(u32),
-    /// By its IPv4 address.
+    /// By its IPv4 address. What a socket of both families sends to groups of IPv6 leaves where the system's routes say.
     Address(Ipv4Addr),
 }
 
@@ -88,7 +89,9 @@ impl Group {
 /// What is said of multicast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multicast {
-    /// Groups to be joined before `on_bound`; `Datagrams::join` joins more. Default: none.
+    /// Groups to be joined before `on_bound`; `Datagrams::join` joins more. Default: none. Nothing is received of groups that
+    /// only other sockets of this host have joined, those of all hosts (224.0.0.1, ff02::1) among them: IP_MULTICAST_ALL
+    /// and IPV6_MULTICAST_ALL are off (Linux). A hook may turn them on again; an adopted socket keeps what it has.
     pub groups: Vec<Group>,
     /// How many hops datagrams to groups go. Default: the system's, which is 1.
     pub ttl: Option<u8>,
@@ -105,6 +108,11 @@ impl Default for Multicast {
 }
 
 /// How to bind a datagram socket, and what it may use.
+///
+/// What is said of hops, type of service, fragments and groups holds for both families of a socket that has both.
+///
+/// A [`Client`](crate::Client) has no queue: there `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` (its write timeout
+/// counts), `datagrams_per_turn` and `gso` have no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatagramConfig {
     /// Buffer sizes and the hook; what is TCP's own there does not apply.

@@ -89,6 +89,15 @@ pub enum Sending {
     Single,
 }
 
+/// What one call received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    /// How long all of it is.
+    pub(crate) len: usize,
+    /// Joined datagrams are so long each, but the last, which may be shorter.
+    pub(crate) segment: Option<usize>,
+}
+
 /// What the kernel is to report about a datagram socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watched {
@@ -106,6 +115,10 @@ impl Ip {
         }
     }
 }
+
+/// Errors that are taken from a socket's queue at once; if there are more, poll(2) says so again.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ERRORS_TAKEN: usize = 1024;
 
 /// Datagrams in the first call, one more than come singly; it asks for more as they come.
 const BATCH_FIRST: usize = 2;
@@ -280,9 +293,21 @@ impl DatagramSocket {
         matches!(self.kind, Kind::Unix(_))
     }
 
-    /// The longest datagram that can be sent.
+    /// The longest datagram that can be sent, to any peer.
     pub(crate) fn datagram_bytes_max(&self) -> usize {
         self.datagram_bytes_max
+    }
+
+    /// Whether datagrams to `peer` go over IPv4 though the socket is of IPv6: they can carry a little less.
+    fn is_mapped(&self, peer: Option<&DatagramPeer>) -> bool {
+        let ip = peer.or(self.peer.as_ref()).and_then(DatagramPeer::ip);
+        matches!(self.kind, Kind::Udp(_, Ip::V6)) && ip.is_some_and(|ip| ip.ip().to_canonical().is_ipv4())
+    }
+
+    /// The longest datagram that can be sent to `peer`, or to the one that it is connected to; `bytes` is how long one is.
+    pub(crate) fn limit(&self, peer: Option<&DatagramPeer>, bytes: usize) -> usize {
+        let over_v4 = Ip::V4.bytes_max();
+        if bytes > over_v4 && self.is_mapped(peer) { over_v4 } else { self.datagram_bytes_max }
     }
 
     /// Whether it may send to `peer` at all: of its kind, and of its family.
@@ -372,22 +397,55 @@ impl DatagramSocket {
         })
     }
 
-    /// Receives one datagram of whomever it is connected to, and tells how long it was: what is longer than `buffer` is cut.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Receives one datagram of whomever it is connected to. What is longer than `buffer` is cut; its length is told whole.
+    /// If the kernel joins datagrams it may be several, and `buffer` must have room for `DATAGRAM_BYTES`.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.receiving == Receiving::Joined {
+            let (arrived, _) = mmsg::receive_message(self, buffer)?;
+            return Ok(Message { len: arrived.len, segment: arrived.segment });
+        }
         // Elsewhere the system does not say how long one is that it cuts.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         let flags = RecvFlags::DONTWAIT;
         uninterrupted(|| {
-            let (_, bytes) = rustix::net::recv(self, &mut *buffer, flags)?;
-            Ok(bytes)
+            let (_, len) = rustix::net::recv(self, &mut *buffer, flags)?;
+            Ok(Message { len, segment: None })
         })
     }
 
     /// Ends both directions; whoever waits for it is woken.
     pub(crate) fn shut(&self) -> io::Result<()> {
         SockRef::from(self).shutdown(std::net::Shutdown::Both)
+    }
+
+    /// Empties the queue of errors and returns the oldest that the network has answered with, if there is one. While that
+    /// queue holds anything, poll(2) does not sleep.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn take_network_errors(&self) -> Option<io::Error> {
+        if self.is_unix() {
+            return None;
+        }
+        let mut oldest = None;
+        for _ in 0..ERRORS_TAKEN {
+            match mmsg::next_error(self) {
+                // What this host refuses by itself was returned by the call that it refused.
+                Ok(Some(error)) if error.icmp.is_none() => {}
+                Ok(Some(error)) => oldest = oldest.or(Some(error.source)),
+                Ok(None) => break,
+                // It belongs to the socket, not to the queue.
+                Err(error) => return oldest.or(Some(error)),
+            }
+        }
+        oldest
+    }
+
+    /// Elsewhere there is no such queue.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn take_network_errors(&self) -> Option<io::Error> {
+        None
     }
 
     /// The error that waits on the socket, SO_ERROR.

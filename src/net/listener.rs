@@ -4,7 +4,7 @@
 //! of connections.
 
 use crate::address::{Address, Family};
-use crate::config::{ListenConfig, Reuse, Stack};
+use crate::config::{ListenConfig, Reuse, SocketOptions, Stack};
 use crate::error::Error;
 use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
@@ -60,8 +60,9 @@ impl Listener {
         Err(refused(last))
     }
 
-    /// Takes over a listening socket and makes it non-blocking. A Unix socket's file stays when it is closed.
-    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
+    /// Takes over a listening socket, makes it non-blocking and gives it what accepted ones shall inherit. A Unix socket's
+    /// file stays when it is closed.
+    pub(crate) fn adopt(fd: OwnedFd, options: &SocketOptions) -> io::Result<Listener> {
         let socket = Socket::from(fd);
         #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd")))]
         if !socket.is_listener()? {
@@ -72,6 +73,9 @@ impl Listener {
         }
         let domain = socket.local_addr()?.domain();
         socket.set_nonblocking(true)?;
+        if domain != Domain::UNIX {
+            options::apply(&socket, &SocketOptions { prepare: None, ..*options }, IsTcp::Yes)?;
+        }
         let fd = OwnedFd::from(socket);
         match domain {
             Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(TcpListener::from(fd))),

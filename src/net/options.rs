@@ -33,12 +33,7 @@ pub(crate) enum IsTcp {
 
 fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
-    if let Some(keepalive) = options.keepalive {
-        let probes = TcpKeepalive::new().with_time(keepalive.idle);
-        #[cfg(not(target_os = "openbsd"))]
-        let probes = probes.with_interval(keepalive.interval).with_retries(keepalive.count);
-        socket.set_tcp_keepalive(&probes)?;
-    }
+    probe(socket, options)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
@@ -59,12 +54,25 @@ pub(crate) fn share_port(socket: &Socket, own: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel ask silent peers whether they are still there. Nothing is to be said where that is off: it is the default
+/// of every system.
+fn probe(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    let Some(keepalive) = options.keepalive else { return Ok(()) };
+    let probes = TcpKeepalive::new().with_time(keepalive.idle);
+    #[cfg(not(target_os = "openbsd"))]
+    let probes = probes.with_interval(keepalive.interval).with_retries(keepalive.count);
+    socket.set_tcp_keepalive(&probes)
+}
+
 /// Sets on an accepted socket what this system does not let it inherit.
 pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Result<()> {
     let socket = SockRef::from(stream);
     match stream.is_tcp() {
         true if cfg!(any(target_os = "linux", target_os = "android")) => Ok(()),
-        true => socket.set_tcp_nodelay(options.nodelay == Nodelay::On),
+        true => {
+            socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
+            probe(&socket, options)
+        }
         // A Unix listener hands nothing down.
         false => buffers(&socket, options),
     }

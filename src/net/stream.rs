@@ -22,6 +22,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Notices that are dropped at once; if there are more, poll(2) says so again.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NOTICES_DROPPED: usize = 1024;
+
 /// Who is at the other end of a Unix socket, as the kernel knew it at connect; unix(7), SO_PEERCRED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -297,6 +301,17 @@ impl Stream {
     /// Takes the stream out of its place.
     pub(crate) fn take(&mut self) -> Stream {
         std::mem::replace(self, Stream::Taken)
+    }
+
+    /// Empties the queue of notices that an option set by a hook may fill (SO_TIMESTAMPING): while it holds anything, poll(2)
+    /// does not sleep. An error of the connection itself is not in it. Unix sockets have none.
+    pub(crate) fn drop_notices(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        for _ in 0..NOTICES_DROPPED {
+            if !self.is_tcp() || !matches!(super::datagram::mmsg::next_error(self), Ok(Some(_))) {
+                break;
+            }
+        }
     }
 
     /// Itself, and a handle for a thread that waits for it.

@@ -4,12 +4,18 @@
 
 use crate::clock::Tick;
 use crate::net::datagram::peer::DatagramPeer;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::net::datagram::{Bound, mmsg::Common};
 use crate::net::datagram::{Refusal, Sending};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::post::outgoing::Entry;
 use crate::post::outgoing::{Found, Outgoing, State};
 use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
 use std::io;
 use std::time::Duration;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::{io::IoSlice, net::IpAddr};
 
 /// They are boxed where they are used, and are kept so.
 type Spare = Vec<Box<Outgoing>>;
@@ -123,7 +129,13 @@ impl Post {
             if let Some(error) = error {
                 let run = departures.runs.runs()[next];
                 let order = &departures.runs.order()[run.first..run.first + run.count];
-                self.refused(first, order, segment, error, now);
+                match (Refusal::of(&error, segment.is_some()), segment) {
+                    (refusal @ (Refusal::SegmentTooLong | Refusal::CannotSegment), Some(segment)) => {
+                        let index = first + usize::from(order[0]);
+                        self.judge_cutting(index, refusal, segment, departures, now);
+                    }
+                    _ => self.refused(first, order, error, now),
+                }
                 return;
             }
             if sent < asked {
@@ -141,7 +153,27 @@ impl Post {
         let to = entries[0].to.as_ref();
         match self.socket.send(outgoing.bytes(&entries[0]), to) {
             Ok(()) => self.count_sent(index, &[0]),
-            Err(error) => self.refused(index, &[0], None, error, now),
+            Err(error) => self.refused(index, &[0], error, now),
+        }
+    }
+
+    /// A call that was to cut messages longer than `segment` was refused, maybe for another cause: a source address that is
+    /// gone is EINVAL, too. Its first datagram is sent alone, and only if the kernel takes it that was the cutting.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn judge_cutting(&mut self, index: usize, refusal: Refusal, segment: u16, departures: &mut Departures, now: Tick) {
+        let Some(outgoing) = &self.outgoing else { return };
+        let entry = outgoing.entry(index);
+        let common = Common { segment: None, via: via(&self.socket, entry) };
+        let to = entry.to.as_ref().and_then(DatagramPeer::ip);
+        let message = [IoSlice::new(outgoing.bytes(entry))];
+        match departures.headers.send(&self.socket, common, &[&message], std::iter::once(to)) {
+            Ok(0) => {}
+            Ok(_) => {
+                self.count_sent(index, &[0]);
+                let bytes_max = usize::from(segment) - 1;
+                self.socket.segment_less((refusal == Refusal::SegmentTooLong).then_some(bytes_max));
+            }
+            Err(error) => self.refused(index, &[0], error, now),
         }
     }
 
@@ -166,17 +198,14 @@ impl Post {
         }
     }
 
-    /// The kernel refused the first message of a call that was to cut messages longer than `segment`; shorter ones are refused
-    /// with them.
-    fn refused(&mut self, first: usize, order: &[u16], segment: Option<u16>, error: io::Error, now: Tick) {
-        match Refusal::of(&error, segment.is_some()) {
+    /// The kernel refused the first message of a call, for no cause that cutting could be.
+    fn refused(&mut self, first: usize, order: &[u16], error: io::Error, now: Tick) {
+        match Refusal::of(&error, false) {
             Refusal::Full => self.pace = Pace::Blocked,
             Refusal::Congested => self.pace = Pace::Waits(now.after(self.limits.full_pause)),
             Refusal::NoCall => self.socket.send_singly(),
-            Refusal::CannotSegment => self.socket.segment_less(None),
-            Refusal::SegmentTooLong => self.socket.segment_less(segment.map(|segment| usize::from(segment) - 1)),
             Refusal::Earlier => self.doubt(first + usize::from(order[0]), error),
-            Refusal::Datagram => {
+            Refusal::Datagram | Refusal::SegmentTooLong | Refusal::CannotSegment => {
                 for index in order {
                     let source = error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
                     self.give_up(first + usize::from(*index), source);
@@ -246,7 +275,7 @@ impl Post {
                     }
                 }
                 Err(error) => {
-                    self.refused(index, &[0], None, error, now);
+                    self.refused(index, &[0], error, now);
                     return;
                 }
             }
@@ -282,6 +311,16 @@ impl Post {
     }
 }
 
+/// Which of our addresses a datagram leaves from. What another socket has learned of a peer does not change where this one
+/// sends from.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn via(socket: &crate::net::datagram::DatagramSocket, entry: &Entry) -> Option<IpAddr> {
+    match socket.bound() {
+        Bound::All => entry.to.as_ref().and_then(DatagramPeer::via),
+        Bound::One => None,
+    }
+}
+
 /// Datagrams for which a small call is made ready.
 const FEW: usize = 16;
 
@@ -295,17 +334,11 @@ fn call<const SLICES: usize>(
     departures: &mut Departures,
     next: usize,
 ) -> (usize, Option<u16>, io::Result<usize>) {
-    use crate::net::datagram::Bound;
-    use crate::net::datagram::mmsg::{Common, SENT};
+    use crate::net::datagram::mmsg::SENT;
     use crate::post::runs::Run;
-    use std::io::IoSlice;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
-    // What another socket has learned of a peer does not change where this one sends from.
-    let via = |run: &Run| match socket.bound() {
-        Bound::All => entry(order[run.first]).to.as_ref().and_then(DatagramPeer::via),
-        Bound::One => None,
-    };
+    let via = |run: &Run| via(socket, entry(order[run.first]));
     let mut common = Common { segment: None, via: via(&runs[0]) };
     // The longest of the datagrams that go alone: they may be sent by a call that cuts longer messages.
     let mut longest = 0;

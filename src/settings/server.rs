@@ -35,7 +35,8 @@ use std::time::Duration;
 /// | `handshake-timeout`, `write-stall-timeout`, `lifetime`, `linger-timeout`, `linger-total` | times | `limits` |
 /// | `inbox-bytes-max`, `outbox-bytes-max`, `outbox-bytes-high`, `outbox-bytes-low`, `bytes-per-turn`, `reads-per-turn` | numbers | `limits` |
 /// | `nodelay` | true or false | `socket` |
-/// | `keepalive-idle`, `keepalive-interval`, `keepalive-count` | times and a number; one of them turns keepalive on, the others are 15 s, 15 s and 9 then | `socket` |
+/// | `keepalive` | true or false; on by default | `socket` |
+/// | `keepalive-idle`, `keepalive-interval`, `keepalive-count` | times and a number; 60 s, 15 s and 9 by default | `socket` |
 /// | `receive-buffer-bytes`, `send-buffer-bytes`, `user-timeout`, `linger` | numbers and times | `socket` |
 /// | `datagram` | a table: `bytes-max`, `queue-bytes-max`, `queue-datagrams-max`, `send-timeout`, `full-pause`, `datagrams-per-turn`, `ttl`, `tos`, `multicast-groups` (a list of addresses), `multicast-ttl`, `multicast-interface` (a number or an IPv4 address); and true or false: `gso`, `gro`, `dont-fragment`, `icmp-errors`, `broadcast`, `multicast-loopback` | |
 ///

@@ -4,10 +4,14 @@ use crate::host::{Diary, Place, builder, free_name, loopback, noise};
 use crate::support::PATIENCE;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
-use windlass::{Address, AfterRequest, Client, ConnState, DatagramConfig, Error, Transport};
+use windlass::{
+    Address, AfterRequest, Client, ConnState, ConnectConfig, DatagramConfig, Error, IcmpErrors, Offload, SocketOptions,
+    Transport,
+};
 
 /// A datagram socket that is served by hand.
 pub(crate) struct Post {
@@ -230,6 +234,151 @@ fn a_refused_port_is_told_on_the_next_call_and_ends_nothing() {
         let socket = UdpSocket::bind(address.ip().expect("an IP address")).expect("it is free");
         (&client).write_all(b"hello").expect("sent");
         assert_eq!(socket.recv_from(&mut [0; 10]).expect("a datagram").0, 5);
+    }
+}
+
+/// What a call said, and how long it took; that it slept meanwhile is checked.
+fn slept<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    use nix::time::{ClockId, clock_gettime};
+    let busy = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock"));
+    let (since, before) = (Instant::now(), busy());
+    let said = call();
+    let (took, busy) = (since.elapsed(), busy() - before);
+    assert!(busy < took / 4 || busy < Duration::from_millis(10), "it was busy for {busy:?} of {took:?}");
+    (said, took)
+}
+
+/// The error queue of a socket with IP_RECVERR held the refusal that the first read had told: the second one never
+/// returned, and kept a core busy.
+#[test]
+fn a_read_behind_a_refused_one_sleeps_until_its_time_is_over() {
+    let time = Duration::from_millis(120);
+    for (place, icmp_errors) in
+        [Place::V4, Place::V6].into_iter().flat_map(|place| [(place, IcmpErrors::Told), (place, IcmpErrors::Ignored)])
+    {
+        let Post { address, socket, .. } = Post::at(place);
+        drop(socket);
+        let config = DatagramConfig { icmp_errors, ..DatagramConfig::default() };
+        let client = connected(builder(&address).datagram_config(config).build().expect("a client"));
+        client.set_read_timeout(Some(time)).expect("a time");
+        for writes in [1, 2, 5] {
+            eprintln!("{place:?}, {icmp_errors:?}, {writes} datagrams:");
+            // A refusal that has come by then is told by the next of them.
+            (0..writes).for_each(|_| drop((&client).write(b"anybody?")));
+            let mut refused = 0;
+            loop {
+                let (read, took) = slept(|| read(&client, 10));
+                match read.expect_err("nobody").kind() {
+                    ErrorKind::ConnectionRefused => refused += 1,
+                    ErrorKind::WouldBlock => break assert!(took >= time && took < PATIENCE, "{took:?}"),
+                    other => panic!("{other}"),
+                }
+            }
+            assert!(refused <= writes, "{refused} refusals of {writes} datagrams");
+            assert!(writes > 1 || refused == 1);
+        }
+        // Once somebody is there again, the same client goes on.
+        let socket = UdpSocket::bind(address.ip().expect("an IP address")).expect("it is free");
+        (&client).write_all(b"hello").expect("sent");
+        let (_, from) = socket.recv_from(&mut [0; 10]).expect("a datagram");
+        socket.send_to(b"answer", from).expect("sent");
+        assert_eq!(read(&client, 10).expect("the answer"), b"answer");
+    }
+}
+
+#[test]
+fn an_exchange_with_nobody_ends_in_time_however_often_its_answer_is_asked_for() {
+    let time = Duration::from_millis(120);
+    for place in [Place::V4, Place::V6] {
+        let Post { address, socket, .. } = Post::at(place);
+        drop(socket);
+        let client = builder(&address).build().expect("a client");
+        let (answer, took) = slept(|| {
+            client.once(&b"anybody?"[..], AfterRequest::KeepOpen, time, |answer| {
+                assert_eq!(answer.read(&mut [0; 10]).expect_err("nobody").kind(), ErrorKind::ConnectionRefused);
+                answer.read(&mut [0; 10])
+            })
+        });
+        let error = answer.expect_err("nobody answers");
+        assert!(matches!(&error, Error::Exchange { source, .. } if source.kind() == ErrorKind::TimedOut), "{error}");
+        assert!(took >= time && took < PATIENCE, "{took:?}");
+    }
+}
+
+/// A hook may ask for what nobody here reads: the times at which datagrams left, which wait in the queue of errors.
+fn asks_for_times(socket: &socket2::Socket) -> io::Result<()> {
+    use nix::sys::socket::{TimestampingFlag as Flag, setsockopt, sockopt::Timestamping};
+    let flags = Flag::SOF_TIMESTAMPING_TX_SOFTWARE | Flag::SOF_TIMESTAMPING_SOFTWARE;
+    Ok(setsockopt(socket, Timestamping, &flags)?)
+}
+
+#[test]
+fn notices_that_a_hook_has_asked_for_keep_no_reader_awake() {
+    let time = Duration::from_millis(120);
+    let socket = SocketOptions { prepare: Some(asks_for_times), ..SocketOptions::default() };
+    for place in [Place::V4, Place::V6] {
+        let post = Post::at(place);
+        let config = DatagramConfig { socket, ..DatagramConfig::default() };
+        let client = connected(builder(&post.address).datagram_config(config).build().expect("a client"));
+        client.set_read_timeout(Some(time)).expect("a time");
+        (&client).write_all(b"hello").expect("sent");
+        let (read, took) = slept(|| read(&client, 10));
+        assert_eq!(read.expect_err("nothing comes").kind(), ErrorKind::WouldBlock);
+        assert!(took >= time);
+
+        let listener = std::net::TcpListener::bind(loopback(place)).expect("a free port");
+        let address = Address::tcp(listener.local_addr().expect("an address"));
+        let config = ConnectConfig { socket, ..ConnectConfig::default() };
+        let client = connected(builder(&address).connect_config(config).build().expect("a client"));
+        client.set_read_timeout(Some(time)).expect("a time");
+        (&client).write_all(b"hello").expect("sent");
+        let (read, took) = slept(|| self::read(&client, 10));
+        assert_eq!(read.expect_err("nothing comes").kind(), ErrorKind::WouldBlock);
+        assert!(took >= time && client.is_connected());
+    }
+}
+
+#[test]
+fn joined_datagrams_are_read_one_by_one() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    for place in [Place::V4, Place::V6] {
+        for bytes_max in [64 * 1024, 100] {
+            let post = Post::at(place);
+            let config = DatagramConfig { gro: Offload::On, bytes_max, ..DatagramConfig::default() };
+            let client = connected(builder(&post.address).datagram_config(config).build().expect("a client"));
+            client.set_read_timeout(Some(Duration::from_millis(60))).expect("a time");
+            (&client).write_all(b"hello").expect("sent");
+            let (_, from) = post.receive();
+            let (Sender::Ip(from), Kind::Udp(socket)) = (&from, &post.socket) else { panic!("a Unix socket") };
+            let to = SockaddrStorage::from(*from);
+            let send = |bytes: &[u8], segment: u16| {
+                let (parts, cut) = ([io::IoSlice::new(bytes)], [ControlMessage::UdpGsoSegments(&segment)]);
+                let sent = sendmsg(socket.as_raw_fd(), &parts, &cut, MsgFlags::empty(), Some(&to));
+                assert_eq!(sent.expect("the kernel has UDP_SEGMENT"), bytes.len());
+            };
+            let (one, two) = (noise(1030), noise(370));
+            send(&one, 100);
+            post.send(b"", &Sender::Ip(*from));
+            send(&two, 120);
+            for piece in one.chunks(100) {
+                // Too little room loses none of them.
+                let error = read(&client, piece.len() - 1).expect_err("too little room");
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                assert!(error.to_string().contains(&piece.len().to_string()), "{error}");
+                assert_eq!(read(&client, 1000).expect("one"), piece);
+            }
+            assert_eq!(read(&client, 1000).expect("an empty one"), b"");
+            for piece in two.chunks(120) {
+                if piece.len() > bytes_max {
+                    let error = read(&client, 1000).expect_err("it is longer than it may be");
+                    assert_eq!(error.kind(), ErrorKind::InvalidData);
+                    assert!(error.to_string().contains("120") && error.to_string().contains("100"), "{error}");
+                } else {
+                    assert_eq!(read(&client, 1000).expect("one"), piece);
+                }
+            }
+            assert_eq!(read(&client, 1000).expect_err("that was all").kind(), ErrorKind::WouldBlock);
+        }
     }
 }
 

@@ -54,6 +54,17 @@ fn a_value_that_cannot_work_is_told_with_key_line_and_what_would_do() {
 }
 
 #[test]
+fn keepalive_that_is_off_cannot_be_described() {
+    for (key, value) in [("keepalive-idle", "\"1m\""), ("keepalive-interval", "\"5s\""), ("keepalive-count", "3")] {
+        says(&format!("{AT}keepalive = false\n{key} = {value}"), &[key, "keepalive is false", "line 3"]);
+        // In JSON they come as they stand.
+        let text = format!("{{\"address\": \"tcp://:80\", \"{key}\": {value}, \"keepalive\": false}}");
+        let error = serde_json::from_str::<ServerConfig>(&text).expect_err("a contradiction").to_string();
+        assert!(error.contains("keepalive cannot be false") && error.contains("leave the keys out"), "{error}");
+    }
+}
+
+#[test]
 fn json_and_yaml_name_the_key_too() {
     let told = |text: &str| serde_json::from_str::<ServerConfig>(text).expect_err(text).to_string();
     let error = told("{\"address\": \"tcp://:80\",\n \"backlog\": \"x\"}");

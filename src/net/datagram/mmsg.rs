@@ -17,8 +17,9 @@ use nix::sys::socket::{
     sendmmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Messages in one call.
 const RECEIVED: usize = 32;
@@ -67,13 +68,19 @@ impl Told {
             match message {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
                     told.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
-                    told.answer_from = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+                    // Of a group or a broadcast it is the address that routes to the sender choose.
+                    let own = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                    told.answer_from = Some(own.into()).filter(|_| !own.is_unspecified());
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
                     told.local = Some(ip.into());
                     // A link-local one means nothing without its interface: the system chooses by where the answer goes.
-                    told.answer_from = Some(ip.into()).filter(|_| !ip.is_multicast() && !ip.is_unicast_link_local());
+                    let is_own = match ip.to_ipv4_mapped() {
+                        Some(v4) => is_unicast(v4),
+                        None => !ip.is_multicast() && !ip.is_unicast_link_local(),
+                    };
+                    told.answer_from = Some(ip.into()).filter(|_| is_own);
                 }
                 ControlMessageOwned::Ipv4Tos(tos) => told.ecn = Some(Ecn::of(tos)),
                 ControlMessageOwned::Ipv6TClass(class) => told.ecn = Some(Ecn::of(class as u8)),
@@ -85,6 +92,36 @@ impl Told {
         told
     }
 }
+
+/// Addresses of this host that datagrams came to, each at its place; zero is none.
+static UNICAST: [AtomicU32; UNICAST_PLACES] = [const { AtomicU32::new(0) }; UNICAST_PLACES];
+const UNICAST_PLACES: usize = 64;
+
+/// Whether an IPv4 address that a datagram came to is this host's alone, so that an answer can leave from there. A socket of
+/// IPv6 is told only where the datagram was sent to, which may be a group or a broadcast.
+fn is_unicast(ip: Ipv4Addr) -> bool {
+    let number = u32::from(ip);
+    let place = &UNICAST[number as usize % UNICAST_PLACES];
+    if place.load(Ordering::Relaxed) == number {
+        return true;
+    }
+    let is_unicast = !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !is_subnet_broadcast(ip);
+    if is_unicast {
+        place.store(number, Ordering::Relaxed);
+    }
+    is_unicast
+}
+
+/// Asks the system's routes: only sockets with SO_BROADCAST may connect to the broadcast address of a subnet; ip(7).
+fn is_subnet_broadcast(ip: Ipv4Addr) -> bool {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
+    let asked = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .and_then(|socket| connect(&socket, &SocketAddrV4::new(ip, DISCARD)));
+    asked == Err(rustix::io::Errno::ACCESS)
+}
+
+/// A port to connect to, to which nothing is sent.
+const DISCARD: u16 = 9;
 
 /// One message that was received, in our words.
 fn arrived(
@@ -175,19 +212,24 @@ impl ReceiveHeaders {
 
 /// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
 pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+    let (arrived, dropped) = receive_message(socket, memory)?;
+    if let Some(dropped) = dropped {
+        socket.note_dropped(dropped);
+    }
+    Ok(arrived)
+}
+
+/// The same, with how many datagrams the kernel has dropped so far, where it says so.
+pub(super) fn receive_message(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<(Arrived, Option<u32>)> {
     let of = (socket.bound(), socket.own());
     let mut control = [0; 256];
-    let (arrived, dropped) = uninterrupted(|| {
+    uninterrupted(|| {
         let fd = socket.as_fd().as_raw_fd();
         let mut slices = [IoSliceMut::new(memory)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
         let told = message.cmsgs().map(Told::by).unwrap_or_default();
         Ok((arrived(&message, &told, 0, of), told.dropped))
-    })?;
-    if let Some(dropped) = dropped {
-        socket.note_dropped(dropped);
-    }
-    Ok(arrived)
+    })
 }
 
 /// What the messages of one call have in common.
@@ -287,8 +329,9 @@ pub(crate) struct NetworkError {
     pub(crate) source: io::Error,
 }
 
-/// Takes the oldest error from the socket's queue; `None` if there is none.
-pub(crate) fn next_error(socket: &DatagramSocket) -> io::Result<Option<NetworkError>> {
+/// Takes the oldest error from the queue of a UDP or TCP socket; `None` if there is none. Unix sockets have no such queue,
+/// and would give a message.
+pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> {
     let mut control = [0; 512];
     let mut head = [0; 64];
     let fd = socket.as_fd().as_raw_fd();

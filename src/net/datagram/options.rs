@@ -7,7 +7,7 @@ use crate::config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Offload,
 };
 use crate::config::{Reuse, Stack};
-use crate::net::datagram::{Receiving, Sending};
+use crate::net::datagram::{Ip, Receiving, Sending};
 use crate::net::options::{self, IsTcp};
 use rustix::net::sockopt;
 use socket2::{Domain, Socket, Type};
@@ -26,63 +26,97 @@ pub(super) fn unix(config: &DatagramConfig) -> io::Result<Socket> {
 pub(super) fn udp(at: SocketAddr, family: Family, config: &DatagramConfig) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
-    if at.is_ipv6() {
+    let ip = match (at.is_ipv6(), family == Family::V6 || config.stack == Stack::V6Only) {
+        (false, _) => Ip::V4,
+        (true, false) => Ip::V6,
+        (true, true) => Ip::V6Only,
+    };
+    if ip != Ip::V4 {
         // Said either way: the system's default differs.
-        socket.set_only_v6(family == Family::V6 || config.stack == Stack::V6Only)?;
+        socket.set_only_v6(ip == Ip::V6Only)?;
     }
     if config.reuse == Reuse::Port {
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
     }
     socket.set_broadcast(config.broadcast == Broadcast::Allowed)?;
-    sending(&socket, at, config)?;
+    if ip != Ip::V4 {
+        sending_v6(&socket, ip, config)?;
+    }
+    // What goes over IPv4 from a socket of both families obeys the options of IPv4.
+    if ip != Ip::V6Only {
+        sending_v4(&socket, ip, config)?;
+    }
+    fragmentation(&socket, ip, config.fragmentation)?;
+    only_joined_groups(&socket, ip);
     receiving(&socket, at, config)?;
     options::apply(&socket, &config.socket, IsTcp::No)?;
     socket.bind(&at.into())?;
     Ok(socket)
 }
 
-/// What leaves the socket. One of IPv6 may send over IPv4 too.
-fn sending(socket: &Socket, at: SocketAddr, config: &DatagramConfig) -> io::Result<()> {
+/// What leaves the socket over IPv6.
+fn sending_v6(socket: &Socket, ip: Ip, config: &DatagramConfig) -> io::Result<()> {
     let multicast = &config.multicast;
-    let loops = multicast.loopback == Loopback::On;
-    if at.is_ipv6() {
-        if let Some(ttl) = config.ttl {
-            socket.set_unicast_hops_v6(ttl.into())?;
-        }
-        if let Some(tos) = config.tos {
-            sockopt::set_ipv6_tclass(socket, tos.into())?;
-        }
-        if let Some(ttl) = multicast.ttl {
-            socket.set_multicast_hops_v6(ttl.into())?;
-        }
-        match multicast.interface {
-            Interface::Any => {}
-            Interface::Index(index) => socket.set_multicast_if_v6(index)?,
-            Interface::Address(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "IPv6 interfaces are named by their number"));
-            }
-        }
-        socket.set_multicast_loop_v6(loops)?;
-    } else {
-        if let Some(ttl) = config.ttl {
-            socket.set_ttl_v4(ttl.into())?;
-        }
-        if let Some(tos) = config.tos {
-            socket.set_tos_v4(tos.into())?;
-        }
-        if let Some(ttl) = multicast.ttl {
-            socket.set_multicast_ttl_v4(ttl.into())?;
-        }
-        match multicast.interface {
-            Interface::Any => {}
-            Interface::Index(index) => multicast_if_index(socket, index)?,
-            Interface::Address(address) => socket.set_multicast_if_v4(&address)?,
-        }
-        socket.set_multicast_loop_v4(loops)?;
+    if let Some(ttl) = config.ttl {
+        socket.set_unicast_hops_v6(ttl.into())?;
     }
-    fragmentation(socket, at, config.fragmentation)
+    if let Some(tos) = config.tos {
+        sockopt::set_ipv6_tclass(socket, tos.into())?;
+    }
+    if let Some(ttl) = multicast.ttl {
+        socket.set_multicast_hops_v6(ttl.into())?;
+    }
+    match multicast.interface {
+        Interface::Any => {}
+        Interface::Index(index) => socket.set_multicast_if_v6(index)?,
+        // Groups of IPv4 leave there, those of IPv6 where the routes say.
+        Interface::Address(_) if ip == Ip::V6 => {}
+        Interface::Address(_) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "IPv6 interfaces are named by their number"));
+        }
+    }
+    socket.set_multicast_loop_v6(multicast.loopback == Loopback::On)
 }
+
+/// What leaves the socket over IPv4.
+fn sending_v4(socket: &Socket, ip: Ip, config: &DatagramConfig) -> io::Result<()> {
+    let multicast = &config.multicast;
+    if let Some(ttl) = config.ttl {
+        socket.set_ttl_v4(ttl.into())?;
+    }
+    if let Some(tos) = config.tos {
+        socket.set_tos_v4(tos.into())?;
+    }
+    if let Some(ttl) = multicast.ttl {
+        socket.set_multicast_ttl_v4(ttl.into())?;
+    }
+    match multicast.interface {
+        Interface::Any => {}
+        Interface::Index(index) => multicast_if_index(socket, index)?,
+        Interface::Address(address) => socket.set_multicast_if_v4(&address)?,
+    }
+    match socket.set_multicast_loop_v4(multicast.loopback == Loopback::On) {
+        // It is the default, which a system that has no such option on sockets of IPv6 keeps to.
+        Err(_) if ip != Ip::V4 && multicast.loopback == Loopback::On => Ok(()),
+        set => set,
+    }
+}
+
+/// Without this a socket receives of every group that any other one of this host has joined. It is as well without where an
+/// old kernel lacks it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn only_joined_groups(socket: &Socket, ip: Ip) {
+    if ip != Ip::V4 {
+        let _ = socket.set_multicast_all_v6(false);
+    }
+    if ip != Ip::V6Only {
+        let _ = socket.set_multicast_all_v4(false);
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn only_joined_groups(_: &Socket, _: Ip) {}
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn multicast_if_index(socket: &Socket, index: u32) -> io::Result<()> {
@@ -96,18 +130,17 @@ fn multicast_if_index(_: &Socket, _: u32) -> io::Result<()> {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn fragmentation(socket: &Socket, at: SocketAddr, wanted: Fragmentation) -> io::Result<()> {
+fn fragmentation(socket: &Socket, ip: Ip, wanted: Fragmentation) -> io::Result<()> {
     use rustix::net::sockopt::{Ipv4PathMtuDiscovery as V4, Ipv6PathMtuDiscovery as V6};
     let is_allowed = wanted == Fragmentation::Allowed;
-    if at.is_ipv6() {
+    if ip != Ip::V4 {
         sockopt::set_ipv6_mtu_discover(socket, if is_allowed { V6::DONT } else { V6::DO })?;
     }
-    // What goes over IPv4 from a socket of IPv6 obeys this, too.
     Ok(sockopt::set_ip_mtu_discover(socket, if is_allowed { V4::DONT } else { V4::DO })?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn fragmentation(_: &Socket, _: SocketAddr, wanted: Fragmentation) -> io::Result<()> {
+fn fragmentation(_: &Socket, _: Ip, wanted: Fragmentation) -> io::Result<()> {
     match wanted {
         Fragmentation::Allowed => Ok(()),
         Fragmentation::Never => {

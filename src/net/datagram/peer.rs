@@ -82,7 +82,8 @@ impl DatagramPeer {
         matches!(self.place, Place::Unnamed)
     }
 
-    /// Which of our own addresses an answer comes from; `None` if the system chooses.
+    /// Which of our own addresses an answer comes from; `None` if the system chooses, as it does for what came to a group or
+    /// to everybody.
     pub fn via(&self) -> Option<IpAddr> {
         self.via
     }

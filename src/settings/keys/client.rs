@@ -1,6 +1,6 @@
 //! The keys of a client.
 
-use super::shared::{Holds, Places, Shared};
+use super::shared::{Holds, Places, Probes, Shared};
 use super::text::{lasting, of_time};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use super::tls::Tls;
@@ -17,11 +17,16 @@ use std::net::SocketAddr;
 struct Client {
     config: ClientConfig,
     places: Places,
+    probes: Probes,
 }
 
 impl Default for Client {
     fn default() -> Client {
-        Client { config: ClientConfig::new(Address::unix_unnamed()), places: Places::default() }
+        Client {
+            config: ClientConfig::new(Address::unix_unnamed()),
+            places: Places::default(),
+            probes: Probes::default(),
+        }
     }
 }
 
@@ -40,6 +45,10 @@ impl Holds for Client {
 
     fn socket_mut(&mut self) -> &mut SocketOptions {
         &mut self.config.socket
+    }
+
+    fn probes_mut(&mut self) -> &mut Probes {
+        &mut self.probes
     }
 }
 
@@ -136,6 +145,6 @@ impl<'de> Deserialize<'de> for ClientConfig {
 
 impl Serialize for ClientConfig {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Client { config: self.clone(), places: Places::default() }, to)
+        write(&Client { config: self.clone(), places: Places::default(), probes: Probes::default() }, to)
     }
 }

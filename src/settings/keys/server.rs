@@ -1,6 +1,6 @@
 //! The keys of a server.
 
-use super::shared::{Holds, Places, Shared};
+use super::shared::{Holds, Places, Probes, Shared};
 use super::text::{lasting, of_permissions, of_time, of_word, permissions, word};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use super::tls::Tls;
@@ -18,6 +18,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 struct Server {
     config: ServerConfig,
     places: Places,
+    probes: Probes,
 }
 
 impl Holds for Server {
@@ -35,6 +36,10 @@ impl Holds for Server {
 
     fn socket_mut(&mut self) -> &mut SocketOptions {
         &mut self.config.socket
+    }
+
+    fn probes_mut(&mut self) -> &mut Probes {
+        &mut self.probes
     }
 }
 
@@ -177,6 +182,6 @@ impl<'de> Deserialize<'de> for ServerConfig {
 
 impl Serialize for ServerConfig {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Server { config: self.clone(), places: Places::default() }, to)
+        write(&Server { config: self.clone(), places: Places::default(), probes: Probes::default() }, to)
     }
 }

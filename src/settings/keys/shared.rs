@@ -6,7 +6,6 @@ use super::{Key, Section};
 use crate::address::{Address, AddressError};
 use crate::config::{Keepalive, Limits, Nodelay, SocketOptions};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 /// A table that holds limits and options.
 pub(super) trait Holds: Section {
@@ -14,6 +13,16 @@ pub(super) trait Holds: Section {
     fn limits_mut(&mut self) -> &mut Limits;
     fn socket(&self) -> &SocketOptions;
     fn socket_mut(&mut self) -> &mut SocketOptions;
+    fn probes_mut(&mut self) -> &mut Probes;
+}
+
+/// What was said of keepalive so far: who switches it off cannot say how it shall be, in whatever order the keys stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Probes {
+    #[default]
+    Unsaid,
+    Off,
+    Detailed,
 }
 
 /// The keys, for a table that holds what they are about.
@@ -91,18 +100,23 @@ impl<S: Holds> Shared<S> {
             |s| (s.socket().nodelay == Nodelay::On).into(),
         ),
         Key::new(
+            "keepalive",
+            |s, v| v.truth().and_then(|is_on| switch(s, is_on)),
+            |s| s.socket().keepalive.is_some().into(),
+        ),
+        Key::new(
             "keepalive-idle",
-            |s, v| lasting(v).map(|time| keepalive(s).idle = time),
+            |s, v| keepalive(s).and_then(|keepalive| lasting(v).map(|time| keepalive.idle = time)),
             |s| s.socket().keepalive.map(|keepalive| of_time(keepalive.idle)).into(),
         ),
         Key::new(
             "keepalive-interval",
-            |s, v| lasting(v).map(|time| keepalive(s).interval = time),
+            |s, v| keepalive(s).and_then(|keepalive| lasting(v).map(|time| keepalive.interval = time)),
             |s| s.socket().keepalive.map(|keepalive| of_time(keepalive.interval)).into(),
         ),
         Key::new(
             "keepalive-count",
-            |s, v| v.count().map(|count| keepalive(s).count = count),
+            |s, v| keepalive(s).and_then(|keepalive| v.count().map(|count| keepalive.count = count)),
             |s| s.socket().keepalive.map(|keepalive| keepalive.count).into(),
         ),
         Key::new(
@@ -128,10 +142,25 @@ impl<S: Holds> Shared<S> {
     ];
 }
 
-/// Those of a table, turned on if they are not. The values are those that the predecessor's users have had.
-fn keepalive<S: Holds>(section: &mut S) -> &mut Keepalive {
-    let usual = Keepalive { idle: Duration::from_secs(15), interval: Duration::from_secs(15), count: 9 };
-    section.socket_mut().keepalive.get_or_insert(usual)
+const CONTRADICTION: &str = "keepalive is false: leave the keys out that say how it is, or that one";
+
+/// Turns keepalive on or off.
+fn switch<S: Holds>(section: &mut S, is_on: bool) -> Read<()> {
+    let said = std::mem::replace(section.probes_mut(), if is_on { Probes::Detailed } else { Probes::Off });
+    match (is_on, said) {
+        (true, _) => {}
+        (false, Probes::Unsaid | Probes::Off) => section.socket_mut().keepalive = None,
+        (false, Probes::Detailed) => return Err(CONTRADICTION.to_owned()),
+    }
+    Ok(())
+}
+
+/// How keepalive of a table is.
+fn keepalive<S: Holds>(section: &mut S) -> Read<&mut Keepalive> {
+    if std::mem::replace(section.probes_mut(), Probes::Detailed) == Probes::Off {
+        return Err(CONTRADICTION.to_owned());
+    }
+    Ok(section.socket_mut().keepalive.get_or_insert_default())
 }
 
 /// Addresses as they are read: the network may stand behind them.
