@@ -114,8 +114,10 @@ pub enum Error {
         /// Datagrams that wait.
         datagrams: usize,
     },
-    /// The sender of a datagram has no address, so that it cannot be answered.
-    #[error("the peer has no name, or port 0, and cannot be sent to; it must bind its socket first")]
+    /// The sender of a datagram has no address, or one that cannot be sent to: port 0, `0.0.0.0` or `[::]`.
+    #[error(
+        "the peer has no name, port 0, or the address 0.0.0.0 or [::], and cannot be sent to; it must bind its socket first"
+    )]
     Unanswerable,
     /// The socket is not connected, so that it must be said where to send to.
     #[error("the socket has no peer of its own; name one with send_to, or use connect_datagrams")]

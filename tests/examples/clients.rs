@@ -64,6 +64,22 @@ fn once_says_in_time_that_nobody_is_there_and_what_it_does_not_understand() {
 }
 
 #[test]
+fn programs_that_connect_refuse_a_target_without_a_host() {
+    for (name, args) in [
+        ("once", &["tcp://:7007"][..]),
+        ("pool", &["tcp://:7007"]),
+        ("breaker", &["tcp://:7007"]),
+        ("hold", &["tcp://:7007", "1"]),
+        ("proxy", &["tcp://127.0.0.1:0", "tcp://0.0.0.0:7007"]),
+        ("throttle", &["tcp://127.0.0.1:0", "tcp://:7007", "--bytes-per-second", "1"]),
+    ] {
+        let Some(output) = run(name, args) else { return };
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains("write the host's name or IP address"), "{name}: {errors}");
+    }
+}
+
+#[test]
 fn pool_shares_few_connections_and_replaces_those_that_end() {
     let args = ["--size", "3", "--threads", "6", "--messages", "5000"];
     let Some(output) = run("pool", &args) else { return };
