@@ -1451,7 +1451,7 @@ fn the_other_of_oneself_and_of_those_who_are_gone_is_nobody() {
     });
 }
 
-/// One half of a proxy, as DESIGN.md section 5 has it.
+/// One half of a proxy.
 struct Half {
     other: scripted::Shared<[Option<ConnId>; 2]>,
     me: usize,

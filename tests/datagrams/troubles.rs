@@ -1,7 +1,7 @@
 //! What the network and the system refuse is told, once, and ends nothing.
 
 use crate::support::post::{Mate, PostHooks, Wire, Word, each_wire};
-use crate::support::{World, at_once};
+use crate::support::{World, at_once, skip};
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -289,7 +289,7 @@ fn thousands_of_errors_at_once_are_each_told() {
 fn what_is_too_long_for_the_way_and_must_not_be_cut_is_told_once() {
     let mtu = std::fs::read_to_string("/sys/class/net/lo/mtu").ok().and_then(|mtu| mtu.trim().parse().ok());
     if mtu != Some(65_536) {
-        eprintln!("SKIPPED: the way back is {mtu:?} bytes wide");
+        skip(&format!("the way back is {mtu:?} bytes wide"));
         return;
     }
     for icmp_errors in [IcmpErrors::Told, IcmpErrors::Ignored] {
