@@ -91,7 +91,8 @@ impl ServerBuilder {
     }
 
     /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
-    /// handlers there.
+    /// handlers there. So an `Rc` that is made in `make` is shared by the connections of one address on one reactor; what
+    /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures.
     pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
         let make = Arc::new(make);
         self.blocking = None;
@@ -149,7 +150,8 @@ impl ServerBuilder {
     }
 
     /// Is told what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
-    /// callback. Each is told once, with its address.
+    /// callback. Each is told once, with its address. A peer that resets its connection is such a trouble:
+    /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
     /// # Threads
     /// On the reactor's thread; errors of binding on that of `listen`.
