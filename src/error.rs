@@ -296,7 +296,9 @@ pub enum Reason {
     SelfConnected,
     /// A deadline ran out.
     Timeout(Expiry),
-    /// The handler left more input than `Limits::inbox_bytes_max`.
+    /// The handler left `Limits::inbox_bytes_max` of input and waited for more. The likely causes: a relay that leaves
+    /// what its other side has no room for, and does not [`pause`](crate::Conn::pause); or a message that is longer than
+    /// the limit, which is to be raised then, or the message to be taken in pieces.
     InboxLimit,
     /// The reactor drained.
     Drain,
@@ -463,7 +465,9 @@ impl std::fmt::Display for Reason {
             Reason::Unreachable => "unreachable",
             Reason::Unresponsive => "no answer from the peer",
             Reason::SelfConnected => "connected to itself: nobody listens there",
-            Reason::InboxLimit => "input queue full",
+            Reason::InboxLimit => {
+                "input queue full: a message longer than inbox_bytes_max, or a relay that leaves input without pause"
+            }
             Reason::Drain => "drained",
             Reason::HandlerPanicked => "handler panicked",
             Reason::Detached => "detached",
