@@ -75,7 +75,12 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         .handler(|| |_: &Conn<'_>| Echo)
         .build()?;
     let watched = echo.clone();
-    let config = BlockingConfig { threads_max: 4, waiting_max: 16, timeout: Some(Duration::from_secs(5)) };
+    let config = BlockingConfig {
+        threads_max: 4,
+        waiting_max: 16,
+        timeout: Some(Duration::from_secs(5)),
+        ..BlockingConfig::default()
+    };
     let metrics = Server::builder()
         .address(options.metrics)
         .engine_config(EngineConfig { reactors: 1, name: "metrics".to_owned(), ..EngineConfig::default() })

@@ -4,7 +4,9 @@
 //! so is a reset. What waits between the two is bounded by the limits of the links.
 
 use std::process::ExitCode;
-use windlass::{Address, Conn, ConnId, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason};
+use windlass::{
+    Address, AddressError, Conn, ConnId, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason,
+};
 
 /// One side of a pair; both are handlers of this kind.
 struct Side {
@@ -84,6 +86,9 @@ fn main() -> ExitCode {
 
 fn serve(listen: &str, target: &str) -> Result<(), Box<dyn std::error::Error>> {
     let target: Address = target.parse()?;
+    if target.is_unspecified() {
+        return Err(AddressError::NoTarget(target.to_string()).into());
+    }
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let make = move |_: &Conn<'_>| Side { other: None, target: Some(target.clone()) };
     let id = reactor.listen(&listen.parse()?, ListenConfig::default(), make)?;

@@ -127,6 +127,9 @@ impl Family {
 /// nothing, which means all addresses. `PORT` is a number, 0 for one that the system chooses, or the name of a service.
 /// Parsing neither resolves names nor makes any other system call.
 ///
+/// All addresses (`tcp://:80`, `tcp://0.0.0.0:80`, `tcp://[::]:80`) can be listened on but not connected to; see
+/// [`is_unspecified`](Address::is_unspecified).
+///
 /// Shown as text it parses to an equal address, with three exceptions that no text gives: an unnamed Unix peer
 /// (`unix:`), a path or name that is not UTF-8 or holds control characters (those are escaped, so that a peer cannot
 /// forge log lines), and a constructed relative path that begins with `@` (shown as `./@...`, the same file).
@@ -216,6 +219,13 @@ pub enum AddressError {
     /// The host name resolves, but to no address that the scheme admits.
     #[error("the host of {0:?} has no address that its scheme admits: check both")]
     NoAddress(String),
+    /// It cannot be connected to: it means all addresses of this machine, or its name resolves to nothing else. See
+    /// [`Address::is_unspecified`].
+    #[error(
+        "{0:?} cannot be connected to: its host is empty, or its address 0.0.0.0 or [::], which can only be listened \
+         on: write the host's name or IP address (127.0.0.1 or [::1] for this machine)"
+    )]
+    NoTarget(String),
     /// An address with a host stands where a Unix one is needed, or the other way round.
     #[error("the address {0:?} is of the wrong kind here: use a {1} address")]
     WrongKind(String, &'static str),
@@ -326,6 +336,45 @@ impl Address {
         }
     }
 
+    /// Whether it means all addresses of this machine: no host (`tcp://:80`), `0.0.0.0`, `[::]` or `[::ffff:0.0.0.0]`.
+    ///
+    /// Such an address can be listened on. Every way to connect refuses it with [`AddressError::NoTarget`]: no packet may
+    /// be sent to it (RFC 1122, 3.2.1.3; RFC 4291, 2.5.2), and systems connect to themselves instead, so that an empty
+    /// host in a proxy's request would reach what listens on this machine alone. The same holds for a name that resolves
+    /// to it, as some filters of names do: such an address is left out. To connect to a listener on all addresses of this
+    /// machine, write `127.0.0.1` or `[::1]` and its port.
+    ///
+    /// ```
+    /// use windlass::Address;
+    /// assert!("tcp://:80".parse::<Address>()?.is_unspecified());
+    /// assert!(!"tcp://127.0.0.1:80".parse::<Address>()?.is_unspecified());
+    /// # Ok::<(), windlass::AddressError>(())
+    /// ```
+    pub fn is_unspecified(&self) -> bool {
+        matches!(self.place, Place::Host(Host::Ip(ip, _), ..) if ip.to_canonical().is_unspecified())
+    }
+
+    /// Refuses what cannot be connected to, before anything is looked up.
+    pub(crate) fn check_target(&self) -> Result<(), AddressError> {
+        if self.is_unspecified() { Err(AddressError::NoTarget(self.to_string())) } else { Ok(()) }
+    }
+
+    /// The IP addresses to connect to, as [`resolve`](Self::resolve) finds them; see [`is_unspecified`](Self::is_unspecified).
+    pub(crate) fn targets(&self) -> Result<Vec<SocketAddr>, AddressError> {
+        self.check_target()?;
+        self.targets_among(self.resolve()?.into_iter())
+    }
+
+    /// Those of `found` that this address may mean and that can be connected to.
+    pub(crate) fn targets_among(
+        &self,
+        found: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, AddressError> {
+        let mut targets = self.admitted(found)?;
+        targets.retain(|target| !target.ip().to_canonical().is_unspecified());
+        if targets.is_empty() { Err(AddressError::NoTarget(self.to_string())) } else { Ok(targets) }
+    }
+
     /// The host's name, if it is not an IP address: what a TLS client checks the server's certificate against.
     pub fn host_name(&self) -> Option<&str> {
         match &self.place {
@@ -389,7 +438,7 @@ impl Address {
     }
 
     /// Those of `found` that this address may mean: of its family, each once.
-    pub(crate) fn admitted(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, AddressError> {
+    fn admitted(&self, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, AddressError> {
         let mut seen = HashSet::new();
         let admits = |found: &SocketAddr| self.family().admits(found.ip());
         let admitted: Vec<_> = found.filter(admits).filter(|found| seen.insert(*found)).collect();
@@ -732,6 +781,40 @@ mod tests {
         let error = address("tcp4://a:80").admitted([found[0]].into_iter()).expect_err("only IPv6");
         assert!(matches!(error, AddressError::NoAddress(_)), "{error}");
         assert!(error.to_string().contains("tcp4://a:80"), "{error}");
+    }
+
+    #[test]
+    fn all_addresses_can_be_listened_on_but_are_no_target() {
+        for text in
+            "tcp://:80 tls://:443 udp://:53 tcp4://:80 tcp6://:80 tcp://:http tcp://0.0.0.0:80 tcp4://0.0.0.0:1 \
+            tcp://[::]:80 tls6://[::]:443 udp://[::%3]:53 tcp://[::ffff:0.0.0.0]:80 tcp://[::0.0.0.0]:80"
+                .split_ascii_whitespace()
+        {
+            let address = address(text);
+            assert!(address.is_unspecified() && address.resolve().is_ok(), "{text}");
+            refused(address.targets().map(|_| address.clone()), "NoTarget", "write the host's name or IP address");
+            refused(
+                address.check_target().map(|()| address.clone()),
+                "NoTarget",
+                &format!("{:?}", address.to_string()),
+            );
+        }
+        for text in ["tcp://127.0.0.1:0", "tcp://[::1]:80", "udp://[::ffff:127.0.0.1]:53", "tcp://0.0.0.1:80"] {
+            assert!(!address(text).is_unspecified(), "{text}");
+            assert_eq!(address(text).targets().expect(text), address(text).resolve().expect(text));
+        }
+        for text in ["tcp://localhost:80", "unix:/a"] {
+            assert!(!address(text).is_unspecified() && address(text).check_target().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_resolves_to_all_addresses_has_no_target() {
+        let among = |found: &[&str]| address("tcp://a:80").targets_among(found.iter().map(|text| ip(text)));
+        assert_eq!(among(&["0.0.0.0:80", "192.0.2.1:80", "[::]:80"]).expect("one"), [ip("192.0.2.1:80")]);
+        for found in [&["0.0.0.0:80"][..], &["[::]:80", "0.0.0.0:80"], &["[::ffff:0.0.0.0]:80"]] {
+            refused(among(found).map(|_| address("tcp://a:80")), "NoTarget", r#""tcp://a:80""#);
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl ConnectorBuilder {
     /// `make` makes the handler of each connection, on the reactor's thread, when it is open.
     ///
     /// # Errors
-    /// `Config` or `Transport`, naming what cannot work; `MailboxFull` or `ReactorGone`.
+    /// `Config`, `Transport` or `Address`, naming what cannot work; `MailboxFull` or `ReactorGone`.
     pub fn start<H: Handler>(
         self,
         remote: &Remote,
@@ -125,6 +125,7 @@ impl ConnectorBuilder {
     ) -> Result<Connector, Error> {
         self.config.validate()?;
         self.backoff.validate()?;
+        self.address.check_target()?;
         check_stream(&self.address, self.config.wants())?;
         if self.config.bind.is_some() && self.address.transport().is_unix() {
             let why = "ConnectConfig::bind is for IP addresses; leave it out";

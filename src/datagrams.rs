@@ -105,7 +105,7 @@ impl<'a> Datagrams<'a> {
     ///
     /// # Errors
     /// `QueueFull` if too many wait (`on_writable` or `on_close` follows), `Oversize` with the limit, `Unanswerable` if the
-    /// peer has no name, `Transport` if it is of another kind or IP version, `NotOpen` after `close`.
+    /// peer has no name, port 0, or the address `0.0.0.0` or `[::]`, `Transport` if it is of another kind or IP version, `NotOpen` after `close`.
     pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
         let desk = &mut *self.turn.desk;
         self.post.send(Some(to), data, &mut desk.departures, desk.now)

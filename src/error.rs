@@ -114,8 +114,10 @@ pub enum Error {
         /// Datagrams that wait.
         datagrams: usize,
     },
-    /// The sender of a datagram has no address, so that it cannot be answered.
-    #[error("the peer has no name, or port 0, and cannot be sent to; it must bind its socket first")]
+    /// The sender of a datagram has no address, or one that cannot be sent to: port 0, `0.0.0.0` or `[::]`.
+    #[error(
+        "the peer has no name, port 0, or the address 0.0.0.0 or [::], and cannot be sent to; it must bind its socket first"
+    )]
     Unanswerable,
     /// The socket is not connected, so that it must be said where to send to.
     #[error("the socket has no peer of its own; name one with send_to, or use connect_datagrams")]
@@ -294,7 +296,9 @@ pub enum Reason {
     SelfConnected,
     /// A deadline ran out.
     Timeout(Expiry),
-    /// The handler left more input than `Limits::inbox_bytes_max`.
+    /// The handler left `Limits::inbox_bytes_max` of input and waited for more. The likely causes: a relay that leaves
+    /// what its other side has no room for, and does not [`pause`](crate::Conn::pause); or a message that is longer than
+    /// the limit, which is to be raised then, or the message to be taken in pieces.
     InboxLimit,
     /// The reactor drained.
     Drain,
@@ -473,7 +477,9 @@ impl std::fmt::Display for Reason {
             Reason::Unreachable => "unreachable",
             Reason::Unresponsive => "no answer from the peer",
             Reason::SelfConnected => "connected to itself: nobody listens there",
-            Reason::InboxLimit => "input queue full",
+            Reason::InboxLimit => {
+                "input queue full: a message longer than inbox_bytes_max, or a relay that leaves input without pause"
+            }
             Reason::Drain => "drained",
             Reason::HandlerPanicked => "handler panicked",
             Reason::Detached => "detached",

@@ -1,6 +1,6 @@
 //! A reactor's cross-thread queue, and the senders into it.
 //!
-//! Owns the waker, and what is known of the reactor's end. Knows nothing of what the commands do. Who wakes, and what is
+//! Owns how a reactor is woken, and what is known of its end. Knows nothing of what the commands do. Who wakes, and what is
 //! refused, is decided in `mailbox/queue.rs`.
 
 mod pulse;
@@ -89,9 +89,8 @@ impl std::fmt::Debug for Unsent {
 pub(crate) struct Mailbox {
     reactor: u32,
     commands_max: usize,
-    waker: mio::Waker,
     pulse: Pulse,
-    queue: Queue<Command, End>,
+    queue: Queue<Command, End, Arc<mio::Waker>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,13 +139,8 @@ impl Mailbox {
     pub(crate) const WORD: usize = usize::MAX;
 
     pub(crate) fn new(registry: &Registry, reactor: u32, commands_max: usize) -> io::Result<Mailbox> {
-        Ok(Mailbox {
-            reactor,
-            commands_max,
-            waker: mio::Waker::new(registry, mio::Token(Mailbox::WORD))?,
-            pulse: Pulse::default(),
-            queue: Queue::new(commands_max),
-        })
+        let waker = Arc::new(mio::Waker::new(registry, mio::Token(Mailbox::WORD))?);
+        Ok(Mailbox { reactor, commands_max, pulse: Pulse::default(), queue: Queue::new(commands_max, waker) })
     }
 
     fn refused(&self, refusal: Refusal) -> Error {
@@ -158,12 +152,12 @@ impl Mailbox {
 
     /// Queues a command; gives it back if it cannot.
     fn push(&self, command: Command) -> Result<(), (Command, Error)> {
-        let pushed = self.queue.push(command, || self.wake());
+        let pushed = self.queue.push(command, |waker| self.wake(waker));
         pushed.map_err(|(command, refusal)| (command, self.refused(refusal)))
     }
 
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
+    fn wake(&self, waker: &mio::Waker) {
+        if let Err(error) = waker.wake() {
             log::error!("reactor {}: cannot wake: {error}", self.reactor);
         }
     }
@@ -186,7 +180,7 @@ impl Mailbox {
 
 /// The way into a reactor from other threads. Cheap to clone.
 ///
-/// As long as one is kept it keeps one descriptor of the reactor open, also after the reactor's end.
+/// One that is kept after the reactor's end costs a little memory and no descriptor.
 ///
 /// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. What one `Remote` asks of one connection is done in its order,
 /// and a closure finds all done that was asked for before it. What is sent to one connection while the reactor is busy
@@ -360,7 +354,7 @@ impl Remote {
 
     /// As `run`, for what must not be refused for lack of room, and is bounded elsewhere.
     pub(crate) fn run_asked(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
-        self.0.queue.push_asked(Command::Run(Box::new(call)), || self.0.wake());
+        self.0.queue.push_asked(Command::Run(Box::new(call)), |waker| self.0.wake(waker));
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
@@ -383,7 +377,7 @@ impl Remote {
 
     /// Brings a session back from another thread.
     pub(crate) fn bring_back(&self, id: SourceId, away: Box<Away>) {
-        self.0.queue.push_asked(Command::Return(id, away), || self.0.wake());
+        self.0.queue.push_asked(Command::Return(id, away), |waker| self.0.wake(waker));
     }
 
     /// Asks the reactor to drain within `drain`, and does not wait. The soonest deadline that was asked for counts.
@@ -392,7 +386,7 @@ impl Remote {
     /// `ReactorGone` if it has stopped already.
     pub fn stop(&self, drain: Duration) -> Result<(), Error> {
         let until = clock::until(Instant::now(), drain);
-        let pushed = self.0.queue.push_stop(until, Command::Stop, || self.0.wake());
+        let pushed = self.0.queue.push_stop(until, Command::Stop, |waker| self.0.wake(waker));
         pushed.map_err(|refusal| self.0.refused(refusal))
     }
 

@@ -515,9 +515,7 @@ impl Post {
         match to {
             None if self.socket.peer().is_none() => return Err(Error::NoPeer),
             None => {}
-            Some(peer) if peer.is_unnamed() || peer.ip().is_some_and(|ip| ip.port() == 0) => {
-                return Err(Error::Unanswerable);
-            }
+            Some(peer) if !peer.is_answerable() => return Err(Error::Unanswerable),
             Some(peer) if !self.socket.reaches(peer) => {
                 let why = "the socket is of another kind or IP version; send from one of that peer's";
                 return Err(Error::Transport { address: Box::new(peer.address()), why });

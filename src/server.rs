@@ -4,6 +4,7 @@
 //!
 //! 1. The state is changed under one lock, and no user code runs while it is held.
 
+mod crowd;
 mod front;
 mod peers;
 mod workers;
@@ -91,7 +92,8 @@ impl ServerBuilder {
     }
 
     /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
-    /// handlers there.
+    /// handlers there. So an `Rc` that is made in `make` is shared by the connections of one address on one reactor; what
+    /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures.
     pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
         let make = Arc::new(make);
         self.blocking = None;
@@ -105,8 +107,9 @@ impl ServerBuilder {
     /// What serves streams, in place of `handler`: `serve` runs on a thread of its own for each connection, and may block.
     /// When it returns, or panics, the connection is closed. What it returns as an error is told to `on_error`.
     ///
-    /// Accepting, TLS handshakes and limits are the reactors' as ever; connections that wait for a thread are counted and
-    /// bounded, and all of them are drained: at the deadline what is left is cut, and its reads and writes fail. Of its
+    /// Accepting, TLS handshakes and limits are the reactors' as ever. At most 4,096 connections are served at once and
+    /// 1,024 more wait for a thread, unless [`BlockingConfig`] says otherwise; [`ServerEvent::ThreadsBusy`] and
+    /// [`ServerEvent::ThreadsFull`] tell when that is not enough. All of them are drained: at the deadline what is left is cut, and its reads and writes fail. Of its
     /// states New, Handshake and Close are told, Close on its thread.
     ///
     /// ```
@@ -148,7 +151,8 @@ impl ServerBuilder {
     }
 
     /// Is told what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
-    /// callback. Each is told once, with its address.
+    /// callback. Each is told once, with its address. A peer that resets its connection is such a trouble:
+    /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
     /// # Threads
     /// On the reactor's thread; errors of binding on that of `listen`.
@@ -175,7 +179,8 @@ impl ServerBuilder {
     /// after the one before has been told. A stop that is asked for while listening is being told comes after that.
     ///
     /// # Threads
-    /// On that of `listen` (listening), of `shutdown` (draining), of the reactors (pauses), or one of the server's own.
+    /// On that of `listen` (listening), of `shutdown` (draining), of the reactors (pauses, threads), of blocking handlers
+    /// (threads), or one of the server's own.
     pub fn on_event(mut self, call: impl Fn(&ServerEvent) + Send + Sync + 'static) -> ServerBuilder {
         self.callbacks.event = Some(Arc::new(call));
         self
@@ -216,7 +221,7 @@ impl ServerBuilder {
         let shared = Arc::new(Shared {
             run: Mutex::new(Run::Fresh),
             changed: Condvar::new(),
-            workers: self.blocking.clone().map(|(config, serve)| Workers::new(config, serve)),
+            workers: self.blocking.clone().map(|(config, serve)| Workers::new(config, serve, self.callbacks.clone())),
             until: Mutex::default(),
             callbacks: self.callbacks.clone(),
         });

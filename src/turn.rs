@@ -455,7 +455,7 @@ impl Turn<'_> {
         let failed = |source| Error::Descriptor { action: "make a socket to connect", source };
         let targets: Vec<Target> = match Target::unix(address) {
             Some(target) => vec![target.map_err(failed)?],
-            None => address.resolve()?.into_iter().rev().map(Target::Ip).collect(),
+            None => address.targets()?.into_iter().rev().map(Target::Ip).collect(),
         };
         let mut dial = Dial { targets, socket: config.socket, bind: config.bind, attempt: Attempt::None };
         let stream = dial.next_socket().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! In the steady state a message costs no heap allocation (DESIGN.md section 6), in whatever handler.
+//! In the steady state a message costs no heap allocation, in whatever handler.
 //!
 //! This package forbids unsafe code, and a counting allocator needs some. So each test runs itself again with a small
 //! library in front of malloc(3), built here with the C compiler; without one the tests are skipped, and say so.
@@ -46,7 +46,7 @@ fn counted(name: &str, body: impl FnOnce()) {
         return body();
     }
     let Some(library) = library() else {
-        eprintln!("SKIPPED: no C compiler, so nothing counts the allocations");
+        support::skip("no C compiler, so nothing counts the allocations");
         return;
     };
     let mut command = Command::new(std::env::current_exe().expect("our own path"));
@@ -253,7 +253,7 @@ fn a_frame_above_the_default_inbox_costs_no_allocation() {
     });
 }
 
-/// One half of a proxy, as DESIGN.md section 5 has it.
+/// One half of a proxy.
 struct Half(Shared<Vec<ConnId>>);
 
 impl Half {

@@ -9,9 +9,10 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use support::{Echo, Kind, Said, World, dialling, each_kind};
+use support::{Echo, Kind, Said, World, dialling, each_kind, skip};
 use windlass::{
-    Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, SocketOptions,
+    Address, AddressError, Conn, ConnectConfig, Datagram, DatagramConfig, DatagramHandler, DatagramPeer, Datagrams,
+    Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, SocketOptions,
 };
 
 fn millis(count: u64) -> Duration {
@@ -216,7 +217,7 @@ fn the_second_address_of_a_name_is_tried_when_the_first_refuses() {
     let address: Address = "tcp://localhost:1".parse().expect("an address");
     let found = address.resolve().expect("localhost");
     if found.len() < 2 {
-        eprintln!("SKIPPED: localhost has only the address {found:?} here");
+        skip(&format!("localhost has only the address {found:?} here"));
         return;
     }
     let mut world = World::new();
@@ -270,6 +271,35 @@ fn an_address_that_cannot_be_bound_is_refused_at_the_call() {
     assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
     world.turn();
     assert_eq!(world.reactor().connections(), 0);
+}
+
+/// Systems take all addresses for themselves: an empty host in a proxy's request reached what only this machine may.
+#[test]
+fn all_addresses_are_refused_as_a_target_at_the_call_and_can_still_be_listened_on() {
+    let mut world = World::new();
+    for text in ["tcp://:1", "tcp4://:1", "tcp6://:1", "tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://[::ffff:0.0.0.0]:1"] {
+        let all: Address = text.parse().expect("an address");
+        let error = world.reactor().connect(&all, ConnectConfig::default(), Echo).expect_err(text);
+        assert!(matches!(error, Error::Address(AddressError::NoTarget(_))), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains(&all.to_string()) && told.contains("write the host's name or IP address"), "{told}");
+    }
+    for text in ["udp://:1", "udp4://:1", "udp://0.0.0.0:1", "udp://[::]:1"] {
+        let all: Address = text.parse().expect("an address");
+        let error = world.reactor().connect_datagrams(&all, DatagramConfig::default(), Silent).expect_err(text);
+        assert!(matches!(error, Error::Address(AddressError::NoTarget(_))), "{error:?}");
+        assert!(DatagramPeer::resolve(&all).is_err(), "{text}");
+    }
+    let make = |_: &Conn<'_>| Echo;
+    world.reactor().listen(&"tcp://:0".parse().expect("one"), ListenConfig::default(), make).expect("all addresses");
+    world.reactor().bind(&"udp://:0".parse().expect("one"), DatagramConfig::default(), Silent).expect("all addresses");
+}
+
+/// A datagram handler that does nothing.
+struct Silent;
+
+impl DatagramHandler for Silent {
+    fn on_datagram(&mut self, _: &mut Datagrams<'_>, _: &Datagram<'_>) {}
 }
 
 #[test]

@@ -294,6 +294,21 @@ fn names_that_cannot_be_resolved_are_told_and_tried_again() {
     assert!(*tries.lock().expect("the lock") >= 3);
 }
 
+#[test]
+fn a_name_that_resolves_to_all_addresses_reaches_nobody_here() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://blocked.example:1"));
+    let builder = builder.resolver(Resolver::new(move |_: &Address| Ok(vec![(Ipv4Addr::UNSPECIFIED, port).into()])));
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let told = until_told(&told, "failed", 1);
+    let failed = told.iter().find(|told| told.word == "failed").expect("it was told");
+    assert!(failed.text.contains("blocked.example") && failed.text.contains("0.0.0.0"), "{}", failed.text);
+    listener.set_nonblocking(true).expect("a mode");
+    assert!(listener.accept().is_err(), "nobody came");
+}
+
 // --- waits --------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -600,6 +615,10 @@ fn what_cannot_work_is_refused_at_the_start() {
         let refused = builder.start(engine.least_loaded(), |_: &Conn<'_>| Echo);
         refused.expect_err("a refusal").to_string()
     };
+    for text in ["tcp://:1", "tcp4://:1", "tls://[::]:1", "tcp://0.0.0.0:1"] {
+        let all = start(Connector::builder(address(text)));
+        assert!(all.contains(&address(text).to_string()) && all.contains("write the host's name"), "{all}");
+    }
     let udp = start(Connector::builder(address("udp://127.0.0.1:1")));
     assert!(udp.contains("udp://127.0.0.1:1"), "{udp}");
     let tls = start(Connector::builder(address("tls://127.0.0.1:1")));

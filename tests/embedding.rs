@@ -6,7 +6,7 @@
 #[path = "examples/running.rs"]
 mod running;
 
-use running::{PATIENCE, Running, dial, exchange};
+use running::{PATIENCE, Running, dial, exchange, skip};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -37,7 +37,7 @@ fn hear_nothing(stream: &mut TcpStream, time: Duration) {
 fn a_reactor_in_any_loop_echoes_large_and_small_and_drains() {
     for recipe in RECIPES.iter().chain(&["embedded"]) {
         for signal in [Signal::TERM, Signal::INT] {
-            let Some(mut running) = Running::start_with_input(recipe, &[]) else { return };
+            let mut running = Running::start_with_input(recipe, &[]);
             let address = running.tcp();
             let mut streams: Vec<_> = (0..20).map(|_| dial(&address)).collect();
             for stream in &mut streams {
@@ -73,7 +73,7 @@ fn a_reactor_in_any_loop_speaks_tls() {
     use windlass::rustls::pki_types::{CertificateDer, pem::PemObject};
     use windlass::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
     for recipe in RECIPES {
-        let Some(mut running) = Running::start(recipe, &[]) else { return };
+        let mut running = Running::start(recipe, &[]);
         running.tcp();
         let address = running.address().strip_prefix("tls://").expect("a TLS address").to_owned();
         let line = running.line();
@@ -95,7 +95,7 @@ fn a_reactor_in_any_loop_speaks_tls() {
 #[test]
 fn a_reactor_in_any_loop_keeps_its_deadlines() {
     for recipe in RECIPES {
-        let Some(mut running) = Running::start(recipe, &["--idle", "0.4"]) else { return };
+        let mut running = Running::start(recipe, &["--idle", "0.4"]);
         let mut stream = dial(&running.tcp());
         // The timeout runs from a moment between these two.
         let earliest = Instant::now();
@@ -113,7 +113,7 @@ fn a_reactor_in_any_loop_keeps_its_deadlines() {
 #[test]
 fn events_that_one_turn_does_not_take_are_served_all_the_same() {
     for recipe in RECIPES {
-        let Some(mut running) = Running::start(recipe, &["--events-per-turn", "1"]) else { return };
+        let mut running = Running::start(recipe, &["--events-per-turn", "1"]);
         let address = running.tcp();
         let mut streams: Vec<_> = (0..20).map(|_| dial(&address)).collect();
         for stream in &mut streams {
@@ -135,7 +135,7 @@ fn events_that_one_turn_does_not_take_are_served_all_the_same() {
 #[test]
 fn a_second_signal_cuts_what_is_left() {
     for recipe in RECIPES {
-        let Some(mut running) = Running::start(recipe, &["--drain", "60"]) else { return };
+        let mut running = Running::start(recipe, &["--drain", "60"]);
         let address = running.tcp();
         let mut stuck = dial(&address);
         stuck.set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
@@ -156,7 +156,7 @@ fn a_second_signal_cuts_what_is_left() {
 #[test]
 fn a_recipe_refuses_what_it_does_not_know() {
     for recipe in RECIPES {
-        let Some(output) = running::run(recipe, &["--nonsense"]) else { return };
+        let output = running::run(recipe, &["--nonsense"]);
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).starts_with(&format!("{recipe}: --nonsense is not an option")));
     }
@@ -167,7 +167,7 @@ fn a_recipe_refuses_what_it_does_not_know() {
 #[test]
 fn a_reactor_in_any_loop_makes_no_turn_while_nothing_happens() {
     for recipe in RECIPES {
-        let Some(mut running) = Running::start(recipe, &["--stats", "0.05"]) else { return };
+        let mut running = Running::start(recipe, &["--stats", "0.05"]);
         let address = running.tcp();
         let mut streams: Vec<_> = (0..3).map(|_| dial(&address)).collect();
         for stream in &mut streams {
@@ -209,13 +209,13 @@ impl Strace {
         let mut command = Command::new("strace");
         command.args(["-f", "-ttt", "-qq", "-s", "0", "-e", "signal=none", "-o", &path, "-p", &pid]);
         let Ok(child) = command.stderr(Stdio::null()).spawn() else {
-            println!("skipped: strace is not installed");
+            skip("strace is not installed");
             return None;
         };
         let mut strace = Strace { child, log };
         while !is_traced(&pid) {
             if strace.child.try_wait().expect("its state").is_some() {
-                println!("skipped: strace may not attach");
+                skip("strace may not attach");
                 return None;
             }
             std::thread::park_timeout(Duration::from_millis(1));
@@ -257,7 +257,7 @@ fn seconds_since_epoch() -> f64 {
 /// No recipe makes a system call in a window of `window`, with connections open and no deadline.
 fn no_calls_within(window: Duration) {
     for recipe in RECIPES.iter().chain(&["embedded"]) {
-        let Some(mut running) = Running::start_with_input(recipe, &[]) else { return };
+        let mut running = Running::start_with_input(recipe, &[]);
         let address = running.tcp();
         let mut streams: Vec<_> = (0..100).map(|_| dial(&address)).collect();
         let Some(strace) = Strace::attach(running.child.id()) else { return };

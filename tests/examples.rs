@@ -1,6 +1,6 @@
 //! The example programs as people run them: options, signals, exit codes, and what they promise.
 //!
-//! `cargo test` builds them; where one is missing (a run of this file alone in a fresh folder) its test says so.
+//! The tests have cargo build them, so that what runs is what lies here.
 
 #[cfg(feature = "aws-lc-rs")]
 #[path = "examples/web.rs"]
@@ -34,7 +34,7 @@ use std::time::Duration;
 
 #[test]
 fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {
-    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let mut echo = Running::start("echo", &[]);
     let tcp = echo.tcp();
     assert!(echo.line().contains("socat"));
     assert_eq!(exchange(&mut dial(&tcp), "over tcp"), "over tcp");
@@ -53,7 +53,7 @@ fn echo_with_no_arguments_serves_tcp_and_unix_and_tells_how_to_talk_to_it() {
 
 #[test]
 fn echo_drains_on_the_first_signal_and_cuts_on_the_second() {
-    let Some(mut echo) = Running::start("echo", &["--listen=tcp://127.0.0.1:0", "--drain", "60"]) else { return };
+    let mut echo = Running::start("echo", &["--listen=tcp://127.0.0.1:0", "--drain", "60"]);
     let address = echo.tcp();
     let mut stuck = dial(&address);
     stuck.set_nonblocking(true).expect("a mode");
@@ -85,7 +85,7 @@ fn echo_drains_on_the_first_signal_and_cuts_on_the_second() {
 #[test]
 fn echo_closes_idle_connections_and_holds_the_limit_of_connections() {
     let args = ["--listen", "tcp://127.0.0.1:0", "--idle", "0.2", "--max-connections", "1", "--stats", "0.05"];
-    let Some(mut echo) = Running::start("echo", &args) else { return };
+    let mut echo = Running::start("echo", &args);
     let address = echo.tcp();
     let mut first = dial(&address);
     assert_eq!(exchange(&mut first, "first"), "first");
@@ -114,7 +114,7 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
         (&["--listen", "unix:/nowhere/at/all.sock"], 1, "cannot listen on unix:/nowhere/at/all.sock"),
     ];
     for (args, code, text) in cases {
-        let Some(output) = run("echo", args) else { return };
+        let output = run("echo", args);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
         assert!(told.starts_with("echo: ") && told.contains(text), "{args:?}: {told}");
@@ -126,7 +126,7 @@ fn echo_refuses_what_it_cannot_do_and_says_why() {
 fn proxy_passes_bytes_and_half_closes_on_and_ends_the_other_side_with_a_reset() {
     let target = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let to = format!("tcp://{}", target.local_addr().expect("an address"));
-    let Some(mut proxy) = Running::start("proxy", &["tcp://127.0.0.1:0", &to]) else { return };
+    let mut proxy = Running::start("proxy", &["tcp://127.0.0.1:0", &to]);
     let address = proxy.tcp();
 
     let mut client = dial(&address);
@@ -159,11 +159,11 @@ fn proxy_passes_bytes_and_half_closes_on_and_ends_the_other_side_with_a_reset() 
 
 #[test]
 fn framed_answers_in_order_and_shares_what_is_shared() {
-    let Some(mut framed) = Running::start("framed", &[]) else { return };
+    let mut framed = Running::start("framed", &[]);
     let address = framed.address();
     let ask = |requests: &[&str]| {
         let args = [&[address.as_str()], requests].concat();
-        run("framed", &args).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        String::from_utf8_lossy(&run("framed", &args).stdout).into_owned()
     };
     assert_eq!(ask(&["SET a one two", "GET a", "COUNT"]), "ok\none two\n3\n");
     assert_eq!(ask(&["GET a", "GET b", "COUNT", "nonsense here"]), "one two\nnone\n3\nwhat?\n");
@@ -174,7 +174,7 @@ fn framed_answers_in_order_and_shares_what_is_shared() {
 
 #[test]
 fn chat_sends_each_line_to_everybody_else() {
-    let Some(mut chat) = Running::start("chat", &[]) else { return };
+    let mut chat = Running::start("chat", &[]);
     let address = chat.tcp();
     let join = |count: usize| {
         let mut member = BufReader::new(dial(&address));
@@ -196,9 +196,9 @@ fn chat_sends_each_line_to_everybody_else() {
 
 #[test]
 fn hold_opens_what_it_is_told_and_reports() {
-    let Some(mut echo) = Running::start("echo", &["--listen", "tcp://127.0.0.1:0"]) else { return };
+    let mut echo = Running::start("echo", &["--listen", "tcp://127.0.0.1:0"]);
     let address = format!("tcp://{}", echo.tcp());
-    let Some(output) = run("hold", &[&address, "300"]) else { return };
+    let output = run("hold", &[&address, "300"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && told.starts_with("300 connections echoed, 0 failed\n"), "{told}");
 }
@@ -206,7 +206,7 @@ fn hold_opens_what_it_is_told_and_reports() {
 #[cfg(feature = "aws-lc-rs")]
 #[test]
 fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
-    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let mut echo = Running::start("echo", &[]);
     let (mut port, mut trust) = (None, None);
     while port.is_none() || trust.is_none() {
         let line = echo.line();
@@ -214,7 +214,7 @@ fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
         trust = trust.or(line.split_once("-CAfile ").map(|(_, path)| path.to_owned()));
     }
     let (at, trust) = (format!("localhost:{}", port.expect("a port")), trust.expect("a path"));
-    let Some(program) = running::program("tls_client") else { return };
+    let program = running::program("tls_client");
     let mut command = Command::new(&program);
     let client = command.args([&at, "--ca", &trust]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut client = client.expect("a program that starts");
@@ -236,14 +236,13 @@ fn tls_client_prints_what_was_agreed_on_and_gives_up_after_so_many_failures() {
     drop(echo);
     let refused = run("tls_client", &[&at, "--ca", &trust, "--tries", "1"]);
     // The certificate's folder went with the server, or it is still there: either is told.
-    let told = refused.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    assert!(!told.is_empty());
+    assert!(![refused.stdout, refused.stderr].concat().is_empty());
 }
 
 #[cfg(feature = "aws-lc-rs")]
 #[test]
 fn starttls_offers_tls_and_takes_no_plain_command_behind_it() {
-    let Some(mut server) = Running::start("starttls", &[]) else { return };
+    let mut server = Running::start("starttls", &[]);
     let mut stream = dial(&server.tcp());
     stream.write_all(b"EHLO me\r\nSTARTTLS\r\nNOOP\r\n").expect("commands");
     let mut answer = Vec::new();

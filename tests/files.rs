@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use support::{
     Echo, Hooks, Kind, Peer, World, alone, each_kind, inode, mode, names_of_peers, one_of_many_starters_wins,
-    refuses_what_is_in_the_way, strangers,
+    refuses_what_is_in_the_way, skip, strangers,
 };
 use windlass::{Address, Conn, ConnectConfig, Error, Limits, Link, ListenConfig, ListenerId, PeerCredentials, Reason};
 
@@ -168,7 +168,7 @@ fn group_is_as_asked_or_unchanged() {
         let made = fs::metadata(&foreign).expect("a file");
         assert_eq!((made.uid(), made.gid(), mode(&foreign)), (0, 3_000_000_001, 0o770));
     } else {
-        eprintln!("SKIPPED: only root can give a file to any group");
+        skip("only root can give a file to any group");
         listened.expect_err("a group that is not ours");
         assert!(!foreign.exists(), "a failure leaves nothing behind");
     }

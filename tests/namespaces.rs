@@ -28,7 +28,7 @@ fn apart(name: &str, setup: &str, body: impl FnOnce()) {
     let setup = format!("ip link set lo up && {setup}");
     let possible = Command::new("unshare").args(["-n", "sh", "-c", &setup]).output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network namespace can be made here, or ip and tc are not installed");
+        support::skip("no network namespace can be made here, or ip and tc are not installed");
         return;
     }
     let test = std::env::current_exe().expect("our own path");

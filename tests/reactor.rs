@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Echo, Heard, Kind, Peer, Said, Sink, World, each_kind, each_plain_kind, listening};
+use support::{Echo, Heard, Kind, Peer, Said, Sink, World, alone, descriptors, each_kind, each_plain_kind, listening};
 use windlass::{
     Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits, Link,
     ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
@@ -32,6 +32,37 @@ fn is_readable(fd: &impl AsFd, wait: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
     rustix::event::poll(&mut fds, Some(&wait)).expect("poll") > 0
+}
+
+/// A `Remote` kept the descriptor that wakes its reactor, for as long as it lived: a program that makes reactors and holds
+/// on to their remotes ran out of descriptors.
+#[test]
+fn a_remote_that_outlives_its_reactor_keeps_no_descriptor() {
+    alone("a_remote_that_outlives_its_reactor_keeps_no_descriptor", || {
+        let (before, mut kept) = (descriptors(), Vec::new());
+        for number in 0..20 {
+            let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+            let remote = reactor.remote();
+            // Others send, and ask for the end, while it ends.
+            let senders: Vec<_> = (0..3)
+                .map(|_| {
+                    let remote = remote.clone();
+                    thread::spawn(move || while remote.run(|_| ()).is_ok() || !remote.health().has_ended {})
+                })
+                .collect();
+            if number % 2 == 0 {
+                remote.stop(Duration::ZERO).expect("it lives");
+                reactor.run().expect("an end");
+            } else {
+                reactor.poll_once(Some(Duration::ZERO)).expect("a turn");
+            }
+            drop(reactor);
+            senders.into_iter().for_each(|sender| sender.join().expect("a sender"));
+            assert!(matches!(remote.run(|_| ()), Err(Error::ReactorGone)) && remote.stop(Duration::ZERO).is_err());
+            kept.push(remote);
+            assert_eq!(descriptors(), before, "after {number} reactors");
+        }
+    });
 }
 
 // --- the turn -----------------------------------------------------------------------------------------------------
@@ -1451,7 +1482,7 @@ fn the_other_of_oneself_and_of_those_who_are_gone_is_nobody() {
     });
 }
 
-/// One half of a proxy, as DESIGN.md section 5 has it.
+/// One half of a proxy.
 struct Half {
     other: scripted::Shared<[Option<ConnId>; 2]>,
     me: usize,

@@ -92,6 +92,8 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         (None, None) => return Err(USAGE.into()),
     };
     let builder = Client::builder(address).read_timeout(Some(TIMEOUT)).write_timeout(Some(TIMEOUT));
+    // What cannot work is refused once, here.
+    builder.clone().build()?;
     let pool = Pool::new(builder, options.size, IDLE_MAX);
     let (left, failed) = (AtomicUsize::new(options.messages), AtomicUsize::new(0));
     let began = Instant::now();

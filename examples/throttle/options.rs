@@ -1,7 +1,7 @@
 //! What the throttle is asked on its command line.
 
 use crate::bucket::Rate;
-use windlass::Address;
+use windlass::{Address, AddressError};
 
 pub(crate) const USAGE: &str = "\
 usage: throttle LISTEN TARGET --bytes-per-second N [--burst N]
@@ -30,6 +30,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Opt
     let burst_bytes = burst.unwrap_or((bytes_per_second / 10).max(1));
     let rate = Rate { bytes_per_second, burst_bytes };
     match <[Address; 2]>::try_from(addresses) {
+        Ok([_, target]) if target.is_unspecified() => Err(AddressError::NoTarget(target.to_string()).to_string()),
         Ok([listen, target]) => Ok(Some(Options { listen, target, rate })),
         Err(_) => Err("two addresses are needed: where to listen, and where to connect to".to_owned()),
     }

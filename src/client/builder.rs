@@ -134,7 +134,7 @@ impl ClientBuilder {
     /// Checks everything. Nothing is connected yet.
     ///
     /// # Errors
-    /// `Config` or `Transport`, naming what is missing or cannot work.
+    /// `Config`, `Transport` or `Address`, naming what is missing or cannot work.
     pub fn build(self) -> Result<Client, Error> {
         let ClientBuilder { plan, timeouts, callbacks, .. } = self;
         #[cfg(feature = "tls")]
@@ -145,6 +145,7 @@ impl ClientBuilder {
         for (field, timeout) in [("read_timeout", timeouts.read), ("write_timeout", timeouts.write)] {
             check_timeout(field, timeout)?;
         }
+        plan.address.check_target()?;
         plan.connect.validate()?;
         plan.datagram.validate()?;
         let limits = &plan.connect.limits;

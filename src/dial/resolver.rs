@@ -42,7 +42,8 @@ impl Resolver {
     }
 
     /// A lookup of one's own. It is asked for every address that is not an IP address already, and returns those to be
-    /// tried, the best first. It may block.
+    /// tried, the best first. It may block. `0.0.0.0` and `[::]` among them are left out; see
+    /// [`Address::is_unspecified`].
     ///
     /// # Threads
     /// On one of the threads for lookups. A panic in it counts as an error.
@@ -69,11 +70,11 @@ impl Resolver {
                 return;
             }
             let look_up = || match own {
-                None => address.resolve(),
+                None => address.targets(),
                 Some(own) => {
                     let failed = |error| AddressError::ResolutionFailed(address.to_string(), error);
                     let found = own(&address).map_err(failed)?;
-                    address.admitted(found.into_iter())
+                    address.targets_among(found.into_iter())
                 }
             };
             let looked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look_up));

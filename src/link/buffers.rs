@@ -17,7 +17,7 @@ pub(crate) const CHUNK_BYTES: [usize; 4] = [4 * 1024, 20 * 1024, 64 * 1024, 256 
 /// Which of them queued output is put into, when a chunk of it is full.
 pub(crate) const QUEUE_CHUNK: usize = 2;
 
-/// Chunks of each size that are kept for reuse: 1.7 MiB a reactor, and more only where larger frames are common.
+/// Chunks of each size that are kept for reuse: 1.7 MiB a reactor, and at most 6.6 where larger frames are common.
 const KEPT: [usize; 4] = [16, 8, 7, 4];
 
 /// A larger chunk is not kept.

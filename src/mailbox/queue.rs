@@ -4,7 +4,8 @@
 //! clock: so a model can run it in every order of its threads.
 //!
 //! 1. Whoever finds the queue empty wakes the reactor; the reactor takes the whole queue: at most one wake per batch.
-//! 2. After the end nothing is queued any more, and whoever waits for it is told.
+//! 2. After the end nothing is queued any more, whoever waits for it is told, and the waker is gone: a sender that is
+//!    still on its way to wake drops the last handle of it.
 //! 3. A stop is told once, behind all that was sent before it was first asked for, with the soonest deadline asked for.
 
 #[cfg(all(test, windlass_model))]
@@ -15,15 +16,17 @@ use std::sync::PoisonError;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// What was sent to a reactor (`C`) and not taken yet, and what its end came to (`R`).
-pub(crate) struct Queue<C, R> {
+/// What was sent to a reactor (`C`) and not taken yet, what its end came to (`R`), and a handle of what wakes it (`W`).
+pub(crate) struct Queue<C, R, W> {
     commands_max: usize,
-    inside: Mutex<Inside<C, R>>,
+    inside: Mutex<Inside<C, R, W>>,
     ended: Condvar,
 }
 
-struct Inside<C, R> {
+struct Inside<C, R, W> {
     commands: VecDeque<C>,
+    /// `None` after the end.
+    waker: Option<W>,
     /// By when the reactor was asked to be drained.
     stop: Option<Instant>,
     end: Option<R>,
@@ -36,7 +39,7 @@ pub(crate) enum Refusal {
     Ended,
 }
 
-impl<C, R> std::fmt::Debug for Queue<C, R> {
+impl<C, R, W> std::fmt::Debug for Queue<C, R, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let inside = self.lock();
         f.debug_struct("Queue")
@@ -46,14 +49,14 @@ impl<C, R> std::fmt::Debug for Queue<C, R> {
     }
 }
 
-impl<C, R: Clone> Queue<C, R> {
-    pub(crate) fn new(commands_max: usize) -> Queue<C, R> {
-        let inside = Inside { commands: VecDeque::new(), stop: None, end: None };
+impl<C, R: Clone, W: Clone> Queue<C, R, W> {
+    pub(crate) fn new(commands_max: usize, waker: W) -> Queue<C, R, W> {
+        let inside = Inside { commands: VecDeque::new(), waker: Some(waker), stop: None, end: None };
         Queue { commands_max, inside: Mutex::new(inside), ended: Condvar::new() }
     }
 
     /// Queues a command, and calls `wake` if it is the first one; gives it back if it cannot.
-    pub(crate) fn push(&self, command: C, wake: impl FnOnce()) -> Result<(), (C, Refusal)> {
+    pub(crate) fn push(&self, command: C, wake: impl FnOnce(&W)) -> Result<(), (C, Refusal)> {
         let inside = self.lock();
         if inside.end.is_some() {
             return Err((command, Refusal::Ended));
@@ -66,7 +69,7 @@ impl<C, R: Clone> Queue<C, R> {
     }
 
     /// Queues a command that this side has asked for, and that is counted there: never refused for lack of room.
-    pub(crate) fn push_asked(&self, command: C, wake: impl FnOnce()) {
+    pub(crate) fn push_asked(&self, command: C, wake: impl FnOnce(&W)) {
         let inside = self.lock();
         if inside.end.is_none() {
             append(inside, command, wake);
@@ -74,7 +77,7 @@ impl<C, R: Clone> Queue<C, R> {
     }
 
     /// Asks for a stop by `until`, which `marker` tells in its turn. Never refused for lack of room.
-    pub(crate) fn push_stop(&self, until: Instant, marker: C, wake: impl FnOnce()) -> Result<(), Refusal> {
+    pub(crate) fn push_stop(&self, until: Instant, marker: C, wake: impl FnOnce(&W)) -> Result<(), Refusal> {
         let mut inside = self.lock();
         if inside.end.is_some() {
             return Err(Refusal::Ended);
@@ -106,7 +109,11 @@ impl<C, R: Clone> Queue<C, R> {
         let mut inside = self.lock();
         inside.end.get_or_insert(end);
         self.ended.notify_all();
-        std::mem::take(&mut inside.commands)
+        let (commands, waker) = (std::mem::take(&mut inside.commands), inside.waker.take());
+        drop(inside);
+        // Behind the lock: it closes a descriptor.
+        drop(waker);
+        commands
     }
 
     /// What the end came to, if it has come.
@@ -136,20 +143,20 @@ impl<C, R: Clone> Queue<C, R> {
     }
 }
 
-impl<C, R> Queue<C, R> {
-    fn lock(&self) -> MutexGuard<'_, Inside<C, R>> {
+impl<C, R, W> Queue<C, R, W> {
+    fn lock(&self) -> MutexGuard<'_, Inside<C, R, W>> {
         // No user code runs under the lock; a poisoned one holds a whole queue all the same.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The wake is a system call: it comes after the lock is given back.
-fn append<C, R>(mut inside: MutexGuard<'_, Inside<C, R>>, command: C, wake: impl FnOnce()) {
-    let first = inside.commands.is_empty();
+/// The wake is a system call: it comes after the lock is given back, by a handle of its own, since the end may come between.
+fn append<C, R, W: Clone>(mut inside: MutexGuard<'_, Inside<C, R, W>>, command: C, wake: impl FnOnce(&W)) {
+    let waker = if inside.commands.is_empty() { inside.waker.clone() } else { None };
     inside.commands.push_back(command);
     drop(inside);
-    if first {
-        wake();
+    if let Some(waker) = waker {
+        wake(&waker);
     }
 }
 
@@ -159,7 +166,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    fn taken<C, R: Clone>(queue: &Queue<C, R>) -> Vec<C> {
+    fn taken<C, R: Clone, W: Clone>(queue: &Queue<C, R, W>) -> Vec<C> {
         let mut batch = VecDeque::new();
         queue.take(&mut batch);
         batch.into()
@@ -167,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_batch_wakes_once_whatever_is_in_it() {
-        let (queue, wakes) = (Queue::<_, ()>::new(8), Cell::new(0));
-        let wake = || wakes.set(wakes.get() + 1);
+        let (queue, wakes) = (Queue::<_, (), _>::new(8, ()), Cell::new(0));
+        let wake = |(): &()| wakes.set(wakes.get() + 1);
         let now = Instant::now();
         queue.push(1, wake).expect("room");
         queue.push_stop(now, 0, wake).expect("running");
@@ -183,35 +190,38 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_commands_and_not_a_stop() {
-        let queue = Queue::<_, ()>::new(1);
-        queue.push(1, || {}).expect("room");
-        assert_eq!(queue.push(2, || panic!("a wake")), Err((2, Refusal::Full)));
-        queue.push_stop(Instant::now(), 0, || panic!("a second wake")).expect("running");
+        let queue = Queue::<_, (), _>::new(1, ());
+        queue.push(1, |_| {}).expect("room");
+        assert_eq!(queue.push(2, |_| panic!("a wake")), Err((2, Refusal::Full)));
+        queue.push_stop(Instant::now(), 0, |_| panic!("a second wake")).expect("running");
         assert_eq!(taken(&queue), [1, 0]);
     }
 
     #[test]
     fn the_soonest_stop_is_told_once() {
-        let queue = Queue::<_, ()>::new(1);
+        let queue = Queue::<_, (), _>::new(1, ());
         let now = Instant::now();
         for seconds in [5, 3, 9] {
-            queue.push_stop(now + Duration::from_secs(seconds), 0, || {}).expect("running");
+            queue.push_stop(now + Duration::from_secs(seconds), 0, |()| {}).expect("running");
         }
         assert_eq!(taken(&queue), [0]);
         assert_eq!(queue.take_stop(), Some(now + Duration::from_secs(3)));
         assert_eq!(queue.take_stop(), None);
-        queue.push_stop(now, 0, || {}).expect("running");
+        queue.push_stop(now, 0, |()| {}).expect("running");
         assert_eq!(taken(&queue), [0], "what was told does not count any more");
     }
 
     #[test]
     fn the_end_gives_back_what_was_queued_and_then_all_is_refused() {
-        let queue = Queue::new(1);
+        let waker = std::sync::Arc::new(());
+        let queue = Queue::new(1, waker.clone());
         assert_eq!((queue.ended(), queue.wait(|| Duration::ZERO)), (None, None));
-        queue.push(1, || {}).expect("room");
+        queue.push(1, |_| {}).expect("room");
+        assert_eq!(std::sync::Arc::strong_count(&waker), 2);
         assert_eq!(queue.end("first"), [1]);
-        assert_eq!(queue.push(2, || panic!("a wake")), Err((2, Refusal::Ended)));
-        assert_eq!(queue.push_stop(Instant::now(), 0, || panic!("a wake")), Err(Refusal::Ended));
+        assert_eq!(std::sync::Arc::strong_count(&waker), 1, "the queue keeps no waker");
+        assert_eq!(queue.push(2, |_| panic!("a wake")), Err((2, Refusal::Ended)));
+        assert_eq!(queue.push_stop(Instant::now(), 0, |_| panic!("a wake")), Err(Refusal::Ended));
         assert!(queue.end("second").is_empty());
         assert_eq!((queue.ended(), queue.wait(|| Duration::MAX)), (Some("first"), Some("first")));
     }
@@ -265,22 +275,23 @@ mod model {
     }
 
     struct Shared {
-        queue: Queue<Sent, &'static str>,
-        waker: Waker,
+        queue: Queue<Sent, &'static str, Arc<Waker>>,
+        waker: Arc<Waker>,
     }
 
     impl Shared {
         fn new(commands_max: usize) -> Arc<Shared> {
             let waker = Waker { raised: Mutex::new(false), changed: Condvar::new(), wakes: AtomicUsize::new(0) };
-            Arc::new(Shared { queue: Queue::new(commands_max), waker })
+            let waker = Arc::new(waker);
+            Arc::new(Shared { queue: Queue::new(commands_max, waker.clone()), waker })
         }
 
         fn push(&self, item: Sent) -> Result<(), (Sent, Refusal)> {
-            self.queue.push(item, || self.waker.wake())
+            self.queue.push(item, |waker| waker.wake())
         }
 
         fn push_stop(&self, until: Instant) -> Result<(), Refusal> {
-            self.queue.push_stop(until, Sent::Stop, || self.waker.wake())
+            self.queue.push_stop(until, Sent::Stop, |waker| waker.wake())
         }
     }
 
@@ -430,6 +441,7 @@ mod model {
             let accepted = sender.join().expect("a sender");
             waiters.into_iter().for_each(|waiter| waiter.join().expect("a waiter"));
             assert!(shared.queue.end("second").is_empty());
+            assert_eq!(Arc::strong_count(&shared.waker), 1, "nobody keeps the reactor's descriptor");
             assert_in_order(&reactor.done, 0, accepted);
             assert_eq!(reactor.done.len(), accepted);
         });

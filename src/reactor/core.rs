@@ -1,4 +1,4 @@
-//! The turn's work: five funnels that all end in one drive.
+//! The turn's work: five funnels that all end in one drive. The reactor feeds the first from its poll.
 //!
 //! Owns everything of a reactor but its poll: table, timers, desk and commands. [`Core::drive`] is the only place where
 //! sources are driven. Each funnel has a budget or takes its queue before it starts, so that a turn ends (A7).

@@ -24,6 +24,23 @@ pub enum ServerEvent {
     AcceptPaused(Address, PauseCause),
     /// It goes on.
     AcceptResumed(Address),
+    /// All threads of the blocking handler are busy, so many: connections are accepted and wait until one is free. Told
+    /// once, until `ThreadsFree`.
+    ThreadsBusy {
+        /// [`BlockingConfig::threads_max`](crate::BlockingConfig::threads_max), or fewer if the system has no more.
+        threads: usize,
+    },
+    /// As many connections as may are served or wait for a thread of the blocking handler: more are closed at once. Told
+    /// once, until `ThreadsFree`.
+    ThreadsFull {
+        /// How many there are, those in their TLS handshake among them.
+        connections: usize,
+    },
+    /// No connection waits for a thread any more, nor had to for a second.
+    ThreadsFree {
+        /// How many were refused meanwhile.
+        refused: u64,
+    },
     /// The server was asked to stop: nothing new is accepted.
     Draining,
     /// All connections have ended, or were cut.
@@ -38,6 +55,18 @@ impl std::fmt::Display for ServerEvent {
             ServerEvent::Listening(address) => write!(f, "listening on {address}"),
             ServerEvent::AcceptPaused(address, cause) => write!(f, "accepting on {address} pauses: {cause}"),
             ServerEvent::AcceptResumed(address) => write!(f, "accepting on {address} goes on"),
+            ServerEvent::ThreadsBusy { threads } => write!(
+                f,
+                "all {threads} threads of the blocking handler are busy, and connections wait; raise threads_max"
+            ),
+            ServerEvent::ThreadsFull { connections } => write!(
+                f,
+                "{connections} connections are served or wait for a thread, and more are refused; raise threads_max or \
+                 waiting_max"
+            ),
+            ServerEvent::ThreadsFree { refused } => {
+                write!(f, "no connection waits for a thread any more; {refused} were refused meanwhile")
+            }
             ServerEvent::Draining => f.write_str("draining"),
             ServerEvent::Drained(report) => write!(f, "drained: {report}"),
             ServerEvent::Gone => f.write_str("gone"),
@@ -75,7 +104,17 @@ impl Callbacks {
     }
 
     pub(super) fn tell_event(&self, event: &ServerEvent) {
-        log::info!("server: {event}");
+        let level = match event {
+            ServerEvent::ThreadsBusy { .. } | ServerEvent::ThreadsFull { .. } => log::Level::Warn,
+            ServerEvent::Listening(_)
+            | ServerEvent::AcceptPaused(..)
+            | ServerEvent::AcceptResumed(_)
+            | ServerEvent::ThreadsFree { .. }
+            | ServerEvent::Draining
+            | ServerEvent::Drained(_)
+            | ServerEvent::Gone => log::Level::Info,
+        };
+        log::log!(level, "server: {event}");
         if let Some(call) = &self.event {
             let _driving = Driving::callback();
             if guarded(|| call(event)).is_none() {

@@ -3,6 +3,7 @@
 //! Owns the threads and the connections that they serve or that wait for one. Knows nothing of reactors.
 //!
 //! 1. `open` counts every connection from its admission until its handler has returned, and is never above `open_max`.
+//! 2. What is to be told is told outside the lock, in its order, by one thread at a time.
 
 use crate::blocking::BlockingLink;
 use crate::error::Error;
@@ -10,29 +11,48 @@ use crate::handler::guarded;
 use crate::link::Link;
 use crate::mailbox::Report;
 use crate::net::sigpipe;
+use crate::server::crowd::{CALM, Crowd, Trouble};
+use crate::server::front::{Callbacks, ServerEvent};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many connections a server with a blocking handler serves.
+///
+/// Threads are started as connections need them, and end after 10 s without work. One whose handler waits for its peer
+/// takes 14 to 18 KiB of resident memory (Linux on x86-64, with a buffer of 1 or 8 KiB), 16 KiB of the kernel's, and its
+/// `stack_bytes` of address space; each of the default 4,096 counts against the
+/// limits of the user and the container (`ulimit -u`, `pids.max`). Where connections idle for long, or come in tens of
+/// thousands, take [`ServerBuilder::handler`](crate::ServerBuilder::handler).
+///
+/// When all threads are busy, connections wait. That is told by [`ServerEvent::ThreadsBusy`], and when more come than may
+/// wait, by [`ServerEvent::ThreadsFull`]; each once, until [`ServerEvent::ThreadsFree`] says that it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockingConfig {
-    /// Connections that are served at once, by a thread each. Default: 256.
+    /// Connections that are served at once, by a thread each. Default: 4,096.
     pub threads_max: usize,
-    /// Connections that may wait for a thread; more are refused. Default: 1,024.
+    /// Connections that may wait for a thread, accepted and not served; more are closed at once. Default: 1,024.
     pub waiting_max: usize,
+    /// The stack of each thread, of which only what the handler touches takes memory; from 64 KiB to 1 GiB. A handler
+    /// that needs more aborts the process, as any thread does. Default: 512 KiB.
+    pub stack_bytes: usize,
     /// How long a read or write of a handler may take. Default: none.
     pub timeout: Option<Duration>,
 }
 
 impl Default for BlockingConfig {
     fn default() -> BlockingConfig {
-        BlockingConfig { threads_max: 256, waiting_max: 1024, timeout: None }
+        BlockingConfig { threads_max: 4096, waiting_max: 1024, stack_bytes: 512 * 1024, timeout: None }
     }
 }
 
 impl BlockingConfig {
+    /// How many connections there may be, served and waiting.
+    fn open_max(&self) -> usize {
+        self.threads_max.saturating_add(self.waiting_max)
+    }
+
     /// Checks that the values can work.
     ///
     /// # Errors
@@ -41,6 +61,9 @@ impl BlockingConfig {
         let refuse = |field, value: &str, why| Err(Error::Config { field, value: value.to_owned(), why });
         if self.threads_max == 0 {
             return refuse("threads_max", "0", "it must be at least 1");
+        }
+        if !(64 * 1024..=1 << 30).contains(&self.stack_bytes) {
+            return refuse("stack_bytes", &self.stack_bytes.to_string(), "it must be from 64 KiB to 1 GiB");
         }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return refuse("timeout", "0", "it must be longer than zero");
@@ -104,6 +127,7 @@ pub(super) type Done = Box<dyn FnOnce(Option<io::Result<()>>) + Send>;
 pub(super) struct Workers {
     config: BlockingConfig,
     serve: Arc<Serve>,
+    callbacks: Callbacks,
     inside: Mutex<Inside>,
     /// There may be something to do for idle threads.
     work: Condvar,
@@ -121,8 +145,46 @@ struct Inside {
     served: Vec<Arc<BlockingLink>>,
     threads: usize,
     idle: usize,
+    crowd: Crowd,
+    /// Whether an idle thread looks for the end of the crowd.
+    watched: bool,
+    /// What is to be told.
+    news: VecDeque<News>,
+    telling: bool,
     ended: Ended,
     report: Report,
+}
+
+enum News {
+    Event(ServerEvent),
+    Error(Error),
+}
+
+impl Inside {
+    /// Notes a trouble, and what of it is to be told.
+    fn meets(&mut self, trouble: Trouble, news: impl FnOnce(&Inside) -> News) {
+        if self.ended == Ended::No && self.crowd.meets(trouble, Instant::now()) {
+            self.tell(news(self));
+        }
+    }
+
+    /// Ends an episode if it is over.
+    fn eases(&mut self, config: &BlockingConfig) {
+        if !self.crowd.is_on() || !self.waiting.is_empty() || self.open >= config.open_max() || self.ended != Ended::No
+        {
+            return;
+        }
+        if let Some(refused) = self.crowd.eases(Instant::now()) {
+            self.tell(News::Event(ServerEvent::ThreadsFree { refused }));
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        // A callback that takes for ever does not fill the memory.
+        if self.news.len() < NEWS_MAX {
+            self.news.push_back(news);
+        }
+    }
 }
 
 /// Whether connections are still served.
@@ -142,8 +204,9 @@ impl std::fmt::Debug for Workers {
 }
 
 impl Workers {
-    pub(super) fn new(config: BlockingConfig, serve: Arc<Serve>) -> Arc<Workers> {
-        Arc::new(Workers { config, serve, inside: Mutex::default(), work: Condvar::new(), changed: Condvar::new() })
+    pub(super) fn new(config: BlockingConfig, serve: Arc<Serve>, callbacks: Callbacks) -> Arc<Workers> {
+        let (inside, work, changed) = (Mutex::default(), Condvar::new(), Condvar::new());
+        Arc::new(Workers { config, serve, callbacks, inside, work, changed })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -160,28 +223,50 @@ impl Workers {
     /// A place for one more connection, if there is one.
     pub(super) fn reserve(&self) -> Option<()> {
         let mut inside = self.lock();
-        let open_max = self.config.threads_max.saturating_add(self.config.waiting_max);
-        let has_room = inside.open < open_max && inside.ended != Ended::Yes;
-        has_room.then(|| {
+        let has_room = inside.open < self.config.open_max();
+        let is_taken = has_room && inside.ended != Ended::Yes;
+        if is_taken {
+            inside.eases(&self.config);
             inside.open += 1;
             inside.coming += 1;
-        })
+        } else if !has_room {
+            inside.meets(Trouble::Refused, |inside| News::Event(ServerEvent::ThreadsFull { connections: inside.open }));
+        }
+        self.tell_news(inside);
+        is_taken.then_some(())
+    }
+
+    /// Tells what is to be told, unless another thread is at it, which goes on with it then.
+    fn tell_news<'a>(&'a self, mut inside: MutexGuard<'a, Inside>) {
+        while let (false, Some(news)) = (inside.telling, inside.news.pop_front()) {
+            inside.telling = true;
+            drop(inside);
+            match news {
+                News::Event(event) => self.callbacks.tell_event(&event),
+                News::Error(error) => self.callbacks.tell_error(&error),
+            }
+            inside = self.lock();
+            inside.telling = false;
+            self.changed.notify_all();
+        }
     }
 
     /// A connection with a place was over before it came here.
     pub(super) fn release_coming(&self) {
         let mut inside = self.lock();
         inside.coming -= 1;
-        inside.open -= 1;
-        drop(inside);
-        self.changed.notify_all();
+        self.released(inside);
     }
 
     /// A connection that came here is over.
     pub(super) fn release(&self) {
-        let mut inside = self.lock();
+        self.released(self.lock());
+    }
+
+    fn released<'a>(&'a self, mut inside: MutexGuard<'a, Inside>) {
         inside.open -= 1;
-        drop(inside);
+        inside.eases(&self.config);
+        self.tell_news(inside);
         self.changed.notify_all();
     }
 
@@ -196,21 +281,27 @@ impl Workers {
         inside.waiting.push_back((link, done));
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
-        drop(inside);
+        if !starts && inside.idle < inside.waiting.len() {
+            inside.meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
+        }
         self.work.notify_one();
+        self.tell_news(inside);
         if !starts {
             return;
         }
-        let (workers, signals) = (self.clone(), sigpipe::inherited());
+        let (workers, name, signals) = (self.clone(), "windlass-worker".to_owned(), sigpipe::inherited());
+        let thread = std::thread::Builder::new().name(name.clone()).stack_size(self.config.stack_bytes);
         let work = move || {
             signals.undo();
             workers.work();
         };
-        let started = std::thread::Builder::new().name("windlass-worker".to_owned()).spawn(work);
-        if let Err(error) = started {
+        if let Err(source) = thread.spawn(work) {
             // Those that run go on; if there is none, the next connection tries again.
-            log::error!("server: no thread for a blocking handler: {error}");
-            self.lock().threads -= 1;
+            let mut inside = self.lock();
+            inside.threads -= 1;
+            inside.meets(Trouble::Lacks, |_| News::Error(Error::Thread { name, source }));
+            inside.meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
+            self.tell_news(inside);
         }
     }
 
@@ -233,15 +324,23 @@ impl Workers {
                 inside.threads -= 1;
                 return None;
             }
-            inside.idle += 1;
+            inside.eases(&self.config);
+            if !inside.news.is_empty() && !inside.telling {
+                self.tell_news(inside);
+                inside = self.lock();
+                continue;
+            }
             let left = until.saturating_duration_since(Instant::now());
-            let (back, timeout) = self.work.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner);
-            inside = back;
-            inside.idle -= 1;
-            if timeout.timed_out() && inside.waiting.is_empty() {
+            if left.is_zero() {
                 inside.threads -= 1;
                 return None;
             }
+            let watches = inside.crowd.is_on() && !std::mem::replace(&mut inside.watched, true);
+            let left = if watches { left.min(CALM) } else { left };
+            inside.idle += 1;
+            inside = self.work.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+            inside.idle -= 1;
+            inside.watched &= !watches;
         }
     }
 
@@ -280,6 +379,7 @@ impl Workers {
         let mut inside = self.lock();
         if inside.ended == Ended::No {
             inside.ended = Ended::Draining;
+            inside.news.clear();
         }
         drop(inside);
         self.work.notify_all();
@@ -289,7 +389,7 @@ impl Workers {
     pub(super) fn drain(&self, until: impl Fn() -> Instant) -> Report {
         self.begin_drain();
         let mut inside = self.lock();
-        while inside.open > 0 {
+        while inside.open > 0 || inside.telling {
             let left = until().saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -313,6 +413,9 @@ impl Workers {
         report
     }
 }
+
+/// What may wait to be told; more is not.
+const NEWS_MAX: usize = 16;
 
 /// A thread without work ends after so long.
 const IDLE_THREAD: Duration = Duration::from_secs(10);

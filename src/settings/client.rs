@@ -118,6 +118,10 @@ impl ClientConfig {
     }
 
     fn check(&self) -> Result<(), Error> {
+        if self.address.is_unspecified() {
+            let why = "all addresses can only be listened on: write the host to connect to, such as 127.0.0.1 for this machine";
+            return refuse("address", &self.address, why);
+        }
         for (key, value) in [("read-timeout", self.read_timeout), ("write-timeout", self.write_timeout)] {
             if value == Some(Duration::ZERO) {
                 return refuse(key, "0s", "it must be longer than zero; to wait for ever, leave it out");

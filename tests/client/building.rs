@@ -1,7 +1,7 @@
 //! What is refused before anything is connected, each by its name and with what to do instead.
 
 use std::time::Duration;
-use windlass::{Address, Client, ClientBuilder, ConnectConfig, DatagramConfig, Error, Limits};
+use windlass::{Address, AddressError, Client, ClientBuilder, ConnectConfig, DatagramConfig, Error, Limits, Resolver};
 
 fn plan(text: &str) -> ClientBuilder {
     let address: Address = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -106,6 +106,30 @@ fn addresses_that_are_none_say_what_is_wrong() {
         let error = text.parse::<Address>().expect_err(text);
         assert!(!error.to_string().is_empty());
     }
+}
+
+/// Systems take them for themselves, so that an empty host in a request would reach what only this machine may.
+#[test]
+fn all_addresses_are_refused_as_a_target_and_a_name_that_resolves_to_them_too() {
+    let refuses = |error: &Error, name: &str| {
+        let text = error.to_string();
+        assert!(matches!(error, Error::Address(AddressError::NoTarget(_))), "{error:?}");
+        assert!(text.contains(name) && text.contains("write the host's name or IP address"), "{text}");
+    };
+    for text in ["tcp://:1", "tcp4://:1", "tcp6://:1", "tls://:443", "udp://:53", "tcp://0.0.0.0:1", "udp://[::]:1"] {
+        let error = plan(text).build().expect_err(text);
+        refuses(&error, &text.parse::<Address>().expect(text).to_string());
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    for text in ["tcp://blocked.example:1", "udp://blocked.example:1"] {
+        let answers = [([0, 0, 0, 0], port).into(), ([0u16; 8], port).into()];
+        let blocked = Resolver::new(move |_: &Address| Ok(answers.to_vec()));
+        let client = plan(text).resolver(blocked).build().expect("a client");
+        refuses(&client.connect(Duration::from_secs(10)).expect_err("nobody to connect to"), text);
+    }
+    listener.set_nonblocking(true).expect("a mode");
+    assert!(listener.accept().is_err(), "nobody came");
 }
 
 #[test]

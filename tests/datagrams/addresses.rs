@@ -1,7 +1,7 @@
 //! Which address a datagram came to and an answer leaves from, what its header said, groups, and shared ports.
 
-use crate::support::World;
 use crate::support::post::{Mate, PostHooks, Wire, each_wire, echoing};
+use crate::support::{World, skip};
 use rustix::net::sockopt;
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -308,7 +308,7 @@ fn within(wire: Wire) -> Option<Multicast> {
         _ => match index_v6() {
             Some(index) => Interface::Index(index),
             None => {
-                eprintln!("SKIPPED: no interface has a route to groups of IPv6");
+                skip("no interface has a route to groups of IPv6");
                 return None;
             }
         },

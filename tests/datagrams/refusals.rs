@@ -4,8 +4,8 @@
 //! tests are skipped, and say so). Each test runs itself again under it.
 #![cfg(target_env = "gnu")]
 
-use crate::support::World;
 use crate::support::post::{Mate, PostHooks, Wire, each_wire, echoing};
+use crate::support::{World, skip};
 use rustix::io::Errno;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn refusing(name: &str, refusal: &str, body: impl FnOnce()) {
     let library = dir.path().join("shim.so");
     let built = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     if !built.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: no C compiler, so nothing can be refused");
+        skip("no C compiler, so nothing can be refused");
         return;
     }
     let mut command = Command::new(std::env::current_exe().expect("our own path"));

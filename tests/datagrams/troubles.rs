@@ -1,9 +1,10 @@
 //! What the network and the system refuse is told, once, and ends nothing.
 
 use crate::support::post::{Mate, PostHooks, Wire, Word, each_wire};
-use crate::support::{World, at_once};
+use crate::support::{World, at_once, skip};
 use std::cell::RefCell;
 use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 use windlass::{
@@ -206,14 +207,21 @@ fn what_cannot_be_sent_is_told_each_and_costs_the_others_nothing() {
 }
 
 #[test]
-fn nobody_is_at_port_0_and_that_is_told_at_once() {
+fn nobody_is_at_port_0_or_at_all_addresses_and_that_is_told_at_once() {
     each_wire(Wire::UDP, |wire| {
         let mut world = World::new();
-        let mut ip = Mate::new(&mut world, wire).ip();
-        ip.set_port(0);
+        let ip = Mate::new(&mut world, wire).ip();
+        let nobody = [
+            SocketAddr::new(ip.ip(), 0),
+            (Ipv4Addr::UNSPECIFIED, ip.port()).into(),
+            (Ipv6Addr::UNSPECIFIED, ip.port()).into(),
+            (Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), ip.port()).into(),
+        ];
         let handler = PostHooks::new().bound(move |sock| {
-            let error = sock.send_to(&DatagramPeer::from(ip), b"x").expect_err("nobody is there");
-            assert!(matches!(error, Error::Unanswerable), "{error}");
+            for ip in nobody {
+                let error = sock.send_to(&DatagramPeer::from(ip), b"x").expect_err("nobody is there");
+                assert!(matches!(error, Error::Unanswerable), "{ip}: {error}");
+            }
         });
         world.bind(wire, DatagramConfig::default(), handler);
         world.turns(2);
@@ -281,7 +289,7 @@ fn thousands_of_errors_at_once_are_each_told() {
 fn what_is_too_long_for_the_way_and_must_not_be_cut_is_told_once() {
     let mtu = std::fs::read_to_string("/sys/class/net/lo/mtu").ok().and_then(|mtu| mtu.trim().parse().ok());
     if mtu != Some(65_536) {
-        eprintln!("SKIPPED: the way back is {mtu:?} bytes wide");
+        skip(&format!("the way back is {mtu:?} bytes wide"));
         return;
     }
     for icmp_errors in [IcmpErrors::Told, IcmpErrors::Ignored] {

@@ -14,8 +14,8 @@ fn refusing() -> (socket2::Socket, SocketAddr) {
 
 #[test]
 fn once_sends_what_it_reads_and_prints_what_comes_back_over_every_transport() {
-    let Some(program) = program("once") else { return };
-    let Some(mut echo) = Running::start("echo", &[]) else { return };
+    let program = program("once");
+    let mut echo = Running::start("echo", &[]);
     let mut places = Vec::new();
     let mut trust = None;
     loop {
@@ -53,20 +53,36 @@ fn once_sends_what_it_reads_and_prints_what_comes_back_over_every_transport() {
 #[test]
 fn once_says_in_time_that_nobody_is_there_and_what_it_does_not_understand() {
     let (_taken, closed) = refusing();
-    let Some(output) = run("once", &[&format!("tcp://{closed}")]) else { return };
+    let output = run("once", &[&format!("tcp://{closed}")]);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && errors.contains(&closed.to_string()), "{errors}");
     for (args, says) in [(&["tcp:/x"][..], "tcp:/x"), (&["--odd"], "--odd"), (&[], "usage")] {
-        let output = run("once", args).expect("it is built");
+        let output = run("once", args);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && errors.contains(says), "{errors}");
     }
 }
 
 #[test]
+fn programs_that_connect_refuse_a_target_without_a_host() {
+    for (name, args) in [
+        ("once", &["tcp://:7007"][..]),
+        ("pool", &["tcp://:7007"]),
+        ("breaker", &["tcp://:7007"]),
+        ("hold", &["tcp://:7007", "1"]),
+        ("proxy", &["tcp://127.0.0.1:0", "tcp://0.0.0.0:7007"]),
+        ("throttle", &["tcp://127.0.0.1:0", "tcp://:7007", "--bytes-per-second", "1"]),
+    ] {
+        let output = run(name, args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains("write the host's name or IP address"), "{name}: {errors}");
+    }
+}
+
+#[test]
 fn pool_shares_few_connections_and_replaces_those_that_end() {
     let args = ["--size", "3", "--threads", "6", "--messages", "5000"];
-    let Some(output) = run("pool", &args) else { return };
+    let output = run("pool", &args);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && told.contains("5000 messages") && told.ends_with("; 0 failed\n"), "{told}");
     let made = told.split("over ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u32>().ok());
@@ -79,13 +95,12 @@ fn breaker_opens_after_failures_and_closes_when_somebody_is_there() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("tcp://{}", listener.local_addr().expect("an address"));
     let args = [&address, "--tries", "2", "--every", "0"];
-    let Some(output) = run("breaker", &args) else { return };
+    let output = run("breaker", &args);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "closed: connected\nclosed: connected\n");
     let (_taken, closed) = refusing();
     let address = format!("tcp://{closed}");
     let args = [&address, "--tries", "5", "--every", "0", "--failures", "2", "--open", "60"];
-    let told = run("breaker", &args).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let told = told.expect("it is built");
+    let told = String::from_utf8_lossy(&run("breaker", &args).stdout).into_owned();
     let circuits: Vec<_> = told.lines().filter_map(|line| line.split_once(": ")).collect();
     let words: Vec<_> = circuits.iter().map(|(circuit, _)| *circuit).collect();
     assert_eq!(words, ["closed", "open", "open", "open", "open"], "{told}");

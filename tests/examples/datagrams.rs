@@ -1,6 +1,6 @@
 //! The examples over datagrams, `statsd`, `dns` and `syslog`, asked by the tools that people have, and by rude peers.
 
-use super::running::{Running, finish, run};
+use super::running::{Running, finish, run, skip};
 use super::{PATIENCE, dial};
 use rustix::process::Signal;
 use std::fs;
@@ -14,7 +14,7 @@ fn tool(name: &str, args: &[&str], input: &[u8]) -> Option<String> {
     let output = match finish(Command::new(name).args(args), input) {
         Ok(output) => output,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("skipped: {name} not installed");
+            skip(&format!("{name} is not installed"));
             return None;
         }
         Err(error) => panic!("{name}: {error}"),
@@ -45,7 +45,7 @@ fn ended(running: Running) -> String {
 
 #[test]
 fn statsd_counts_what_came_before_the_signal_and_tells_what_it_cannot_read() {
-    let Some(mut statsd) = Running::start("statsd", &["--every", "60"]) else { return };
+    let mut statsd = Running::start("statsd", &["--every", "60"]);
     let address = udp(&mut statsd);
     let socket = talk(&address);
     for _ in 0..100 {
@@ -97,7 +97,7 @@ fn statsd_counts_what_came_before_the_signal_and_tells_what_it_cannot_read() {
 
 #[test]
 fn statsd_prints_every_so_often_keeps_gauges_and_counts_further_names_together() {
-    let Some(mut statsd) = Running::start("statsd", &["--every", "0.05", "--names-max", "2"]) else { return };
+    let mut statsd = Running::start("statsd", &["--every", "0.05", "--names-max", "2"]);
     let socket = talk(&udp(&mut statsd));
     assert!(statsd.line().contains("nc -u"));
     for _ in 0..2 {
@@ -120,7 +120,7 @@ fn statsd_is_fed_by_nc_and_socat_over_udp_and_unix_sockets() {
     let path = path.to_str().expect("a path of letters");
     let at = format!("unixgram:{path}");
     let args = ["--every", "60", "--listen", "udp://127.0.0.1:0", "--listen", &at];
-    let Some(mut statsd) = Running::start("statsd", &args) else { return };
+    let mut statsd = Running::start("statsd", &args);
     let address = udp(&mut statsd);
     assert_eq!(statsd.address(), at);
     let (ip, port) = address.split_once(':').expect("a port");
@@ -139,7 +139,7 @@ fn statsd_is_fed_by_nc_and_socat_over_udp_and_unix_sockets() {
 
 #[test]
 fn syslog_prints_a_line_for_each_message_whatever_is_in_it() {
-    let Some(mut syslog) = Running::start("syslog", &[]) else { return };
+    let mut syslog = Running::start("syslog", &[]);
     let path = syslog.address().strip_prefix("unixgram:").expect("a Unix address").to_owned();
     assert!(syslog.line().contains("logger -u"));
     let socket = UnixDatagram::unbound().expect("a socket");
@@ -184,9 +184,7 @@ fn syslog_takes_what_logger_writes_to_a_unix_socket_and_over_udp() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log.sock");
     let at = format!("unixgram:{}", path.display());
-    let Some(mut syslog) = Running::start("syslog", &["--listen", &at, "--listen", "udp://127.0.0.1:0"]) else {
-        return;
-    };
+    let mut syslog = Running::start("syslog", &["--listen", &at, "--listen", "udp://127.0.0.1:0"]);
     assert_eq!(syslog.address(), at);
     let address = udp(&mut syslog);
     assert!(syslog.line().contains("logger -d"));
@@ -232,11 +230,11 @@ struct Dns {
 }
 
 impl Dns {
-    fn start(args: &[&str]) -> Option<Dns> {
-        let mut running = Running::start("dns", args)?;
+    fn start(args: &[&str]) -> Dns {
+        let mut running = Running::start("dns", args);
         let address = udp(&mut running);
         assert_eq!(running.tcp(), address, "one port for both");
-        Some(Dns { _running: running, socket: talk(&address), address })
+        Dns { _running: running, socket: talk(&address), address }
     }
 
     fn ask(&self, query: &[u8]) -> Vec<u8> {
@@ -266,7 +264,7 @@ fn code(answer: &[u8]) -> u8 {
 
 #[test]
 fn dns_answers_as_the_peer_wrote_the_name_and_compresses() {
-    let Some(dns) = Dns::start(&[]) else { return };
+    let dns = Dns::start(&[]);
     let answer = dns.ask(&query(7, "wWw.Example.test", A, None));
     let expected = [
         // A reply, authoritative, recursion desired; one question, two answers.
@@ -288,7 +286,7 @@ fn dns_answers_as_the_peer_wrote_the_name_and_compresses() {
 
 #[test]
 fn dns_cuts_what_is_too_long_for_udp_and_has_it_whole_over_tcp() {
-    let Some(dns) = Dns::start(&[]) else { return };
+    let dns = Dns::start(&[]);
     for room in [None, Some(0), Some(1232)] {
         let cut = dns.ask(&query(1, "big.example.test", TXT, room));
         let others = u8::from(room.is_some());
@@ -321,7 +319,7 @@ fn dns_cuts_what_is_too_long_for_udp_and_has_it_whole_over_tcp() {
 
 #[test]
 fn dns_refuses_what_it_does_not_serve_and_never_answers_an_answer() {
-    let Some(dns) = Dns::start(&[]) else { return };
+    let dns = Dns::start(&[]);
     let good = query(1, "example.test", A, None);
     let changed = |at: usize, byte: u8| {
         let mut query = good.clone();
@@ -377,7 +375,7 @@ fn dns_refuses_what_it_does_not_serve_and_never_answers_an_answer() {
 
 #[test]
 fn dns_stands_any_bytes() {
-    let Some(dns) = Dns::start(&[]) else { return };
+    let dns = Dns::start(&[]);
     let mut state = 1u64;
     let mut next = move |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -420,7 +418,7 @@ fn dns_serves_a_zone_file_to_dig_and_names_the_line_that_is_wrong() {
         six.zone.test 60 AAAA 2001:db8::1\nalias.zone.test 60 CNAME six.zone.test\n\
         loop.zone.test 60 CNAME loop.zone.test\nt.zone.test 60 TXT \"a; \\\"b\\\"\" \"\"\n";
     fs::write(path, format!("; a comment\n\n{soa}{text}")).expect("a file");
-    let Some(dns) = Dns::start(&["--zone", path]) else { return };
+    let dns = Dns::start(&["--zone", path]);
     assert_eq!(code(&dns.ask(&query(1, "loop.zone.test", A, None))), 2, "an alias of itself");
     let answer = dns.ask(&query(1, "ZONE.test", A, None));
     assert!(answer.ends_with(&[192, 0, 2, 9]));
@@ -461,7 +459,7 @@ fn dns_serves_a_zone_file_to_dig_and_names_the_line_that_is_wrong() {
     ];
     for (text, why) in wrong {
         fs::write(path, text).expect("a file");
-        let Some(output) = run("dns", &["--zone", path]) else { return };
+        let output = run("dns", &["--zone", path]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(1) && told.contains(why), "{why:?} is not in {told}");
     }
@@ -487,12 +485,12 @@ fn what_the_datagram_examples_cannot_do_they_refuse_and_say_why() {
         ("dns", &["--zone", "/nowhere/at/all"], 1, "/nowhere/at/all: "),
     ];
     for (name, args, code, text) in cases {
-        let Some(output) = run(name, args) else { return };
+        let output = run(name, args);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{name} {args:?}: {told}");
         assert!(told.starts_with(&format!("{name}: ")) && told.contains(text), "{name} {args:?}: {told}");
         assert!(output.stdout.is_empty(), "{name} {args:?}");
-        let help = run(name, &["--help"]).expect("it is there");
+        let help = run(name, &["--help"]);
         assert!(help.status.success() && help.stdout.starts_with(format!("usage: {name} ").as_bytes()));
     }
 }

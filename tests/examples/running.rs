@@ -1,26 +1,62 @@
 //! Programs as children with deadlines: what they say is read by threads, so that no test waits for it without end.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
 
+#[path = "../support/skips.rs"]
+mod skips;
+
 use rustix::process::{Pid, Signal, kill_process};
+pub use skips::skip;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Nothing here takes as long; a read that does has hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where an example is, if it is built.
-pub fn program(name: &str) -> Option<PathBuf> {
-    let tests = std::env::current_exe().expect("an executable");
-    let found = tests.parent()?.parent()?.join("examples").join(name);
-    if found.exists() {
-        return Some(found);
+/// Where an example is: built as this test is, from what lies in `examples/` now.
+pub fn program(name: &str) -> PathBuf {
+    static TOLD: OnceLock<String> = OnceLock::new();
+    let told = TOLD.get_or_init(build_examples);
+    let of_example =
+        |line: &&str| line.contains(r#""kind":["example"]"#) && line.contains(&format!("\"name\":\"{name}\""));
+    let path = told.lines().find(of_example).and_then(|line| line.split(r#""executable":""#).nth(1)?.split('"').next());
+    PathBuf::from(path.unwrap_or_else(|| panic!("cargo built no example {name}; it says\n{told}")))
+}
+
+/// Has cargo build all examples, and returns what it tells in JSON. Behind a `cargo test` of everything they are built
+/// already; one of this file alone would else run what an earlier build left.
+fn build_examples() -> String {
+    let program = std::env::current_exe().expect("our own path");
+    let mut folders = program.ancestors().skip(2); // behind the file's name and `deps`
+    let profile_folder = folders.next().expect("a profile's folder");
+    let profile = profile_folder.file_name().and_then(|name| name.to_str()).expect("a profile");
+    // With a target of its own there is one folder more.
+    let above: Vec<&Path> = folders.take(2).collect();
+    let target = above.iter().find(|folder| folder.join("CACHEDIR.TAG").exists()).expect("cargo's target folder");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--examples", "--offline", "--message-format=json"]);
+    command.args(["--profile", if profile == "debug" { "dev" } else { profile }, "--target-dir"]).arg(target);
+    if let (false, Some(triple)) = (above[0] == *target, above[0].file_name()) {
+        command.arg("--target").arg(triple);
     }
-    println!("skipped: the example {name} is not built; run `cargo build --examples`");
-    None
+    // `default` is one, too: without it the same features make another build.
+    let features = [
+        ("default", cfg!(feature = "default")),
+        ("tls", cfg!(feature = "tls")),
+        ("aws-lc-rs", cfg!(feature = "aws-lc-rs")),
+        ("ring", cfg!(feature = "ring")),
+        ("platform-roots", cfg!(feature = "platform-roots")),
+        ("serde", cfg!(feature = "serde")),
+    ];
+    let on: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
+    command.args(["--no-default-features", "--features", &on.join(",")]);
+    let output = command.output().expect("cargo runs; a test that runs examples needs it");
+    assert!(output.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("JSON is UTF-8")
 }
 
 /// What comes out of a pipe.
@@ -104,16 +140,16 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(name: &str, args: &[&str]) -> Option<Running> {
-        let mut command = Command::new(program(name)?);
-        Some(Running::of(command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts")))
+    pub fn start(name: &str, args: &[&str]) -> Running {
+        let mut command = Command::new(program(name));
+        Running::of(command.args(args).stdout(Stdio::piped()).spawn().expect("a program that starts"))
     }
 
     /// With an input that stays open, and says nothing.
-    pub fn start_with_input(name: &str, args: &[&str]) -> Option<Running> {
-        let mut command = Command::new(program(name)?);
+    pub fn start_with_input(name: &str, args: &[&str]) -> Running {
+        let mut command = Command::new(program(name));
         let command = command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        Some(Running::of(command.spawn().expect("a program that starts")))
+        Running::of(command.spawn().expect("a program that starts"))
     }
 
     /// A child whose output is a pipe.
@@ -173,8 +209,8 @@ pub fn finish(command: &mut Command, input: &[u8]) -> std::io::Result<Output> {
 }
 
 /// Runs an example to its end.
-pub fn run(name: &str, args: &[&str]) -> Option<Output> {
-    Some(finish(Command::new(program(name)?).args(args), b"").expect("a program that starts"))
+pub fn run(name: &str, args: &[&str]) -> Output {
+    finish(Command::new(program(name)).args(args), b"").expect("a program that starts")
 }
 
 pub fn dial(address: &str) -> TcpStream {

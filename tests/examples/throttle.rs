@@ -51,14 +51,14 @@ fn behind_its_wait_there_is_enough_in_a_bucket_and_just_before_there_is_not() {
 // --- the program ------------------------------------------------------------------------------------------------------
 
 /// A throttle before a listener of ours, and a connection through it.
-fn through(rate: &[&str]) -> Option<(Running, TcpStream, TcpStream)> {
+fn through(rate: &[&str]) -> (Running, TcpStream, TcpStream) {
     let target = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let to = format!("tcp://{}", target.local_addr().expect("an address"));
-    let mut throttle = Running::start("throttle", &[&["tcp://127.0.0.1:0", &to], rate].concat())?;
+    let mut throttle = Running::start("throttle", &[&["tcp://127.0.0.1:0", &to], rate].concat());
     let client = dial(&throttle.tcp());
     let (server, _) = target.accept().expect("the throttle's connection");
     server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    Some((throttle, client, server))
+    (throttle, client, server)
 }
 
 /// Voluntary and other switches of context: a thread that sleeps makes none.
@@ -73,7 +73,7 @@ fn throttle_passes_so_many_bytes_a_second_in_each_direction() {
     const BYTES: usize = 500_000;
     let rate = ["--bytes-per-second", "1000000", "--burst", "100000"];
     let begin = Instant::now();
-    let Some((throttle, client, server)) = through(&rate) else { return };
+    let (throttle, client, server) = through(&rate);
     // Both directions at once: each has its own bucket.
     let directions = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
     let transfers = directions.map(|(from, to)| {
@@ -110,9 +110,7 @@ fn throttle_passes_so_many_bytes_a_second_in_each_direction() {
 
 #[test]
 fn throttle_sleeps_while_it_waits_and_while_nothing_happens() {
-    let Some((throttle, mut client, mut server)) = through(&["--bytes-per-second", "10000", "--burst", "1000"]) else {
-        return;
-    };
+    let (throttle, mut client, mut server) = through(&["--bytes-per-second", "10000", "--burst", "1000"]);
     let pid = throttle.child.id();
     // Throttled: half a burst is 50 ms, so it wakes 20 times a second.
     client.write_all(&[7; 8000]).expect("a write");
@@ -145,7 +143,7 @@ fn throttle_refuses_what_it_cannot_do_and_says_why() {
         (&["--nonsense"], "--nonsense is not an option"),
     ];
     for (args, text) in cases {
-        let Some(output) = run("throttle", args) else { return };
+        let output = run("throttle", args);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
         assert!(told.starts_with("throttle: ") && told.contains(text), "{args:?}: {told}");

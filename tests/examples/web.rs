@@ -22,11 +22,12 @@ fn large() -> Vec<u8> {
     (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-fn serve(folder: &Path) -> Option<(Running, String)> {
+fn serve(folder: &Path) -> (Running, String) {
     let root = folder.join("site");
-    let mut server = Running::start("https", &["--listen", "tcp://127.0.0.1:0", "--root", root.to_str()?])?;
+    let mut server =
+        Running::start("https", &["--listen", "tcp://127.0.0.1:0", "--root", root.to_str().expect("text")]);
     let address = server.tcp();
-    Some((server, address))
+    (server, address)
 }
 
 /// A status, the fields of a head in lower case, and a body.
@@ -70,7 +71,7 @@ fn get(path: &str) -> String {
 #[test]
 fn https_answers_many_requests_of_one_connection_in_order() {
     let folder = site();
-    let Some((_server, address)) = serve(folder.path()) else { return };
+    let (_server, address) = serve(folder.path());
     let mut stream = BufReader::new(dial(&address));
     let page = ask(&mut stream, &get("/?query"));
     assert_eq!((page.status.as_str(), &page.body[..]), ("200 OK", &b"<h1>page</h1>"[..]));
@@ -124,7 +125,7 @@ fn titled(date: &str) -> String {
 #[test]
 fn https_refuses_what_is_no_request_and_what_it_does_not_serve() {
     let folder = site();
-    let Some((_server, address)) = serve(folder.path()) else { return };
+    let (_server, address) = serve(folder.path());
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nLong: {}", "x".repeat(20_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(100));
     let cases = [
@@ -166,7 +167,7 @@ fn https_refuses_what_is_no_request_and_what_it_does_not_serve() {
 #[test]
 fn https_drains_what_was_asked_to_its_end() {
     let folder = site();
-    let Some((mut server, address)) = serve(folder.path()) else { return };
+    let (mut server, address) = serve(folder.path());
     let length = 40_000_000;
     let mut streams = Vec::new();
     for path in ["/large", "/-/noise/40000000"] {
@@ -190,7 +191,7 @@ fn https_drains_what_was_asked_to_its_end() {
 
 #[test]
 fn https_tells_a_plain_request_at_its_tls_port_what_is_wrong() {
-    let Some(mut server) = Running::start("https", &["--listen", "tls://127.0.0.1:0"]) else { return };
+    let mut server = Running::start("https", &["--listen", "tls://127.0.0.1:0"]);
     let address = server.address().strip_prefix("tls://").expect("a TLS address").to_owned();
     let mut stream = dial(&address);
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -1,7 +1,7 @@
 //! Handlers that block, on threads: served, counted, limited and drained like all others.
 
 use crate::support::blocking::{Client, Rig, Stated, Tale, Trouble, until};
-use crate::support::{PATIENCE, each_kind};
+use crate::support::{Kind, PATIENCE, each_kind};
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -110,6 +110,83 @@ fn more_than_threads_wait_their_turn_and_more_than_may_wait_are_refused() {
         let mut again = Client::dial(&address);
         again.echoes(b"room again");
     });
+}
+
+/// The last thread's next connection was accepted and never answered, and those behind the last that may wait were reset,
+/// and nobody was told.
+#[test]
+fn connections_that_wait_for_a_thread_and_those_refused_are_told_once_and_so_is_their_end() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = BlockingConfig { threads_max: 2, waiting_max: 2, ..BlockingConfig::default() };
+        let (server, address) = rig.listen(rig.builder(1).blocking_handler(config, echo), kind);
+        let of_threads = |told: &[ServerEvent]| -> Vec<ServerEvent> {
+            let is_one = |told: &&ServerEvent| told.to_string().contains("thread");
+            told.iter().filter(is_one).cloned().collect()
+        };
+        let refuses = || {
+            // One more is closed at once, in its handshake if it has one.
+            if let Ok(mut refused) = Client::try_dial(&address) {
+                assert_eq!(refused.read_to_close(), 0);
+            }
+        };
+        let mut wanted = Vec::new();
+        // An episode takes a second at least.
+        for episode in 1..=if kind == Kind::Tcp { 2 } else { 1 } {
+            let mut clients: Vec<Client> = Vec::new();
+            for number in 1..=4 {
+                clients.push(Client::dial(&address));
+                until("it to be counted", || server.open_connections() == number);
+                if number == 2 {
+                    // In whatever order, a thread each.
+                    clients.iter_mut().for_each(|client| client.echoes(b"served"));
+                    assert_eq!(of_threads(&rig.events.all()), wanted, "nobody waits");
+                }
+            }
+            wanted.push(ServerEvent::ThreadsBusy { threads: 2 });
+            let told = rig.events.until("busy threads", |told| of_threads(told).len() >= wanted.len());
+            assert_eq!(of_threads(&told), wanted);
+            (0..3 * episode).for_each(|_| refuses());
+            wanted.push(ServerEvent::ThreadsFull { connections: 4 });
+            wanted.push(ServerEvent::ThreadsFree { refused: 3 * episode });
+            std::thread::scope(|scope| {
+                for mut client in clients {
+                    scope.spawn(move || {
+                        client.echoes(b"in turn");
+                        client.close();
+                    });
+                }
+            });
+            // Without a connection more: an idle thread looks for the end.
+            let told = rig.events.until("free threads", |told| of_threads(told).len() >= wanted.len());
+            assert_eq!(of_threads(&told), wanted);
+            until("all to be over", || server.open_connections() == 0);
+        }
+        assert!(rig.errors.all().is_empty(), "{:?}", rig.errors.all());
+    });
+}
+
+#[test]
+fn a_server_at_its_last_thread_does_not_tell_of_each_connection() {
+    let rig = Rig::new();
+    let config = BlockingConfig { threads_max: 1, waiting_max: 1, ..BlockingConfig::default() };
+    let (server, address) = rig.listen(rig.builder(1).blocking_handler(config, echo), Kind::Tcp);
+    let began = Instant::now();
+    for _ in 0..50 {
+        let (mut served, waiting) = (Client::dial(&address), Client::dial(&address));
+        served.echoes(b"x");
+        until("both to be counted", || server.open_connections() == 2);
+        if let Ok(mut refused) = Client::try_dial(&address) {
+            refused.read_to_close();
+        }
+        served.close();
+        waiting.close();
+        until("both to be over", || server.open_connections() == 0);
+    }
+    // An episode lasts for a second at least; it tells of waiting, of refusing, and of its end.
+    let seconds = began.elapsed().as_secs() as usize;
+    let told = rig.events.all().iter().filter(|told| told.to_string().contains("thread")).count();
+    assert!((2..=2 + 3 * seconds).contains(&told), "{told} in {seconds} s: {:?}", rig.events.all());
 }
 
 #[test]
@@ -228,9 +305,28 @@ fn an_on_state_that_would_wait_for_its_server_is_refused() {
 }
 
 #[test]
-fn no_threads_are_refused_by_name() {
-    let config = BlockingConfig { threads_max: 0, ..BlockingConfig::default() };
-    let address = "tcp://127.0.0.1:0".parse().expect("an address");
-    let refused = Server::builder().address(address).blocking_handler(config, echo).build().expect_err("refused");
-    assert!(matches!(refused, Error::Config { field: "threads_max", .. }), "{refused}");
+fn no_threads_and_stacks_that_no_system_gives_are_refused_by_name() {
+    let usual = BlockingConfig::default;
+    let with_stack = |stack_bytes| BlockingConfig { stack_bytes, ..usual() };
+    for (wanted, config) in [
+        ("threads_max", BlockingConfig { threads_max: 0, ..usual() }),
+        ("stack_bytes", with_stack(0)),
+        ("stack_bytes", with_stack(65_535)),
+        ("stack_bytes", with_stack((1 << 30) + 1)),
+        ("stack_bytes", with_stack(usize::MAX)),
+    ] {
+        let address = "tcp://127.0.0.1:0".parse().expect("an address");
+        let refused = Server::builder().address(address).blocking_handler(config, echo).build().expect_err("refused");
+        assert!(matches!(refused, Error::Config { field, .. } if field == wanted), "{refused}");
+    }
+}
+
+#[test]
+fn the_smallest_and_the_largest_stack_serve() {
+    for stack_bytes in [64 * 1024, 1 << 30] {
+        let rig = Rig::new();
+        let config = BlockingConfig { stack_bytes, threads_max: usize::MAX, waiting_max: usize::MAX, timeout: None };
+        let (_server, address) = rig.listen(rig.builder(1).blocking_handler(config, echo), Kind::Tcp);
+        Client::dial(&address).echoes(&[7; 100_000]);
+    }
 }

@@ -1,7 +1,7 @@
 //! How many a server takes in, and what it counts.
 
 use crate::support::blocking::{Client, Rig, Shooter, Tale, connect, engine, listen_config, until};
-use crate::support::{Echo, Hooks, Kind, each_kind, each_kind_at_once};
+use crate::support::{Echo, Hooks, Kind, each_kind, each_kind_at_once, skip};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -342,7 +342,7 @@ fn is_served(stream: &mut std::net::TcpStream) -> bool {
 #[test]
 fn one_peer_has_as_many_as_it_may_mapped_or_not_and_others_are_let_in() {
     if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        eprintln!("SKIPPED: this machine has no IPv6");
+        skip("this machine has no IPv6");
         return;
     }
     let rig = Rig::new();

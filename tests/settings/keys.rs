@@ -223,7 +223,7 @@ fn each_key_of_a_client_sets_its_field() {
         ("address = 'tcp://localhost:80'\nwrite-timeout = '5s'", usual().write_timeout(SECONDS(5))),
         ("address = 'tcp://localhost:80'\ncon-idle-timeout = '6s'", usual().con_idle_timeout(SECONDS(6))),
         ("address = 'tcp://localhost:80'\nbind = '127.0.0.1:0'", usual().bind(address("tcp://127.0.0.1:0"))),
-        ("bind = '[::1]:5'\nnetwork = 'udp'\naddress = ':1'", at("udp://:1").bind(address("udp://[::1]:5"))),
+        ("bind = '[::1]:5'\nnetwork = 'udp'\naddress = 'h:1'", at("udp://h:1").bind(address("udp://[::1]:5"))),
         ("address = 'unixgram:/x'\nbind = 'unixgram:/me'", at("unixgram:/x").bind(address("unixgram:/me"))),
         (
             "address = 'tcp://localhost:80'\nnodelay = false",

@@ -139,15 +139,19 @@ fn a_client_has_one_address_and_nothing_of_servers() {
         words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in\n{error}"));
     };
     says("", &["address cannot be missing"]);
-    says("address = ['tcp://:1', 'tcp://:2']", &["address cannot be a list"]);
-    says("address = 'tcp://:1'\nperm-file = '0770'", &["perm-file cannot be set here", "a server's"]);
-    says("address = 'tcp://:1'\nread-timeout = '0s'", &["read-timeout cannot be \"0s\""]);
-    says("address = 'tcp://:1'\nbind = 'here'", &["bind cannot be \"here\"", "IP:PORT"]);
+    for all in ["tcp://:1", "tls://:443", "udp://:53", "tcp4://0.0.0.0:1", "tcp://[::]:1"] {
+        says(&format!("address = '{all}'"), &["address cannot be", "write the host to connect to"]);
+    }
+    says("network = 'tcp'\naddress = ':8080'", &["address cannot be tcp://[::]:8080", "write the host to connect to"]);
+    says("address = ['tcp://h:1', 'tcp://h:2']", &["address cannot be a list"]);
+    says("address = 'tcp://h:1'\nperm-file = '0770'", &["perm-file cannot be set here", "a server's"]);
+    says("address = 'tcp://h:1'\nread-timeout = '0s'", &["read-timeout cannot be \"0s\""]);
+    says("address = 'tcp://h:1'\nbind = 'here'", &["bind cannot be \"here\"", "IP:PORT"]);
     says("address = 'unix:/x'\nbind = '127.0.0.1:0'", &["bind cannot be", "left out for unix"]);
-    says("address = 'tcp://:1'\nbind = 'unixgram:/x'", &["bind cannot be unixgram:/x"]);
-    says("address = 'tcp://:1'\nconnections-max = 1", &["connections-max cannot be set here"]);
-    says("address = 'tcp://:1'\nreactors = 1", &["reactors is no key"]);
-    let zero = ClientConfig::new("tcp://:1".parse().expect("an address")).write_timeout(std::time::Duration::ZERO);
+    says("address = 'tcp://h:1'\nbind = 'unixgram:/x'", &["bind cannot be unixgram:/x"]);
+    says("address = 'tcp://h:1'\nconnections-max = 1", &["connections-max cannot be set here"]);
+    says("address = 'tcp://h:1'\nreactors = 1", &["reactors is no key"]);
+    let zero = ClientConfig::new("tcp://h:1".parse().expect("an address")).write_timeout(std::time::Duration::ZERO);
     assert!(zero.validate().expect_err("no time").to_string().starts_with("write-timeout cannot be"));
 }
 
@@ -178,5 +182,5 @@ fn no_file_panics() {
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 #[test]
 fn tls_without_tls_is_told() {
-    says("address = 'tcp://:1'\n[tls]\nenabled = true", &["line 2", "tls cannot be set", "`aws-lc-rs`"]);
+    says("address = 'tcp://h:1'\n[tls]\nenabled = true", &["line 2", "tls cannot be set", "`aws-lc-rs`"]);
 }

@@ -1,7 +1,7 @@
 //! Connections that the reactor dials, and what becomes of them when the other side fails.
 
 use super::bytes::pattern;
-use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_kind_at_once};
+use crate::support::{Echo, Hooks, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_kind_at_once, skip};
 use crate::timeouts::until_with;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::cell::Cell;
@@ -157,7 +157,7 @@ fn a_network_without_a_route_is_told_as_unreachable() {
     // A datagram socket's connect asks the routing table and sends nothing.
     let probe = UdpSocket::bind("[::]:0").map(|probe| probe.connect(nowhere).map_err(|error| error.kind()));
     if !matches!(probe, Ok(Err(std::io::ErrorKind::NetworkUnreachable))) {
-        return eprintln!("SKIPPED: this machine has no IPv6, or a route to everywhere");
+        return skip("this machine has no IPv6, or a route to everywhere");
     }
     let mut world = World::new();
     let address = format!("tcp://{nowhere}").parse().expect("an address");

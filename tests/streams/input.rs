@@ -131,6 +131,8 @@ fn a_handler_that_leaves_too_much_loses_its_connection() {
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end, not a reset"), b"");
         drop(peer);
         world.until("the flooder to be gone", |world| world.log.reasons() == [Reason::InboxLimit]);
+        let told = Reason::InboxLimit.to_string();
+        assert!(["inbox_bytes_max", "relay", "pause"].iter().all(|cause| told.contains(cause)), "{told}");
         world.until("the one below the limit to stay", |world| world.log.open() == 1);
     });
 }

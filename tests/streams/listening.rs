@@ -1,6 +1,6 @@
 //! Listeners: where they listen, whom they take, and how many.
 
-use crate::support::{Echo, Heard, Hooks, Peer, World, alone, each_kind, listening};
+use crate::support::{Echo, Heard, Hooks, Peer, World, alone, each_kind, listening, skip};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn answers(world: &mut World, ip: SocketAddr) -> bool {
 fn has_v6() -> bool {
     let has = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !has {
-        eprintln!("SKIPPED: this machine has no IPv6");
+        skip("this machine has no IPv6");
     }
     has
 }

@@ -1,4 +1,4 @@
-//! What callbacks were called, in which order, and whether the grammar of DESIGN.md section 5 allows it.
+//! What callbacks were called, in which order, and whether the grammar of ARCHITECTURE.md allows it.
 //!
 //! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 

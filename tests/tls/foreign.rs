@@ -1,7 +1,7 @@
 //! Programs of other houses at the other end: OpenSSL, GnuTLS and NSS as servers of our client, OpenSSL as a client
 //! that ends without a word or asks for what is long forbidden. What is not installed is passed over, and said so.
 
-use crate::support::{Echo, Heard, Hooks, Kind, World, security};
+use crate::support::{Echo, Heard, Hooks, Kind, World, security, skip};
 use socket2::{Domain, Socket, Type};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Write};
@@ -31,7 +31,7 @@ fn start(name: &str, arguments: &[&str]) -> Option<Program> {
     match command.spawn() {
         Ok(child) => Some(Program(child)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            eprintln!("skipped: {name} is not installed");
+            skip(&format!("{name} is not installed"));
             None
         }
         Err(error) => panic!("{name}: {error}"),

@@ -22,7 +22,7 @@ pub(crate) fn rig() -> Option<&'static Rig> {
     static RIG: OnceLock<Option<Rig>> = OnceLock::new();
     let rig = RIG.get_or_init(|| build_shim().map(build_programs)).as_ref();
     if rig.is_none() {
-        println!("skipped: no C compiler");
+        crate::support::skip("no C compiler");
     }
     rig
 }

@@ -50,7 +50,7 @@ impl DatagramPeer {
     /// Resolving a host name blocks.
     ///
     /// # Errors
-    /// As [`Address::resolve`].
+    /// As [`Address::resolve`]; [`NoTarget`](AddressError::NoTarget) if it means all addresses, which nothing can be sent to.
     pub fn resolve(address: &Address) -> Result<DatagramPeer, AddressError> {
         let all = DatagramPeer::resolve_all(address)?;
         all.into_iter().next().ok_or_else(|| AddressError::NoAddress(address.to_string()))
@@ -61,7 +61,7 @@ impl DatagramPeer {
         let unix = match (address.path(), address.abstract_name()) {
             (Some(path), _) => SocketAddrUnix::new(path),
             (None, Some(name)) => abstract_name(name),
-            (None, None) => return Ok(address.resolve()?.into_iter().map(DatagramPeer::from).collect()),
+            (None, None) => return Ok(address.targets()?.into_iter().map(DatagramPeer::from).collect()),
         };
         // `Address` has checked its length.
         let unix = unix.map_err(|error| AddressError::ResolutionFailed(address.to_string(), error.into()))?;
@@ -80,6 +80,16 @@ impl DatagramPeer {
     /// Whether it is a Unix socket without a name, which cannot be answered.
     pub fn is_unnamed(&self) -> bool {
         matches!(self.place, Place::Unnamed)
+    }
+
+    /// Whether a datagram can be sent to it: it has a name, a port, and an address other than 0.0.0.0 and [::], which would
+    /// reach this machine instead of the sender.
+    pub(crate) fn is_answerable(&self) -> bool {
+        match self.place {
+            Place::Ip(ip) => ip.port() != 0 && !ip.ip().to_canonical().is_unspecified(),
+            Place::Unix(_) => true,
+            Place::Unnamed => false,
+        }
     }
 
     /// Which of our own addresses an answer comes from; `None` if the system chooses, as it does for what came to a group or
