@@ -530,7 +530,8 @@ impl Inside {
         let now = now();
         let mut bytes = [0; 4096];
         if let Some(link) = &mut self.link {
-            link.note(crate::net::Readiness { readable: true, ..Default::default() });
+            // Up to what the kernel says is the last: a read may end early at urgent data.
+            link.note(crate::net::Readiness { readable: true, priority: true, ..Default::default() });
             for _ in 0..LAST_READS {
                 if !link.may_read() || !matches!(link.receive(&mut bytes, now), Received::Bytes(_)) {
                     break;

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::stream::{Stream, Target, name};
+use crate::net::stream::{Stream, Target, kind, name};
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Token};
 use rustix::io::Errno;
@@ -23,6 +23,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    /// An adopted one over IP that is not plain TCP, as `Stream::OtherIp`.
+    OtherIp(TcpListener),
     /// The file first: while the socket is open its inode cannot be another's, so it is removed before the close.
     Unix(Option<SocketFile>, UnixListener),
 }
@@ -73,7 +75,8 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let fd = OwnedFd::from(socket);
         match domain {
-            Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Listener::Tcp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 => Ok(Listener::OtherIp(TcpListener::from(fd))),
             Domain::UNIX => Ok(Listener::Unix(None, UnixListener::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
@@ -83,6 +86,7 @@ impl Listener {
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(tcp) => tcp.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::OtherIp(ip) => ip.accept().map(|(stream, peer)| (Stream::OtherIp(stream), Some(peer))),
             Listener::Unix(_, unix) => unix.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         }
     }
@@ -95,7 +99,7 @@ impl Listener {
     /// Asks the kernel to report waiting connections under `word`.
     pub(crate) fn register(&mut self, registry: &Registry, word: usize) -> io::Result<()> {
         match self {
-            Listener::Tcp(tcp) => registry.register(tcp, Token(word), Interest::READABLE),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => registry.register(tcp, Token(word), Interest::READABLE),
             Listener::Unix(_, unix) => registry.register(unix, Token(word), Interest::READABLE),
         }
     }
@@ -103,7 +107,7 @@ impl Listener {
     /// Ends the kernel's reports, also where the descriptor has duplicates.
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Listener::Tcp(tcp) => registry.deregister(tcp),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => registry.deregister(tcp),
             Listener::Unix(_, unix) => registry.deregister(unix),
         }
     }
@@ -161,7 +165,7 @@ fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Li
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listener::Tcp(tcp) => tcp.as_fd(),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => tcp.as_fd(),
             Listener::Unix(_, unix) => unix.as_fd(),
         }
     }
@@ -170,7 +174,7 @@ impl AsFd for Listener {
 impl From<Listener> for OwnedFd {
     fn from(listener: Listener) -> OwnedFd {
         match listener {
-            Listener::Tcp(tcp) => tcp.into(),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => tcp.into(),
             // Whoever gets the socket gets the care of its file too.
             Listener::Unix(file, unix) => {
                 file.into_iter().for_each(SocketFile::keep);
