@@ -48,7 +48,7 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
 /// Sets on an accepted socket what this system does not let it inherit.
 pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Result<()> {
     let socket = SockRef::from(stream);
-    match stream.is_ip() {
+    match stream.is_tcp() {
         true if cfg!(any(target_os = "linux", target_os = "android")) => Ok(()),
         true => socket.set_tcp_nodelay(options.nodelay == Nodelay::On),
         // A Unix listener hands nothing down.

@@ -229,7 +229,7 @@ impl Stream {
 
     /// Makes the coming close a reset: unsent bytes are dropped and the peer is told.
     pub(crate) fn reset_on_close(&self) {
-        if self.is_ip() {
+        if self.is_tcp() {
             // It can fail only on a socket that is already dead, and then there is nobody to be told.
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
@@ -281,11 +281,11 @@ impl Stream {
         }
     }
 
-    pub(crate) fn is_ip(&self) -> bool {
+    pub(crate) fn is_tcp(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::OtherIp(_) => true,
             Stream::Unix(_) => false,
-            Stream::Shared(shared) => shared.is_ip(),
+            Stream::Shared(shared) => shared.is_tcp(),
         }
     }
 
@@ -307,7 +307,7 @@ impl Stream {
     }
 
     fn interest(&self, watched: Watched) -> Interest {
-        match (self.is_ip(), watched) {
+        match (self.is_tcp(), watched) {
             (true, _) | (false, Watched::Both) => urgent(Interest::READABLE | Interest::WRITABLE),
             (false, Watched::Reads) => urgent(Interest::READABLE),
         }
