@@ -482,6 +482,10 @@ impl Inside {
             self.push_on(now);
         }
         if let Some(Phase::Closed(_)) | None = self.phase() {
+            // It is refused, so that nothing waits any more.
+            if let Some(link) = &mut self.link {
+                link.discard(&mut self.buffers);
+            }
             return Tried::Done(Err(self.refusal()));
         }
         if self.wants_to_send() == Wanted::Yes { Tried::Waits } else { Tried::Done(Ok(*taken)) }

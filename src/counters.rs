@@ -30,6 +30,9 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes that the kernel took.
     pub bytes_out: u64,
+    /// Bytes of output that were accepted and that the kernel had not taken when their connection ended; with TLS, of records
+    /// where they were sealed already. What the kernel took and a reset destroyed is not known.
+    pub bytes_lost: u64,
     /// Turns.
     pub turns: u64,
     /// Times that a source was driven.

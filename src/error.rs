@@ -444,6 +444,18 @@ impl Reason {
         }
     }
 
+    /// Whether something failed on this side that neither the peer nor the user of this side did.
+    pub(crate) fn is_failure_here(self) -> bool {
+        match self {
+            Reason::Os(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Bug => true,
+            Reason::HandlerPanicked | Reason::ReactorDropped => true,
+            Reason::PeerClosed | Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => false,
+            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => false,
+            Reason::SelfConnected | Reason::InboxLimit | Reason::Truncated => false,
+            Reason::Timeout(_) | Reason::Tls(_) => false,
+        }
+    }
+
     /// Whether this is an ordinary end, which a later trouble may replace.
     pub(crate) fn is_ordinary(self) -> bool {
         matches!(self, Reason::PeerClosed | Reason::Local | Reason::Drain)

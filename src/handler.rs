@@ -88,6 +88,8 @@ pub trait Handler: 'static {
     /// The connection is over. Comes exactly once, and last, for every handler that was made (A3).
     ///
     /// `conn` still tells addresses and counts and reaches other connections; its own writes are refused.
+    /// [`Conn::unsent_bytes`] is how much of what was written is lost: the kernel had not taken it. The peer sees a reset
+    /// then; a Unix socket has none, and its peer sees an end in order.
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         let _ = (conn, reason);
     }

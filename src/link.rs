@@ -94,7 +94,8 @@ enum Answering {
 /// A connection without its handler: socket, waiting bytes and state; what [`Conn::detach`](crate::Conn::detach) yields.
 ///
 /// It can be sent to another thread and given to another reactor with a new handler, which loses no byte in either
-/// direction. Dropping it closes the socket.
+/// direction. Dropping it closes the socket: with an end, or, if output waits that the peer will miss, with a reset (over a
+/// Unix socket, which has none, with an end and a warning in the log).
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
@@ -279,14 +280,16 @@ impl Link {
     }
 
     /// Itself, and a handle of its socket for threads that wait for it.
-    pub(crate) fn shared(self) -> (Link, Arc<Stream>) {
-        let (stream, handle) = self.stream.shared();
-        (Link { stream, ..self }, handle)
+    pub(crate) fn shared(mut self) -> (Link, Arc<Stream>) {
+        let (stream, handle) = self.stream.take().shared();
+        self.stream = stream;
+        (self, handle)
     }
 
     /// Itself, when no thread waits for it any more.
-    pub(crate) fn alone(self) -> Link {
-        Link { stream: self.stream.alone(), ..self }
+    pub(crate) fn alone(mut self) -> Link {
+        self.stream = self.stream.take().alone();
+        self
     }
 
     // --- what it is -----------------------------------------------------------------------------------------------
@@ -351,9 +354,9 @@ impl Link {
     /// Gives the socket back, with what was read and not used, and what was accepted and not sent.
     ///
     /// With TLS the session is lost, and nobody can go on with it: `unread` is plaintext, `unsent` are records.
-    pub fn into_parts(self) -> Parts {
-        let mut unsent = Vec::with_capacity(self.outbox.len());
-        let mut outbox = self.outbox;
+    pub fn into_parts(mut self) -> Parts {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut unsent = Vec::with_capacity(outbox.len());
         let mut pool = buffers::Pool::default();
         while outbox.has_ready() {
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
@@ -371,7 +374,7 @@ impl Link {
                 behind.push(Behind::Bytes(bytes));
             }
         }
-        Parts { unread: self.inbox.bytes().to_vec(), unsent, behind, fd: self.stream.into() }
+        Parts { unread: self.inbox.bytes().to_vec(), unsent, behind, fd: self.stream.take().into() }
     }
 
     /// Its limits.
@@ -419,19 +422,22 @@ impl Link {
 
     /// Moves the phase.
     pub(crate) fn signal(&mut self, signal: Signal, now: Tick) {
-        let resets = match signal {
-            // Nothing failed: only output that waits would be cut off.
-            Signal::Failed(Reason::ReactorDropped) => !self.outbox.is_empty(),
-            // Once our end is said nothing of ours is missing.
-            Signal::Failed(_) => !matches!(self.phase, Phase::Lingering(_)),
-            signal => signal.resets(),
-        };
-        if resets && !matches!(self.phase, Phase::Closed(_)) {
-            self.stream.reset_on_close();
-        }
         let next = self.phase.after(signal);
         debug_assert!(next.is_some(), "{signal:?} cannot come in {:?}", self.phase);
         let next = next.unwrap_or(Phase::Closed(Reason::Bug));
+        if matches!(next, Phase::Closed(_)) && !matches!(self.phase, Phase::Closed(_)) {
+            let fails = match signal {
+                // Nothing failed.
+                Signal::Failed(Reason::ReactorDropped) => false,
+                // Once our end is said nothing of ours is missing.
+                Signal::Failed(_) => !matches!(self.phase, Phase::Lingering(_)),
+                signal => signal.resets(),
+            };
+            // Whatever ends it, an end in order would tell the peer that it has all.
+            if fails || !self.outbox.is_empty() {
+                self.stream.reset_on_close();
+            }
+        }
         if discriminant(&next) != discriminant(&self.phase) {
             self.entered = now;
         }
@@ -524,11 +530,30 @@ impl Link {
             || (self.owed != Owed::Nothing && self.outbox.is_empty() && self.phase.is_lively())
     }
 
+    /// Takes note in the log of bytes that were accepted and will never be sent, where nothing tells the peer.
+    pub(crate) fn log_lost(&self, bytes: u64) {
+        if self.stream.is_tcp() {
+            log::debug!("{bytes} bytes of output were not sent, and the peer sees a reset");
+        } else {
+            log::warn!("{bytes} bytes of output were not sent over a Unix socket, and its peer sees an end in order");
+        }
+    }
+
     /// Drops what waits, and says how many bytes were never sent.
     pub(crate) fn discard(&mut self, buffers: &mut Buffers) -> u64 {
         self.inbox.clear(&mut buffers.pool);
         self.drop_kept(buffers);
         self.outbox.clear(&mut buffers.pool)
+    }
+}
+
+impl Drop for Link {
+    /// What still waits is lost: an end in order would tell the peer that it has all (A9).
+    fn drop(&mut self) {
+        if !self.outbox.is_empty() {
+            self.stream.reset_on_close();
+            self.log_lost(self.outbox.unsent());
+        }
     }
 }
 

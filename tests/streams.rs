@@ -12,6 +12,8 @@ mod crowd;
 mod input;
 #[path = "streams/listening.rs"]
 mod listening;
+#[path = "streams/losing.rs"]
+mod losing;
 #[path = "streams/output.rs"]
 mod output;
 #[path = "streams/panics.rs"]

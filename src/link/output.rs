@@ -93,7 +93,7 @@ impl Link {
                 return;
             }
             self.seal(bytes, buffers, now);
-        } else if self.outbox.is_empty() {
+        } else if self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_)) {
             if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
                 buffers.gather.extend_from_slice(bytes);
                 return;
@@ -123,8 +123,11 @@ impl Link {
         }
     }
 
-    /// Offers the gather buffer and then `bytes` to the kernel until it blocks; what it leaves of the gather buffer is
-    /// queued. Returns how many of `bytes` it took, all of them if the link broke.
+    /// Offers the gather buffer and then `bytes` to the kernel until it blocks, or the link breaks; what it leaves of the
+    /// gather buffer is queued. Returns how many of `bytes` it took.
+    ///
+    /// The caller queues the rest. So nothing that is written after a failure can overtake what failed, and what was lost is
+    /// counted when the link is closed.
     fn transmit(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) -> usize {
         debug_assert!(self.outbox.is_empty(), "link 1: bytes would overtake those that wait");
         let gathered = buffers.gather.len();
@@ -136,12 +139,8 @@ impl Link {
                 (first, second) => self.stream.write_slices(&[IoSlice::new(first), IoSlice::new(second)]),
             };
             match self.took(result, now) {
-                Some(0) => break,
+                Some(0) | None => break,
                 Some(taken) => sent += taken,
-                None => {
-                    buffers.gather.clear();
-                    return bytes.len();
-                }
             }
         }
         if sent < gathered {
@@ -224,13 +223,14 @@ impl Link {
         }
     }
 
-    /// Sends what was gathered for this link; drops it if the link is over.
+    /// Sends what was gathered for this link. If the link is over it only waits to be counted as lost.
     pub(crate) fn send_gathered(&mut self, buffers: &mut Buffers, now: Tick) {
-        if let Phase::Closed(_) = self.phase {
-            buffers.gather.clear();
-        }
         if buffers.gather.is_empty() {
             return;
+        }
+        if let Phase::Closed(_) = self.phase {
+            self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+            return buffers.gather.clear();
         }
         if self.is_tls() {
             self.seal(&[], buffers, now);
@@ -251,11 +251,10 @@ impl Link {
                 self.throttle();
             }
             result => {
-                if self.took(result, now).is_some() {
-                    self.outbox.push(&buffers.gather, now, &mut buffers.pool);
-                    self.throttle();
-                }
+                self.took(result, now);
+                self.outbox.push(&buffers.gather, now, &mut buffers.pool);
                 buffers.gather.clear();
+                self.throttle();
             }
         }
     }
@@ -263,5 +262,55 @@ impl Link {
     /// Whether output waits, or `on_writable` is owed.
     pub(crate) fn has_output_business(&self) -> bool {
         !self.outbox.is_empty() || self.owed != Owed::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::error::Reason;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    fn open_link() -> (Link, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        (Link::new(ours, Limits::default()).expect("a link"), theirs)
+    }
+
+    fn came(mut peer: UnixStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).expect("an end");
+        bytes
+    }
+
+    /// The second slice of one write was sent although the first had failed: the peer saw a stream with a hole.
+    #[test]
+    fn nothing_is_sent_behind_a_send_that_failed() {
+        let (mut link, peer) = open_link();
+        let (mut buffers, now) = (Buffers::default(), Tick::test(1));
+        link.accept(&[1; 20_000], &mut buffers, now);
+        link.signal(Signal::Failed(Reason::Os(105)), now);
+        for length in [20_000, 10] {
+            link.accept(&vec![2; length], &mut buffers, now);
+            link.send_gathered(&mut buffers, now);
+            link.flush(&mut buffers, now);
+        }
+        assert_eq!(link.discard(&mut buffers), 20_010, "what was lost is counted");
+        drop(link);
+        assert_eq!(came(peer), [1; 20_000]);
+    }
+
+    #[test]
+    fn what_was_gathered_when_the_link_broke_is_lost_and_counted() {
+        let (mut link, peer) = open_link();
+        let (mut buffers, now) = (Buffers::default(), Tick::test(1));
+        link.write(&[b"hello"], &mut buffers, now).expect("room");
+        link.signal(Signal::Abort, now);
+        link.send_gathered(&mut buffers, now);
+        assert!(buffers.gather.is_empty(), "it is nobody else's");
+        assert_eq!(link.discard(&mut buffers), 5);
+        drop(link);
+        assert_eq!(came(peer), b"");
     }
 }

@@ -248,36 +248,40 @@ impl Link {
             if buffers.sealed.len() >= SHIP_BYTES {
                 self.ship(buffers, now);
             }
+            if let Phase::Closed(_) = self.phase {
+                break;
+            }
         }
         self.ship(buffers, now);
         gather.clear();
         buffers.gather = gather;
     }
 
-    /// Sends what is sealed, or queues it behind what waits. Once our end is said nothing may follow it.
+    /// Sends what is sealed, or queues it behind what waits. Once our end is said nothing may follow it; what is sealed for
+    /// a link that broke waits to be counted as lost.
     pub(super) fn ship(&mut self, buffers: &mut Buffers, now: Tick) {
         if buffers.sealed.len() == 0 {
             return;
         }
         let mut sealed = std::mem::take(&mut buffers.sealed);
-        if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_) | Phase::Closed(_)) {
+        if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_)) {
             let bytes = sealed.bytes();
-            let sent = if self.outbox.has_ready() { 0 } else { self.offer(bytes, now) };
+            let waits = self.outbox.has_ready() || matches!(self.phase, Phase::Closed(_));
+            let sent = if waits { 0 } else { self.offer(bytes, now) };
             self.outbox.push_ready(&bytes[sent..], now, &mut buffers.pool);
         }
         sealed.clear();
         buffers.sealed = sealed;
     }
 
-    /// Offers `bytes` to the kernel until it blocks; returns how many it took, all of them if the link broke.
+    /// Offers `bytes` to the kernel until it blocks, or the link breaks; returns how many it took.
     fn offer(&mut self, bytes: &[u8], now: Tick) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {
             let result = self.stream.write(&bytes[sent..]);
             match self.took(result, now) {
-                Some(0) => break,
+                Some(0) | None => break,
                 Some(taken) => sent += taken,
-                None => return bytes.len(),
             }
         }
         sent

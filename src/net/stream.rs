@@ -4,6 +4,7 @@
 //!
 //! 1. A shared stream is alone again before its descriptor is given away.
 //! 2. `ShortRead::IsDry` is said only where the kernel ends a read early for nothing but the lack of bytes (A1).
+//! 3. A stream that was taken out of its place is not used there.
 
 use crate::address::Address;
 use crate::config::SocketOptions;
@@ -43,6 +44,14 @@ pub(crate) enum Stream {
     OtherIp(TcpStream),
     /// One that a waiting thread looks at, too.
     Shared(Arc<Stream>),
+    /// It was taken out.
+    Taken,
+}
+
+/// What uses a stream that was taken out breaks stream 3.
+#[cold]
+fn taken() -> ! {
+    unreachable!("stream 3: a stream that was taken out is not used")
 }
 
 /// What a read that is shorter than its buffer says of the bytes behind it.
@@ -170,7 +179,7 @@ impl Stream {
             Stream::Tcp(tcp) | Stream::OtherIp(tcp) => {
                 matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b)
             }
-            Stream::Unix(_) => false,
+            Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_self_connected(),
         }
     }
@@ -182,6 +191,7 @@ impl Stream {
             Stream::Unix(unix) => uninterrupted(|| kind::read_unix(unix, buffer)),
             Stream::OtherIp(ip) => Ok((uninterrupted(|| (&mut &*ip).read(buffer))?, ShortRead::ProvesNothing)),
             Stream::Shared(shared) => shared.read(buffer),
+            Stream::Taken => taken(),
         }
     }
 
@@ -244,7 +254,7 @@ impl Stream {
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.peer_addr().ok(),
-            Stream::Unix(_) => None,
+            Stream::Unix(_) | Stream::Taken => None,
             Stream::Shared(shared) => shared.peer(),
         }
     }
@@ -276,7 +286,7 @@ impl Stream {
     pub(crate) fn watched_first(&self) -> Watched {
         match self {
             Stream::Tcp(_) | Stream::OtherIp(_) => Watched::Both,
-            Stream::Unix(_) => Watched::Reads,
+            Stream::Unix(_) | Stream::Taken => Watched::Reads,
             Stream::Shared(shared) => shared.watched_first(),
         }
     }
@@ -284,16 +294,21 @@ impl Stream {
     pub(crate) fn is_tcp(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::OtherIp(_) => true,
-            Stream::Unix(_) => false,
+            Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_tcp(),
         }
+    }
+
+    /// Takes the stream out of its place.
+    pub(crate) fn take(&mut self) -> Stream {
+        std::mem::replace(self, Stream::Taken)
     }
 
     /// Itself, and a handle for a thread that waits for it.
     pub(crate) fn shared(self) -> (Stream, Arc<Stream>) {
         let shared = match self {
             Stream::Shared(shared) => shared,
-            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_)) => Arc::new(alone),
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_) | Stream::Taken) => Arc::new(alone),
         };
         (Stream::Shared(shared.clone()), shared)
     }
@@ -302,7 +317,7 @@ impl Stream {
     pub(crate) fn alone(self) -> Stream {
         match self {
             Stream::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(Stream::Shared),
-            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_)) => alone,
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_) | Stream::Taken) => alone,
         }
     }
 
@@ -322,6 +337,7 @@ impl Stream {
             Stream::Shared(shared) => {
                 registry.register(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
             }
+            Stream::Taken => taken(),
         }
     }
 
@@ -334,6 +350,7 @@ impl Stream {
             Stream::Shared(shared) => {
                 registry.reregister(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
             }
+            Stream::Taken => taken(),
         }
     }
 
@@ -343,6 +360,7 @@ impl Stream {
             Stream::Tcp(tcp) | Stream::OtherIp(tcp) => registry.deregister(tcp),
             Stream::Unix(unix) => registry.deregister(unix),
             Stream::Shared(shared) => registry.deregister(&mut SourceFd(&shared.as_fd().as_raw_fd())),
+            Stream::Taken => taken(),
         }
     }
 }
@@ -430,6 +448,7 @@ impl AsFd for Stream {
             Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.as_fd(),
             Stream::Unix(unix) => unix.as_fd(),
             Stream::Shared(shared) => shared.as_fd(),
+            Stream::Taken => taken(),
         }
     }
 }
@@ -443,6 +462,7 @@ impl From<Stream> for OwnedFd {
                 let alone = Arc::try_unwrap(shared).ok();
                 alone.expect("stream 1: it is given away when no thread looks at it any more").into()
             }
+            Stream::Taken => taken(),
         }
     }
 }

@@ -623,13 +623,19 @@ impl Connection {
 
     /// Tells the handler, or the listener if there never was one, that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
+        self.link.take_leave(reason, &mut turn.desk.buffers);
+        let lost = self.link.unsent_bytes() as u64;
         if log::log_enabled!(log::Level::Debug) {
             let failure = self.link.tls_failure().map(|failure| format!(": {failure}")).unwrap_or_default();
-            log::debug!("connection {id}: ended: {reason}{failure}");
+            log::debug!("connection {id}: ended: {reason}{failure}; {lost} bytes of output were not sent");
         }
-        self.link.take_leave(reason, &mut turn.desk.buffers);
-        let unsent = self.link.discard(&mut turn.desk.buffers);
-        turn.account_close(unsent);
+        if lost > 0 {
+            turn.desk.counters.bytes_lost += lost;
+            if reason.is_failure_here() {
+                self.link.log_lost(lost);
+            }
+        }
+        turn.account_close(lost);
         if let Origin::Adopted = self.origin {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
@@ -659,6 +665,8 @@ impl Connection {
             Role::Refused => self.never_made(reason, turn),
             Role::Gone => {}
         }
+        // Not before: `on_close` may ask what was lost.
+        self.link.discard(&mut turn.desk.buffers);
         turn.desk.parting = None;
         self.tell_left(id, turn);
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use windlass::{Bytes, Conn, Error, Limits, ListenConfig, Reason};
 
 /// Small kernel buffers and a small outbox, so that both are soon full.
-fn narrow() -> ListenConfig {
+pub(super) fn narrow() -> ListenConfig {
     let limits = Limits {
         inbox_bytes_max: 64 * 1024,
         outbox_bytes_max: 192 * 1024,
