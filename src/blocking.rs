@@ -255,8 +255,10 @@ impl BlockingLink {
             let asks = std::mem::replace(&mut asked, Wanted::No);
             inside.try_ending(Signal::Finish, asks)
         })?;
-        // A link whose peer has ended leaves the FIN to the closing of the socket. It fails where it was said already.
-        let _ = self.socket.shut(Shutdown::Write);
+        // A link whose peer has ended leaves the FIN to its own end.
+        if let Some(link) = &mut self.lock().link {
+            let _ = link.say_fin();
+        }
         Ok(())
     }
 
@@ -293,8 +295,7 @@ impl BlockingLink {
         // Our end is said behind all that was written: a reset, which drops what the system still holds, is only for what
         // was not sent in time.
         inside.signal(if ended.is_ok() { Signal::PeerEnded } else { Signal::Abort });
-        // Whoever waits elsewhere is woken by it; it fails where the peer has gone already.
-        let _ = self.socket.shut(Shutdown::Both);
+        self.say_goodbye(&mut inside);
         ended
     }
 }
@@ -349,7 +350,17 @@ impl BlockingLink {
         let mut inside = self.lock();
         inside.usage = Usage::Closed;
         inside.signal(Signal::Abort);
-        let _ = self.socket.shut(Shutdown::Both);
+        self.say_goodbye(&mut inside);
+    }
+
+    /// Tells the peer, and wakes whoever waits elsewhere, as all that is said does but a reset elsewhere than on Linux.
+    fn say_goodbye(&self, inside: &mut Inside) {
+        if let Some(link) = &mut inside.link {
+            link.say_goodbye();
+        }
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            let _ = self.socket.shut(Shutdown::Both);
+        }
     }
 }
 

@@ -48,6 +48,30 @@ pub(crate) enum Stream {
     Taken,
 }
 
+/// A stream on its way to be a link's. One that does not get there is ended, whoever has a copy of its descriptor.
+#[derive(Debug)]
+pub(crate) struct Unclaimed(Stream);
+
+impl Unclaimed {
+    pub(crate) fn new(stream: Stream) -> Unclaimed {
+        Unclaimed(stream)
+    }
+
+    /// The stream, which is the caller's to end.
+    pub(crate) fn claim(mut self) -> Stream {
+        self.0.take()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if !self.0.is_taken() {
+            // It fails where there is no connection yet, and nobody to be told.
+            let _ = self.0.shut(Shutdown::Both);
+        }
+    }
+}
+
 /// What uses a stream that was taken out breaks stream 3.
 #[cold]
 fn taken() -> ! {
@@ -237,12 +261,26 @@ impl Stream {
         SockRef::from(self).shutdown(Shutdown::Write)
     }
 
-    /// Makes the coming close a reset: unsent bytes are dropped and the peer is told.
-    pub(crate) fn reset_on_close(&self) {
-        if self.is_tcp() {
-            // It can fail only on a socket that is already dead, and then there is nobody to be told.
+    /// Resets the connection: unsent bytes are dropped and the peer is told, though somebody has a copy of the descriptor. A
+    /// Unix socket has no reset; its peer sees an end. Elsewhere than on Linux a copy holds the reset back.
+    pub(crate) fn reset(&self) {
+        // It can fail only on a socket that is already dead, and then there is nobody to be told.
+        if !self.is_tcp() {
+            let _ = self.shut(Shutdown::Both);
+        } else if !self.is_reset_by_disconnect() {
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
+    }
+
+    /// connect(2) to no address: Linux resets what is connected at once, and wakes whoever waits for the socket.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_reset_by_disconnect(&self) -> bool {
+        rustix::net::connect_unspec(self).is_ok()
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn is_reset_by_disconnect(&self) -> bool {
+        false
     }
 
     /// The error that waits on the socket, SO_ERROR.
@@ -297,6 +335,11 @@ impl Stream {
             Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_tcp(),
         }
+    }
+
+    /// Whether it was taken out.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Stream::Taken)
     }
 
     /// Takes the stream out of its place.
