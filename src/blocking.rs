@@ -263,8 +263,10 @@ impl BlockingLink {
             let asks = std::mem::replace(&mut asked, Wanted::No);
             inside.try_ending(Signal::Finish, asks)
         })?;
-        // A link whose peer has ended leaves the FIN to the closing of the socket. It fails where it was said already.
-        let _ = self.socket.shut(Shutdown::Write);
+        // A link whose peer has ended leaves the FIN to its own end.
+        if let Some(link) = &mut self.lock().link {
+            let _ = link.say_fin();
+        }
         Ok(())
     }
 
@@ -301,8 +303,7 @@ impl BlockingLink {
         // Our end is said behind all that was written: a reset, which drops what the system still holds, is only for what
         // was not sent in time.
         inside.signal(if ended.is_ok() { Signal::PeerEnded } else { Signal::Abort });
-        // Whoever waits elsewhere is woken by it; it fails where the peer has gone already.
-        let _ = self.socket.shut(Shutdown::Both);
+        self.say_goodbye(&mut inside);
         ended
     }
 }
@@ -357,7 +358,17 @@ impl BlockingLink {
         let mut inside = self.lock();
         inside.usage = Usage::Closed;
         inside.signal(Signal::Abort);
-        let _ = self.socket.shut(Shutdown::Both);
+        self.say_goodbye(&mut inside);
+    }
+
+    /// Tells the peer, and wakes whoever waits elsewhere, as all that is said does but a reset elsewhere than on Linux.
+    fn say_goodbye(&self, inside: &mut Inside) {
+        if let Some(link) = &mut inside.link {
+            link.say_goodbye();
+        }
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            let _ = self.socket.shut(Shutdown::Both);
+        }
     }
 }
 
@@ -542,7 +553,8 @@ impl Inside {
         let now = now();
         let mut bytes = [0; 4096];
         if let Some(link) = &mut self.link {
-            link.note(crate::net::Readiness { readable: true, ..Default::default() });
+            // Up to what the kernel says is the last: a read may end early at urgent data.
+            link.note(crate::net::Readiness { readable: true, priority: true, ..Default::default() });
             for _ in 0..LAST_READS {
                 if !link.may_read() || !matches!(link.receive(&mut bytes, now), Received::Bytes(_)) {
                     break;

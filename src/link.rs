@@ -35,9 +35,9 @@ use phase::{Facts, Phase, Signal};
 use records::Security;
 use session::Session;
 use std::fs::File;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::mem::discriminant;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -130,10 +130,23 @@ enum Answering {
     Answered,
 }
 
+/// What the peer has heard of our end. While somebody has a copy of the descriptor, as a forked child has, close(2) alone
+/// tells it nothing: what it is to hear is said before, when the link is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goodbye {
+    Unsaid,
+    /// Our FIN; what it still sends is taken.
+    Fin,
+    /// Nothing yet, and it is to be reset.
+    ResetDue,
+    /// All that it will.
+    Said,
+}
+
 /// A connection without its handler: socket, waiting bytes and state; what [`Conn::detach`](crate::Conn::detach) yields.
 ///
 /// It can be sent to another thread and given to another reactor with a new handler, which loses no byte in either
-/// direction. Dropping it closes the socket: with an end, or, if output waits that the peer will miss, with a reset (over a
+/// direction. Dropping it closes the socket, for those who have copies of the descriptor, too: with an end, or, if output waits that the peer will miss, with a reset (over a
 /// Unix socket, which has none, with an end and a warning in the log).
 #[derive(Debug)]
 pub struct Link {
@@ -149,6 +162,7 @@ pub struct Link {
     delivery: Delivery,
     owed: Owed,
     answering: Answering,
+    goodbye: Goodbye,
     /// How many bytes must wait before they are shown.
     need: u32,
     opened: Tick,
@@ -203,7 +217,8 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Link {
-    /// Takes over a connected stream socket, TCP or Unix, for a reactor to adopt.
+    /// Takes over a connected stream socket, TCP or Unix, for a reactor to adopt. Other stream sockets over IP (MPTCP, SCTP)
+    /// cost a system call more for each message. Descriptors that a Unix peer passes along are closed.
     ///
     /// # Errors
     /// `Error::Config` for limits that do not fit each other, `Error::Descriptor` if it is no connected stream socket.
@@ -287,6 +302,7 @@ impl Link {
             delivery: Delivery::Flowing,
             owed: Owed::Nothing,
             answering: Answering::No,
+            goodbye: Goodbye::Unsaid,
             need: 0,
             opened: now,
             entered: now,
@@ -473,7 +489,7 @@ impl Link {
             };
             // Whatever ends it, an end in order would tell the peer that it has all.
             if fails || !self.outbox.is_empty() {
-                self.stream.reset_on_close();
+                self.goodbye = Goodbye::ResetDue;
             }
         }
         if discriminant(&next) != discriminant(&self.phase) {
@@ -562,9 +578,9 @@ impl Link {
             self.drop_kept(buffers);
         }
         if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.outbox.is_empty() {
-            // With the peer's end read, closing the socket says FIN and cannot reset.
+            // With the peer's end read, it is said when the link is dropped.
             let over = matches!(self.phase, Phase::Flushing(_)) && self.input.has_ended();
-            match if over { Ok(()) } else { self.stream.end() } {
+            match if over { Ok(()) } else { self.say_fin() } {
                 Ok(()) => self.signal(Signal::Flushed, now),
                 Err(_) => self.signal(Signal::Failed(Reason::Reset), now),
             }
@@ -584,6 +600,28 @@ impl Link {
             || self.may_show_rest()
             || self.end_is_due()
             || (self.owed != Owed::Nothing && self.outbox.is_empty() && self.phase.is_lively())
+    }
+
+    /// Says our FIN, unless it was said.
+    pub(crate) fn say_fin(&mut self) -> io::Result<()> {
+        if self.goodbye == Goodbye::Unsaid {
+            self.stream.end()?;
+            self.goodbye = Goodbye::Fin;
+        }
+        Ok(())
+    }
+
+    /// Tells the peer all that it is to hear of our end, whoever has a copy of the descriptor: what it has not been told,
+    /// and that nothing it still sends is taken.
+    pub(crate) fn say_goodbye(&mut self) {
+        let goodbye = std::mem::replace(&mut self.goodbye, Goodbye::Said);
+        match goodbye {
+            Goodbye::Said => {}
+            Goodbye::Fin if self.input == Input::Ended => {}
+            // It fails where the peer has reset, or never was.
+            Goodbye::Unsaid | Goodbye::Fin => drop(self.stream.shut(Shutdown::Both)),
+            Goodbye::ResetDue => self.stream.reset(),
+        }
     }
 
     /// Takes note in the log of bytes that were accepted and will never be sent, where nothing tells the peer.
@@ -606,10 +644,14 @@ impl Link {
 impl Drop for Link {
     /// What still waits is lost: an end in order would tell the peer that it has all (A9).
     fn drop(&mut self) {
+        if self.stream.is_taken() {
+            return;
+        }
         if !self.outbox.is_empty() {
-            self.stream.reset_on_close();
+            self.goodbye = Goodbye::ResetDue;
             self.log_lost(self.outbox.unsent());
         }
+        self.say_goodbye();
     }
 }
 

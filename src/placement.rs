@@ -7,7 +7,7 @@
 use crate::handler::PauseCause;
 use crate::id::SourceId;
 use crate::mailbox::Remote;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, Unclaimed};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ pub enum Placement {
 pub(crate) struct Handed {
     /// The listener there that it is for.
     pub(crate) acceptor: SourceId,
-    pub(crate) stream: Stream,
+    pub(crate) stream: Unclaimed,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) permit: Permit,
     /// Whether it speaks TLS, and counts as a handshake until that is done.
@@ -163,12 +163,13 @@ impl Spread {
         match chosen {
             Some((remote, Some(acceptor))) => {
                 let shakes_hands = self.limits.handshakes_max.is_some();
+                let stream = Unclaimed::new(stream);
                 let handed = Handed { acceptor: *acceptor, stream, peer, permit, shakes_hands };
                 let handed = remote.hand(Box::new(handed));
                 let back = handed.err()?;
                 // The load of a reactor that ended would be the least for ever.
                 self.targets.retain(|(remote, _)| !remote.has_ended());
-                Some((back.stream, back.permit))
+                Some((back.stream.claim(), back.permit))
             }
             _ => Some((stream, permit)),
         }

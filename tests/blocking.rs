@@ -90,6 +90,31 @@ fn both_directions_go_at_once() {
     });
 }
 
+/// A read ends where a descriptor was passed along: what lies behind it is neither held back nor left unread by a close, which
+/// would make the kernel answer it with a reset.
+#[test]
+fn bytes_behind_a_passed_descriptor_are_read_and_a_close_takes_them() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    theirs.set_nonblocking(true).expect("a mode");
+    let link = Link::new(ours, Limits::default()).expect("a link").into_blocking().expect("a link that blocks");
+    link.set_read_timeout(Some(PATIENCE));
+    let mut peer = support::Peer::plain(theirs);
+    let send = |peer: &mut support::Peer| {
+        peer.write_with_a_descriptor(b"descriptor");
+        peer.write_with_a_descriptor(b"descriptor");
+        peer.write_some(b"request").expect("a write");
+    };
+    send(&mut peer);
+    let mut all = [0; 27];
+    (&link).read_exact(&mut all).expect("all of it");
+    link.set_read_timeout(Some(Duration::from_millis(1)));
+    assert_eq!((&link).read(&mut all).expect_err("no more yet").kind(), ErrorKind::WouldBlock);
+    send(&mut peer);
+    link.close().expect("closed");
+    drop(link);
+    assert_eq!(peer.try_read(&mut [0; 8]).expect("an end").expect("a clean one, not a reset"), 0);
+}
+
 #[test]
 fn a_read_that_takes_too_long_would_block_and_the_next_one_is_as_good() {
     support::each_kind(|kind| {

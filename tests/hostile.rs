@@ -208,11 +208,25 @@ fn without_urgent(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().filter(|byte| *byte != b'!').collect()
 }
 
+/// Runs a scenario over the sockets that know urgent data. Over Unix sockets Linux does since 5.15, if it is built so.
+fn each_urgent_kind(scenario: impl Fn(Kind)) {
+    scenario(Kind::Tcp);
+    let (one, _other) = UnixStream::pair().expect("a pair");
+    match socket2::SockRef::from(&one).send_out_of_band(b"!") {
+        Ok(_) => scenario(Kind::Unix),
+        Err(error) => eprintln!("not over Unix sockets: they know no urgent data here: {error}"),
+    }
+}
+
 #[test]
 fn urgent_data_in_the_middle_of_a_stream_stalls_nothing() {
+    each_urgent_kind(urgent_data_in_the_middle);
+}
+
+fn urgent_data_in_the_middle(kind: Kind) {
     let mut world = World::new();
     let (got, accept) = collector();
-    let address = world.listen(Kind::Tcp, ListenConfig::default(), accept);
+    let address = world.listen(kind, ListenConfig::default(), accept);
     let mut peer = world.dial(&address);
     world.until_open(1);
     let mut wanted = Vec::new();
@@ -240,9 +254,13 @@ fn urgent_data_in_the_middle_of_a_stream_stalls_nothing() {
 
 #[test]
 fn urgent_data_between_large_pieces_loses_nothing() {
+    each_urgent_kind(urgent_data_between_large_pieces);
+}
+
+fn urgent_data_between_large_pieces(kind: Kind) {
     let mut world = World::new();
     let (got, accept) = collector();
-    let address = world.listen(Kind::Tcp, ListenConfig::default(), accept);
+    let address = world.listen(kind, ListenConfig::default(), accept);
     let mut peer = world.dial(&address);
     world.until_open(1);
     let piece = without_urgent(pattern(300 * KIB));

@@ -6,6 +6,8 @@ mod support;
 mod bytes;
 #[path = "streams/client.rs"]
 mod client;
+#[path = "streams/copies.rs"]
+mod copies;
 #[path = "streams/crowd.rs"]
 mod crowd;
 #[path = "streams/hold_ups.rs"]

@@ -26,8 +26,8 @@ pub(crate) const BUFFERED: [&str; 2] = ["--rustls", "buffered"];
 /// What is done with the connections of one server.
 ///
 /// A conversation with unsent bytes is registered for `WRITABLE` alone and is not read; any other is registered for
-/// `READABLE` alone. Reading stops at `WouldBlock`, or at a short read without a hang-up in the same event: edge
-/// triggering then promises another event.
+/// `READABLE` alone. Reading stops at `WouldBlock`, or at a short read that left nothing, without a hang-up in the same
+/// event: edge triggering then promises another event.
 pub(crate) trait Conversation: Sized {
     /// What all conversations have in common.
     type Shared;

@@ -1,6 +1,6 @@
 //! The yardstick's plain conversation: bytes in are bytes out.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use mio::event::{Event, Source};
 use mio::{Interest, Registry};
@@ -38,9 +38,9 @@ impl Conversation for Plain {
             self.stream.reregister(registry, event.token(), Interest::READABLE)?;
         }
         loop {
-            let count = match self.stream.read(buffer) {
-                Ok(0) => return Ok(true),
-                Ok(count) => count,
+            let (count, is_dry) = match self.stream.read_short(buffer) {
+                Ok((0, _)) => return Ok(true),
+                Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
@@ -51,7 +51,7 @@ impl Conversation for Plain {
                 self.stream.reregister(registry, event.token(), Interest::WRITABLE)?;
                 return Ok(false);
             }
-            if count < buffer.len() && !event.is_read_closed() {
+            if count < buffer.len() && is_dry && !event.is_read_closed() {
                 return Ok(false);
             }
         }

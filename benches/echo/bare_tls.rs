@@ -3,7 +3,7 @@
 //!
 //! 1. A connection keeps ciphertext only while it has part of a record, or bytes the kernel did not take.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use mio::event::{Event, Source};
@@ -69,9 +69,9 @@ impl Conversation for Tls {
             self.stream.reregister(registry, event.token(), Interest::READABLE)?;
         }
         loop {
-            let count = match self.stream.read(shared.scratch.room()) {
-                Ok(0) => return Ok(true),
-                Ok(count) => count,
+            let (count, is_dry) = match self.stream.read_short(shared.scratch.room()) {
+                Ok((0, _)) => return Ok(true),
+                Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
@@ -82,7 +82,7 @@ impl Conversation for Tls {
                 self.stream.reregister(registry, event.token(), Interest::WRITABLE)?;
                 return Ok(false);
             }
-            if count < READ_BYTES && !event.is_read_closed() {
+            if count < READ_BYTES && is_dry && !event.is_read_closed() {
                 return Ok(false);
             }
         }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -129,6 +131,23 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// Reads once; says too whether a short read means that nothing is left: over a Unix socket it may have ended where the
+    /// peer passed a descriptor along.
+    pub(crate) fn read_short(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        match self {
+            Stream::Tcp(stream) => Ok((stream.read(buffer)?, true)),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Stream::Unix(stream) => {
+                use nix::sys::socket::{MsgFlags, recvmsg};
+                let mut whole = [io::IoSliceMut::new(buffer)];
+                let read = recvmsg::<()>(stream.as_raw_fd(), &mut whole, None, MsgFlags::empty())?;
+                Ok((read.bytes, !read.flags.contains(MsgFlags::MSG_CTRUNC)))
+            }
+            #[cfg(not(any(target_os = "linux", target_os = "android")))]
+            Stream::Unix(stream) => Ok((stream.read(buffer)?, false)),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::net::datagram::DatagramSocket;
 use crate::net::stream::{Progress, Stream, Target};
 use crate::net::wait::wait_for_connects;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ impl Shared {
         if plan.address.transport().is_datagram() {
             return self.dial_datagrams(until);
         }
+        // Before there is a socket, which a failure would have to end.
+        let session = Session::dialled(&plan.connect, &plan.address)?;
         let socket = match Target::unix(&plan.address) {
             Some(target) => self.dial_unix(&target.map_err(|error| self.refused(error))?, until)?,
             None => {
@@ -51,11 +53,10 @@ impl Shared {
                 self.race(addresses, until)?
             }
         };
-        self.show_attempts(std::slice::from_ref(&socket))?;
-        let session = Session::dialled(&plan.connect, &plan.address)?;
         let peer = socket.peer();
         let (limits, now) = (Arc::new(plan.connect.limits.clone()), Tick::of(Instant::now()));
-        let link = Link::in_phase(Stream::Shared(socket), peer, limits, Phase::Handshaking, session, now);
+        let link = Link::in_phase(Stream::Shared(socket.clone()), peer, limits, Phase::Handshaking, session, now);
+        self.show_attempts(&[socket])?;
         let link = BlockingLink::new(link);
         match link.shake_hands_by(Some(until)) {
             Ok(()) => Ok(Kind::Stream(link)),
@@ -94,7 +95,8 @@ impl Shared {
     /// Connects to whichever of `addresses` answers first.
     fn race(&self, addresses: Vec<SocketAddr>, until: Instant) -> Result<Arc<Stream>, Failure> {
         let mut race = Race::new(addresses, Instant::now());
-        let mut under_way: Vec<Arc<Stream>> = Vec::new();
+        let mut under_way = UnderWay::default();
+        let under_way = &mut under_way.0;
         let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
         loop {
             if self.is_cancelled() {
@@ -112,7 +114,7 @@ impl Shared {
                         Ok((socket, Progress::Done)) => return Ok(socket),
                         Ok((socket, Progress::Waiting | Progress::Busy)) => {
                             under_way.push(socket);
-                            self.show_attempts(&under_way)?;
+                            self.show_attempts(under_way)?;
                         }
                         Err(error) => {
                             last = error;
@@ -122,7 +124,7 @@ impl Shared {
                     continue;
                 }
             };
-            let decided = wait_for_connects(&under_way, Some(next.saturating_duration_since(now)));
+            let decided = wait_for_connects(under_way, Some(next.saturating_duration_since(now)));
             for index in decided.map_err(|error| self.refused(error))?.into_iter().rev() {
                 match done(&under_way[index]) {
                     Ok(Progress::Done) => return Ok(under_way.swap_remove(index)),
@@ -130,7 +132,7 @@ impl Shared {
                     Err(error) => {
                         last = error;
                         under_way.remove(index);
-                        self.show_attempts(&under_way)?;
+                        self.show_attempts(under_way)?;
                         race.failed(Instant::now());
                     }
                 }
@@ -171,6 +173,19 @@ impl Shared {
             }
         }
         Err(last.unwrap_or(Error::NotConnected).into())
+    }
+}
+
+/// Connects that have not won: the peer of one that is made all the same hears that it is over.
+#[derive(Default)]
+struct UnderWay(Vec<Arc<Stream>>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        for socket in &self.0 {
+            // It fails where nothing is under way any more.
+            let _ = socket.shut(Shutdown::Both);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::id::WatchId;
 use crate::link::Link;
 use crate::link::phase;
 use crate::link::session::Session;
-use crate::net::stream::{Progress, Stream, Target};
+use crate::net::stream::{Progress, Stream, Target, Unclaimed};
 use crate::net::{Direction, Readiness};
 use crate::turn::{TimerId, Turn};
 use std::io::{self, ErrorKind};
@@ -131,14 +131,18 @@ impl Inner {
             return Ok(Some(stream));
         }
         let (stream, this) = (Arc::new(stream), self.clone());
+        // With the watch an attempt that was not made is over.
         let watched = stream.clone();
+        let mut unclaimed = Some(Unclaimed::new(Stream::Shared(stream.clone())));
         let watch = turn.watch(
             stream.clone(),
             Direction::Write,
             move |turn: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness| match decided(&watched) {
                 Ok(false) => Next::Wait,
                 outcome => {
-                    this.decide(number, &watched, outcome.map(drop), turn);
+                    if let Some(socket) = unclaimed.take() {
+                        this.decide(number, &watched, socket, outcome.map(drop), turn);
+                    }
                     Next::Remove
                 }
             },
@@ -149,7 +153,14 @@ impl Inner {
     }
 
     /// An attempt is decided: its socket goes on as a connection once its watch has ended, or the next one starts.
-    fn decide(self: &Arc<Self>, number: u64, decided: &Arc<Stream>, outcome: io::Result<()>, turn: &mut Turn<'_>) {
+    fn decide(
+        self: &Arc<Self>,
+        number: u64,
+        decided: &Arc<Stream>,
+        socket: Unclaimed,
+        outcome: io::Result<()>,
+        turn: &mut Turn<'_>,
+    ) {
         if !self.is_current(number) {
             return;
         }
@@ -158,9 +169,11 @@ impl Inner {
             Some(racing.sockets.swap_remove(at))
         });
         let Some(Some(_)) = mine else { return };
-        let (this, socket) = (self.clone(), decided.clone());
+        let this = self.clone();
         match outcome {
             Err(error) => {
+                // Nobody is to be told of a connection that was not made.
+                drop(socket.claim());
                 self.lost(error, turn);
                 self.go_on(number, turn);
             }
@@ -168,7 +181,7 @@ impl Inner {
                 turn.after(Duration::ZERO, move |turn| {
                     if this.is_current(number) {
                         // The watch, which has ended, had the other handles.
-                        this.establish(Arc::try_unwrap(socket).unwrap_or_else(Stream::Shared), turn);
+                        this.establish(socket.claim().alone(), turn);
                     }
                 });
             }
@@ -180,7 +193,10 @@ impl Inner {
         let config = &self.plan.config;
         let session = match Session::dialled(config, &self.plan.address) {
             Ok(session) => session,
-            Err(error) => return self.failed(error, turn),
+            Err(error) => {
+                drop(Unclaimed::new(stream));
+                return self.failed(error, turn);
+            }
         };
         let phase = if session.is_some() { phase::Phase::Handshaking } else { phase::Phase::Open };
         let (peer, limits) = (stream.peer(), Arc::new(config.limits.clone()));

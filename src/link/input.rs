@@ -8,6 +8,7 @@ use crate::link::inbox::Inbox;
 use crate::link::phase::Signal;
 use crate::link::{Answering, Delivery, Input, Link, Output, Owed};
 use crate::net::Readiness;
+use crate::net::stream::ShortRead;
 use std::io;
 
 /// What one read brought.
@@ -17,9 +18,6 @@ pub(crate) enum Received {
     /// None now, or never: the phase tells.
     Nothing,
 }
-
-/// Whether a read shorter than its buffer means that the kernel has no more: on epoll and kqueue it does (A1).
-const SHORT_READ_IS_DRY: bool = cfg!(unix);
 
 impl Link {
     /// Takes note of what the kernel said.
@@ -111,14 +109,14 @@ impl Link {
     pub(crate) fn receive(&mut self, buffer: &mut [u8], now: Tick) -> Received {
         debug_assert!(!buffer.is_empty(), "an empty read would look like the peer's end");
         match self.stream.read(buffer) {
-            Ok(0) => {
+            Ok((0, _)) => {
                 self.input = self.input.ended();
                 Received::Nothing
             }
-            Ok(n) => {
+            Ok((n, short)) => {
                 self.bytes_in += n as u64;
                 self.active = now;
-                if n < buffer.len() && self.input == Input::Ready && SHORT_READ_IS_DRY {
+                if n < buffer.len() && self.input == Input::Ready && short == ShortRead::IsDry {
                     self.input = Input::Dry;
                 }
                 Received::Bytes(n)

@@ -10,8 +10,8 @@ use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
 use crate::net::sigpipe;
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::stream::{Stream, Target, name};
-use mio::net::{TcpListener, UnixListener, UnixStream};
+use crate::net::stream::{Stream, Target, kind, name};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -24,6 +24,8 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    /// An adopted one over IP that is not plain TCP, as `Stream::OtherIp`.
+    OtherIp(TcpListener),
     /// The file first: while the socket is open its inode cannot be another's, so it is removed before the close.
     Unix(Option<SocketFile>, UnixListener),
 }
@@ -78,7 +80,8 @@ impl Listener {
         }
         let fd = OwnedFd::from(socket);
         match domain {
-            Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Listener::Tcp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 => Ok(Listener::OtherIp(TcpListener::from(fd))),
             Domain::UNIX => Ok(Listener::Unix(None, UnixListener::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
@@ -87,11 +90,8 @@ impl Listener {
     /// accept(2): the stream, non-blocking and closed on exec, and where it comes from (`None` for Unix peers).
     pub(crate) fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
-            Listener::Tcp(tcp) => {
-                let (stream, peer) = tcp.accept()?;
-                sigpipe::prepare(&SockRef::from(&stream))?;
-                Ok((Stream::Tcp(stream), Some(peer)))
-            }
+            Listener::Tcp(tcp) => accept_ip(tcp).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
+            Listener::OtherIp(ip) => accept_ip(ip).map(|(stream, peer)| (Stream::OtherIp(stream), Some(peer))),
             Listener::Unix(_, unix) => accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None)),
         }
     }
@@ -104,7 +104,7 @@ impl Listener {
     /// Asks the kernel to report waiting connections under `word`.
     pub(crate) fn register(&mut self, registry: &Registry, word: usize) -> io::Result<()> {
         match self {
-            Listener::Tcp(tcp) => registry.register(tcp, Token(word), Interest::READABLE),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => registry.register(tcp, Token(word), Interest::READABLE),
             Listener::Unix(_, unix) => registry.register(unix, Token(word), Interest::READABLE),
         }
     }
@@ -112,10 +112,17 @@ impl Listener {
     /// Ends the kernel's reports, also where the descriptor has duplicates.
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Listener::Tcp(tcp) => registry.deregister(tcp),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => registry.deregister(tcp),
             Listener::Unix(_, unix) => registry.deregister(unix),
         }
     }
+}
+
+/// accept(2) of a socket that is no Unix one.
+fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    sigpipe::prepare(&SockRef::from(&stream))?;
+    Ok((stream, peer))
 }
 
 /// accept4(2) without the peer's address, which is the peer's to choose: mio's own accept (1.2.5) parses it, and panics if
@@ -188,7 +195,7 @@ fn bind_path(address: &Address, path: &Path, config: &ListenConfig) -> Result<Li
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listener::Tcp(tcp) => tcp.as_fd(),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => tcp.as_fd(),
             Listener::Unix(_, unix) => unix.as_fd(),
         }
     }
@@ -197,7 +204,7 @@ impl AsFd for Listener {
 impl From<Listener> for OwnedFd {
     fn from(listener: Listener) -> OwnedFd {
         match listener {
-            Listener::Tcp(tcp) => tcp.into(),
+            Listener::Tcp(tcp) | Listener::OtherIp(tcp) => tcp.into(),
             // Whoever gets the socket gets the care of its file too.
             Listener::Unix(file, unix) => {
                 file.into_iter().for_each(SocketFile::keep);

@@ -3,7 +3,8 @@
 //! Owns the calls and their flags (never a SIGPIPE). Knows nothing of queues, phases or deadlines.
 //!
 //! 1. A shared stream is alone again before its descriptor is given away.
-//! 2. A stream that was taken out of its place is not used there.
+//! 2. `ShortRead::IsDry` is said only where the kernel ends a read early for nothing but the lack of bytes (A1).
+//! 3. A stream that was taken out of its place is not used there.
 
 use crate::address::Address;
 use crate::config::SocketOptions;
@@ -43,16 +44,51 @@ pub struct PeerCredentials {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// An adopted one over IP that is not plain TCP: MPTCP, SCTP, or TCP with a layer of the kernel's on it.
+    OtherIp(TcpStream),
     /// One that a waiting thread looks at, too.
     Shared(Arc<Stream>),
     /// It was taken out.
     Taken,
 }
 
-/// What uses a stream that was taken out breaks stream 2.
+/// A stream on its way to be a link's. One that does not get there is ended, whoever has a copy of its descriptor.
+#[derive(Debug)]
+pub(crate) struct Unclaimed(Stream);
+
+impl Unclaimed {
+    pub(crate) fn new(stream: Stream) -> Unclaimed {
+        Unclaimed(stream)
+    }
+
+    /// The stream, which is the caller's to end.
+    pub(crate) fn claim(mut self) -> Stream {
+        self.0.take()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if !self.0.is_taken() {
+            // It fails where there is no connection yet, and nobody to be told.
+            let _ = self.0.shut(Shutdown::Both);
+        }
+    }
+}
+
+/// What uses a stream that was taken out breaks stream 3.
 #[cold]
 fn taken() -> ! {
-    unreachable!("stream 2: a stream that was taken out is not used")
+    unreachable!("stream 3: a stream that was taken out is not used")
+}
+
+/// What a read that is shorter than its buffer says of the bytes behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShortRead {
+    /// There are none yet, and an event will tell of the next; but on an event that told urgent data, an end or an error.
+    IsDry,
+    /// The kernel may have stopped in front of more: only `WouldBlock` says that there are none.
+    ProvesNothing,
 }
 
 /// How far a connect is.
@@ -68,9 +104,9 @@ pub(crate) enum Progress {
 /// What the kernel is to report about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watched {
-    /// Reads, writes and, on TCP, urgent data.
+    /// Reads, writes and urgent data.
     Both,
-    /// Reads only: with both, a Unix socket reports each message twice.
+    /// Reads and urgent data only: with all, a Unix socket reports each message twice.
     Reads,
 }
 
@@ -149,7 +185,8 @@ impl Stream {
         socket.set_nonblocking(true)?;
         let fd = OwnedFd::from(socket);
         match domain {
-            Domain::IPV4 | Domain::IPV6 => Ok(Stream::Tcp(TcpStream::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Stream::Tcp(TcpStream::from(fd))),
+            Domain::IPV4 | Domain::IPV6 => Ok(Stream::OtherIp(TcpStream::from(fd))),
             Domain::UNIX => Ok(Stream::Unix(UnixStream::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
@@ -171,20 +208,23 @@ impl Stream {
     /// Whether the kernel connected the socket to itself, as it may when nobody listens on an ephemeral port.
     pub(crate) fn is_self_connected(&self) -> bool {
         match self {
-            Stream::Tcp(tcp) => matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => {
+                matches!((tcp.local_addr(), tcp.peer_addr()), (Ok(a), Ok(b)) if a == b)
+            }
             Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_self_connected(),
         }
     }
 
-    /// recv(2).
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| match self {
-            Stream::Tcp(tcp) => (&mut &*tcp).read(buffer),
-            Stream::Unix(unix) => (&mut &*unix).read(buffer),
+    /// recv(2): how many bytes came, and what it means if those are fewer than there was room for.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
+        match self {
+            Stream::Tcp(tcp) => Ok((uninterrupted(|| (&mut &*tcp).read(buffer))?, ShortRead::IsDry)),
+            Stream::Unix(unix) => uninterrupted(|| kind::read_unix(unix, buffer)),
+            Stream::OtherIp(ip) => Ok((uninterrupted(|| (&mut &*ip).read(buffer))?, ShortRead::ProvesNothing)),
             Stream::Shared(shared) => shared.read(buffer),
             Stream::Taken => taken(),
-        })
+        }
     }
 
     /// How many bytes a read of one would bring: it takes none.
@@ -229,12 +269,26 @@ impl Stream {
         SockRef::from(self).shutdown(Shutdown::Write)
     }
 
-    /// Makes the coming close a reset: unsent bytes are dropped and the peer is told.
-    pub(crate) fn reset_on_close(&self) {
-        if self.is_tcp() {
-            // It can fail only on a socket that is already dead, and then there is nobody to be told.
+    /// Resets the connection: unsent bytes are dropped and the peer is told, though somebody has a copy of the descriptor. A
+    /// Unix socket has no reset; its peer sees an end. Elsewhere than on Linux a copy holds the reset back.
+    pub(crate) fn reset(&self) {
+        // It can fail only on a socket that is already dead, and then there is nobody to be told.
+        if !self.is_tcp() {
+            let _ = self.shut(Shutdown::Both);
+        } else if !self.is_reset_by_disconnect() {
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
+    }
+
+    /// connect(2) to no address: Linux resets what is connected at once, and wakes whoever waits for the socket.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_reset_by_disconnect(&self) -> bool {
+        rustix::net::connect_unspec(self).is_ok()
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn is_reset_by_disconnect(&self) -> bool {
+        false
     }
 
     /// The error that waits on the socket, SO_ERROR.
@@ -252,7 +306,7 @@ impl Stream {
     /// The peer's address where it has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(tcp) => tcp.peer_addr().ok(),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.peer_addr().ok(),
             Stream::Unix(_) | Stream::Taken => None,
             Stream::Shared(shared) => shared.peer(),
         }
@@ -284,7 +338,7 @@ impl Stream {
     /// What a fresh stream of this kind registers.
     pub(crate) fn watched_first(&self) -> Watched {
         match self {
-            Stream::Tcp(_) => Watched::Both,
+            Stream::Tcp(_) | Stream::OtherIp(_) => Watched::Both,
             Stream::Unix(_) | Stream::Taken => Watched::Reads,
             Stream::Shared(shared) => shared.watched_first(),
         }
@@ -292,10 +346,15 @@ impl Stream {
 
     pub(crate) fn is_tcp(&self) -> bool {
         match self {
-            Stream::Tcp(_) => true,
+            Stream::Tcp(_) | Stream::OtherIp(_) => true,
             Stream::Unix(_) | Stream::Taken => false,
             Stream::Shared(shared) => shared.is_tcp(),
         }
+    }
+
+    /// Whether it was taken out.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Stream::Taken)
     }
 
     /// Takes the stream out of its place.
@@ -318,7 +377,7 @@ impl Stream {
     pub(crate) fn shared(self) -> (Stream, Arc<Stream>) {
         let shared = match self {
             Stream::Shared(shared) => shared,
-            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::Taken) => Arc::new(alone),
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_) | Stream::Taken) => Arc::new(alone),
         };
         (Stream::Shared(shared.clone()), shared)
     }
@@ -327,15 +386,14 @@ impl Stream {
     pub(crate) fn alone(self) -> Stream {
         match self {
             Stream::Shared(shared) => Arc::try_unwrap(shared).unwrap_or_else(Stream::Shared),
-            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::Taken) => alone,
+            alone @ (Stream::Tcp(_) | Stream::Unix(_) | Stream::OtherIp(_) | Stream::Taken) => alone,
         }
     }
 
     fn interest(&self, watched: Watched) -> Interest {
         match (self.is_tcp(), watched) {
-            (true, _) => urgent(Interest::READABLE | Interest::WRITABLE),
-            (false, Watched::Both) => Interest::READABLE | Interest::WRITABLE,
-            (false, Watched::Reads) => Interest::READABLE,
+            (true, _) | (false, Watched::Both) => urgent(Interest::READABLE | Interest::WRITABLE),
+            (false, Watched::Reads) => urgent(Interest::READABLE),
         }
     }
 
@@ -343,7 +401,7 @@ impl Stream {
     pub(crate) fn register(&mut self, registry: &Registry, word: usize, watched: Watched) -> io::Result<()> {
         let interest = self.interest(watched);
         match self {
-            Stream::Tcp(tcp) => registry.register(tcp, Token(word), interest),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => registry.register(tcp, Token(word), interest),
             Stream::Unix(unix) => registry.register(unix, Token(word), interest),
             Stream::Shared(shared) => {
                 registry.register(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
@@ -356,7 +414,7 @@ impl Stream {
     pub(crate) fn reregister(&mut self, registry: &Registry, word: usize, watched: Watched) -> io::Result<()> {
         let interest = self.interest(watched);
         match self {
-            Stream::Tcp(tcp) => registry.reregister(tcp, Token(word), interest),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => registry.reregister(tcp, Token(word), interest),
             Stream::Unix(unix) => registry.reregister(unix, Token(word), interest),
             Stream::Shared(shared) => {
                 registry.reregister(&mut SourceFd(&shared.as_fd().as_raw_fd()), Token(word), interest)
@@ -368,7 +426,7 @@ impl Stream {
     /// Ends the kernel's reports. Not needed before a close, unless the descriptor has duplicates.
     pub(crate) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
-            Stream::Tcp(tcp) => registry.deregister(tcp),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => registry.deregister(tcp),
             Stream::Unix(unix) => registry.deregister(unix),
             Stream::Shared(shared) => registry.deregister(&mut SourceFd(&shared.as_fd().as_raw_fd())),
             Stream::Taken => taken(),
@@ -376,12 +434,67 @@ impl Stream {
     }
 }
 
-/// TCP asks for urgent data too: it ends a read at its mark, and only the event tells (A1).
+/// Urgent data is asked for, too: a read ends at its mark, on TCP and on Unix sockets, and only the event tells (A1).
 fn urgent(interest: Interest) -> Interest {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return interest | Interest::PRIORITY;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     interest
+}
+
+/// What kind of socket it is, as far as that matters to a read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) mod kind {
+    use super::ShortRead;
+    use mio::net::UnixStream;
+    use nix::libc;
+    use nix::sys::socket::sockopt::GetOsString;
+    use nix::sys::socket::{MsgFlags, getsockopt, recvmsg};
+    use socket2::{Protocol, SockRef};
+    use std::ffi::OsString;
+    use std::io::{self, IoSliceMut};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    /// The longest name of a layer on TCP, TCP_ULP_NAME_MAX of linux/tcp.h.
+    const LAYER_NAME_BYTES: usize = 16;
+
+    #[derive(Clone, Copy)]
+    struct Layer;
+
+    nix::getsockopt_impl!(Layer, libc::IPPROTO_TCP, libc::TCP_ULP, OsString, GetOsString<[u8; LAYER_NAME_BYTES]>);
+
+    /// Whether a stream socket over IP is TCP and nothing else. A system that knows no layers has none.
+    pub(in crate::net) fn is_plain_tcp(socket: &OwnedFd) -> bool {
+        let is_tcp = matches!(SockRef::from(socket).protocol(), Ok(Some(Protocol::TCP)));
+        is_tcp && getsockopt(socket, Layer).map_or(true, |layer| layer.is_empty())
+    }
+
+    /// recvmsg(2) without room for control messages. A read ends where descriptors were passed along, and where the writer
+    /// changes if SO_PASSCRED or SO_PASSPIDFD is set, unix(7): the kernel drops what there is no room for, descriptors are
+    /// closed, and it says so in the same call.
+    pub(super) fn read_unix(unix: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
+        let mut whole = [IoSliceMut::new(buffer)];
+        let read = recvmsg::<()>(unix.as_raw_fd(), &mut whole, None, MsgFlags::empty())?;
+        let is_cut = read.flags.contains(MsgFlags::MSG_CTRUNC);
+        Ok((read.bytes, if is_cut { ShortRead::ProvesNothing } else { ShortRead::IsDry }))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) mod kind {
+    use super::ShortRead;
+    use mio::net::UnixStream;
+    use std::io::{self, Read};
+    use std::os::fd::OwnedFd;
+
+    pub(in crate::net) fn is_plain_tcp(_: &OwnedFd) -> bool {
+        true
+    }
+
+    /// These systems drop control messages that nobody asked for without a word.
+    pub(super) fn read_unix(mut unix: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
+        Ok((unix.read(buffer)?, ShortRead::ProvesNothing))
+    }
 }
 
 /// A socket's name in our words.
@@ -401,7 +514,7 @@ pub(crate) fn name(address: &SockAddr) -> io::Result<Address> {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Tcp(tcp) => tcp.as_fd(),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.as_fd(),
             Stream::Unix(unix) => unix.as_fd(),
             Stream::Shared(shared) => shared.as_fd(),
             Stream::Taken => taken(),
@@ -412,7 +525,7 @@ impl AsFd for Stream {
 impl From<Stream> for OwnedFd {
     fn from(stream: Stream) -> OwnedFd {
         match stream {
-            Stream::Tcp(tcp) => tcp.into(),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.into(),
             Stream::Unix(unix) => unix.into(),
             Stream::Shared(shared) => {
                 let alone = Arc::try_unwrap(shared).ok();
@@ -420,5 +533,61 @@ impl From<Stream> for OwnedFd {
             }
             Stream::Taken => taken(),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use socket2::Protocol;
+    use std::io::Write;
+
+    fn adopted(protocol: Option<Protocol>) -> io::Result<(Stream, Socket)> {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, protocol)?;
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        listener.listen(1)?;
+        let peer = Socket::new(Domain::IPV4, Type::STREAM, protocol)?;
+        peer.connect(&listener.local_addr()?)?;
+        let stream = Stream::adopt(listener.accept()?.0.into())?;
+        Ok((stream, peer))
+    }
+
+    fn short_read(stream: &Stream, mut peer: &Socket) -> ShortRead {
+        peer.write_all(b"abc").expect("a write");
+        rustix::event::poll(&mut [rustix::event::PollFd::new(stream, rustix::event::PollFlags::IN)], None)
+            .expect("a poll");
+        let (read, short) = stream.read(&mut [0; 64]).expect("a read");
+        assert_eq!(read, 3);
+        short
+    }
+
+    #[test]
+    fn a_short_read_proves_something_of_plain_tcp_only() {
+        let (tcp, peer) = adopted(None).expect("a connection");
+        assert_eq!(short_read(&tcp, &peer), ShortRead::IsDry);
+        for protocol in [Protocol::MPTCP, Protocol::SCTP] {
+            match adopted(Some(protocol)) {
+                Ok((other, peer)) => {
+                    assert_eq!(short_read(&other, &peer), ShortRead::ProvesNothing);
+                    let (shared, _handle) = other.shared();
+                    assert_eq!(short_read(&shared, &peer), ShortRead::ProvesNothing);
+                }
+                Err(error) => eprintln!("not over protocol {protocol:?}, which this system lacks: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_read_of_a_unix_socket_proves_nothing_where_a_descriptor_was_passed() {
+        use rustix::net::{SendAncillaryMessage, sendmsg};
+        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair");
+        let stream = Stream::adopt(ours.into()).expect("a stream");
+        assert_eq!(short_read(&stream, &theirs), ShortRead::IsDry);
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        let passed = [theirs.as_fd()];
+        assert!(rights.push(SendAncillaryMessage::ScmRights(&passed)));
+        sendmsg(&theirs, &[IoSlice::new(b"x")], &mut rights, SendFlags::NOSIGNAL).expect("a descriptor");
+        assert_eq!(stream.read(&mut [0; 64]).expect("a read"), (1, ShortRead::ProvesNothing));
     }
 }

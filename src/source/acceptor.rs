@@ -18,7 +18,7 @@ use crate::link::session::Template;
 use crate::mailbox::Accepting;
 use crate::net::listener::Listener;
 use crate::net::options;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, Unclaimed};
 use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::source::Cause;
 use crate::turn::{Life, Turn};
@@ -260,6 +260,7 @@ impl Acceptor {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     if options::apply_accepted(&stream, &self.config.socket).is_err() {
+                        drop(Unclaimed::new(stream));
                         turn.desk.counters.accepted += 1;
                         turn.desk.counters.failed += 1;
                         continue;
@@ -310,7 +311,7 @@ impl Acceptor {
         }
         let Handed { stream, peer, permit, shakes_hands, .. } = *handed;
         turn.desk.counters.accepted += 1;
-        let link = self.link(stream, peer, turn);
+        let link = self.link(stream.claim(), peer, turn);
         if let Some(place) = self.admit(id, &link, turn) {
             turn.desk.connection_arrives();
             if shakes_hands {

@@ -3,10 +3,12 @@
 use crate::connecting::{clog, tight};
 use crate::host::{Diary, Guest, Host};
 use crate::support::blocking::until;
-use crate::support::{Kind, each_kind};
+use crate::support::{Kind, dialling, each_kind};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use windlass::{Client, ConnState, Error, Reason};
+use windlass::{Client, ConnState, ConnectConfig, Error, Reason, SocketOptions};
 
 /// Whether an error says, to code and to people, that there is no connection.
 fn says_not_connected(error: io::Error) {
@@ -43,6 +45,33 @@ fn before_a_connect_and_after_a_close_it_is_not_connected() {
         assert_eq!(guest.rest(), b"");
         assert!(diary.errors().is_empty(), "{:?}", diary.errors());
     });
+}
+
+/// Descriptors that somebody else holds, as a forked child does.
+static COPIES: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+#[test]
+fn the_host_hears_of_the_end_though_somebody_has_a_copy_of_the_socket() {
+    for closes in [true, false] {
+        each_kind(|kind| {
+            let host = Host::new(kind);
+            let prepare = |socket: &socket2::Socket| {
+                COPIES.lock().expect("no panic").push(socket.try_clone()?.into());
+                Ok(())
+            };
+            let socket = SocketOptions { prepare: Some(prepare), ..SocketOptions::default() };
+            let config = dialling(host.client().address(), ConnectConfig { socket, ..ConnectConfig::default() });
+            let client = host.builder().connect_config(config).build().expect("a client");
+            let mut guest = host.connect(&client);
+            if closes {
+                client.close().expect("closed");
+            } else {
+                drop(client);
+            }
+            assert_eq!(guest.rest(), b"");
+        });
+    }
+    assert!(COPIES.lock().expect("no panic").len() >= 4);
 }
 
 #[test]

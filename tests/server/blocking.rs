@@ -3,6 +3,7 @@
 use crate::support::blocking::{Client, Rig, Stated, Tale, Trouble, until};
 use crate::support::{Kind, PATIENCE, each_kind};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use windlass::{BlockingConfig, ConnState, Error, Reason, Server, ServerEvent};
@@ -302,6 +303,39 @@ fn an_on_state_that_would_wait_for_its_server_is_refused() {
         assert!(told.iter().all(|(_, refused)| *refused), "{told:?}");
         server.shutdown(PATIENCE).expect("a report");
     });
+}
+
+/// Whoever has a copy of the socket, as a forked child has: a cut is a reset, and a handler's end a FIN.
+#[test]
+fn the_peer_hears_of_a_cut_and_of_an_end_though_somebody_has_a_copy_of_the_socket() {
+    for is_cut in [true, false] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let (copies, hold) = (Arc::new(Mutex::new(Vec::new())), Arc::new((Mutex::new(is_cut), Condvar::new())));
+            let (copied, held) = (copies.clone(), hold.clone());
+            let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |reader, _| {
+                copied.lock().expect("no panic").push(reader.link().as_fd().try_clone_to_owned()?);
+                let is_held = held.0.lock().expect("no panic");
+                drop(held.1.wait_while(is_held, |is_held| *is_held).expect("no panic"));
+                Ok(())
+            });
+            let (server, address) = rig.listen(builder, kind);
+            let mut client = Client::dial(&address);
+            until("the copy", || copies.lock().expect("no panic").len() == 1);
+            if is_cut {
+                assert_eq!(server.shutdown(Duration::ZERO).expect("a report").cut, 1);
+            }
+            let end = client.read_to_end().map_err(|error| error.kind());
+            match (is_cut, kind.is_unix(), kind.is_tls()) {
+                (false, ..) | (true, true, false) => assert_eq!(end.as_deref(), Ok(&b""[..])),
+                (true, true, true) => assert_eq!(end, Err(ErrorKind::UnexpectedEof)),
+                (true, false, _) => assert_eq!(end, Err(ErrorKind::ConnectionReset)),
+            }
+            *hold.0.lock().expect("no panic") = false;
+            hold.1.notify_all();
+            drop(server);
+        });
+    }
 }
 
 #[test]

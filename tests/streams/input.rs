@@ -1,10 +1,13 @@
 //! What `on_data` is shown, and what waits for it.
 
 use super::bytes::pattern;
-use crate::support::{Hooks, Said, World, each_kind};
+use crate::support::{Hooks, Peer, Said, Sink, World, each_kind};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::rc::Rc;
-use windlass::{Conn, Error, Limits, ListenConfig, Reason};
+use windlass::{Conn, Error, Limits, Link, ListenConfig, Reason};
 
 #[test]
 fn a_frame_that_comes_in_pieces_is_shown_whole_and_once() {
@@ -190,4 +193,72 @@ fn a_rest_left_by_a_short_write_is_shown_again_after_on_writable() {
         assert!(world.log.said(0).contains(&Said::Writable), "the outbox was never full: the test proves nothing");
         drop(peer);
     });
+}
+
+/// A Unix read ends where a descriptor was passed along. It was taken for the last of the input, and what lay behind it was
+/// shown when the peer spoke again: a peer that waited for its answer waited for good.
+#[test]
+fn bytes_behind_a_passed_descriptor_are_shown_at_once() {
+    each_kind(|kind| {
+        if !kind.is_unix() {
+            return;
+        }
+        for passed in [1, 2, 5] {
+            let mut world = World::new();
+            let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Sink);
+            let mut peer = world.dial(&address);
+            world.until_open(1);
+            peer.send_all_while(&mut world, b"hello");
+            world.until("the first bytes", |world| world.log.shown(0) == 5);
+            let mut sent = 5;
+            for _ in 0..passed {
+                peer.write_with_a_descriptor(b"descriptor");
+                sent += 10;
+            }
+            sent += peer.write_some(b"request").expect("a write");
+            world.until("all bytes", |world| world.log.shown(0) == sent);
+            peer.write_with_a_descriptor(b"once more");
+            world.until("the last bytes", |world| world.log.shown(0) == sent + 9);
+        }
+    });
+}
+
+#[test]
+fn an_end_behind_a_passed_descriptor_is_told_at_once() {
+    each_kind(|kind| {
+        if !kind.is_unix() {
+            return;
+        }
+        let mut world = World::new();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Sink);
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        peer.write_with_a_descriptor(b"descriptor");
+        peer.write_some(b"request").expect("a write");
+        peer.finish();
+        world.until("the end", |world| world.log.said(0).contains(&Said::End(0)));
+        assert_eq!(world.log.shown(0), 17);
+    });
+}
+
+/// With SO_PASSCRED a read ends where the next bytes are another process's, and nothing was passed along.
+#[test]
+#[cfg(target_os = "linux")]
+fn bytes_of_another_process_are_shown_at_once_where_credentials_are_asked_for() {
+    let mut world = World::new();
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    rustix::net::sockopt::set_socket_passcred(&ours, true).expect("SO_PASSCRED");
+    let link = Link::new(ours, Limits::default()).expect("a link");
+    let handler = world.log.record(Sink);
+    world.reactor().turn().adopt(link, handler).expect("adopted");
+    let mut peer = Peer::plain(theirs.try_clone().expect("a duplicate"));
+    world.until_open(1);
+    peer.send_all_while(&mut world, b"hello");
+    world.until("the first bytes", |world| world.log.shown(0) == 5);
+    peer.write_some(b"ours").expect("a write");
+    let out = OwnedFd::from(theirs.try_clone().expect("a duplicate"));
+    let child = Command::new("printf").arg("theirs").stdout(out).status().expect("a process");
+    assert!(child.success());
+    peer.write_some(b"ours again").expect("a write");
+    world.until("all bytes", |world| world.log.shown(0) == 5 + 4 + 6 + 10);
 }

@@ -7,8 +7,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 #[cfg(feature = "tls")]
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,6 +33,24 @@ impl Drop for Peer {
             #[cfg(feature = "tls")]
             Layer::Tls(tls) => Secured::take_leave(tls),
         }
+    }
+}
+
+/// A Unix socket that passes a descriptor along with all that is written to it: SCM_RIGHTS of unix(7).
+struct Passing<'a>(&'a Socket);
+
+impl Write for &Passing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        let passed = [self.0.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        assert!(rights.push(SendAncillaryMessage::ScmRights(&passed)));
+        Ok(sendmsg(self.0, &[IoSlice::new(bytes)], &mut rights, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -148,6 +168,16 @@ impl Peer {
         match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             result => result,
+        }
+    }
+
+    /// Writes few bytes, and passes a descriptor along with what carries them (Unix).
+    pub fn write_with_a_descriptor(&mut self, bytes: &[u8]) {
+        let passing = Passing(&self.0);
+        match &self.1 {
+            Layer::Plain => (&passing).write_all(bytes).expect("a write"),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow_mut().write_by(bytes, &mut &passing).expect("a write"),
         }
     }
 

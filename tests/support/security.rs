@@ -250,6 +250,17 @@ impl Secured {
         Ok(count)
     }
 
+    /// Writes few bytes, once the handshake is done, by another way to the same socket.
+    pub fn write_by(&mut self, bytes: &[u8], way: &mut impl Write) -> io::Result<()> {
+        self.pump()?;
+        assert!(!self.connection.is_handshaking() && !self.connection.wants_write(), "too early");
+        self.connection.writer().write_all(bytes)?;
+        while self.connection.wants_write() {
+            self.connection.write_tls(way)?;
+        }
+        Ok(())
+    }
+
     pub fn finish(&mut self) {
         self.end = End::Asked;
         let _ = self.pump();

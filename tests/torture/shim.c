@@ -240,6 +240,17 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
              len, EPOLLOUT);
 }
 
+ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
+    if (flags & (MSG_PEEK | MSG_ERRQUEUE)) return REAL(recvmsg)(fd, message, flags);
+    struct iovec slices[SLICES], *whole = message->msg_iov;
+    size_t count = message->msg_iovlen, len = total(whole, count);
+    ssize_t done;
+    TRANSFER("recv",
+             (message->msg_iov = slices, message->msg_iovlen = cut(slices, whole, count, let),
+              done = REAL(recvmsg)(fd, message, flags), message->msg_iov = whole, message->msg_iovlen = count, done),
+             len, EPOLLIN);
+}
+
 ssize_t readv(int fd, const struct iovec *in, int count) {
     struct iovec slices[SLICES];
     size_t len = total(in, count);
