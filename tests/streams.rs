@@ -10,8 +10,6 @@ mod client;
 mod copies;
 #[path = "streams/crowd.rs"]
 mod crowd;
-#[path = "streams/hold_ups.rs"]
-mod hold_ups;
 #[path = "streams/input.rs"]
 mod input;
 #[path = "streams/listening.rs"]

@@ -1,12 +1,14 @@
 //! A loop that was held up, by a slow callback, a stopped process or a paused machine: whoever acted in time is not cut
-//! for it, since what they did lies in the kernel and in the mailbox.
+//! for it, since what they did lies in the kernel and in the mailbox. And peers that are slow, but not stalled.
 
-use super::bytes::pattern;
-use super::output::narrow;
-use crate::support::{Echo, Hooks, Kind, Peer, Said, Sink, World, each_kind};
+mod scripted;
+mod support;
+
+use scripted::pattern;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use support::{Echo, Hooks, Kind, Peer, Said, Sink, World, each_kind, each_kind_at_once};
 use windlass::{Bytes, Conn, ConnectConfig, Expiry, Limits, ListenConfig, ReactorConfig, Reason};
 
 /// A deadline, long enough that nothing passes it by chance before the hold-up.
@@ -122,11 +124,10 @@ fn what_other_threads_sent_in_time_is_life() {
 fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
     each_kind(|kind| {
         let mut world = small_turns();
-        let narrow = narrow();
-        let limits = Limits { write_stall_timeout: DEADLINE, outbox_bytes_max: 4 << 20, ..narrow.limits.clone() };
+        let limits = Limits { write_stall_timeout: DEADLINE, outbox_bytes_max: 4 << 20, ..Limits::default() };
         let bytes = pattern(3 << 20);
         let answer = Bytes::from(bytes.clone());
-        let address = world.listen(kind, ListenConfig { limits, ..narrow }, move |_: &Conn<'_>| {
+        let address = world.listen(kind, with(limits), move |_: &Conn<'_>| {
             let answer = answer.clone();
             Hooks::new().data(move |conn, data| {
                 conn.write_bytes(answer.clone()).expect("room");
@@ -241,5 +242,55 @@ fn what_came_before_a_drains_deadline_is_shown_before_the_cut() {
         for serial in 0..PEERS {
             assert!(world.log.said(serial).contains(&Said::Data(5)), "{:?}", world.log.said(serial));
         }
+    });
+}
+
+/// The kernel reports room only when a third of its send buffer is free, and that may be megabytes: a peer that reads
+/// steadily was cut for it.
+#[test]
+fn a_slow_reader_is_not_stalled_and_one_that_takes_nothing_is() {
+    each_kind_at_once(|kind| {
+        let stall = Duration::from_millis(300);
+        let mut world = World::new();
+        let limits = Limits { write_stall_timeout: stall, outbox_bytes_max: 32 << 20, ..Limits::default() };
+        let address = world.listen(kind, with(limits), |_: &Conn<'_>| {
+            Hooks::new().data(|conn, data| {
+                conn.write(&vec![7; 24 << 20]).expect("room");
+                data.len()
+            })
+        });
+        let mut slow = world.dial(&address);
+        world.until_open(1);
+        let mut stuck = world.dial(&address);
+        world.until_open(2);
+        slow.send_all_while(&mut world, b"go");
+        let (mut buffer, mut read, mut total) = (vec![0; 16 * 1024], Instant::now(), 0);
+        // What the kernel's buffers hold at first is taken at once, so that from then on nothing moves but by its reading.
+        world.until("the first megabyte", |_| {
+            total += slow.try_read(&mut buffer).map_or(0, |count| count.expect("a read"));
+            total > 1 << 20
+        });
+        stuck.send_all_while(&mut world, b"go");
+        let began = Instant::now();
+        let mut cut = None;
+        world.until("seven times the deadline", |world| {
+            if read.elapsed() > Duration::from_millis(20) {
+                read = Instant::now();
+                let mut count = 0;
+                while let (true, Some(more)) = (count < buffer.len(), slow.try_read(&mut buffer)) {
+                    let more = more.unwrap_or(0);
+                    assert!(more > 0, "the slow reader was cut");
+                    count += more;
+                }
+            }
+            cut = cut.or((world.log.open() == 1).then(|| began.elapsed()));
+            began.elapsed() > stall * 7
+        });
+        let cut = cut.expect("the one that takes nothing is cut");
+        // The kernels may still move a little by themselves, when the window is probed.
+        assert!(cut > stall && cut < stall * 6, "after {cut:?}");
+        assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)]);
+        drop((slow, stuck));
+        world.until_empty();
     });
 }
