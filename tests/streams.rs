@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "streams/accepting.rs"]
+mod accepting;
 #[path = "streams/bytes.rs"]
 mod bytes;
 #[path = "streams/client.rs"]

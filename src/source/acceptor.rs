@@ -37,6 +37,8 @@ pub(crate) struct Acceptor {
     maker: Option<Box<dyn Maker>>,
     observed: Observed,
     pace: Option<Pace>,
+    /// Times that accept(2) has failed since it last told something else.
+    failures: u32,
     /// Connections of this listener, those on their way among them.
     live: usize,
     /// What is seen of it from outside.
@@ -55,7 +57,7 @@ enum Gate {
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
     Full(Listener, Tick),
-    /// The system lacks something: opened then, or when a descriptor of ours comes free.
+    /// The system lacks something or accept(2) only fails: opened then, or when a descriptor of ours comes free.
     Starved(Listener, Tick),
     /// As many as a second may bring have come: opened then.
     Paced(Listener, Tick),
@@ -109,34 +111,36 @@ impl Pace {
 }
 
 /// What an error of accept(2) asks for.
+#[derive(Debug, PartialEq, Eq)]
 enum Trouble {
     /// Nobody waits.
     Drained,
-    /// It was that connection's error: the next one may be well.
-    Passing,
+    /// It is that connection's error, or passes: the next try may be well.
+    Passing(i32),
     /// The system lacks descriptors or memory.
     Starved(i32),
     /// The listener itself is broken.
-    Fatal(io::Error),
+    Fatal,
 }
 
-/// What accept(2) and its network's errors mean, accept(2) "Error handling".
-fn trouble(error: io::Error) -> Trouble {
+/// What accept(2)'s errors mean. Which of them its networks and what watches over system calls may tell is not known
+/// beforehand, so all pass but those that say that there is no listener; accept(2), "Error handling".
+fn trouble(error: &io::Error) -> Trouble {
     use rustix::io::Errno;
     if error.kind() == io::ErrorKind::WouldBlock {
         return Trouble::Drained;
     }
-    let Some(number) = error.raw_os_error() else { return Trouble::Fatal(error) };
+    // Without a number: what was accepted has an address of no family.
+    let number = error.raw_os_error().unwrap_or(Errno::AFNOSUPPORT.raw_os_error());
     match Errno::from_raw_os_error(number) {
-        Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NETDOWN | Errno::NOPROTOOPT => Trouble::Passing,
-        Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::OPNOTSUPP | Errno::NETUNREACH | Errno::PERM => Trouble::Passing,
-        Errno::TIMEDOUT | Errno::CONNRESET | Errno::NOTCONN => Trouble::Passing,
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Errno::NONET => Trouble::Passing,
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Trouble::Fatal,
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Trouble::Starved(number),
-        _ => Trouble::Fatal(error),
+        _ => Trouble::Passing(number),
     }
 }
+
+/// So often accept(2) may fail in a row until that is taken for the listener's own trouble, which pauses it.
+const FAILURES_MAX: u32 = 64;
 
 impl Acceptor {
     pub(crate) fn new(
@@ -152,7 +156,7 @@ impl Acceptor {
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
         let (maker, shown) = (Some(maker), Accepting::Absent);
-        Acceptor { gate, config, limits, sessions, maker, observed, pace, live: 0, shown, quotas, spread }
+        Acceptor { gate, config, limits, sessions, maker, observed, pace, failures: 0, live: 0, shown, quotas, spread }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
@@ -192,6 +196,7 @@ impl Acceptor {
 
     fn follow(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
+            Cause::Ready(seen) if seen.ended => return self.shut_down(id, turn),
             Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
@@ -258,6 +263,7 @@ impl Acceptor {
             }
             match listener.accept() {
                 Ok((stream, peer)) => {
+                    self.failures = 0;
                     if options::apply_accepted(&stream, &self.config.socket).is_err() {
                         turn.desk.counters.accepted += 1;
                         turn.desk.counters.failed += 1;
@@ -278,19 +284,31 @@ impl Acceptor {
                         self.take_in(id, place, link, permit, turn);
                     }
                 }
-                Err(error) => match trouble(error) {
+                Err(error) => match trouble(&error) {
                     Trouble::Drained => {
+                        self.failures = 0;
                         // Nobody came for whom it was.
                         self.pace.iter_mut().for_each(Pace::give_back);
                         self.probed(turn);
                         return Next::Wait;
                     }
-                    Trouble::Passing => turn.desk.counters.accepts_failed += 1,
+                    Trouble::Passing(errno) => {
+                        turn.desk.counters.accepts_failed += 1;
+                        self.failures += 1;
+                        if self.failures >= FAILURES_MAX {
+                            // The next try decides alone.
+                            self.failures = FAILURES_MAX - 1;
+                            self.starve(id, errno, turn);
+                            return Next::Wait;
+                        }
+                    }
                     Trouble::Starved(errno) => {
                         self.starve(id, errno, turn);
+                        // A descriptor of ours that comes free may be what it lacks.
+                        turn.desk.held.push(id);
                         return Next::Wait;
                     }
-                    Trouble::Fatal(error) => {
+                    Trouble::Fatal => {
                         self.close(id, Some(error), turn);
                         return self.rest();
                     }
@@ -410,7 +428,6 @@ impl Acceptor {
         let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
-            turn.desk.held.push(id);
             turn.desk.counters.accepts_starved += 1;
             if !told {
                 log::warn!("listener {id}: accepting pauses: {}", io::Error::from_raw_os_error(errno));
@@ -457,6 +474,14 @@ impl Acceptor {
         // One more than the backlog, which the kernel counts so.
         let _ = self.accept(id, self.config.backlog as usize + 1, turn);
         self.close(id, None, turn);
+        self.rest()
+    }
+
+    /// Somebody has shut the socket down, through a descriptor of his own. TCP's accept(2) says EINVAL then; a Unix socket's
+    /// says that nobody waits, and nobody ever will.
+    fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
 
@@ -508,6 +533,26 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_says_that_there_is_no_listener_ends_it() {
+        use rustix::io::Errno;
+        let of = |errno: Errno| trouble(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        for fatal in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
+            assert_eq!(of(fatal), Trouble::Fatal, "{fatal}");
+        }
+        for lack in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(of(lack), Trouble::Starved(lack.raw_os_error()), "{lack}");
+        }
+        assert_eq!(of(Errno::AGAIN), Trouble::Drained);
+        let told = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        let passing =
+            (1..200).map(Errno::from_raw_os_error).filter(|errno| !told.contains(errno) && *errno != Errno::AGAIN);
+        for errno in passing {
+            assert_eq!(of(errno), Trouble::Passing(errno.raw_os_error()), "{errno}");
+        }
+        assert!(matches!(trouble(&io::ErrorKind::InvalidInput.into()), Trouble::Passing(_)));
+    }
 
     #[test]
     fn a_second_brings_as_many_as_it_may_and_a_tenth_at_once() {
