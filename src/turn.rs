@@ -313,6 +313,8 @@ impl Turn<'_> {
 
     /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed.
     ///
+    /// It becomes non-blocking, and is closed on exec: who hands it on to another program takes FD_CLOEXEC off again.
+    ///
     /// # Errors
     /// `Descriptor` if it is no listening stream socket; `Config`; `Draining`.
     pub fn listen_on(
@@ -537,6 +539,8 @@ impl Turn<'_> {
     }
 
     /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends.
+    ///
+    /// It becomes non-blocking, and is closed on exec: who hands it on to another program takes FD_CLOEXEC off again.
     ///
     /// # Errors
     /// `Descriptor` if it is no bound datagram socket; `Config`, `Connections`, `Draining`, `ReactorGone`.

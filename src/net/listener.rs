@@ -60,7 +60,7 @@ impl Listener {
         Err(refused(last))
     }
 
-    /// Takes over a listening socket and makes it non-blocking. A Unix socket's file stays when it is closed.
+    /// Takes over a listening socket, and makes it one of ours. A Unix socket's file stays when it is closed.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Listener> {
         let socket = Socket::from(fd);
         #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd")))]
@@ -71,7 +71,7 @@ impl Listener {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
         }
         let domain = socket.local_addr()?.domain();
-        socket.set_nonblocking(true)?;
+        options::apply_adopted(&socket)?;
         let fd = OwnedFd::from(socket);
         match domain {
             Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(TcpListener::from(fd))),

@@ -4,6 +4,7 @@
 //! system calls per connection; `apply_accepted` sets what is not inherited.
 
 use crate::config::{Nodelay, SocketOptions};
+use crate::net::sigpipe;
 use crate::net::stream::Stream;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
@@ -68,6 +69,13 @@ pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Re
         // A Unix listener hands nothing down.
         false => buffers(&socket, options),
     }
+}
+
+/// Makes a socket that somebody else has made what ours are: non-blocking, closed on exec, silent when its peer has gone.
+pub(crate) fn apply_adopted(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    sigpipe::prepare(socket)
 }
 
 fn buffers(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
