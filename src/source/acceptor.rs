@@ -284,11 +284,9 @@ impl Acceptor {
                         self.take_in(id, place, link, permit, turn);
                     }
                 }
-                Err(error) => match trouble(&error) {
+                Err(error) => match self.no_one_came(&error) {
                     Trouble::Drained => {
                         self.failures = 0;
-                        // Nobody came for whom it was.
-                        self.pace.iter_mut().for_each(Pace::give_back);
                         self.probed(turn);
                         return Next::Wait;
                     }
@@ -317,6 +315,12 @@ impl Acceptor {
         }
         self.probed(turn);
         Next::Again
+    }
+
+    /// What an error of accept(2) asks for. Nobody came for whom the pace has made room.
+    fn no_one_came(&mut self, error: &io::Error) -> Trouble {
+        self.pace.iter_mut().for_each(Pace::give_back);
+        trouble(error)
     }
 
     /// Takes a stream that another reactor has accepted, and counted for this one.

@@ -46,22 +46,33 @@ fn cases(times: u32) -> Vec<(Kind, Errno, u32)> {
     CASES.iter().map(|errno| (Kind::Tcp, *errno, times)).chain(others).collect()
 }
 
+/// Listens where accept(2) fails 70 times, and then not: for a while too long to be the connections' errors.
+fn pauses_once(kind: Kind, errno: Errno, times: u32, accepts_per_second: Option<u32>) {
+    let mut world = World::new();
+    let starved_pause = Duration::from_millis(20);
+    let config = ListenConfig { starved_pause, accepts_per_second, ..ListenConfig::default() };
+    let address = world.listen(kind, config, |_: &Conn<'_>| Echo);
+    let mut peer = world.dial(&address);
+    peer.send_all_while(&mut world, b"hello");
+    assert_eq!(peer.read_exact_while(&mut world, 5), b"hello", "the error has passed, and nobody was lost");
+    let paused = Heard::Paused(PauseCause::Starved(errno.raw_os_error()));
+    assert_eq!(world.log.heard(), [paused, Heard::Resumed], "told once");
+    let counted = world.reactor().snapshot();
+    assert_eq!(counted.accepts_failed, u64::from(times));
+    assert_eq!(counted.accepts_starved, 7, "each pause ends with one try: 64 and 6 more");
+}
+
 #[test]
 fn an_accept_that_only_fails_pauses_the_listener_once_and_is_tried_seldom() {
     const NAME: &str = "accepting::an_accept_that_only_fails_pauses_the_listener_once_and_is_tried_seldom";
-    failing(NAME, &cases(70), |kind, errno, times| {
-        let mut world = World::new();
-        let config = ListenConfig { starved_pause: Duration::from_millis(20), ..ListenConfig::default() };
-        let address = world.listen(kind, config, |_: &Conn<'_>| Echo);
-        let mut peer = world.dial(&address);
-        peer.send_all_while(&mut world, b"hello");
-        assert_eq!(peer.read_exact_while(&mut world, 5), b"hello", "the error has passed, and nobody was lost");
-        let paused = Heard::Paused(PauseCause::Starved(errno.raw_os_error()));
-        assert_eq!(world.log.heard(), [paused, Heard::Resumed], "told once");
-        let counted = world.reactor().snapshot();
-        assert_eq!(counted.accepts_failed, u64::from(times));
-        assert_eq!(counted.accepts_starved, 7, "each pause ends with one try: 64 and 6 more");
-    });
+    failing(NAME, &cases(70), |kind, errno, times| pauses_once(kind, errno, times, None));
+}
+
+#[test]
+fn a_listener_with_a_pace_that_cannot_accept_pauses_once_too() {
+    // Failures had used up what a second may bring, which looked as if accepting went on.
+    const NAME: &str = "accepting::a_listener_with_a_pace_that_cannot_accept_pauses_once_too";
+    failing(NAME, &[(Kind::Tcp, Errno::PERM, 70)], |kind, errno, times| pauses_once(kind, errno, times, Some(10)));
 }
 
 #[test]
