@@ -165,7 +165,7 @@ impl std::fmt::Debug for Parts {
 impl Link {
     /// Takes over a connected stream socket, TCP or Unix, for a reactor to adopt.
     ///
-    /// It becomes non-blocking, and is closed on exec: who hands it on to another program takes FD_CLOEXEC off again.
+    /// The socket becomes non-blocking and close-on-exec. To pass it to another program later, clear FD_CLOEXEC first.
     ///
     /// # Errors
     /// `Error::Config` for limits that do not fit each other, `Error::Descriptor` if it is no connected stream socket.

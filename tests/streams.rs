@@ -2,8 +2,6 @@
 
 mod support;
 
-#[path = "streams/accepting.rs"]
-mod accepting;
 #[path = "streams/bytes.rs"]
 mod bytes;
 #[path = "streams/client.rs"]
@@ -20,7 +18,5 @@ mod output;
 mod panics;
 #[path = "streams/sending_files.rs"]
 mod sending_files;
-#[path = "streams/signals.rs"]
-mod signals;
 #[path = "streams/timeouts.rs"]
 mod timeouts;

@@ -13,7 +13,7 @@ use windlass::{
     PauseCause, Reactor, ReactorConfig, Report, Turn,
 };
 
-/// Makes the handlers of a listener, and tells what keeps it from accepting.
+/// Makes the handlers of a listener, and prints why it does not accept.
 struct Door(Address);
 
 impl Accept for Door {

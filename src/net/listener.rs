@@ -114,15 +114,15 @@ impl Listener {
     }
 }
 
-/// accept4(2) without the peer's address, which is the peer's to choose: mio's own accept (1.2.5) parses it, and panics if
-/// the peer has bound a path of 108 bytes, which fills `sun_path` and is reported as 109.
+/// accept4(2) without the peer's address, which the peer chooses: mio 1.2.5 parses it in `UnixListener::accept` and panics if
+/// the peer has bound a path of 108 bytes, which fills `sun_path` and whose reported length counts a NUL behind it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     use rustix::net::SocketFlags;
     Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
 }
 
-/// socket2 keeps the peer's address as bytes.
+/// socket2 does not parse the peer's address.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     let (socket, _) = SockRef::from(listener).accept()?;

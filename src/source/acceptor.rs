@@ -37,7 +37,7 @@ pub(crate) struct Acceptor {
     maker: Option<Box<dyn Maker>>,
     observed: Observed,
     pace: Option<Pace>,
-    /// Times that accept(2) has failed since it last told something else.
+    /// Consecutive failures of accept(2).
     failures: u32,
     /// Connections of this listener, those on their way among them.
     live: usize,
@@ -57,7 +57,7 @@ enum Gate {
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
     Full(Listener, Tick),
-    /// The system lacks something or accept(2) only fails: opened then, or when a descriptor of ours comes free.
+    /// The system lacks something, or accept(2) keeps failing: tried again then, or when a descriptor of ours comes free.
     Starved(Listener, Tick),
     /// As many as a second may bring have come: opened then.
     Paced(Listener, Tick),
@@ -123,14 +123,14 @@ enum Trouble {
     Fatal,
 }
 
-/// What accept(2)'s errors mean. Which of them its networks and what watches over system calls may tell is not known
-/// beforehand, so all pass but those that say that there is no listener; accept(2), "Error handling".
+/// What an error of accept(2) means. Networks and security policies may return any error, so none ends the listener but those
+/// that say there is none; accept(2), "Error handling".
 fn trouble(error: &io::Error) -> Trouble {
     use rustix::io::Errno;
     if error.kind() == io::ErrorKind::WouldBlock {
         return Trouble::Drained;
     }
-    // Without a number: what was accepted has an address of no family.
+    // mio has no number for a peer whose address has no family.
     let number = error.raw_os_error().unwrap_or(Errno::AFNOSUPPORT.raw_os_error());
     match Errno::from_raw_os_error(number) {
         Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Trouble::Fatal,
@@ -139,7 +139,7 @@ fn trouble(error: &io::Error) -> Trouble {
     }
 }
 
-/// So often accept(2) may fail in a row until that is taken for the listener's own trouble, which pauses it.
+/// Consecutive failures of accept(2) after which the listener pauses: they are no longer those of single connections.
 const FAILURES_MAX: u32 = 64;
 
 impl Acceptor {
@@ -294,7 +294,7 @@ impl Acceptor {
                         turn.desk.counters.accepts_failed += 1;
                         self.failures += 1;
                         if self.failures >= FAILURES_MAX {
-                            // The next try decides alone.
+                            // The next failure pauses at once.
                             self.failures = FAILURES_MAX - 1;
                             self.starve(id, errno, turn);
                             return Next::Wait;
@@ -317,7 +317,7 @@ impl Acceptor {
         Next::Again
     }
 
-    /// What an error of accept(2) asks for. Nobody came for whom the pace has made room.
+    /// What an error of accept(2) asks for. No connection used what the pace allowed.
     fn no_one_came(&mut self, error: &io::Error) -> Trouble {
         self.pace.iter_mut().for_each(Pace::give_back);
         trouble(error)
@@ -481,8 +481,8 @@ impl Acceptor {
         self.rest()
     }
 
-    /// Somebody has shut the socket down, through a descriptor of his own. TCP's accept(2) says EINVAL then; a Unix socket's
-    /// says that nobody waits, and nobody ever will.
+    /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
+    /// Unix socket, as if somebody could still come.
     fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
         let _ = self.accept(id, self.config.backlog as usize + 1, turn);
         self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);

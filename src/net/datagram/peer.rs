@@ -111,7 +111,7 @@ impl DatagramPeer {
         let place = match any {
             None => Place::Unnamed,
             // A path that fills its place has no NUL behind it and is told with a length that it does not have, which
-            // rustix (1.1.6) takes for its own fault, and panics. The BSDs tell of longer paths than there is room for, too.
+            // rustix (1.1.6) asserts cannot happen. The BSDs report paths that are longer still.
             Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > UNIX_BYTES => {
                 Place::Unnamed
             }
