@@ -318,7 +318,8 @@ pub struct ListenConfig {
     pub unix_mode: u32,
     /// The socket file's group, by number. Default: unchanged.
     pub unix_group: Option<u32>,
-    /// How long accepting pauses when the system lacks descriptors or memory. Default: 100 ms.
+    /// How long accepting pauses when the system lacks descriptors or memory, or accept(2) has failed 64 times in a row. One
+    /// try follows; if it fails the listener pauses again. Default: 100 ms.
     pub starved_pause: Duration,
     /// TLS, for `tls://` and `tls+unix:` addresses, and for listeners that are adopted. Default: none.
     #[cfg(feature = "tls")]

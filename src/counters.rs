@@ -17,7 +17,7 @@ pub struct Counters {
     pub failed: u64,
     /// Accept calls that failed and were passed over (ECONNABORTED and its like).
     pub accepts_failed: u64,
-    /// Times that a listener paused because the system lacked descriptors or memory.
+    /// Times that a listener paused because the system lacked descriptors or memory, or accept(2) kept failing.
     pub accepts_starved: u64,
     /// Connections begun by `connect`.
     pub dialled: u64,

@@ -293,7 +293,8 @@ pub enum AcceptEvent {
     Paused(PauseCause),
     /// Accepting goes on.
     Resumed,
-    /// The listener is closed: removed, drained, or its descriptor broke (with what the system said).
+    /// The listener is closed: removed, drained, or its descriptor broke (with what the system said: EBADF, EINVAL or
+    /// ENOTSOCK of accept(2); no other error ends it).
     Ended(Option<io::Error>),
 }
 
@@ -306,7 +307,7 @@ pub enum PauseCause {
     ConnectionLimit,
     /// `ReactorConfig::handshakes_max` is reached.
     HandshakeLimit,
-    /// The system lacks descriptors or memory: this error number.
+    /// The system lacks descriptors or memory, or accept(2) has failed 64 times in a row: this error number.
     Starved(i32),
 }
 

@@ -220,6 +220,8 @@ impl Link {
     /// Takes over a connected stream socket, TCP or Unix, for a reactor to adopt. Other stream sockets over IP (MPTCP, SCTP)
     /// cost a system call more for each message. Descriptors that a Unix peer passes along are closed.
     ///
+    /// The socket becomes non-blocking and close-on-exec. To pass it to another program later, clear FD_CLOEXEC first.
+    ///
     /// # Errors
     /// `Error::Config` for limits that do not fit each other, `Error::Descriptor` if it is no connected stream socket.
     pub fn new(socket: impl Into<OwnedFd>, limits: Limits) -> Result<Link, Error> {

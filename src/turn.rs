@@ -300,8 +300,9 @@ impl Turn<'_> {
     /// A name with several addresses is listened on at one of them alone, the first that this system can bind: `localhost` may
     /// be `[::1]` and not `127.0.0.1`. To listen on all of them, listen on each. Resolving a name blocks.
     ///
-    /// A dead Unix socket at the path is replaced if this user has made it. While a path is bound there is a lock file in its
-    /// folder, `.windlass-UID.lock`, so that two processes of one user that start at once do not take each other's.
+    /// A dead Unix socket at the path is replaced if it belongs to this user, and refused if it belongs to another one. During
+    /// the call a lock file, `.windlass-UID.lock`, exists in the folder, so that two processes of one user that start at the
+    /// same time do not remove each other's socket.
     ///
     /// # Errors
     /// `Address`, `Listen`, `PathTaken`, `Transport` or `Config`, each naming the address or field; `Draining`.
@@ -321,6 +322,8 @@ impl Turn<'_> {
     /// Listens on a socket that already does. A Unix socket's file stays when the listener is removed. A TCP socket is given
     /// the options of `config`, for accepted ones to inherit, but the hook is not called; what is about binding has no
     /// effect.
+    ///
+    /// The socket becomes non-blocking and close-on-exec. To pass it to another program later, clear FD_CLOEXEC first.
     ///
     /// # Errors
     /// `Descriptor` if it is no listening stream socket; `Config`; `Draining`.
@@ -548,6 +551,8 @@ impl Turn<'_> {
     /// Goes on with a datagram socket that is bound already. A Unix socket's file stays when the endpoint ends. Its options
     /// for sending stay as they are: of `config` the queue's limits, `icmp_errors`, `gso`, `gro` and the groups to join
     /// count.
+    ///
+    /// The socket becomes non-blocking and close-on-exec. To pass it to another program later, clear FD_CLOEXEC first.
     ///
     /// # Errors
     /// `Descriptor` if it is no bound datagram socket; `Config`, `Connections`, `Draining`, `ReactorGone`.

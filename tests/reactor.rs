@@ -14,10 +14,11 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
+use support::post::PostHooks;
 use support::{Echo, Heard, Kind, Peer, Said, Sink, World, alone, descriptors, each_kind, each_plain_kind, listening};
 use windlass::{
-    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits, Link,
-    ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
+    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, DatagramConfig, Direction, Error, Handler, Limits,
+    Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
 };
 
 const MIB: usize = 1 << 20;
@@ -1118,6 +1119,54 @@ fn an_existing_socket_can_be_adopted_with_what_waits_in_it() {
         assert_eq!(world.until_empty(), [Reason::PeerClosed]);
         assert_eq!(world.reactor().snapshot().adopted, 1);
     });
+}
+
+/// The sockets that a process gets which is started now, by their numbers.
+fn inherited() -> String {
+    let listed = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().expect("ls(1)");
+    String::from_utf8(listed.stdout).expect("text")
+}
+
+#[test]
+fn a_process_that_is_started_gets_no_socket_that_was_taken_over() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let mut world = World::new();
+    // As C makes them, and as an older process hands them over.
+    let open = |domain, kind| {
+        let socket = Socket::new(domain, kind, None).expect("a socket");
+        socket.set_cloexec(false).expect("a flag");
+        socket
+    };
+    let any = SockAddr::from(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let mut numbers = Vec::new();
+    let mut noted = |socket: Socket| {
+        let number = format!("socket:[{}]", rustix::fs::fstat(&socket).expect("a socket").st_ino);
+        assert!(inherited().contains(&number), "it is inherited before it is taken over");
+        numbers.push(number);
+        socket
+    };
+    for (domain, at) in [(Domain::IPV4, any.clone()), (Domain::UNIX, SockAddr::unix(world.path("s")).expect("a path"))]
+    {
+        let listener = open(domain, Type::STREAM);
+        listener.bind(&at).expect("a free address");
+        listener.listen(8).expect("a listener");
+        let stream = open(domain, Type::STREAM);
+        stream.connect(&listener.local_addr().expect("an address")).expect("a connection");
+        let datagrams = open(domain, Type::DGRAM);
+        let at = if domain == Domain::UNIX { SockAddr::unix(world.path("d")).expect("a path") } else { at };
+        datagrams.bind(&at).expect("a free address");
+        let [listener, stream, datagrams] = [listener, stream, datagrams].map(&mut noted);
+        let make = world.record_accept(|_: &Conn<'_>| Echo);
+        world.reactor().turn().listen_on(listener, ListenConfig::default(), make).expect("taken over");
+        let link = Link::new(stream, Limits::default()).expect("a link");
+        let handler = world.log.record(Echo);
+        world.reactor().turn().adopt(link, handler).expect("taken over");
+        let handler = world.record_post(PostHooks::new());
+        world.reactor().turn().bind_on(datagrams, DatagramConfig::default(), handler).expect("taken over");
+    }
+    world.turns(3);
+    let listed = inherited();
+    assert!(numbers.iter().all(|number| !listed.contains(number)), "{numbers:?}: {listed}");
 }
 
 #[test]

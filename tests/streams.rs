@@ -24,7 +24,5 @@ mod panics;
 mod probes;
 #[path = "streams/sending_files.rs"]
 mod sending_files;
-#[path = "streams/signals.rs"]
-mod signals;
 #[path = "streams/timeouts.rs"]
 mod timeouts;

@@ -8,7 +8,10 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
-use windlass::{Conn, DatagramConfig, ListenConfig, Server, ServerBuilder, ServerConfig, SocketOptions, Turn};
+use windlass::{
+    Conn, DatagramConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent, SocketOptions,
+    Turn,
+};
 
 /// Reads and checks everything that a file says; the message of a fault names the file, and line and key where there are
 /// any.
@@ -86,6 +89,17 @@ pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<
 }
 
 fn with_handlers(builder: ServerBuilder) -> ServerBuilder {
+    // What goes wrong with single connections is theirs.
+    let builder = builder.on_error(|error| {
+        if let windlass::Error::Accept { .. } = error {
+            eprintln!("echo: {error}");
+        }
+    });
+    let builder = builder.on_event(|event| {
+        if let ServerEvent::AcceptPaused(_, PauseCause::Starved(_)) = event {
+            eprintln!("echo: {event}");
+        }
+    });
     builder.handler(|| |_: &Conn<'_>| Echo).datagram_handler(|| Echo)
 }
 

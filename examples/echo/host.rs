@@ -9,9 +9,30 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use windlass::{
-    Address, Conn, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig, Reactor, ReactorConfig, Report,
-    Turn,
+    Accept, AcceptEvent, Address, Conn, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig,
+    PauseCause, Reactor, ReactorConfig, Report, Turn,
 };
+
+/// Makes the handlers of a listener, and prints why it does not accept.
+struct Door(Address);
+
+impl Accept for Door {
+    type Handler = Echo;
+
+    fn make(&mut self, _: &Conn<'_>) -> Echo {
+        Echo
+    }
+
+    fn on_event(&mut self, event: &AcceptEvent) {
+        match event {
+            AcceptEvent::Ended(Some(error)) => eprintln!("echo: {} is not listened on any more: {error}", self.0),
+            AcceptEvent::Paused(cause @ PauseCause::Starved(_)) => {
+                eprintln!("echo: accepting on {} pauses: {cause}", self.0)
+            }
+            _ => {}
+        }
+    }
+}
 
 pub(crate) enum Host {
     Alone(Reactor),
@@ -32,10 +53,13 @@ impl Host {
     pub(crate) fn listen(&mut self, address: &Address, config: ListenConfig) -> Result<Address, Error> {
         match self {
             Host::Alone(reactor) => {
-                let id = reactor.listen(address, config, |_: &Conn<'_>| Echo)?;
+                let id = reactor.listen(address, config, Door(address.clone()))?;
                 reactor.listener_address(id).ok_or(Error::Gone)
             }
-            Host::Threads(engine) => Ok(engine.listen(address, config, || |_: &Conn<'_>| Echo)?.address().clone()),
+            Host::Threads(engine) => {
+                let at = address.clone();
+                Ok(engine.listen(address, config, move || Door(at.clone()))?.address().clone())
+            }
         }
     }
 

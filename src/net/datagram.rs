@@ -201,13 +201,13 @@ impl DatagramSocket {
         Ok(self)
     }
 
-    /// Takes over a bound datagram socket of either kind and makes it non-blocking. A Unix socket's file stays.
+    /// Takes over a bound datagram socket of either kind, and makes it one of ours. A Unix socket's file stays.
     pub(crate) fn adopt(fd: OwnedFd, config: &DatagramConfig) -> io::Result<DatagramSocket> {
         let socket = Socket::from(fd);
         if socket.r#type()? != Type::DGRAM {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a datagram socket"));
         }
-        socket.set_nonblocking(true)?;
+        crate::net::options::apply_adopted(&socket)?;
         let (local, peer) = (socket.local_addr()?, socket.peer_addr().ok());
         if local.as_socket().is_some_and(|ip| ip.port() == 0) || (local.is_unnamed() && peer.is_none()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not bound to any address"));

@@ -62,8 +62,8 @@ impl Listener {
         Err(refused(last))
     }
 
-    /// Takes over a listening socket, makes it non-blocking and gives it what accepted ones shall inherit. A Unix socket's
-    /// file stays when it is closed.
+    /// Takes over a listening socket, makes it one of ours and gives it what accepted ones shall inherit. A Unix socket's file
+    /// stays when it is closed.
     pub(crate) fn adopt(fd: OwnedFd, options: &SocketOptions) -> io::Result<Listener> {
         let socket = Socket::from(fd);
         #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd")))]
@@ -74,7 +74,7 @@ impl Listener {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a stream socket"));
         }
         let domain = socket.local_addr()?.domain();
-        socket.set_nonblocking(true)?;
+        options::apply_adopted(&socket)?;
         if domain != Domain::UNIX {
             options::apply(&socket, &SocketOptions { prepare: None, ..*options }, IsTcp::Yes)?;
         }
@@ -125,15 +125,15 @@ fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((stream, peer))
 }
 
-/// accept4(2) without the peer's address, which is the peer's to choose: mio's own accept (1.2.5) parses it, and panics if
-/// the peer has bound a path of 108 bytes, which fills `sun_path` and is reported as 109.
+/// accept4(2) without the peer's address, which the peer chooses: mio 1.2.5 parses it in `UnixListener::accept` and panics if
+/// the peer has bound a path of 108 bytes, which fills `sun_path` and whose reported length counts a NUL behind it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     use rustix::net::SocketFlags;
     Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
 }
 
-/// socket2 keeps the peer's address as bytes.
+/// socket2 does not parse the peer's address.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     let (socket, _) = SockRef::from(listener).accept()?;

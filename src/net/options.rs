@@ -4,6 +4,7 @@
 //! system calls per connection; `apply_accepted` sets what is not inherited.
 
 use crate::config::{Nodelay, SocketOptions};
+use crate::net::sigpipe;
 use crate::net::stream::Stream;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
@@ -41,14 +42,14 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets the port of `own`, which a socket is to connect from, serve as many connections as there are destinations.
+/// Lets a socket that connects from `own` share its port with connections to other destinations.
 pub(crate) fn share_port(socket: &Socket, own: SocketAddr) -> io::Result<()> {
     if own.port() != 0 {
-        // Else it could not be used again while a connection that it was used for is in TIME_WAIT.
+        // Otherwise a connection in TIME_WAIT would occupy the port for all destinations.
         return socket.set_reuse_address(true);
     }
-    // The port is chosen by connect(2), which knows the destination; bind(2) would take one from all destinations. It is as
-    // well without on kernels before 4.2.
+    // connect(2) chooses the port, for its destination alone; bind(2) would take it from all destinations. Kernels before 4.2
+    // lack the option, and work without it.
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(target_env = "uclibc")))]
     let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
     Ok(())
@@ -76,6 +77,13 @@ pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Re
         // A Unix listener hands nothing down.
         false => buffers(&socket, options),
     }
+}
+
+/// Gives an adopted socket what our own have: non-blocking, close-on-exec, and no SIGPIPE.
+pub(crate) fn apply_adopted(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    sigpipe::prepare(socket)
 }
 
 fn buffers(socket: &Socket, options: &SocketOptions) -> io::Result<()> {

@@ -1,23 +1,23 @@
-//! SIGPIPE, which a send raises where the peer has gone, and whose default is the end of the process.
+//! SIGPIPE, which a send raises when the peer has gone. Its default action ends the process.
 //!
-//! Owns what keeps each call from it: a flag of the call, an option of the socket where the system has no such flag, and for
-//! sendfile(2), which has neither, what threads have blocked. Whether the process ignores the signal is not asked: it may
-//! change that at any moment, while what a thread blocks is its own.
+//! Owns what prevents that: a flag of the call, a socket option where the system has no such flag, and the thread's signal
+//! mask for sendfile(2), which has neither. It does not ask whether the process ignores the signal: the process may change
+//! that at any moment, from any thread, while only the thread itself changes its mask.
 //!
-//! 1. A SIGPIPE that a call of ours has raised is never delivered.
+//! 1. A SIGPIPE raised by a call of ours is never delivered.
 
 use rustix::net::SendFlags;
 use socket2::Socket;
 use std::io;
 
-/// For every send.
+/// The flag for every send.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) const NONE: SendFlags = SendFlags::NOSIGNAL;
-/// Here the sockets have the option.
+/// On Apple's systems the sockets have the option instead.
 #[cfg(target_vendor = "apple")]
 pub(crate) const NONE: SendFlags = SendFlags::empty();
 
-/// Prepares a socket that was accepted or is somebody else's; those that socket2 makes are prepared.
+/// Sets the option on a socket that was accepted or adopted; socket2 sets it on those that it creates.
 pub(crate) fn prepare(socket: &Socket) -> io::Result<()> {
     #[cfg(target_vendor = "apple")]
     socket.set_nosigpipe(true)?;
@@ -42,9 +42,9 @@ mod mask {
     #[derive(Clone, Copy, PartialEq, Eq)]
     enum Mask {
         Unknown,
-        /// It was blocked here, for good.
+        /// Blocked here, permanently.
         Blocked,
-        /// It was blocked before.
+        /// Already blocked by the program.
         Others,
     }
 
@@ -56,7 +56,7 @@ mod mask {
         Signal::SIGPIPE.into()
     }
 
-    /// Blocks it for good, on a thread of this library's own: no call there need ask.
+    /// Blocks it permanently on the calling thread, one of this library's own, so that [`without`] costs nothing there.
     pub(crate) fn block() {
         MASK.set(match sigpipe().thread_swap_mask(SigmaskHow::SIG_BLOCK) {
             Ok(before) if before.contains(Signal::SIGPIPE) => Mask::Others,
@@ -65,7 +65,7 @@ mod mask {
         });
     }
 
-    /// What a thread that is about to be started gets from this one.
+    /// What a new thread inherits from the one that starts it.
     pub(crate) struct Inherited(bool);
 
     /// Asked before a thread is started.
@@ -74,7 +74,7 @@ mod mask {
     }
 
     impl Inherited {
-        /// Gives the new thread the mask that it would have without [`block`]: what runs there may start processes.
+        /// Undoes [`block`] in the new thread: the processes that its code may start inherit its mask.
         pub(crate) fn undo(self) {
             if self.0 {
                 // It fails for no signal that there is.
@@ -83,7 +83,7 @@ mod mask {
         }
     }
 
-    /// Makes `call`, and whatever SIGPIPE it raises is not delivered.
+    /// Makes `call`, and discards the SIGPIPE that it may raise.
     pub(crate) fn without<T>(call: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
         match MASK.get() {
             Mask::Unknown => {}
@@ -91,7 +91,7 @@ mod mask {
             Mask::Blocked => {
                 let result = call();
                 if matches!(result, Err(Errno::PIPE)) {
-                    // One that stays does no harm while it is blocked.
+                    // If it stays pending it does no harm while it is blocked.
                     let _ = take();
                 }
                 return result;
@@ -103,14 +103,14 @@ mod mask {
             return result;
         }
         match result {
-            // There is no descriptor to take it by, and delivered it would end the process.
+            // No descriptor is left for signalfd(2), and unblocking would deliver it.
             Err(Errno::PIPE) if take().is_err() => MASK.set(Mask::Blocked),
             Ok(_) | Err(_) => Inherited(true).undo(),
         }
         result
     }
 
-    /// Takes the one that waits for this thread, if there is one; signalfd(2).
+    /// Discards the pending one, if there is one; signalfd(2).
     fn take() -> io::Result<()> {
         let waiting = SignalFd::with_flags(&sigpipe(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         waiting.read_signal()?;

@@ -3,8 +3,8 @@
 //! Owns the clearing away of stale sockets, mode and group before a peer can reach the socket, and the removal of the file
 //! only while it is still ours (device and inode). Knows nothing of what comes through the socket.
 //!
-//! 1. The folder may belong to somebody who wishes us ill, and puts other files in the place of ours at any moment: no mode
-//!    or group is changed but those of a socket of our own, and no lock is waited for that others could hold.
+//! 1. The folder may belong to a hostile user, who can replace our files at any moment. So only our own new socket ever gets
+//!    another mode or group, and we never wait for a lock that another user could hold.
 
 use crate::address::Address;
 use crate::error::Error;
@@ -88,8 +88,8 @@ pub(crate) fn bind(
     Ok(file)
 }
 
-/// The file that bind(2) has just made. It is found again by its path, and whoever owns the folder may have put another
-/// file there since, or a link: what is changed is the file behind a descriptor that was seen to be ours.
+/// The file that bind(2) has just created. It can only be found by its path, where the folder's owner may have put another
+/// file or a link since. So it is opened without following links, recognised, and changed through the descriptor.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod made {
     use super::{SocketFile, Wanted, is_own_socket, swapped};
@@ -101,14 +101,14 @@ mod made {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::{Path, PathBuf};
 
-    /// Where each descriptor of this thread has a link to its file, proc(5). chmod(2) follows it, and knows no other way to
-    /// name a file that is open by `O_PATH` on kernels before 6.6.
+    /// Links from descriptors to files, proc(5). Before Linux 6.6 this is the only way to chmod(2) a file that is open with
+    /// `O_PATH`.
     const DESCRIPTORS: &str = "/proc/thread-self/fd";
 
-    /// Sets the permissions that the file is to be made with, of which bind(2) takes the umask off, unix(7).
+    /// Chooses the permissions that bind(2) creates the file with, minus the umask.
     pub(super) fn mode_before(socket: &Socket, wanted: &Wanted) -> io::Result<Mode> {
-        // None at all can be changed into any, and say that the file is new. Without /proc (in a chroot) nothing can be
-        // changed: then they have to be right at once, and who may send is known before the group is set.
+        // No permissions at all: they mark the file as new, and nobody can reach it yet. Without /proc (in a chroot) they
+        // cannot be changed later, so they are right from the start, and only the group is set a moment later.
         let first = if Path::new(DESCRIPTORS).exists() { 0 } else { wanted.mode };
         let first = Mode::from_raw_mode(first);
         fchmod(socket, first)?;
@@ -142,7 +142,7 @@ mod made {
     }
 }
 
-/// Here files cannot be opened without being read: what is changed is what has the path, but no link is followed.
+/// Without `O_PATH` the change is made by path. A link is not followed, but another file of ours could be hit.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod made {
     use super::{SocketFile, Wanted, is_own_socket, swapped};
@@ -152,7 +152,7 @@ mod made {
     use std::io;
     use std::path::{Path, PathBuf};
 
-    /// What a socket's file is made with cannot be chosen here.
+    /// The permissions that bind(2) creates the file with cannot be chosen here.
     pub(super) fn mode_before(_: &Socket, _: &Wanted) -> io::Result<()> {
         Ok(())
     }
@@ -171,34 +171,37 @@ mod made {
     }
 }
 
-/// Whether a file is a socket that this user has made.
+/// Whether a file is a socket that belongs to this user.
 fn is_own_socket(found: &Metadata) -> bool {
     found.file_type().is_socket() && found.uid() == geteuid().as_raw()
 }
 
-/// Somebody else may write to the folder, and has.
+/// Somebody else has written to the folder.
 fn swapped() -> io::Error {
-    io::Error::new(io::ErrorKind::AddrInUse, "something else took the place of the socket's file at once")
+    io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "the new socket's file was replaced before its mode was set; check who may write to the folder",
+    )
 }
 
-/// A lock on all that this user binds in one folder: a file that nobody else can open, so that nobody else can hold it
-/// locked; flock(2). It exists for as long as it is held.
+/// A lock that one user's processes take in turn to bind in a folder: a file that nobody else can open, and therefore nobody
+/// else can lock; flock(2). The file exists only while the lock is held.
 struct FolderLock {
-    /// First, so that it is removed by whoever holds it. One that a dead process left behind does no harm.
+    /// Dropped first: the file is removed while the lock is still held. A file left behind by a crash does no harm.
     _made: SocketFile,
     _held: File,
 }
 
 impl FolderLock {
-    /// How often, a millisecond apart, the lock is asked for; who holds it needs it for microseconds.
+    /// Attempts, a millisecond apart. A holder needs microseconds.
     const TRIES: u32 = 1000;
 
-    /// Writable for its owner, and nothing else: hardly another file is. What others have put in its place is not taken for
-    /// the lock.
+    /// Writable by the owner and nothing else, which hardly any other file is: a file that somebody moves here is not taken
+    /// for the lock.
     const MODE: u16 = 0o200;
 
-    /// Waits until nobody else of this user binds in the folder of `socket`. `None` if there can be no lock: the folder
-    /// cannot be written, which the bind tells, or somebody has put something else in the lock's place.
+    /// Waits until no other process or thread of this user binds in the folder of `socket`. Returns `None` if there can be no
+    /// lock: the folder is not writable (bind(2) reports that), or something else occupies the lock's path.
     fn take(socket: &Path) -> io::Result<Option<FolderLock>> {
         let path = socket.with_file_name(format!(".windlass-{}.lock", geteuid().as_raw()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -214,14 +217,14 @@ impl FolderLock {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
                     let made = SocketFile::new(path.clone(), &found);
-                    // Else whoever held it before has removed it.
+                    // Otherwise the previous holder has removed it: try again with a new file.
                     if made.is_at(&path) {
                         return Ok(Some(FolderLock { _made: made, _held: file }));
                     }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) => std::thread::park_timeout(Duration::from_millis(1)),
-                // A file system without locks: nothing can be done about it.
+                // A file system without locks.
                 Err(_) => return Ok(None),
             }
         }
@@ -230,7 +233,7 @@ impl FolderLock {
         Err(io::Error::new(io::ErrorKind::TimedOut, why))
     }
 
-    /// Whether a file is a lock of this user, or was one until just now.
+    /// Whether a file is this user's lock; its holder may have removed it already.
     fn is(found: &Metadata) -> bool {
         let is_plain = found.is_file() && found.len() == 0 && found.nlink() <= 1;
         is_plain && found.uid() == geteuid().as_raw() && found.mode() & 0o7777 & !u32::from(FolderLock::MODE) == 0
@@ -266,9 +269,9 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Whether it lives cannot be seen.
+        // It may be alive or dead: connecting takes write permission.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_own_socket(&found) => {
-            Err(taken("a socket whose mode keeps out even its owner, so that nobody knows whether it lives,"))
+            Err(taken("a socket, dead or alive, whose mode does not let this user connect,"))
         }
         // Connected, its backlog full, or of another type: it lives.
         Ok(()) | Err(_) => Err(refused(io::ErrorKind::AddrInUse.into())),

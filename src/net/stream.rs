@@ -174,7 +174,7 @@ impl Stream {
         }
     }
 
-    /// Takes over a connected stream socket of either kind and makes it non-blocking.
+    /// Takes over a connected stream socket of either kind, and makes it one of ours.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Stream> {
         let socket = Socket::from(fd);
         if socket.r#type()? != Type::STREAM {
@@ -182,7 +182,7 @@ impl Stream {
         }
         socket.peer_addr()?;
         let domain = socket.local_addr()?.domain();
-        socket.set_nonblocking(true)?;
+        options::apply_adopted(&socket)?;
         let fd = OwnedFd::from(socket);
         match domain {
             Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Stream::Tcp(TcpStream::from(fd))),

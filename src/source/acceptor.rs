@@ -37,6 +37,8 @@ pub(crate) struct Acceptor {
     maker: Option<Box<dyn Maker>>,
     observed: Observed,
     pace: Option<Pace>,
+    /// Consecutive failures of accept(2).
+    failures: u32,
     /// Connections of this listener, those on their way among them.
     live: usize,
     /// What is seen of it from outside.
@@ -55,7 +57,7 @@ enum Gate {
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
     Full(Listener, Tick),
-    /// The system lacks something: opened then, or when a descriptor of ours comes free.
+    /// The system lacks something, or accept(2) keeps failing: tried again then, or when a descriptor of ours comes free.
     Starved(Listener, Tick),
     /// As many as a second may bring have come: opened then.
     Paced(Listener, Tick),
@@ -109,34 +111,36 @@ impl Pace {
 }
 
 /// What an error of accept(2) asks for.
+#[derive(Debug, PartialEq, Eq)]
 enum Trouble {
     /// Nobody waits.
     Drained,
-    /// It was that connection's error: the next one may be well.
-    Passing,
+    /// It is that connection's error, or passes: the next try may be well.
+    Passing(i32),
     /// The system lacks descriptors or memory.
     Starved(i32),
     /// The listener itself is broken.
-    Fatal(io::Error),
+    Fatal,
 }
 
-/// What accept(2) and its network's errors mean, accept(2) "Error handling".
-fn trouble(error: io::Error) -> Trouble {
+/// What an error of accept(2) means. Networks and security policies may return any error, so none ends the listener but those
+/// that say there is none; accept(2), "Error handling".
+fn trouble(error: &io::Error) -> Trouble {
     use rustix::io::Errno;
     if error.kind() == io::ErrorKind::WouldBlock {
         return Trouble::Drained;
     }
-    let Some(number) = error.raw_os_error() else { return Trouble::Fatal(error) };
+    // mio has no number for a peer whose address has no family.
+    let number = error.raw_os_error().unwrap_or(Errno::AFNOSUPPORT.raw_os_error());
     match Errno::from_raw_os_error(number) {
-        Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::NETDOWN | Errno::NOPROTOOPT => Trouble::Passing,
-        Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::OPNOTSUPP | Errno::NETUNREACH | Errno::PERM => Trouble::Passing,
-        Errno::TIMEDOUT | Errno::CONNRESET | Errno::NOTCONN => Trouble::Passing,
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Errno::NONET => Trouble::Passing,
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK => Trouble::Fatal,
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Trouble::Starved(number),
-        _ => Trouble::Fatal(error),
+        _ => Trouble::Passing(number),
     }
 }
+
+/// Consecutive failures of accept(2) after which the listener pauses: they are no longer those of single connections.
+const FAILURES_MAX: u32 = 64;
 
 impl Acceptor {
     pub(crate) fn new(
@@ -152,7 +156,7 @@ impl Acceptor {
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
         let (maker, shown) = (Some(maker), Accepting::Absent);
-        Acceptor { gate, config, limits, sessions, maker, observed, pace, live: 0, shown, quotas, spread }
+        Acceptor { gate, config, limits, sessions, maker, observed, pace, failures: 0, live: 0, shown, quotas, spread }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
@@ -192,6 +196,7 @@ impl Acceptor {
 
     fn follow(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
+            Cause::Ready(seen) if seen.ended => return self.shut_down(id, turn),
             Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
@@ -259,6 +264,7 @@ impl Acceptor {
             }
             match listener.accept() {
                 Ok((stream, peer)) => {
+                    self.failures = 0;
                     if options::apply_accepted(&stream, &self.config.socket).is_err() {
                         drop(Unclaimed::new(stream));
                         turn.desk.counters.accepted += 1;
@@ -280,19 +286,29 @@ impl Acceptor {
                         self.take_in(id, place, link, permit, turn);
                     }
                 }
-                Err(error) => match trouble(error) {
+                Err(error) => match self.no_one_came(&error) {
                     Trouble::Drained => {
-                        // Nobody came for whom it was.
-                        self.pace.iter_mut().for_each(Pace::give_back);
+                        self.failures = 0;
                         self.probed(turn);
                         return Next::Wait;
                     }
-                    Trouble::Passing => turn.desk.counters.accepts_failed += 1,
+                    Trouble::Passing(errno) => {
+                        turn.desk.counters.accepts_failed += 1;
+                        self.failures += 1;
+                        if self.failures >= FAILURES_MAX {
+                            // The next failure pauses at once.
+                            self.failures = FAILURES_MAX - 1;
+                            self.starve(id, errno, turn);
+                            return Next::Wait;
+                        }
+                    }
                     Trouble::Starved(errno) => {
                         self.starve(id, errno, turn);
+                        // A descriptor of ours that comes free may be what it lacks.
+                        turn.desk.held.push(id);
                         return Next::Wait;
                     }
-                    Trouble::Fatal(error) => {
+                    Trouble::Fatal => {
                         self.close(id, Some(error), turn);
                         return self.rest();
                     }
@@ -301,6 +317,12 @@ impl Acceptor {
         }
         self.probed(turn);
         Next::Again
+    }
+
+    /// What an error of accept(2) asks for. No connection used what the pace allowed.
+    fn no_one_came(&mut self, error: &io::Error) -> Trouble {
+        self.pace.iter_mut().for_each(Pace::give_back);
+        trouble(error)
     }
 
     /// Takes a stream that another reactor has accepted, and counted for this one.
@@ -412,7 +434,6 @@ impl Acceptor {
         let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
-            turn.desk.held.push(id);
             turn.desk.counters.accepts_starved += 1;
             if !told {
                 log::warn!("listener {id}: accepting pauses: {}", io::Error::from_raw_os_error(errno));
@@ -459,6 +480,14 @@ impl Acceptor {
         // One more than the backlog, which the kernel counts so.
         let _ = self.accept(id, self.config.backlog as usize + 1, turn);
         self.close(id, None, turn);
+        self.rest()
+    }
+
+    /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
+    /// Unix socket, as if somebody could still come.
+    fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
 
@@ -510,6 +539,26 @@ impl Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_says_that_there_is_no_listener_ends_it() {
+        use rustix::io::Errno;
+        let of = |errno: Errno| trouble(&io::Error::from_raw_os_error(errno.raw_os_error()));
+        for fatal in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
+            assert_eq!(of(fatal), Trouble::Fatal, "{fatal}");
+        }
+        for lack in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(of(lack), Trouble::Starved(lack.raw_os_error()), "{lack}");
+        }
+        assert_eq!(of(Errno::AGAIN), Trouble::Drained);
+        let told = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        let passing =
+            (1..200).map(Errno::from_raw_os_error).filter(|errno| !told.contains(errno) && *errno != Errno::AGAIN);
+        for errno in passing {
+            assert_eq!(of(errno), Trouble::Passing(errno.raw_os_error()), "{errno}");
+        }
+        assert!(matches!(trouble(&io::ErrorKind::InvalidInput.into()), Trouble::Passing(_)));
+    }
 
     #[test]
     fn a_second_brings_as_many_as_it_may_and_a_tenth_at_once() {

@@ -1,7 +1,9 @@
 //! The files of Unix datagram sockets: what may be in the way, who may send, and what is left behind.
 
 use crate::support::post::{Mate, PostHooks, Wire, echoing};
-use crate::support::{World, inode, mode, one_of_many_starters_wins, refuses_what_is_in_the_way, skip, strangers};
+use crate::support::{
+    World, alone, inode, mode, one_of_many_starters_wins, refuses_what_is_in_the_way, skip, strangers,
+};
 use rustix::process::{getegid, geteuid};
 use std::fs;
 use std::io::ErrorKind;
@@ -257,4 +259,21 @@ fn of_many_who_start_at_once_on_a_stale_socket_one_is_bound_and_the_others_are_t
 #[test]
 fn without_proc_a_socket_gets_its_mode_if_the_umask_lets_it() {
     strangers::gets_its_mode_without_proc("files::without_proc_a_socket_gets_its_mode_if_the_umask_lets_it", bind_with);
+}
+
+#[test]
+fn mode_is_as_asked_whatever_the_umask() {
+    alone("files::mode_is_as_asked_whatever_the_umask", || {
+        let mut world = World::new();
+        for umask in [0o000, 0o022, 0o077, 0o777] {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+            for asked in [0o770, 0o600, 0o666, 0o777, 0o000] {
+                let path = world.path(&format!("{asked:o} with {umask:o}"));
+                bind_with(&mut world, &path, asked).expect("an endpoint");
+                assert_eq!(mode(&path), asked, "{asked:o} with umask {umask:o}");
+            }
+            let still = rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
+            assert_eq!(still.as_raw_mode(), umask, "the umask is the process's own business");
+        }
+    });
 }

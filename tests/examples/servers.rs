@@ -1,4 +1,4 @@
-//! The examples over `Server`: `admit` and `prometheus`.
+//! The examples over `Server`: `admit` and `prometheus`; and what `echo` tells of a listener that cannot accept.
 
 use super::running::{Running, Said, program, run};
 use super::{dial, exchange};
@@ -85,4 +85,47 @@ fn prometheus_serves_the_counters_of_all_reactors() {
     server.signal(Signal::TERM);
     let (rest, ended_well) = server.rest();
     assert!(ended_well && rest.contains("drained: "), "{rest}");
+}
+
+/// Runs `echo` where accept(2) always fails with this error, and tells what it says after a connect. `None`, and why, if
+/// strace(1) is missing or may not trace.
+fn echo_where_accepts_fail(errno: rustix::io::Errno, args: &[&str]) -> Option<String> {
+    let echo = program("echo")?;
+    let fault = format!("inject=accept4:error={}", errno.raw_os_error());
+    let mut command = Command::new("strace");
+    // The program is the child, so that it is what ends with the test.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", &fault]).arg(echo).args(args);
+    if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        println!("skipped: strace is not installed, or may not trace");
+        return None;
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program that starts");
+    let mut told = Said::by(child.stderr.take().expect("its errors"));
+    let mut echo = Running::of(child);
+    let address = echo.tcp();
+    // What the kernel accepts, the program does not; where it is over, the kernel does neither.
+    let _peer = std::net::TcpStream::connect(&address);
+    let line = told.line();
+    assert!(line.contains(&address) || line.contains(args.last().expect("an address")), "{line}");
+    Some(line)
+}
+
+#[test]
+fn echo_tells_that_a_listener_cannot_accept_or_is_over() {
+    use rustix::io::Errno;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("echo.toml");
+    std::fs::write(&file, "address = 'tcp://127.0.0.1:0'\nreactors = 1\n").expect("a file");
+    let file = file.to_str().expect("text");
+    let mut ways =
+        vec![vec!["--listen", "tcp://127.0.0.1:0"], vec!["--reactors", "2", "--listen", "tcp://127.0.0.1:0"]];
+    if cfg!(feature = "serde") {
+        ways.push(vec!["--config", file, "--listen", "tcp://127.0.0.1:0"]);
+    }
+    for args in ways {
+        for (errno, says) in [(Errno::ACCESS, "Permission denied"), (Errno::INVAL, "Invalid argument")] {
+            let Some(line) = echo_where_accepts_fail(errno, &args) else { return };
+            assert!(line.starts_with("echo: ") && line.contains(says), "{line}");
+        }
+    }
 }

@@ -368,6 +368,11 @@ impl World {
         self.reactor().listen(address, config, Recording { accept, log })
     }
 
+    /// A maker of which everything is recorded, for calls that these do not make.
+    pub fn record_accept<A: Accept>(&self, accept: A) -> impl Accept + use<A> {
+        Recording { accept, log: self.log.clone() }
+    }
+
     /// Begins to connect from the reactor with a recorded handler.
     pub fn connect(&mut self, address: &Address, config: ConnectConfig, handler: impl Handler) -> ConnId {
         let handler = self.log.record(handler);

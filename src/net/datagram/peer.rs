@@ -40,8 +40,8 @@ pub(crate) enum Destination<'a> {
     Unix(&'a SocketAddrUnix),
 }
 
-/// The size of Linux's `sockaddr_un`; elsewhere it is smaller.
-const UNIX_BYTES: usize = 110;
+/// The size of `sockaddr_un`, unix(7) and unix(4).
+const UNIX_BYTES: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 110 } else { 106 };
 
 impl DatagramPeer {
     /// The peer at `address`, of a name with several addresses the first.
@@ -122,7 +122,7 @@ impl DatagramPeer {
         let place = match any {
             None => Place::Unnamed,
             // A path that fills its place has no NUL behind it and is told with a length that it does not have, which
-            // rustix takes for its own fault.
+            // rustix (1.1.6) asserts cannot happen. The BSDs report paths that are longer still.
             Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > UNIX_BYTES => {
                 Place::Unnamed
             }
