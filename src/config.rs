@@ -428,7 +428,7 @@ impl ConnectConfig {
 /// What one reactor may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactorConfig {
-    /// Kernel events that one turn takes. Default: 1,024.
+    /// Kernel events that one turn takes, up to 1,048,576: there is room for so many, 12 bytes each. Default: 1,024.
     pub events_per_turn: usize,
     /// Commands of other threads that may wait in the mailbox; as many again may have been taken out and wait for their
     /// turn. Default: 65,536.
@@ -468,6 +468,9 @@ impl Default for ReactorConfig {
     }
 }
 
+/// There is memory for so many before the first of them comes.
+const EVENTS_MAX: usize = 1 << 20;
+
 impl ReactorConfig {
     /// Checks that the values can work.
     ///
@@ -475,6 +478,9 @@ impl ReactorConfig {
     /// `Error::Config` names the first field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
         positive("events_per_turn", self.events_per_turn)?;
+        if self.events_per_turn > EVENTS_MAX {
+            return refuse("events_per_turn", self.events_per_turn, "it must be at most 1,048,576");
+        }
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
