@@ -21,6 +21,9 @@ pub(crate) const fn sealing_bytes(bytes: usize) -> usize {
 
 /// What one connection may use, and for how long.
 ///
+/// They are for connections that reactors drive. What counts for threads that wait is said at
+/// [`BlockingLink`](crate::BlockingLink) and [`ClientBuilder::connect_config`](crate::ClientBuilder::connect_config).
+///
 /// ```
 /// use std::time::Duration;
 /// let limits = windlass::Limits { idle_timeout: Some(Duration::from_secs(60)), ..Default::default() };
@@ -160,6 +163,8 @@ impl Default for Keepalive {
 }
 
 /// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
+///
+/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
@@ -170,7 +175,8 @@ pub struct SocketOptions {
     pub receive_buffer_bytes: Option<usize>,
     /// SO_SNDBUF in bytes. Default: the system's.
     pub send_buffer_bytes: Option<usize>,
-    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged (Linux). Default: the system's.
+    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged. Elsewhere than on Linux it is an error. Default: the
+    /// system's.
     pub user_timeout: Option<Duration>,
     /// SO_LINGER. Default: `None`, off, and best left so: with it close(2) blocks the whole loop. Our own lingering close
     /// does not need it.
@@ -394,7 +400,7 @@ pub struct ConnectConfig {
     pub limits: Limits,
     /// For its socket.
     pub socket: SocketOptions,
-    /// The local IP address to connect from. Default: the system's choice.
+    /// The local IP address to connect from; with a Unix address it is refused. Default: the system's choice.
     pub bind: Option<std::net::SocketAddr>,
     /// TLS, for `tls://` and `tls+unix:` addresses. Default: none.
     #[cfg(feature = "tls")]
