@@ -41,6 +41,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A read or write that takes longer than its timeout fails with `WouldBlock`, as those of `std` do. The end of the stream
 /// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`. Dropping it says our end, but waits for nothing.
 ///
+/// Of its [`Limits`](crate::Limits) `inbox_bytes_max`, `outbox_bytes_max` and `handshake_timeout` count. The others are those of
+/// connections that reactors drive, and have no effect here: `idle_timeout`, `lifetime`, `connect_timeout`,
+/// `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`, `outbox_bytes_low`, `bytes_per_turn` and
+/// `reads_per_turn`.
+///
 /// ```no_run
 /// use std::io::{Read, Write};
 /// use windlass::{Limits, Link};

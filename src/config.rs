@@ -21,6 +21,9 @@ pub(crate) const fn sealing_bytes(bytes: usize) -> usize {
 
 /// What one connection may use, and for how long.
 ///
+/// They are for connections that reactors drive. What counts for threads that wait is said at
+/// [`BlockingLink`](crate::BlockingLink) and [`ClientBuilder::connect_config`](crate::ClientBuilder::connect_config).
+///
 /// ```
 /// use std::time::Duration;
 /// let limits = windlass::Limits { idle_timeout: Some(Duration::from_secs(60)), ..Default::default() };
@@ -163,6 +166,8 @@ impl Default for Keepalive {
 }
 
 /// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
+///
+/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
@@ -173,7 +178,8 @@ pub struct SocketOptions {
     pub receive_buffer_bytes: Option<usize>,
     /// SO_SNDBUF in bytes. Default: the system's.
     pub send_buffer_bytes: Option<usize>,
-    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged (Linux). Default: the system's.
+    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged. Elsewhere than on Linux it is an error. Default: the
+    /// system's.
     pub user_timeout: Option<Duration>,
     /// SO_LINGER. Default: `None`, off, and best left so: with it close(2) blocks the whole loop. Our own lingering close
     /// does not need it.
@@ -398,7 +404,7 @@ pub struct ConnectConfig {
     pub limits: Limits,
     /// For its socket.
     pub socket: SocketOptions,
-    /// The local IP address to connect from. Default: the system's choice.
+    /// The local IP address to connect from; with a Unix address it is refused. Default: the system's choice.
     ///
     /// With port 0 there can be as many connections to each destination as the system has ephemeral ports, as there can
     /// without an address; IP_BIND_ADDRESS_NO_PORT of ip(7), on Linux. A port that is given can be used for several
@@ -437,7 +443,7 @@ impl ConnectConfig {
 /// What one reactor may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactorConfig {
-    /// Kernel events that one turn takes. Default: 1,024.
+    /// Kernel events that one turn takes, up to 1,048,576: there is room for so many, 12 bytes each. Default: 1,024.
     pub events_per_turn: usize,
     /// Commands of other threads that may wait in the mailbox; as many again may have been taken out and wait for their
     /// turn. Default: 65,536.
@@ -477,6 +483,9 @@ impl Default for ReactorConfig {
     }
 }
 
+/// There is memory for so many before the first of them comes.
+const EVENTS_MAX: usize = 1 << 20;
+
 impl ReactorConfig {
     /// Checks that the values can work.
     ///
@@ -484,6 +493,9 @@ impl ReactorConfig {
     /// `Error::Config` names the first field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
         positive("events_per_turn", self.events_per_turn)?;
+        if self.events_per_turn > EVENTS_MAX {
+            return refuse("events_per_turn", self.events_per_turn, "it must be at most 1,048,576");
+        }
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;

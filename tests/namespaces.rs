@@ -4,7 +4,7 @@
 mod support;
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::rc::Rc;
@@ -311,6 +311,31 @@ fn a_question_to_everybody_is_answered_from_an_address_of_ours() {
                 answer.is_some()
             });
             assert_eq!(answer.map(|(_, from)| from.ip()), Some([10, 1, 1, 1].into()));
+        }
+    });
+}
+
+/// Adding the longest pause there is to the time panicked.
+#[test]
+fn a_client_waits_for_a_full_network_queue_asleep_and_no_longer_than_it_may() {
+    let setup = "tc qdisc add dev lo root tbf rate 8kbit burst 2000 limit 6000";
+    apart("a_client_waits_for_a_full_network_queue_asleep_and_no_longer_than_it_may", setup, || {
+        let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        for full_pause in [Duration::from_millis(10), Duration::MAX] {
+            let config = DatagramConfig { full_pause, ..DatagramConfig::default() };
+            let to = Address::udp(receiver.local_addr().expect("an address"));
+            let client = Client::builder(to).datagram_config(config).write_timeout(Some(Duration::from_millis(100)));
+            let client = client.build().expect("a client");
+            client.connect(PATIENCE).expect("a socket");
+            let busy = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock");
+            let refused = (0..1000).find_map(|_| {
+                let (since, before) = (Instant::now(), busy());
+                let error = (&client).write(&[7; 500]).err()?;
+                Some((error.kind(), since.elapsed(), Duration::from(busy() - before)))
+            });
+            let (kind, took, busy) = refused.expect("the queue is short");
+            assert_eq!(kind, std::io::ErrorKind::WouldBlock);
+            assert!(took >= Duration::from_millis(100) && busy < took / 4, "busy for {busy:?} of {took:?}");
         }
     });
 }

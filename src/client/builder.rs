@@ -65,16 +65,18 @@ impl ClientBuilder {
         }
     }
 
-    /// For stream addresses: the socket, TLS, and of the limits the sizes of both queues. The timeouts there are those of
-    /// connections that reactors drive: here `connect` and the two of reads and writes take their place, and
-    /// `idle_timeout` or `lifetime` are refused.
+    /// For stream addresses: the socket, its own address, TLS, and of the limits `inbox_bytes_max` and `outbox_bytes_max`. The
+    /// others are those of connections that reactors drive: `idle_timeout` and `lifetime` are refused, and
+    /// `connect_timeout`, `handshake_timeout`, `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`,
+    /// `outbox_bytes_low`, `bytes_per_turn` and `reads_per_turn` have no effect: the timeout of `connect` and those of reads
+    /// and writes take their place.
     pub fn connect_config(mut self, config: ConnectConfig) -> ClientBuilder {
         self.plan.connect = config;
         self
     }
 
-    /// For datagram addresses: the socket, its own address, the longest datagram. The queue's limits do not apply: nothing
-    /// waits in one.
+    /// For datagram addresses: the socket, its own address, the longest datagram. Nothing waits in a queue, so
+    /// `queue_bytes_max`, `queue_datagrams_max`, `send_timeout`, `datagrams_per_turn` and `gso` have no effect.
     pub fn datagram_config(mut self, config: DatagramConfig) -> ClientBuilder {
         self.plan.datagram = config;
         self
@@ -156,6 +158,10 @@ impl ClientBuilder {
             }
         }
         if plan.address.transport().is_datagram() {
+            if plan.datagram.bind.as_ref().is_some_and(|own| own.transport() != plan.address.transport()) {
+                let why = "DatagramConfig::bind and the peer must both be udp:// or both unixgram:";
+                return Err(Error::Transport { address: Box::new(plan.address), why });
+            }
             #[cfg(feature = "tls")]
             if plan.connect.tls.is_some() {
                 let why = "TLS is for streams; leave it out of the configuration";
@@ -163,6 +169,10 @@ impl ClientBuilder {
             }
         } else {
             check_stream(&plan.address, plan.connect.wants())?;
+            if plan.connect.bind.is_some() && plan.address.transport().is_unix() {
+                let why = "ConnectConfig::bind is for IP addresses; leave it out";
+                return Err(Error::Transport { address: Box::new(plan.address), why });
+            }
             // Whether there is a name to check the certificate against.
             Session::dialled(&plan.connect, &plan.address)?;
         }

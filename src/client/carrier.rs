@@ -14,7 +14,7 @@ use crate::net::datagram::{DatagramSocket, Message, Receiving, Refusal};
 use crate::net::wait::{Wanted, wait};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One connection of a client.
@@ -108,6 +108,8 @@ impl Carrier {
 pub(super) struct Datagrams {
     socket: DatagramSocket,
     received: Mutex<Received>,
+    /// The socket is free for another reader, or there is something in memory.
+    changed: Condvar,
     closed: AtomicBool,
     /// How long to pause when the network's own queue is full, which no event announces the end of.
     full_pause: Duration,
@@ -119,6 +121,30 @@ struct Received {
     /// The longest datagram that is given whole.
     bytes_max: usize,
     waiting: Option<Waiting>,
+    reading: Reading,
+    /// Readers that wait for their turn.
+    queued: usize,
+}
+
+/// Whether a reader has the socket. What it receives may be more than it takes, of which poll(2) would tell nobody else: so
+/// others wait until it is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nobody,
+    Somebody,
+}
+
+/// A reader that has the socket.
+struct HasSocket<'a>(&'a Datagrams);
+
+impl Drop for HasSocket<'_> {
+    fn drop(&mut self) {
+        let mut received = self.0.lock();
+        received.reading = Reading::Nobody;
+        if received.queued > 0 {
+            self.0.changed.notify_all();
+        }
+    }
 }
 
 /// Datagrams that wait in memory: one, or several that the kernel has joined.
@@ -143,8 +169,15 @@ impl Datagrams {
             Receiving::Joined => bytes_max.max(DATAGRAM_BYTES),
             Receiving::Batched | Receiving::Single => bytes_max,
         };
-        let received = Mutex::new(Received { memory: vec![0; room], bytes_max, waiting: None });
-        Datagrams { socket, received, closed: AtomicBool::new(false), full_pause }
+        let received = Mutex::new(Received {
+            memory: vec![0; room],
+            bytes_max,
+            waiting: None,
+            reading: Reading::Nobody,
+            queued: 0,
+        });
+        let (changed, closed) = (Condvar::new(), AtomicBool::new(false));
+        Datagrams { socket, received, changed, closed, full_pause }
     }
 
     fn lock(&self) -> MutexGuard<'_, Received> {
@@ -170,8 +203,10 @@ impl Datagrams {
 
     fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        // Whoever waits is woken by it.
+        // Whoever waits for the socket is woken by it, and whoever waits for that one by this.
         let _ = self.socket.shut();
+        drop(self.lock());
+        self.changed.notify_all();
     }
 
     /// Waits until `step` has done its work, for at most as long as is left until `until`.
@@ -213,8 +248,49 @@ impl Datagrams {
         error
     }
 
+    /// Waits for the socket, or for something in memory, which needs no socket.
+    fn turn(&self, until: Option<Instant>) -> io::Result<Option<HasSocket<'_>>> {
+        let mut received = self.lock();
+        loop {
+            if self.is_closed() {
+                return Err(not_connected());
+            }
+            if received.waiting.is_some() {
+                return Ok(None);
+            }
+            if received.reading == Reading::Nobody {
+                received.reading = Reading::Somebody;
+                return Ok(Some(HasSocket(self)));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            received.queued += 1;
+            received = match left {
+                Some(left) => self.changed.wait_timeout(received, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(received).unwrap_or_else(PoisonError::into_inner),
+            };
+            received.queued -= 1;
+        }
+    }
+
     /// Takes one datagram. One that is longer than `buffer` stays, and is taken by the next call that has room.
     fn read(&self, buffer: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
+        loop {
+            let Some(_has) = self.turn(until)? else {
+                // Somebody else may have taken it meanwhile.
+                match self.lock().take_waiting(buffer) {
+                    Some(taken) => return taken,
+                    None => continue,
+                }
+            };
+            return self.receive(buffer, until);
+        }
+    }
+
+    /// Receives one, having the socket.
+    fn receive(&self, buffer: &mut [u8], until: Option<Instant>) -> io::Result<usize> {
         self.repeat(until, || match self.lock().take(&self.socket, buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Tried::Waits(Wanted::Yes, Wanted::No, None)),
             Ok(_) if self.is_closed() => Err(not_connected()),
@@ -239,14 +315,21 @@ impl Datagrams {
 }
 
 impl Received {
+    /// Takes one from memory, or else from the socket.
     fn take(&mut self, socket: &DatagramSocket, buffer: &mut [u8]) -> io::Result<usize> {
-        let waiting = match self.waiting {
-            Some(waiting) => waiting,
-            None => {
-                let Message { len, segment } = socket.receive(&mut self.memory)?;
-                Waiting { start: 0, end: len, segment: segment.unwrap_or(len) }
-            }
-        };
+        if let Some(taken) = self.take_waiting(buffer) {
+            return taken;
+        }
+        let Message { len, segment } = socket.receive(&mut self.memory)?;
+        self.take_of(Waiting { start: 0, end: len, segment: segment.unwrap_or(len) }, buffer)
+    }
+
+    fn take_waiting(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        self.waiting.map(|waiting| self.take_of(waiting, buffer))
+    }
+
+    /// Takes the first one of `waiting`; the others stay.
+    fn take_of(&mut self, waiting: Waiting, buffer: &mut [u8]) -> io::Result<usize> {
         let len = waiting.segment.min(waiting.end - waiting.start);
         let next = Waiting { start: waiting.start + len, ..waiting };
         let rest = (next.start < next.end).then_some(next);

@@ -111,11 +111,14 @@ impl Default for Multicast {
 ///
 /// What is said of hops, type of service, fragments and groups holds for both families of a socket that has both.
 ///
+/// What is said of IP has no effect on Unix sockets: `stack`, `reuse`, `gso`, `gro`, `fragmentation`, `icmp_errors`, `broadcast`,
+/// `ttl`, `tos` and `multicast`; and `unix_mode` and `unix_group` have none on others.
+///
 /// A [`Client`](crate::Client) has no queue: there `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` (its write timeout
 /// counts), `datagrams_per_turn` and `gso` have no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatagramConfig {
-    /// Buffer sizes and the hook; what is TCP's own there does not apply.
+    /// Buffer sizes, linger and the hook; what is TCP's own there has no effect.
     pub socket: SocketOptions,
     /// For `udp://` addresses of both families: which the socket takes. Default: dual; `udp6://` is always IPv6 only.
     pub stack: Stack,

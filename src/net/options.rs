@@ -39,6 +39,11 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
     }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    if options.user_timeout.is_some() {
+        let why = "user_timeout (TCP_USER_TIMEOUT) is unknown here; leave it out";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
     Ok(())
 }
 

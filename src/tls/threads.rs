@@ -44,15 +44,22 @@ impl Offload {
     }
 }
 
+/// More are a slip of the pen.
+const THREADS_MAX: usize = 1024;
+
 impl HandshakeThreads {
-    /// Starts so many threads.
+    /// Starts so many threads, at most 1,024.
     ///
     /// # Errors
-    /// `Config` if there are to be none, `Descriptor` if the system starts no more.
+    /// `Config` if there are to be none, or more, `Descriptor` if the system starts no more.
     pub fn new(threads: usize) -> Result<HandshakeThreads, Error> {
         if threads == 0 {
             let why = "at least one thread is needed; without any, leave handshake_threads out";
             return Err(Error::Config { field: "threads", value: "0".to_owned(), why });
+        }
+        if threads > THREADS_MAX {
+            let why = "it must be at most 1,024: more than there are cores help nobody";
+            return Err(Error::Config { field: "threads", value: threads.to_string(), why });
         }
         let (jobs, taken) = channel();
         let taken = Arc::new(Mutex::new(taken));

@@ -382,6 +382,51 @@ fn joined_datagrams_are_read_one_by_one() {
     }
 }
 
+/// Whoever received several at once takes one of them: the others wait in memory, of which poll(2) tells nobody.
+#[test]
+fn joined_datagrams_reach_all_who_wait_for_one() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    const READERS: usize = 4;
+    const EACH: usize = 5;
+    let post = Post::at(Place::V4);
+    let config = DatagramConfig { gro: Offload::On, ..DatagramConfig::default() };
+    let client = connected(builder(&post.address).datagram_config(config).build().expect("a client"));
+    (&client).write_all(b"hello").expect("sent");
+    let (Sender::Ip(from), Kind::Udp(socket)) = (post.receive().1, &post.socket) else { panic!("a Unix socket") };
+    let to = SockaddrStorage::from(from);
+    for _ in 0..50 {
+        let since = Instant::now();
+        std::thread::scope(|scope| {
+            let reads = || (0..EACH).for_each(|_| assert_eq!(read(&client, 1000).expect("one").len(), 100));
+            let readers = [(); READERS].map(|()| scope.spawn(reads));
+            let bytes = [7; 100 * READERS * EACH];
+            let (parts, cut) = ([io::IoSlice::new(&bytes)], [ControlMessage::UdpGsoSegments(&100)]);
+            sendmsg(socket.as_raw_fd(), &parts, &cut, MsgFlags::empty(), Some(&to)).expect("UDP_SEGMENT");
+            readers.into_iter().for_each(|reader| reader.join().expect("no panic"));
+        });
+        // A reader whose time runs out looks once more, and would find what nobody has told it of.
+        assert!(since.elapsed() < PATIENCE, "somebody slept beside what it was waiting for");
+    }
+    // Those who wait are not kept from their time, nor from the end.
+    let time = Duration::from_millis(60);
+    client.set_read_timeout(Some(time)).expect("a time");
+    let waits = || {
+        let (read, took) = slept(|| read(&client, 10));
+        assert_eq!(read.expect_err("nothing comes").kind(), ErrorKind::WouldBlock);
+        assert!(took >= time && took < PATIENCE);
+    };
+    std::thread::scope(|scope| {
+        [(); READERS].map(|()| scope.spawn(waits)).map(|reader| reader.join().expect("no panic"))
+    });
+    client.set_read_timeout(None).expect("for ever");
+    std::thread::scope(|scope| {
+        let ended = || assert_eq!(read(&client, 10).expect_err("it was closed").kind(), ErrorKind::NotConnected);
+        let readers = [(); READERS].map(|()| scope.spawn(ended));
+        client.close().expect("closed");
+        readers.into_iter().for_each(|reader| reader.join().expect("no panic"));
+    });
+}
+
 #[test]
 fn a_unix_receiver_that_is_gone_refuses() {
     for place in [Place::Path, Place::Name] {

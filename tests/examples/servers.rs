@@ -1,6 +1,6 @@
 //! The examples over `Server`: `admit` and `prometheus`; and what `echo` tells of a listener that cannot accept.
 
-use super::running::{Running, Said, program, run};
+use super::running::{Running, Said, program, run, skip};
 use super::{dial, exchange};
 use rustix::process::Signal;
 use std::io::{Read, Write};
@@ -90,13 +90,13 @@ fn prometheus_serves_the_counters_of_all_reactors() {
 /// Runs `echo` where accept(2) always fails with this error, and tells what it says after a connect. `None`, and why, if
 /// strace(1) is missing or may not trace.
 fn echo_where_accepts_fail(errno: rustix::io::Errno, args: &[&str]) -> Option<String> {
-    let echo = program("echo")?;
+    let echo = program("echo");
     let fault = format!("inject=accept4:error={}", errno.raw_os_error());
     let mut command = Command::new("strace");
     // The program is the child, so that it is what ends with the test.
     command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", &fault]).arg(echo).args(args);
     if !Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
-        println!("skipped: strace is not installed, or may not trace");
+        skip("strace is not installed, or may not trace");
         return None;
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a program that starts");

@@ -33,6 +33,9 @@ enum Platform {
 /// Servers whose sessions are remembered, unless another number is given.
 const SESSIONS: usize = 256;
 
+/// The most; there are places for all of them from the start.
+const SESSIONS_MAX: usize = 65_536;
+
 impl TlsClient {
     /// Begins with the platform's roots, both versions, and no certificate.
     pub fn builder() -> TlsClientBuilder {
@@ -100,7 +103,7 @@ impl TlsClientBuilder {
         self
     }
 
-    /// Servers whose sessions are remembered, to be resumed; 0 for none. All connects with this `TlsClient` and its
+    /// Servers whose sessions are remembered, to be resumed, up to 65,536; 0 for none. All connects with this `TlsClient` and its
     /// clones share them. Default: 256.
     pub fn resumption(mut self, servers: usize) -> Self {
         self.sessions = servers;
@@ -146,6 +149,10 @@ impl TlsClientBuilder {
         config.alpn_protocols = self.settings.alpn()?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
+            servers if servers > SESSIONS_MAX => {
+                let why = "it must be at most 65,536: there is memory for so many from the start";
+                return Err(Error::Config { field: "resumption", value: servers.to_string(), why });
+            }
             servers => Resumption::in_memory_sessions(servers),
         };
         let server_name = match &self.server_name {
