@@ -51,7 +51,7 @@ const UNFIT: [(&str, &str); 12] = [
 ];
 
 /// Scenarios that take long, by their timeouts or their bytes: they run with every so many seeds.
-const LONG: [&str; 15] = [
+const LONG: [&str; 16] = [
     "bytes::a_peer_that_half_closes_gets_its_whole_answer",
     "bytes::a_peer_that_reads_late_holds_no_more_than_the_queues_and_loses_nothing",
     "bytes::very_many_bytes_come_back",
@@ -62,6 +62,7 @@ const LONG: [&str; 15] = [
     "timeouts::a_busy_peer_does_not_outlive_its_deadline",
     "timeouts::a_byte_in_either_direction_is_life",
     "timeouts::a_lifetime_ends_cleanly_whatever_the_connection_does",
+    "timeouts::a_peer_that_goes_on_sending_is_not_left_for_its_silence",
     "timeouts::a_peer_that_never_ends_is_left_after_the_linger_timeout",
     "timeouts::a_peer_that_sends_for_ever_is_left_after_the_whole_linger",
     "timeouts::idle_timeout_closes_only_the_idle_connection_and_on_time",
