@@ -7,16 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Rates per mille, in the shim's order: short, interrupt, again, accept, starve, connect, shuffle, repeat, idle, hold.
-const PROFILES: [[u32; 10]; 8] = [
-    [100, 20, 30, 30, 0, 100, 300, 50, 5, 50],
-    [400, 0, 0, 0, 0, 0, 500, 0, 0, 0],
-    [0, 150, 0, 200, 0, 300, 0, 0, 0, 0],
-    [0, 0, 250, 0, 0, 0, 500, 0, 0, 0],
-    [0, 0, 0, 0, 0, 0, 700, 200, 30, 0],
-    [0, 0, 0, 50, 0, 0, 200, 0, 0, 300],
-    [300, 50, 100, 100, 0, 300, 500, 200, 20, 200],
-    [50, 5, 10, 10, 0, 50, 100, 20, 2, 20],
+/// Rates per mille, in the shim's order: short, interrupt, again, accept, starve, connect, shuffle, repeat, idle, hold, wake.
+const PROFILES: [[u32; 11]; 8] = [
+    [100, 20, 30, 30, 0, 100, 300, 50, 5, 50, 100],
+    [400, 0, 0, 0, 0, 0, 500, 0, 0, 0, 0],
+    [0, 150, 0, 200, 0, 300, 0, 0, 0, 0, 0],
+    [0, 0, 250, 0, 0, 0, 500, 0, 0, 0, 500],
+    [0, 0, 0, 0, 0, 0, 700, 200, 30, 0, 0],
+    [0, 0, 0, 50, 0, 0, 200, 0, 0, 300, 300],
+    [300, 50, 100, 100, 0, 300, 500, 200, 20, 200, 300],
+    [50, 5, 10, 10, 0, 50, 100, 20, 2, 20, 50],
 ];
 
 /// Where in a profile the rate of `starve` is: it costs a tenth of a second each time, which scenarios do not wait for.
