@@ -125,14 +125,30 @@ fn measure_expecting(
     for _ in 0..30 {
         pass(world, peers, from, to, message, "/allocations/on", &mut got);
     }
-    count();
-    let word =
-        if std::env::var_os("WINDLASS_TRACE_ALLOCATIONS").is_some() { "/allocations/trace" } else { "/allocations/on" };
-    for _ in 0..40 {
-        pass(world, peers, from, to, message, word, &mut got);
+    steady(40, expected, &format!("40 messages of {} bytes", message.len()), |word| {
+        for _ in 0..40 {
+            pass(world, peers, from, to, message, word, &mut got);
+        }
+    });
+}
+
+/// Counts the allocations of `round`, which passes so many messages: they must be `expected`.
+///
+/// How many connections wait at once, and how much of a message comes at once, is the kernel's to say. On a busy machine there
+/// is a new most now and then behind any number of messages, and it costs a buffer, once. So a round with a few more, fewer
+/// than one for four messages, is followed by another; what a message costs is in every round.
+fn steady(messages: usize, expected: usize, what: &str, mut round: impl FnMut(&str)) {
+    const ROUNDS: usize = 6;
+    let traces = std::env::var_os("WINDLASS_TRACE_ALLOCATIONS").is_some();
+    let mut told = Vec::new();
+    while told.last() != Some(&expected) {
+        count();
+        round(if traces { "/allocations/trace" } else { "/allocations/on" });
+        let counted = count();
+        told.push(counted);
+        let grows = counted > expected && (counted - expected) * 4 < messages && told.len() < ROUNDS;
+        assert!(counted == expected || grows, "allocations for {what}: {told:?}, not {expected}");
     }
-    let count = count();
-    assert_eq!(count, expected, "allocations for 40 messages of {} bytes", message.len());
 }
 
 /// Small kernel buffers, so that large messages have to wait.
@@ -452,16 +468,12 @@ fn an_echoed_datagram_costs_no_allocation() {
                     let id = world.reactor().bind(&address, config, echoing()).expect("an endpoint");
                     let address = world.reactor().endpoint_address(id).expect("it is bound");
                     let mates: Vec<_> = (0..senders).map(|_| Mate::new(&mut world, wire)).collect();
-                    for round in 0..70 {
-                        if round == 30 {
-                            count();
-                        }
-                        let traces = round >= 30 && std::env::var_os("WINDLASS_TRACE_ALLOCATIONS").is_some();
-                        let word = if traces { "/allocations/trace" } else { "/allocations/on" };
+                    let mut echo = |word: &str| {
                         echo_datagrams(&mut world, &mates, &address, pattern(size), burst, word);
-                    }
-                    let count = count();
-                    assert_eq!(count, 0, "allocations for 40 bursts of {senders} times {burst} of {size} bytes");
+                    };
+                    (0..30).for_each(|_| echo("/allocations/on"));
+                    let what = format!("40 bursts of {senders} times {burst} of {size} bytes");
+                    steady(40, 0, &what, |word| (0..40).for_each(|_| echo(word)));
                 }
             }
         });
@@ -480,22 +492,20 @@ fn a_datagram_to_a_slow_unix_peer_costs_no_allocation() {
             });
             world.reactor().bind(&address, DatagramConfig::default(), handler).expect("an endpoint");
             let (mate, mut buffer) = (Mate::new(&mut world, wire), [0; 65]);
-            for round in 0..30 {
-                if round == 15 {
-                    count();
-                }
+            let mut ask = |word: &str| {
                 mate.send(pattern(64), &address);
                 let (mut left, since) = (40, std::time::Instant::now());
                 while left > 0 {
                     assert!(since.elapsed() < support::PATIENCE, "waited in vain for the datagrams");
-                    counted_turn(&mut world, "/allocations/on");
+                    counted_turn(&mut world, word);
                     while let Ok((_, read)) = rustix::net::recv(&mate.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                         assert_same(&buffer[..read], pattern(64));
                         left -= 1;
                     }
                 }
-            }
-            assert_eq!(count(), 0);
+            };
+            (0..15).for_each(|_| ask("/allocations/on"));
+            steady(15, 0, "15 times 40 datagrams", |word| (0..15).for_each(|_| ask(word)));
         });
     });
 }

@@ -126,7 +126,7 @@ fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
         let mut world = small_turns();
         let limits = Limits { write_stall_timeout: DEADLINE, outbox_bytes_max: 4 << 20, ..Limits::default() };
         let bytes = pattern(3 << 20);
-        let answer = Bytes::from(bytes.clone());
+        let answer = Bytes::from(bytes);
         let address = world.listen(kind, with(limits), move |_: &Conn<'_>| {
             let answer = answer.clone();
             Hooks::new().data(move |conn, data| {

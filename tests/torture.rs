@@ -4,6 +4,7 @@
 //! system calls past libc, where nobody can be preloaded. Without a C compiler all of this is skipped.
 //!
 //! `TORTURE_SEEDS=N` runs N seeds and every fault; without it there are a few seeds and a sample of the faults.
+//! `TORTURE_SCENARIO=NAME` runs every fault of one scenario.
 #![cfg(target_os = "linux")]
 
 mod support;

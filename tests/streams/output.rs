@@ -20,6 +20,34 @@ pub(super) fn narrow() -> ListenConfig {
     config
 }
 
+/// An end that is told before a rest whose answer had no room loses the answer: the handler closes, or the peer reads on.
+#[test]
+fn an_answer_that_was_refused_whole_comes_before_the_end() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        // Below the high mark nothing throttles: the request comes while there is no room for its answer.
+        let mut config = narrow();
+        config.limits.inbox_bytes_max = 4 * 1024;
+        config.limits.outbox_bytes_high = 160 * 1024;
+        config.limits.outbox_bytes_low = 4 * 1024;
+        let address = world.listen(kind, config, |_: &Conn<'_>| {
+            Hooks::new()
+                .open(|conn| while conn.write_some(&[b'.'; 64 * 1024]) > 0 {})
+                .data(|conn, data| if conn.write(data).is_ok() { data.len() } else { 0 })
+        });
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        peer.send_all_while(&mut world, b"abc");
+        peer.finish();
+        world.until("the request to be shown, and its answer refused", |world| {
+            world.log.said(0).iter().any(|said| matches!(said, Said::Data(_)))
+        });
+        world.turns(20);
+        let got = peer.read_to_end_while(&mut world).expect("an end in order");
+        assert!(got.ends_with(b"abc"), "the answer is lost: {:?}", world.log.said(0));
+    });
+}
+
 #[test]
 fn a_slow_reader_is_not_read_above_the_high_mark_and_again_below_the_low_one() {
     each_kind(|kind| {

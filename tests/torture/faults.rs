@@ -1,6 +1,7 @@
-//! Every call once with every fault: the n-th call of a kind fails, for n = 1, 2, … until there is no n-th call.
+//! Every call with every fault: the n-th call of a kind fails, or three from there on, for n = 1, 2, … until there is no
+//! n-th call.
 
-use crate::play::{SCENARIOS, VERDICT};
+use crate::play::{SCENARIOS, TIMES, VERDICT};
 use crate::rig::{self, Rig, each, end, rig, typed};
 use rustix::io::Errno;
 use std::io::{BufRead, BufReader, Read, Seek};
@@ -77,7 +78,7 @@ const WAKE: &str = "wake";
 const CALLS_MAX: usize = 500;
 
 /// Of the lines of the table, so many make one for a run that was not asked for all.
-const SAMPLE: usize = 25;
+const SAMPLE: usize = 61;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,6 +87,8 @@ struct Line {
     kind: &'static str,
     errno: Errno,
     may_lose: bool,
+    /// So many calls fail, one behind the other.
+    times: usize,
 }
 
 fn lines() -> Vec<Line> {
@@ -93,7 +96,9 @@ fn lines() -> Vec<Line> {
     for scenario in SCENARIOS {
         for (kind, unnoticed, costly) in FAULTS {
             let costs = unnoticed.iter().map(|errno| (errno, false)).chain(costly.iter().map(|errno| (errno, true)));
-            lines.extend(costs.map(|(errno, may_lose)| Line { scenario, kind, errno: *errno, may_lose }));
+            for (errno, may_lose) in costs {
+                lines.extend([1, 3].map(|times| Line { scenario, kind, errno: *errno, may_lose, times }));
+            }
         }
     }
     lines
@@ -103,7 +108,10 @@ fn lines() -> Vec<Line> {
 fn one_fault_costs_at_most_what_it_hit() {
     let Some(rig) = rig() else { return };
     let mut lines = lines();
-    if rig::seeds_asked().is_none() {
+    if let Ok(scenario) = std::env::var("TORTURE_SCENARIO") {
+        lines.retain(|line| line.scenario == scenario);
+        assert!(!lines.is_empty(), "there is no scenario {scenario}");
+    } else if rig::seeds_asked().is_none() {
         lines = lines.into_iter().enumerate().filter_map(|(at, line)| (at % SAMPLE == 0).then_some(line)).collect();
     }
     let runs = AtomicUsize::new(0);
@@ -124,7 +132,8 @@ fn was_hit(rig: &Rig, line: &Line, call: usize) -> Result<bool, String> {
     let mut command = Command::new(&rig.torture);
     command.env("LD_PRELOAD", &rig.shim).env("TORTURE_LOG", "1").env("TORTURE_PLAY", line.scenario);
     command.env("RUST_BACKTRACE", "0");
-    command.env("TORTURE_FAIL", format!("{}:{call}:{}", line.kind, line.errno.raw_os_error()));
+    command.env("TORTURE_FAIL", format!("{}:{call}:{}:{}", line.kind, line.errno.raw_os_error(), line.times));
+    command.env(TIMES, line.times.to_string());
     if line.kind != WAKE {
         command.env("TORTURE_THREAD", "reactor");
     }
@@ -136,7 +145,7 @@ fn was_hit(rig: &Rig, line: &Line, call: usize) -> Result<bool, String> {
     if right {
         return Ok(hit);
     }
-    let what = format!("{}: call {call} of {} with {:?}", line.scenario, line.kind, line.errno);
+    let what = format!("{}: {} from call {call} of {} with {:?}", line.scenario, line.times, line.kind, line.errno);
     Err(format!("{what}\n  replay: {}\n  {}", typed(&command), ran.last_words()))
 }
 

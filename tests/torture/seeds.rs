@@ -7,16 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Rates per mille, in the shim's order: short, interrupt, again, accept, starve, connect, shuffle, repeat, idle, hold.
-const PROFILES: [[u32; 10]; 8] = [
-    [100, 20, 30, 30, 0, 100, 300, 50, 5, 50],
-    [400, 0, 0, 0, 0, 0, 500, 0, 0, 0],
-    [0, 150, 0, 200, 0, 300, 0, 0, 0, 0],
-    [0, 0, 250, 0, 0, 0, 500, 0, 0, 0],
-    [0, 0, 0, 0, 0, 0, 700, 200, 30, 0],
-    [0, 0, 0, 50, 0, 0, 200, 0, 0, 300],
-    [300, 50, 100, 100, 0, 300, 500, 200, 20, 200],
-    [50, 5, 10, 10, 0, 50, 100, 20, 2, 20],
+/// Rates per mille, in the shim's order: short, interrupt, again, accept, starve, connect, shuffle, repeat, idle, hold, wake.
+const PROFILES: [[u32; 11]; 8] = [
+    [100, 20, 30, 30, 0, 100, 300, 50, 5, 50, 100],
+    [400, 0, 0, 0, 0, 0, 500, 0, 0, 0, 0],
+    [0, 150, 0, 200, 0, 300, 0, 0, 0, 0, 0],
+    [0, 0, 250, 0, 0, 0, 500, 0, 0, 0, 500],
+    [0, 0, 0, 0, 0, 0, 700, 200, 30, 0, 0],
+    [0, 0, 0, 50, 0, 0, 200, 0, 0, 300, 300],
+    [300, 50, 100, 100, 0, 300, 500, 200, 20, 200, 300],
+    [50, 5, 10, 10, 0, 50, 100, 20, 2, 20, 50],
 ];
 
 /// Where in a profile the rate of `starve` is: it costs a tenth of a second each time, which scenarios do not wait for.
@@ -63,7 +63,7 @@ const UNFIT: [(&str, &str); 15] = [
 ];
 
 /// Scenarios that take long, by their timeouts or their bytes: they run with every so many seeds.
-const LONG: [&str; 15] = [
+const LONG: [&str; 16] = [
     "bytes::a_peer_that_half_closes_gets_its_whole_answer",
     "bytes::a_peer_that_reads_late_holds_no_more_than_the_queues_and_loses_nothing",
     "bytes::very_many_bytes_come_back",
@@ -74,6 +74,7 @@ const LONG: [&str; 15] = [
     "timeouts::a_busy_peer_does_not_outlive_its_deadline",
     "timeouts::a_byte_in_either_direction_is_life",
     "timeouts::a_lifetime_ends_cleanly_whatever_the_connection_does",
+    "timeouts::a_peer_that_goes_on_sending_is_not_left_for_its_silence",
     "timeouts::a_peer_that_never_ends_is_left_after_the_linger_timeout",
     "timeouts::a_peer_that_sends_for_ever_is_left_after_the_whole_linger",
     "timeouts::idle_timeout_closes_only_the_idle_connection_and_on_time",

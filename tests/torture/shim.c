@@ -6,8 +6,8 @@
  *
  * TORTURE_SEED=N        the dice; without it nothing is thrown
  * TORTURE_RATES=LIST    per mille: short, interrupt, again, accept, starve, connect, shuffle,
- *                       repeat, idle, hold; comma-separated
- * TORTURE_FAIL=K:N:E    the N-th call of kind K fails with errno E, once
+ *                       repeat, idle, hold, wake; comma-separated
+ * TORTURE_FAIL=K:N:E:M  the N-th call of kind K and the M - 1 behind it fail with errno E; M is 1 without it
  * TORTURE_THREAD=NAME   only calls of the thread of that name count for TORTURE_FAIL
  * TORTURE_LOG=1         what it does, on stderr
  */
@@ -34,7 +34,7 @@
 /* A run of interrupts is longer than any bounded retry. */
 #define STORM 40
 
-enum { SHORT, INTERRUPT, AGAIN, ACCEPT, STARVE, CONNECT, SHUFFLE, REPEAT, IDLE, HOLD, RATES };
+enum { SHORT, INTERRUPT, AGAIN, ACCEPT, STARVE, CONNECT, SHUFFLE, REPEAT, IDLE, HOLD, WAKE, RATES };
 
 static struct watched {
     int set; /* the epoll set that watches it, 0 if none does */
@@ -51,7 +51,7 @@ static unsigned rates[RATES];
 static int storm, debts, logs, highest;
 static struct epoll_event last_seen;
 static char fail_kind[32], fail_thread[16];
-static long fail_at, fail_count;
+static long fail_at, fail_count, fail_times = 1;
 static int fail_errno;
 
 #define REAL(name)                             \
@@ -78,7 +78,7 @@ __attribute__((constructor)) static void begin(void) {
             if (*list == ',') list++;
         }
     }
-    if (fail && sscanf(fail, "%31[^:]:%ld:%d", fail_kind, &fail_at, &fail_errno) != 3) abort();
+    if (fail && sscanf(fail, "%31[^:]:%ld:%d:%ld", fail_kind, &fail_at, &fail_errno, &fail_times) < 3) abort();
     if (thread) strncpy(fail_thread, thread, sizeof fail_thread - 1);
 }
 
@@ -125,7 +125,7 @@ static void forget(int fd) {
 }
 
 
-/* Whether this call is the one that is to fail; sets errno. */
+/* Whether this call is one of those that are to fail; sets errno. */
 static int fails(const char *kind, int fd) {
     if (!fail_at || strcmp(kind, fail_kind)) return 0;
     if (fail_thread[0]) {
@@ -133,8 +133,9 @@ static int fails(const char *kind, int fd) {
         pthread_getname_np(pthread_self(), name, sizeof name);
         if (strcmp(name, fail_thread)) return 0;
     }
-    if (__atomic_add_fetch(&fail_count, 1, __ATOMIC_SEQ_CST) != fail_at) return 0;
-    say("torture: failed %s %ld on %d with %d\n", kind, fail_at, fd, fail_errno);
+    long number = __atomic_add_fetch(&fail_count, 1, __ATOMIC_SEQ_CST);
+    if (number < fail_at || number >= fail_at + fail_times) return 0;
+    say("torture: failed %s %ld on %d with %d\n", kind, number, fd, fail_errno);
     errno = fail_errno;
     return 1;
 }
@@ -150,9 +151,18 @@ static ssize_t judge(const char *kind, int fd, size_t len, uint32_t direction) {
         }
         return -1;
     }
-    if (!dice || !w || !w->is_socket || !len) return len;
+    if (!dice || !w || !len) return len;
     ssize_t let = len;
     pthread_mutex_lock(&lock);
+    if (!w->is_socket) {
+        /* An eventfd whose count is at its end: whoever wakes must take it away and try again. */
+        int full = direction == EPOLLOUT && happens(WAKE);
+        pthread_mutex_unlock(&lock);
+        if (!full) return len;
+        say("torture: wake on %d\n", fd);
+        errno = EAGAIN;
+        return -1;
+    }
     if (storm > 0) {
         storm--, errno = EINTR, let = -1;
     } else if (happens(INTERRUPT)) {
