@@ -222,6 +222,24 @@ pub fn refuses_a_dead_socket_of_another_user(
     bind(&mut world, &path, 0o770).expect("its own is replaced");
 }
 
+/// A socket that its own user may not connect to: whether it is dead cannot be seen, so it stays.
+pub fn refuses_a_socket_that_cannot_be_tried(
+    open: fn(&Path) -> io::Result<()>,
+    bind: impl Fn(&mut World, &Path, u32) -> Result<(), Error> + Sync,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a mode");
+    let path = folder.path().join("socket");
+    let told = as_nobody(|| {
+        open(&path).expect("a socket");
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("a mode");
+        let error = bind(&mut World::new(), &path, 0o770).expect_err("it may live");
+        assert!(matches!(error, Error::PathTaken { .. }), "{error}");
+        error.to_string()
+    });
+    assert!(told.is_none_or(|text| text.contains("whose mode does not let this user connect")));
+}
+
 /// A folder in which a user may make files, but not see which there are.
 pub fn binds_in_a_folder_that_cannot_be_listed(bind: impl Fn(&mut World, &Path, u32) -> Result<(), Error> + Sync) {
     let folder = tempfile::tempdir().expect("a folder");
