@@ -52,6 +52,11 @@ impl Readiness {
     }
 }
 
+/// The size of `sockaddr_un`, unix(7) and unix(4). The name of a peer may be reported as longer: a path that fills its place has
+/// no NUL behind it, but one is counted, and the BSDs count what they cut. Such names are not looked at.
+pub(crate) const SOCKADDR_UN_BYTES: usize =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 110 } else { 106 };
+
 /// Raises the soft limit of open descriptors to the hard one, setrlimit(2), and returns it; `u64::MAX` means no limit.
 ///
 /// For the whole process: programs that select(2) on high descriptors, and children that inherit the limit, may mind.

@@ -440,3 +440,8 @@ fn of_many_who_start_at_once_on_a_stale_socket_one_listens_and_the_others_are_to
 fn without_proc_a_listener_gets_its_mode_if_the_umask_lets_it() {
     strangers::gets_its_mode_without_proc("without_proc_a_listener_gets_its_mode_if_the_umask_lets_it", listen_with);
 }
+
+#[test]
+fn a_socket_that_its_own_user_may_not_connect_to_is_refused_by_name() {
+    strangers::refuses_a_socket_that_cannot_be_tried(leave_dead, listen_with);
+}

@@ -133,11 +133,11 @@ fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
 }
 
-/// socket2 does not parse the peer's address.
+/// The same where there is no accept4(2).
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
-    let (socket, _) = SockRef::from(listener).accept()?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::from(rustix::net::accept(listener)?);
+    options::apply_adopted(&socket)?;
     Ok(socket.into())
 }
 

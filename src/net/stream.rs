@@ -9,7 +9,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, TcpInfo, sigpipe, uninterrupted};
+use crate::net::{Registry, SOCKADDR_UN_BYTES, TcpInfo, sigpipe, uninterrupted};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -502,12 +502,18 @@ pub(crate) fn name(address: &SockAddr) -> io::Result<Address> {
     if let Some(ip) = address.as_socket() {
         return Ok(Address::tcp(ip));
     }
+    if address.len() as usize > SOCKADDR_UN_BYTES {
+        return Ok(Address::unix_unnamed());
+    }
     let named = match (address.as_pathname(), address.as_abstract_namespace()) {
-        (Some(path), _) => Address::unix(path),
+        (Some(path), _) => {
+            // Apple's systems fill the place up with NULs.
+            let path = path.as_os_str().as_bytes().split(|byte| *byte == 0).next();
+            Address::unix(OsStr::from_bytes(path.unwrap_or_default()))
+        }
         (None, Some(bytes)) => Address::unix_abstract(bytes),
         (None, None) => Ok(Address::unix_unnamed()),
     };
-    // A peer may have bound a path that is one byte longer than ours may be.
     Ok(named.unwrap_or(Address::unix_unnamed()))
 }
 

@@ -277,3 +277,8 @@ fn mode_is_as_asked_whatever_the_umask() {
         }
     });
 }
+
+#[test]
+fn a_socket_that_its_own_user_may_not_connect_to_is_refused_by_name() {
+    strangers::refuses_a_socket_that_cannot_be_tried(leave_dead, bind_with);
+}

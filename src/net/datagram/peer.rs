@@ -3,6 +3,7 @@
 //! Owns the address, and from which of our own addresses to answer. Knows no socket.
 
 use crate::address::{Address, AddressError};
+use crate::net::SOCKADDR_UN_BYTES;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,9 +40,6 @@ pub(crate) enum Destination<'a> {
     Ip(SocketAddr),
     Unix(&'a SocketAddrUnix),
 }
-
-/// The size of `sockaddr_un`, unix(7) and unix(4).
-const UNIX_BYTES: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 110 } else { 106 };
 
 impl DatagramPeer {
     /// The peer at `address`, of a name with several addresses the first.
@@ -121,9 +119,8 @@ impl DatagramPeer {
     pub(crate) fn named(any: Option<SocketAddrAny>, via: Option<IpAddr>) -> DatagramPeer {
         let place = match any {
             None => Place::Unnamed,
-            // A path that fills its place has no NUL behind it and is told with a length that it does not have, which
-            // rustix (1.1.6) asserts cannot happen. The BSDs report paths that are longer still.
-            Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > UNIX_BYTES => {
+            // rustix (1.1.6) asserts that this cannot happen.
+            Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > SOCKADDR_UN_BYTES => {
                 Place::Unnamed
             }
             Some(any) => match (SocketAddr::try_from(any.clone()), SocketAddrUnix::try_from(any)) {
