@@ -54,7 +54,7 @@ impl Number for u8 {
 
 impl Number for Duration {
     fn at(edge: Edge) -> Duration {
-        [Duration::ZERO, Duration::from_nanos(1), Duration::MAX][edge as usize]
+        [Duration::ZERO, SHORTEST, Duration::MAX][edge as usize]
     }
 }
 
@@ -63,6 +63,11 @@ impl<T: Number> Number for Option<T> {
         Some(T::at(edge))
     }
 }
+
+const SHORTEST: Duration = Duration::from_nanos(1);
+
+/// How long to look whether something happens that need not.
+const A_MOMENT: Duration = Duration::from_millis(300);
 
 /// A field, and what sets it.
 type Field<C> = (&'static str, fn(&mut C, Edge));
@@ -565,7 +570,7 @@ fn each_number_of_the_settings_is_refused_or_served() {
 fn each_number_of_a_connector_is_refused_or_served() {
     let engine = Engine::start(one_reactor()).expect("an engine");
     let at = Address::tcp(echo_server());
-    let run = |builder: windlass::ConnectorBuilder| {
+    let run = |builder: windlass::ConnectorBuilder, patience: Duration| {
         let (tell, told) = std::sync::mpsc::channel();
         struct Tells(std::sync::mpsc::Sender<()>);
         impl Handler for Tells {
@@ -581,11 +586,11 @@ fn each_number_of_a_connector_is_refused_or_served() {
             Ok(connector) => connector,
             Err(error) => return Outcome::Refused(error),
         };
-        let echoed = told.recv_timeout(Duration::from_secs(2));
+        let echoed = told.recv_timeout(patience);
         connector.stop();
         if echoed.is_ok() { Outcome::Works } else { Outcome::RanOut }
     };
-    walk(BACKOFF, |backoff| run(Connector::builder(at.clone()).backoff(backoff)));
+    walk(BACKOFF, |backoff| run(Connector::builder(at.clone()).backoff(backoff), PATIENCE));
     walk(BACKOFF, |backoff| {
         // One that never connects, and waits between its tries.
         let nobody = Address::tcp(TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address"));
@@ -603,7 +608,9 @@ fn each_number_of_a_connector_is_refused_or_served() {
     });
     // Of limits those that a connector knows no field for are the connection's.
     walk(&LIMITS[4..6], |limits| {
-        run(Connector::builder(at.clone()).connect_config(ConnectConfig { limits, ..ConnectConfig::default() }))
+        let patience = if limits.connect_timeout == SHORTEST { A_MOMENT } else { PATIENCE };
+        let config = ConnectConfig { limits, ..ConnectConfig::default() };
+        run(Connector::builder(at.clone()).connect_config(config), patience)
     });
     engine.shutdown(PATIENCE).expect("it stops");
 }
@@ -640,12 +647,13 @@ fn datagrams_echo(is_unix: bool, config: DatagramConfig) -> Outcome {
         Ok(id) => id,
         Err(error) => return Outcome::Refused(error),
     };
+    let is_short = config.send_timeout == SHORTEST;
     let to = DatagramPeer::resolve(&reactor.endpoint_address(id).expect("it is bound")).expect("a peer");
     let came = Rc::new(RefCell::new(0));
     if let Err(error) = reactor.bind(&place("two"), config, Awaits(came.clone(), to)) {
         return Outcome::Refused(error);
     }
-    let until = Instant::now() + Duration::from_secs(2);
+    let until = Instant::now() + if is_short { A_MOMENT } else { PATIENCE };
     while *came.borrow() == 0 && Instant::now() < until {
         reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
     }

@@ -155,7 +155,7 @@ fn as_much_output_waits_for_a_blocking_peer_as_was_said() {
             taken += more;
         }
         // What the kernel has comes, and what waits here does not by itself.
-        peer.set_read_timeout(Some(Duration::from_millis(100))).expect("a time");
+        peer.set_read_timeout(Some(Duration::from_millis(400))).expect("a time");
         let mut came = vec![0; 256 * 1024];
         while let Ok(more) = peer.read(&mut came) {
             taken -= more;

@@ -193,6 +193,12 @@ fn a_source_address_that_is_gone_costs_its_own_answers_and_nothing_else() {
             let gone = if asked[0].contains(':') { "fd00::7/128" } else { "10.9.8.7/32" };
             address("add", gone);
             let askers = asked.map(|asked| {
+                // An address of IPv6 is good a moment after it was given.
+                let until = Instant::now() + PATIENCE;
+                while UdpSocket::bind((asked, 0)).is_err() {
+                    assert!(Instant::now() < until, "{asked} is not ours");
+                    std::thread::yield_now();
+                }
                 let own = if asked.contains(':') { "[::1]:0" } else { "127.0.0.1:0" };
                 let asker = UdpSocket::bind(own).expect("a socket");
                 asker.set_nonblocking(true).expect("non-blocking");

@@ -121,6 +121,11 @@ fn only_the_reactor_reads_the_clock() {
 }
 
 #[test]
+fn no_configured_time_is_added_to_the_clock_where_it_may_overflow() {
+    check(unchecked_additions);
+}
+
+#[test]
 fn nothing_is_unsafe_or_unwrapped() {
     check(unsafe_or_unwrapped);
 }
@@ -193,6 +198,25 @@ fn clock_readings(file: &File) -> Findings {
     for reading in [&["Instant", ":", ":", "now"][..], &["SystemTime", ":", ":", "now"], &[".", "elapsed", "("]] {
         let found = find(&file.code, reading);
         findings.extend(found.map(|line| (line, format!("reads the clock: {}", reading.concat()))));
+    }
+    findings
+}
+
+/// `Instant + Duration` panics where the sum is too far to count: `clock::until` and `Tick::after` do not.
+fn unchecked_additions(file: &File) -> Findings {
+    if file.name == "clock" {
+        return vec![];
+    }
+    let mut findings = Vec::new();
+    for sum in [&["now", "(", ")", "+"][..], &["now", "+"]] {
+        for window in file.code.windows(sum.len() + 1) {
+            let (head, last) = window.split_at(sum.len());
+            // Constants are short.
+            let is_constant = last[0].text.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if head.iter().map(|token| token.text.as_str()).eq(sum.iter().copied()) && !is_constant {
+                findings.push((last[0].line, "adds to the clock: take clock::until".to_owned()));
+            }
+        }
     }
     findings
 }
@@ -537,6 +561,9 @@ fn what_must_not_be_is_found() {
     assert_eq!(lines(unsafe_or_unwrapped(&File::new("turn", text))), [5, 2]);
     assert_eq!(unsafe_or_unwrapped(&File::new("lib", "#![forbid(unsafe_code)]\nfn f() { a.unwrap_or(0); }")), []);
     assert_eq!(lines(missing_header(&File::new("turn", "// no header\n"))), [1]);
+    let sums = "fn f() {\n a(Instant::now() + self.pause);\n b(now + timeout);\n c(now + A_WHILE, now() + A_WHILE);\n}";
+    assert_eq!(lines(unchecked_additions(&File::new("client", sums))), [2, 3]);
+    assert_eq!(unchecked_additions(&File::new("clock", sums)), []);
     assert_eq!(lines(empty_names(&File::new("net/util", "mod common {}"))), [1, 1]);
     let line = "fn f() {}\n\n// a comment\n";
     assert_eq!(too_long(&File::new("turn", &line.repeat(CODE_LINES_MAX))), []);
