@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
 use std::rc::Rc;
-use windlass::{Address, Conn, Handler, ListenConfig, Reactor, ReactorConfig};
+use windlass::{Address, AddressError, Conn, Handler, ListenConfig, Reactor, ReactorConfig};
 
 /// The longest frame, its length apart.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -83,6 +83,9 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 
 fn ask(address: &str, requests: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let address: Address = address.parse()?;
+    if address.is_unspecified() {
+        return Err(AddressError::NoTarget(address.to_string()).into());
+    }
     let mut stream = TcpStream::connect(address.ip().ok_or("an IP address and port is needed")?)?;
     for request in requests {
         stream.write_all(&(request.len() as u32).to_be_bytes())?;

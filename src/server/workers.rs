@@ -243,7 +243,10 @@ impl Workers {
             drop(inside);
             match news {
                 News::Event(event) => self.callbacks.tell_event(&event),
-                News::Error(error) => self.callbacks.tell_error(&error),
+                News::Error(error) => {
+                    log::error!("server: no thread for a blocking handler: {error}");
+                    self.callbacks.tell_error(&error);
+                }
             }
             inside = self.lock();
             inside.telling = false;

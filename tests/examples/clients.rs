@@ -70,6 +70,9 @@ fn programs_that_connect_refuse_a_target_without_a_host() {
         ("pool", &["tcp://:7007"]),
         ("breaker", &["tcp://:7007"]),
         ("hold", &["tcp://:7007", "1"]),
+        ("framed", &["tcp://:7007", "COUNT"]),
+        #[cfg(all(feature = "aws-lc-rs", feature = "platform-roots"))]
+        ("tls_client", &[":7007", "--tries", "1"]),
         ("proxy", &["tcp://127.0.0.1:0", "tcp://0.0.0.0:7007"]),
         ("throttle", &["tcp://127.0.0.1:0", "tcp://:7007", "--bytes-per-second", "1"]),
     ] {

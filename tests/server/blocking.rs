@@ -1,7 +1,7 @@
 //! Handlers that block, on threads: served, counted, limited and drained like all others.
 
 use crate::support::blocking::{Client, Rig, Stated, Tale, Trouble, until};
-use crate::support::{Kind, PATIENCE, each_kind};
+use crate::support::{Kind, PATIENCE, alone, each_kind};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -164,6 +164,41 @@ fn connections_that_wait_for_a_thread_and_those_refused_are_told_once_and_so_is_
             until("all to be over", || server.open_connections() == 0);
         }
         assert!(rig.errors.all().is_empty(), "{:?}", rig.errors.all());
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_that_has_no_more_threads_is_told_once_and_whoever_waits_is_served_in_turn() {
+    alone("blocking::a_system_that_has_no_more_threads_is_told_once_and_whoever_waits_is_served_in_turn", || {
+        let rig = Rig::new();
+        let config = BlockingConfig { stack_bytes: 1 << 30, ..BlockingConfig::default() };
+        let (server, address) = rig.listen(rig.builder(1).blocking_handler(config, echo), Kind::Tcp);
+        // Room for two stacks and not for three.
+        let status = std::fs::read_to_string("/proc/self/status").expect("its status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let kib: u64 = size.and_then(|size| size.split_whitespace().next()?.parse().ok()).expect("a size");
+        let limit = Some(kib * 1024 + (2 << 30) + (700 << 20));
+        rustix::process::setrlimit(
+            rustix::process::Resource::As,
+            rustix::process::Rlimit { current: limit, maximum: limit },
+        )
+        .expect("a lower limit");
+        let mut served: Vec<Client> = (0..2).map(|_| Client::dial(&address)).collect();
+        served.iter_mut().for_each(|client| client.echoes(b"served"));
+        let waiting: Vec<Client> = (0..4).map(|_| Client::dial(&address)).collect();
+        let busy = ServerEvent::ThreadsBusy { threads: 2 };
+        rig.events.until("busy threads", |told| told.contains(&busy));
+        until("all to be counted", || server.open_connections() == 6);
+        let errors = rig.errors.until_count("the lack of a thread", 1);
+        assert!(errors.len() == 1 && errors[0].text.contains("windlass-worker"), "{errors:?}");
+        served.into_iter().for_each(Client::close);
+        for mut client in waiting {
+            client.echoes(b"in turn");
+            client.close();
+        }
+        assert_eq!(rig.errors.count(), 1);
+        assert_eq!(rig.events.all().iter().filter(|event| **event == busy).count(), 1);
     });
 }
 
