@@ -296,6 +296,9 @@ pub enum Reason {
     Timeout(Expiry),
     /// The handler left more input than `Limits::inbox_bytes_max`.
     InboxLimit,
+    /// All that waits in the reactor's queues was more than `ReactorConfig::queued_bytes_max`, and some of it was this
+    /// connection's, which had made no progress for the longest time.
+    QueueLimit,
     /// The reactor drained.
     Drain,
     /// A callback of this connection panicked, or said that it used more than it was shown.
@@ -386,7 +389,7 @@ impl std::fmt::Display for TlsFault {
 
 impl Reason {
     /// How many kinds there are, each timeout and TLS fault one of its own.
-    pub const KINDS: usize = 25 + TlsFault::KINDS;
+    pub const KINDS: usize = 26 + TlsFault::KINDS;
 
     /// A number below [`Reason::KINDS`], one for each kind; all error numbers of one kind share one, and all received alerts.
     pub fn index(self) -> usize {
@@ -411,6 +414,7 @@ impl Reason {
             Reason::FileTruncated => 23,
             Reason::FileUnreadable(_) => 24,
             Reason::Tls(fault) => 25 + fault.index(),
+            Reason::QueueLimit => 25 + TlsFault::KINDS,
         }
     }
 
@@ -440,6 +444,7 @@ impl Reason {
             },
             Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => true,
             Reason::SelfConnected | Reason::InboxLimit | Reason::HandlerPanicked | Reason::Truncated => true,
+            Reason::QueueLimit => true,
             Reason::Tls(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Os(_) | Reason::Bug => true,
         }
     }
@@ -451,7 +456,7 @@ impl Reason {
             Reason::HandlerPanicked | Reason::ReactorDropped => true,
             Reason::PeerClosed | Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => false,
             Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => false,
-            Reason::SelfConnected | Reason::InboxLimit | Reason::Truncated => false,
+            Reason::SelfConnected | Reason::InboxLimit | Reason::QueueLimit | Reason::Truncated => false,
             Reason::Timeout(_) | Reason::Tls(_) => false,
         }
     }
@@ -474,6 +479,7 @@ impl std::fmt::Display for Reason {
             Reason::Unresponsive => "no answer from the peer",
             Reason::SelfConnected => "connected to itself: nobody listens there",
             Reason::InboxLimit => "input queue full",
+            Reason::QueueLimit => "all queues of the reactor together full, and no progress",
             Reason::Drain => "drained",
             Reason::HandlerPanicked => "handler panicked",
             Reason::Detached => "detached",

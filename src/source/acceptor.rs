@@ -200,6 +200,7 @@ impl Acceptor {
             Cause::Order(Order::Remove | Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
+            Cause::Order(Order::Relieve) => {}
             // No thread has anything to tell a listener but what it sends with a closure.
             Cause::Orders(_) => {}
             Cause::Arrived(handed) => {
