@@ -24,10 +24,10 @@ fn echoes(world: &mut World, peer: &mut Peer, bytes: &[u8]) {
 
 #[test]
 fn clients_that_never_read_fill_no_more_than_the_bound_and_others_are_served() {
-    const FLOODERS: usize = 100;
+    const FLOODERS: usize = 40;
     each_kind_at_once(|kind| {
         let mut world = bounded();
-        let address = world.listen(kind, narrow(), |_: &Conn<'_>| Echo);
+        let address = world.listen(kind, narrow_but_long(), |_: &Conn<'_>| Echo);
         let (mut bystander, mut slow) = (world.dial(&address), world.dial(&address));
         world.until_open(2);
         let bytes = pattern(64 * 1024);
