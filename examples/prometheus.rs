@@ -179,6 +179,8 @@ fn text(open: usize, all: &[Counters]) -> String {
     family("failed", "Connections that ended before.", |counters| counters.failed);
     family("received_bytes", "Bytes read.", |counters| counters.bytes_in);
     family("sent_bytes", "Bytes taken by the kernel.", |counters| counters.bytes_out);
+    family("lost_bytes", "Bytes written that were never sent.", |counters| counters.bytes_lost);
+    family("reads_held_back", "Reads that waited for room in all queues.", |counters| counters.reads_held_back);
     family("turns", "Turns of the loop.", |counters| counters.turns);
     family("panics", "Panics in callbacks.", |counters| counters.panics);
     family("slow_callbacks", "Callbacks that held their reactor up.", |counters| counters.slow_callbacks);

@@ -43,6 +43,8 @@ pub(crate) enum Order {
     Hurry,
     /// The drain's deadline is past.
     Cut,
+    /// The reactor holds too many bytes, and this connection has kept some for the longest without progress.
+    Relieve,
     /// The reactor is dropped.
     ReactorDropped,
     /// A listener, a watch or an endpoint: close it.

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// processor time of bulk traffic (measured), and the peer is woken less often.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
 
+/// The least that all queues of a reactor may hold: what one connection may.
+pub(crate) const QUEUED_BYTES_LEAST: usize = 1024 * 1024;
+
 /// The longest record, header and all, that a peer may send; RFC 5246, section 6.2.3.
 pub(crate) const RECORD_BYTES: usize = 18 * 1024 + 5;
 
@@ -452,6 +455,13 @@ pub struct ReactorConfig {
     pub commands_per_turn: usize,
     /// Connections at once. Above it, accepting pauses and `connect` is refused. Default: no limit.
     pub connections_max: usize,
+    /// Bytes of memory that may wait in all queues of the reactor together: output that the kernel has not taken, input that
+    /// handlers have left, unfinished TLS records, datagrams. Above it no connection is read that has something waiting,
+    /// others are read in pieces of 4 KiB, and those that keep some and make no progress for 5 s, or 1 s while it is half as
+    /// much again (30 s for those whose queue has moved before), are reset with [`Reason::QueueLimit`](crate::Reason::QueueLimit), the longest first, until an eighth is free. Output
+    /// that handlers write of themselves is bounded by each connection's own limits as well. Not counted: what the kernel
+    /// holds, and 1.7 MiB of buffers that are kept for reuse. Default: `None`, no bound but each connection's.
+    pub queued_bytes_max: Option<usize>,
     /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
     /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.
     pub handshakes_max: usize,
@@ -474,6 +484,7 @@ impl Default for ReactorConfig {
             mailbox_commands_max: 65_536,
             commands_per_turn: 4096,
             connections_max: usize::MAX,
+            queued_bytes_max: None,
             handshakes_max: 16_384,
             slow_callback: Some(Duration::from_millis(100)),
             handshake_budget: Duration::from_micros(500),
@@ -499,6 +510,9 @@ impl ReactorConfig {
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
+        if self.queued_bytes_max.is_some_and(|bytes| bytes < QUEUED_BYTES_LEAST) {
+            return refuse("queued_bytes_max", self.queued_bytes_max, "it must be at least 1 MiB");
+        }
         lasting("slow_callback", self.slow_callback.unwrap_or(Duration::MAX))?;
         positive("connections_max", self.connections_max)
     }

@@ -33,6 +33,9 @@ pub struct Counters {
     /// Bytes of output that were accepted and that the kernel had not taken when their connection ended; with TLS, of records
     /// where they were sealed already. What the kernel took and a reset destroyed is not known.
     pub bytes_lost: u64,
+    /// Times that a connection with something waiting was not read because all queues together held more than
+    /// `ReactorConfig::queued_bytes_max`.
+    pub reads_held_back: u64,
     /// Turns.
     pub turns: u64,
     /// Times that a source was driven.

@@ -8,7 +8,7 @@
 use crate::address::{Address, Transport};
 use crate::clock;
 use crate::config::datagram::DatagramConfig;
-use crate::config::{ListenConfig, ReactorConfig, Reuse, Wanted};
+use crate::config::{ListenConfig, QUEUED_BYTES_LEAST, ReactorConfig, Reuse, Wanted};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Maker};
@@ -48,6 +48,10 @@ pub struct EngineConfig {
     pub placement: Placement,
     /// Accepted connections of all reactors together; above it, accepting pauses. Default: no limit.
     pub connections_max: usize,
+    /// Bytes of memory that may wait in all queues of all reactors together: each may hold an equal share, or what
+    /// [`ReactorConfig::queued_bytes_max`] says if that is less. At least 1 MiB for each reactor. Default: `None`, no bound but
+    /// each connection's.
+    pub queued_bytes_max: Option<usize>,
     /// For each reactor.
     pub reactor: ReactorConfig,
 }
@@ -60,6 +64,7 @@ impl Default for EngineConfig {
             pinning: Pinning::Free,
             placement: Placement::LeastConnections,
             connections_max: usize::MAX,
+            queued_bytes_max: None,
             reactor: ReactorConfig::default(),
         }
     }
@@ -78,10 +83,21 @@ impl EngineConfig {
         if self.connections_max == 0 {
             return refuse("connections_max", "0".to_owned(), "it must be at least 1");
         }
+        if self.queued_bytes_max.is_some_and(|bytes| bytes / self.reactors < QUEUED_BYTES_LEAST) {
+            let value = format!("{:?}", self.queued_bytes_max);
+            return refuse("queued_bytes_max", value, "it must be at least 1 MiB for each reactor");
+        }
         if self.name.contains('\0') {
             return refuse("name", format!("{:?}", self.name), "the name of a thread cannot hold a NUL");
         }
         self.reactor.validate()
+    }
+
+    /// What each reactor is, with its share of what all may hold.
+    fn reactor_config(&self) -> ReactorConfig {
+        let share = self.queued_bytes_max.map(|bytes| bytes / self.reactors);
+        let queued_bytes_max = [share, self.reactor.queued_bytes_max].into_iter().flatten().min();
+        ReactorConfig { queued_bytes_max, ..self.reactor.clone() }
     }
 }
 
@@ -268,7 +284,7 @@ impl Engine {
         };
         for number in 0..config.reactors {
             let name = format!("{}-{number}", config.name);
-            let (reactor, pinning) = (config.reactor.clone(), config.pinning);
+            let (reactor, pinning) = (config.reactor_config(), config.pinning);
             let (tell, told) = mpsc::channel();
             let deaths = engine.deaths.clone();
             let told_dead = name.clone();

@@ -300,6 +300,9 @@ pub enum Reason {
     /// what its other side has no room for, and does not [`pause`](crate::Conn::pause); or a message that is longer than
     /// the limit, which is to be raised then, or the message to be taken in pieces.
     InboxLimit,
+    /// All that waits in the reactor's queues was more than `ReactorConfig::queued_bytes_max`, and some of it was this
+    /// connection's, which had made no progress for the longest time.
+    QueueLimit,
     /// The reactor drained.
     Drain,
     /// A callback of this connection panicked, or said that it used more than it was shown.
@@ -390,7 +393,7 @@ impl std::fmt::Display for TlsFault {
 
 impl Reason {
     /// How many kinds there are, each timeout and TLS fault one of its own.
-    pub const KINDS: usize = 25 + TlsFault::KINDS;
+    pub const KINDS: usize = 26 + TlsFault::KINDS;
 
     /// A number below [`Reason::KINDS`], one for each kind; all error numbers of one kind share one, and all received alerts.
     pub fn index(self) -> usize {
@@ -415,6 +418,7 @@ impl Reason {
             Reason::FileTruncated => 23,
             Reason::FileUnreadable(_) => 24,
             Reason::Tls(fault) => 25 + fault.index(),
+            Reason::QueueLimit => 25 + TlsFault::KINDS,
         }
     }
 
@@ -444,6 +448,7 @@ impl Reason {
             },
             Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => true,
             Reason::SelfConnected | Reason::InboxLimit | Reason::HandlerPanicked | Reason::Truncated => true,
+            Reason::QueueLimit => true,
             Reason::Tls(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Os(_) | Reason::Bug => true,
         }
     }
@@ -455,7 +460,7 @@ impl Reason {
             Reason::HandlerPanicked | Reason::ReactorDropped => true,
             Reason::PeerClosed | Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => false,
             Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => false,
-            Reason::SelfConnected | Reason::InboxLimit | Reason::Truncated => false,
+            Reason::SelfConnected | Reason::InboxLimit | Reason::QueueLimit | Reason::Truncated => false,
             Reason::Timeout(_) | Reason::Tls(_) => false,
         }
     }
@@ -480,6 +485,7 @@ impl std::fmt::Display for Reason {
             Reason::InboxLimit => {
                 "input queue full: a message longer than inbox_bytes_max, or a relay that leaves input without pause"
             }
+            Reason::QueueLimit => "all queues of the reactor together full, and no progress",
             Reason::Drain => "drained",
             Reason::HandlerPanicked => "handler panicked",
             Reason::Detached => "detached",

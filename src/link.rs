@@ -597,8 +597,12 @@ impl Link {
         if self.input == Input::Dry && self.inbox.is_empty() && !self.has_output_business() {
             return false;
         }
-        self.may_read()
-            || self.may_flush()
+        self.may_read() || self.wants_again_unread()
+    }
+
+    /// The same, of a link that is not to be read now.
+    pub(crate) fn wants_again_unread(&self) -> bool {
+        self.may_flush()
             || self.may_show_rest()
             || self.end_is_due()
             || (self.owed != Owed::Nothing && self.outbox.is_empty() && self.phase.is_lively())
@@ -624,6 +628,33 @@ impl Link {
             Goodbye::Unsaid | Goodbye::Fin => drop(self.stream.shut(Shutdown::Both)),
             Goodbye::ResetDue => self.stream.reset(),
         }
+    }
+
+    /// Bytes of memory that what waits keeps, in either direction.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let kept = match &self.security {
+            Security::Plain => 0,
+            Security::Tls(tls) => tls.kept.capacity(),
+        };
+        self.outbox.held() + self.inbox.held() + kept
+    }
+
+    /// Whether reading it would add to what waits: there is some already.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        !self.outbox.is_empty() || !self.inbox.is_empty()
+    }
+
+    /// When what waits was begun, and when some of it last moved, as far as this side can see; `None` if nothing waits.
+    pub(crate) fn progress(&self) -> Option<(Tick, Tick)> {
+        match (self.outbox.begun(), self.outbox.stalled()) {
+            (Some(begun), Some(moved)) => Some((begun, moved)),
+            _ => (self.held_bytes() > 0).then_some((self.active, self.active)),
+        }
+    }
+
+    /// What the kernel holds of its output, in bytes of its own reckoning, to compare with later; 0 where it does not tell.
+    pub(crate) fn kernel_bytes(&self) -> u32 {
+        self.stream.kernel_bytes()
     }
 
     /// Takes note in the log of bytes that were accepted and will never be sent, where nothing tells the peer.

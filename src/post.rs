@@ -309,8 +309,10 @@ impl Post {
     }
 
     /// Forgets what waits; returns how many bytes that were.
-    pub(crate) fn discard(&mut self) -> u64 {
-        self.outgoing.take().map_or(0, |outgoing| outgoing.waiting_bytes() as u64)
+    pub(crate) fn discard(&mut self, departures: &mut Departures) -> u64 {
+        let Some(mut outgoing) = self.outgoing.take() else { return 0 };
+        departures.forget(&mut outgoing);
+        outgoing.waiting_bytes() as u64
     }
 
     pub(crate) fn pause(&mut self) {
@@ -569,6 +571,7 @@ impl Post {
             if outgoing.is_empty() {
                 departures.take_back(outgoing);
             } else {
+                departures.count(&mut outgoing);
                 self.outgoing = Some(outgoing);
             }
         }

@@ -9,6 +9,7 @@ mod core;
 mod hearing;
 mod lap;
 mod orders;
+mod relief;
 pub(crate) mod table;
 pub(crate) mod timers;
 
@@ -183,6 +184,11 @@ impl Reactor {
         self.core.snapshot()
     }
 
+    /// Bytes of memory that wait in all queues now; see [`ReactorConfig::queued_bytes_max`].
+    pub fn queued_bytes(&self) -> usize {
+        self.core.queued_bytes()
+    }
+
     /// Connections that live now, those that connect or shake hands included; each datagram socket counts as one.
     pub fn connections(&self) -> usize {
         self.core.desk.connections
@@ -263,6 +269,7 @@ impl Reactor {
         self.core.obey();
         self.core.drive_due();
         self.core.drive_handshakes();
+        self.core.relieve();
         let status = self.core.check_drain();
         self.core.end_turn();
         Ok(status)

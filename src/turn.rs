@@ -140,6 +140,7 @@ impl Desk {
     /// Counts an adopted link, but not the bytes that it moved before.
     pub(crate) fn count_adopted(&mut self, link: &Link) {
         self.counters.adopted += 1;
+        self.buffers.pool.count_in(link.held_bytes());
         self.counters.count_bytes(link.bytes_in().wrapping_neg(), link.bytes_out().wrapping_neg());
     }
 }

@@ -29,6 +29,34 @@ fn turn_for(world: &mut World, time: Duration) {
 
 // --- input --------------------------------------------------------------------------------------------------------
 
+/// A rest whose answer was refused waits for room and not for more input: the end, which may have come meanwhile, is told
+/// behind it.
+#[test]
+fn the_end_waits_behind_a_rest_whose_answer_was_refused_whole() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let limits = Limits {
+            inbox_bytes_max: 4096,
+            outbox_bytes_max: 1 << 20,
+            outbox_bytes_high: 900_000,
+            outbox_bytes_low: 4096,
+            ..Limits::default()
+        };
+        let address = world.listen(kind, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| {
+            Does::new()
+                .on_open(|conn| while conn.write_some(&[b'.'; 65536]) > 0 {})
+                .on_data(|conn, data| if conn.write(data).is_ok() { data.len() } else { 0 })
+        });
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        peer.send_all_while(&mut world, b"abc");
+        peer.finish();
+        world.turns(20);
+        let got = peer.read_to_end_while(&mut world).expect("a clean end");
+        assert!(got.ends_with(b"abc"), "the answer is lost over {kind:?}: {:?}", world.log.said(0));
+    });
+}
+
 #[test]
 fn two_frames_in_one_read_are_two_calls_without_another_read() {
     each_plain_kind("reads are told apart by the bytes on the socket", |kind| {

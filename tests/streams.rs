@@ -18,6 +18,8 @@ mod listening;
 mod losing;
 #[path = "streams/output.rs"]
 mod output;
+#[path = "streams/overload.rs"]
+mod overload;
 #[path = "streams/panics.rs"]
 mod panics;
 #[path = "streams/probes.rs"]

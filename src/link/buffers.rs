@@ -128,12 +128,23 @@ pub(crate) struct Buffers {
 /// Heads are boxed where they are used, and are kept so.
 type Spare<T> = Vec<Box<T>>;
 
-/// Empty buffers that wait for the next link.
-#[derive(Default)]
+/// Empty buffers that wait for the next link, and how much memory those hold that are in use.
+///
+/// 1. `held` is the sum of the capacities of the chunks that were taken and not given back, and of the bytes that are shared
+///    with their writers: a link that comes or goes with some is counted by [`Pool::count_in`] and [`Pool::count_out`].
 pub(crate) struct Pool {
     chunks: [Vec<Vec<u8>>; CHUNK_BYTES.len()],
     queues: Spare<Queue>,
     rests: Spare<Rest>,
+    held: usize,
+    mark: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        let (chunks, queues, rests) = (Default::default(), Spare::new(), Spare::new());
+        Pool { chunks, queues, rests, held: 0, mark: usize::MAX }
+    }
 }
 
 impl Pool {
@@ -141,14 +152,43 @@ impl Pool {
     pub(crate) fn chunk(&mut self, bytes: usize) -> Vec<u8> {
         let class = CHUNK_BYTES.iter().position(|size| bytes <= *size).unwrap_or(CHUNK_BYTES.len() - 1);
         let kept = &mut self.chunks[class];
-        match kept.iter().rposition(|chunk| chunk.capacity() >= bytes) {
+        let chunk = match kept.iter().rposition(|chunk| chunk.capacity() >= bytes) {
             Some(found) => kept.swap_remove(found),
             None => Vec::with_capacity(bytes.max(CHUNK_BYTES[class])),
-        }
+        };
+        self.count_in(chunk.capacity());
+        chunk
+    }
+
+    /// So many bytes more are held.
+    pub(crate) fn count_in(&mut self, bytes: usize) {
+        self.held += bytes;
+    }
+
+    /// So many bytes less are. A link that came from threads that wait may give back what was never counted here.
+    pub(crate) fn count_out(&mut self, bytes: usize) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Bytes that links hold.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Sets how many they may hold before the pool is full.
+    pub(crate) fn set_mark(&mut self, bytes: usize) {
+        self.mark = bytes;
+    }
+
+    /// Whether they hold more than that.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.held > self.mark
     }
 
     /// Takes an emptied chunk back.
     pub(crate) fn take_back(&mut self, mut chunk: Vec<u8>) {
+        self.count_out(chunk.capacity());
         chunk.clear();
         let Some(class) = CHUNK_BYTES.iter().rposition(|size| chunk.capacity() >= *size) else { return };
         if self.chunks[class].len() < KEPT[class] && chunk.capacity() <= CHUNK_KEPT_BYTES {

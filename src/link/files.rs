@@ -90,7 +90,10 @@ impl Link {
                 self.outbox.push_ready_segment(Segment::Copied(chunk), now, &mut buffers.pool);
                 Some(read)
             }
-            Err(reason) => self.fail_file(reason, now),
+            Err(reason) => {
+                buffers.pool.take_back(chunk);
+                self.fail_file(reason, now)
+            }
         }
     }
 

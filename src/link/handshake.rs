@@ -188,13 +188,15 @@ impl Link {
     }
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
-    pub(crate) fn depart(&mut self) -> Option<Box<Away>> {
+    pub(crate) fn depart(&mut self, buffers: &mut Buffers) -> Option<Box<Away>> {
         let Security::Tls(tls) = &mut self.security else { return None };
         if tls.step != Step::QueuedElsewhere || !matches!(self.phase, Phase::Handshaking) {
             return None;
         }
         tls.step = Step::Away;
         let which = Which::of(&tls.session);
+        // It may never come back to this link.
+        buffers.pool.count_out(tls.kept.capacity());
         Some(Box::new(Away {
             session: tls.session.take(),
             wire: std::mem::take(&mut tls.kept),
@@ -215,6 +217,7 @@ impl Link {
         let opened = away.opened.take()?;
         buffers.sealed.push(away.sealed.bytes());
         self.follow(away.which, &away.wire, &mut away.plain, opened, buffers, now);
+        buffers.pool.count_in(away.wire.capacity());
         buffers.pool.take_back(std::mem::take(&mut away.wire));
         Some(())
     }

@@ -44,6 +44,11 @@ impl Inbox {
         self.rest.as_ref().map_or(0, |rest| rest.bytes().len())
     }
 
+    /// Bytes of memory that what waits keeps.
+    pub(crate) fn held(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.buffer.capacity())
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_none()
@@ -124,6 +129,7 @@ mod tests {
                 }
                 prop_assert_eq!(inbox.bytes(), &model[..]);
                 prop_assert_eq!(inbox.len(), model.len());
+                prop_assert_eq!(inbox.held(), pool.held());
                 prop_assert_eq!(inbox.is_empty(), model.is_empty());
             }
         }

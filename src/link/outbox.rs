@@ -33,6 +33,7 @@ pub(crate) struct Queue {
     len: usize,
     sent: usize,
     moved: Option<Tick>,
+    begun: Option<Tick>,
     behind: VecDeque<Behind>,
     behind_len: usize,
 }
@@ -58,8 +59,17 @@ impl Segment {
 
     /// Gives its memory back.
     pub(crate) fn take_back(self, pool: &mut Pool) {
-        if let Segment::Copied(chunk) = self {
-            pool.take_back(chunk);
+        match self {
+            Segment::Copied(chunk) => pool.take_back(chunk),
+            Segment::Shared(bytes) => pool.count_out(bytes.len()),
+        }
+    }
+
+    /// Bytes of memory that it keeps.
+    fn held(&self) -> usize {
+        match self {
+            Segment::Copied(chunk) => chunk.capacity(),
+            Segment::Shared(bytes) => bytes.len(),
         }
     }
 }
@@ -156,6 +166,18 @@ impl Outbox {
         }
     }
 
+    /// Since when something has waited without a break, `None` while nothing waits.
+    pub(crate) fn begun(&self) -> Option<Tick> {
+        self.queue.as_ref().and_then(|queue| queue.begun)
+    }
+
+    /// Bytes of memory that what waits keeps. Costs a look at each piece.
+    pub(crate) fn held(&self) -> usize {
+        let Some(queue) = &self.queue else { return 0 };
+        let behind = queue.behind.iter().flat_map(|behind| &behind.then);
+        queue.segments.iter().chain(behind).map(Segment::held).sum()
+    }
+
     /// Queues a copy of `bytes`.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Tick, pool: &mut Pool) {
         if !bytes.is_empty() {
@@ -172,6 +194,7 @@ impl Outbox {
         }
         let (segments, len) = self.open(now, pool).end();
         *len += bytes.len();
+        pool.count_in(bytes.len());
         segments.push_back(Segment::Shared(bytes));
     }
 
@@ -229,7 +252,7 @@ impl Outbox {
     fn open(&mut self, now: Tick, pool: &mut Pool) -> &mut Queue {
         self.queue.get_or_insert_with(|| {
             let mut queue = pool.queue();
-            queue.moved = Some(now);
+            (queue.moved, queue.begun) = (Some(now), Some(now));
             queue
         })
     }
@@ -337,6 +360,7 @@ mod tests {
                 }
                 let shown = shown(&outbox);
                 prop_assert_eq!(outbox.len(), model.len());
+                prop_assert_eq!(outbox.held(), pool.held());
                 prop_assert_eq!(outbox.is_empty(), model.is_empty());
                 prop_assert_eq!(outbox.stalled().is_some(), !model.is_empty());
                 prop_assert!(!shown.is_empty() || model.is_empty());

@@ -291,6 +291,11 @@ impl Stream {
         false
     }
 
+    /// Memory of the kernel that output keeps, in flight and unsent; 0 where the system does not tell.
+    pub(crate) fn kernel_bytes(&self) -> u32 {
+        kind::output_bytes(self.as_fd())
+    }
+
     /// The error that waits on the socket, SO_ERROR.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         SockRef::from(self).take_error().unwrap_or_else(Some)
@@ -448,12 +453,12 @@ pub(super) mod kind {
     use super::ShortRead;
     use mio::net::UnixStream;
     use nix::libc;
-    use nix::sys::socket::sockopt::GetOsString;
+    use nix::sys::socket::sockopt::{GetOsString, GetStruct};
     use nix::sys::socket::{MsgFlags, getsockopt, recvmsg};
     use socket2::{Protocol, SockRef};
     use std::ffi::OsString;
     use std::io::{self, IoSliceMut};
-    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
     /// The longest name of a layer on TCP, TCP_ULP_NAME_MAX of linux/tcp.h.
     const LAYER_NAME_BYTES: usize = 16;
@@ -467,6 +472,27 @@ pub(super) mod kind {
     pub(in crate::net) fn is_plain_tcp(socket: &OwnedFd) -> bool {
         let is_tcp = matches!(SockRef::from(socket).protocol(), Ok(Some(Protocol::TCP)));
         is_tcp && getsockopt(socket, Layer).map_or(true, |layer| layer.is_empty())
+    }
+
+    /// What a socket's memory is used for, SO_MEMINFO; linux/sock_diag.h.
+    #[derive(Clone, Copy)]
+    struct Memory;
+
+    /// Values of SK_MEMINFO_*, the first of which every kernel with this option fills.
+    const MEMORY_VALUES: usize = 9;
+
+    nix::getsockopt_impl!(
+        Memory,
+        libc::SOL_SOCKET,
+        libc::SO_MEMINFO,
+        [u32; MEMORY_VALUES],
+        GetStruct<[u32; MEMORY_VALUES]>
+    );
+
+    /// SK_MEMINFO_WMEM_ALLOC, what Unix peers have not read, and SK_MEMINFO_WMEM_QUEUED, what is not acknowledged.
+    pub(super) fn output_bytes(socket: BorrowedFd<'_>) -> u32 {
+        let (allocated, queued) = (2, 5);
+        getsockopt(&socket, Memory).map_or(0, |memory| memory[allocated].wrapping_add(memory[queued]))
     }
 
     /// recvmsg(2) without room for control messages. A read ends where descriptors were passed along, and where the writer
@@ -485,10 +511,14 @@ pub(super) mod kind {
     use super::ShortRead;
     use mio::net::UnixStream;
     use std::io::{self, Read};
-    use std::os::fd::OwnedFd;
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
     pub(in crate::net) fn is_plain_tcp(_: &OwnedFd) -> bool {
         true
+    }
+
+    pub(super) fn output_bytes(_: BorrowedFd<'_>) -> u32 {
+        0
     }
 
     /// These systems drop control messages that nobody asked for without a word.

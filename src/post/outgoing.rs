@@ -18,6 +18,8 @@ pub(crate) struct Outgoing {
     gone: usize,
     held: usize,
     head: usize,
+    /// Bytes of memory that it was last counted for.
+    counted: usize,
 }
 
 /// One datagram.
@@ -90,6 +92,18 @@ impl Outgoing {
     pub(crate) fn is_one_from_anywhere(&self) -> bool {
         let via = |entry: &Entry| entry.to.as_ref().and_then(DatagramPeer::via);
         self.len() == 1 && self.entries.get(self.head).is_some_and(|entry| via(entry).is_none())
+    }
+
+    /// Brings the sum of what all queues hold up to date with what this one holds.
+    pub(super) fn count(&mut self, held_by_all: &mut usize) {
+        let holds = self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>();
+        *held_by_all = *held_by_all - self.counted + holds;
+        self.counted = holds;
+    }
+
+    /// Takes this one out of the sum.
+    pub(super) fn count_out(&mut self, held_by_all: &mut usize) {
+        *held_by_all -= std::mem::take(&mut self.counted);
     }
 
     /// Bytes that wait.

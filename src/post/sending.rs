@@ -26,6 +26,8 @@ pub(crate) struct Departures {
     runs: Runs,
     /// Emptied queues, for the next endpoint.
     spare: Spare,
+    /// Bytes of memory that queues hold which still wait when they have been offered.
+    held: usize,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     headers: crate::net::datagram::mmsg::SendHeaders,
 }
@@ -39,8 +41,24 @@ impl Departures {
         self.spare.pop().unwrap_or_default()
     }
 
+    /// Counts a queue that goes on waiting.
+    pub(super) fn count(&mut self, outgoing: &mut Outgoing) {
+        outgoing.count(&mut self.held);
+    }
+
+    /// Counts a queue no more, which is dropped with what waits in it.
+    pub(super) fn forget(&mut self, outgoing: &mut Outgoing) {
+        outgoing.count_out(&mut self.held);
+    }
+
+    /// Bytes that queues hold.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
     /// Takes an emptied queue back.
-    pub(super) fn take_back(&mut self, outgoing: Box<Outgoing>) {
+    pub(super) fn take_back(&mut self, mut outgoing: Box<Outgoing>) {
+        outgoing.count_out(&mut self.held);
         if self.spare.len() < SPARE_KEPT && outgoing.is_small() {
             self.spare.push(outgoing);
         }

@@ -22,6 +22,7 @@ use crate::reactor::Status;
 use crate::reactor::hearing::{Hearing, Polled, Seen};
 use crate::reactor::lap::{Held, Lap};
 use crate::reactor::orders::Orders;
+use crate::reactor::relief::Relief;
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
 use crate::source::acceptor::Acceptor;
@@ -65,6 +66,7 @@ pub(super) struct Core {
     due: Vec<u32>,
     drives_since_clock: u32,
     lap: Lap,
+    pub(super) relief: Relief,
     pub(super) undelivered: Option<Undelivered>,
 }
 
@@ -112,6 +114,8 @@ impl Core {
             registry,
             remote: Remote(mailbox.clone()),
         };
+        let mut desk = desk;
+        desk.buffers.pool.set_mark(config.queued_bytes_max.unwrap_or(usize::MAX));
         Ok(Core {
             number,
             table: Table::new(number),
@@ -134,6 +138,7 @@ impl Core {
             due: Vec::new(),
             drives_since_clock: 0,
             lap: Lap::new(config.slow_callback),
+            relief: Relief::new(config.queued_bytes_max),
             undelivered: None,
         })
     }
@@ -196,6 +201,9 @@ impl Core {
         }
         if let Life::Draining { until, .. } = self.desk.life {
             next = next.min(until);
+        }
+        if let Some(due) = self.relief.due() {
+            next = next.min(due);
         }
         (next != Tick::NEVER).then_some(next)
     }
@@ -568,6 +576,7 @@ impl Core {
             match self.desk.parting.take() {
                 Some(parting) => {
                     let link = connection.into_link();
+                    self.desk.buffers.pool.count_out(link.held_bytes());
                     self.forget_connection(acceptor);
                     self.run_closure(Box::new(move |turn| parting(link, turn)));
                 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 /// | `group-perm` | a group's number, or -1 for unchanged | |
 /// | `con-idle-timeout` | a time: `"90s"`, `"5m"`, `"1h30m"`, `"250ms"` | `limits.idle_timeout` |
 /// | `tls` | a table, see [`TlsServerConfig`](crate::TlsServerConfig); with it, `network = "tcp"` means TLS | |
-/// | `reactors`, `connections-max`, `per-peer-max`, `accepts-per-second`, `handshakes-max`, `handshake-threads`, `backlog` | numbers | |
+/// | `reactors`, `connections-max`, `per-peer-max`, `accepts-per-second`, `handshakes-max`, `handshake-threads`, `queued-bytes-max`, `backlog` | numbers | |
 /// | `placement` | `"least-connections"`, `"round-robin"`, `"kernel"` | |
 /// | `pinning` | `"free"`, `"pinned"` | |
 /// | `reuse-port`, `v6-only` | true or false | `reuse`, `stack` |
@@ -112,6 +112,9 @@ pub struct ServerConfig {
     pub handshakes_max: usize,
     /// Threads for slow steps of TLS handshakes, of all reactors together. Default: none.
     pub handshake_threads: Option<usize>,
+    /// Bytes that may wait in all queues of all reactors together, as
+    /// [`EngineConfig::queued_bytes_max`](crate::EngineConfig::queued_bytes_max). Default: no bound but each connection's.
+    pub queued_bytes_max: Option<usize>,
     /// Connections that the kernel may hold ready. Default: 4,096.
     pub backlog: u32,
     /// Whether others may listen on the same port. Default: exclusive.
@@ -145,6 +148,7 @@ impl Default for ServerConfig {
             accepts_per_second: listen.accepts_per_second,
             handshakes_max: engine.reactor.handshakes_max,
             handshake_threads: None,
+            queued_bytes_max: None,
             backlog: listen.backlog,
             reuse: listen.reuse,
             stack: listen.stack,
@@ -321,6 +325,7 @@ impl ServerConfig {
             placement: self.placement,
             pinning: self.pinning,
             connections_max: self.connections_max.unwrap_or(usize::MAX),
+            queued_bytes_max: self.queued_bytes_max,
             reactor: ReactorConfig { handshakes_max: self.handshakes_max, ..ReactorConfig::default() },
             ..EngineConfig::default()
         }

@@ -206,6 +206,7 @@ impl Acceptor {
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
             Cause::Order(Order::Hurry) => {}
+            Cause::Order(Order::Relieve) => {}
             // No thread has anything to tell a listener but what it sends with a closure.
             Cause::Orders(_) => {}
             Cause::Arrived(handed) => {

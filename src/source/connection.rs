@@ -8,6 +8,7 @@
 
 mod dialling;
 mod expiry;
+mod holding_back;
 mod states;
 
 use crate::clock::Tick;
@@ -257,6 +258,7 @@ impl Connection {
             Order::Drain => self.drain(id, turn),
             Order::Hurry => self.link.hurry_handshake(turn.drain_share(), now),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
+            Order::Relieve => self.link.signal(Signal::Failed(Reason::QueueLimit), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
             Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
         }
@@ -342,7 +344,7 @@ impl Connection {
 
     /// Sends the handshake's next step to another thread, which the mailbox is told by when it is done.
     fn depart(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Some(mut away) = self.link.depart() else { return };
+        let Some(mut away) = self.link.depart(&mut turn.desk.buffers) else { return };
         let remote = turn.remote();
         turn.desk.handshakes.send_away(Box::new(move || {
             // Of a panic there is no result, which tells it.
@@ -483,6 +485,8 @@ impl Connection {
             if !self.link.may_read() || budget == 0 || self.is_leaving(turn) {
                 break;
             }
+            let Some(allowed) = self.allowed(budget, turn) else { break };
+            budget = allowed;
             let desk = &mut *turn.desk;
             let piece = self.link.piece(budget, scratch);
             let Some((read, bytes)) = self.link.receive_opened(piece, scratch, &mut desk.buffers, desk.now) else {
@@ -606,7 +610,10 @@ impl Connection {
         if self.link.queues_step(turn.desk.now) {
             turn.desk.handshakes.push(id, turn.desk.now, self.link.limits().handshake_timeout);
         }
-        if self.link.wants_again() || matches!(self.link.phase(), Phase::Closed(_)) { Next::Again } else { Next::Wait }
+        if let Phase::Closed(_) = self.link.phase() {
+            return Next::Again;
+        }
+        if self.link.wants_again() && !self.is_held_back(turn) { Next::Again } else { Next::Wait }
     }
 
     /// Asks the kernel for what is needed now: of Unix streams, writability only while they are blocked.

@@ -140,7 +140,13 @@ impl Endpoint {
             Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
             Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
             Order::Remove | Order::Abort => self.post.cut(Reason::Aborted),
-            Order::Drain | Order::Hurry | Order::Send(_) | Order::Finish | Order::Release(_) | Order::Freed => {}
+            Order::Drain
+            | Order::Hurry
+            | Order::Send(_)
+            | Order::Finish
+            | Order::Release(_)
+            | Order::Freed
+            | Order::Relieve => {}
         }
     }
 
@@ -222,7 +228,7 @@ impl Endpoint {
 
     /// Tells the handler that it is over.
     fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
-        let unsent = self.post.discard();
+        let unsent = self.post.discard(&mut turn.desk.departures);
         turn.account_close(unsent);
         turn.desk.counters.count_closed(reason);
         // An adopted socket may have duplicates elsewhere, for which the kernel would go on reporting.

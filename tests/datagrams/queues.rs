@@ -28,12 +28,34 @@ fn a_full_unix_peer_gets_all_in_order_once_it_reads() {
             world.turns(20);
             let waiting = world.with_post(id, |post| post.waiting());
             assert!(waiting.0 > 0 && waiting.1 == 4 * waiting.0, "{waiting:?}");
+            let queued = world.reactor().queued_bytes();
+            assert!(queued > waiting.1, "{queued} bytes keep {waiting:?}");
             let got = mate.read_many_while(&mut world, count as usize);
             assert!(numbers(&got).into_iter().eq(0..count), "the order is another");
             assert_eq!(world.with_post(id, |post| post.waiting()), (0, 0));
+            world.until("the queue to be given back", |world| world.reactor().queued_bytes() == 0);
             assert_eq!(world.posts.words(0), [Word::Bound]);
         });
     }
+}
+
+#[test]
+fn what_waits_counts_among_all_queues_until_its_socket_is_closed() {
+    each_wire(Wire::UNIX, |wire| {
+        let mut world = World::new();
+        let mate = Mate::new(&mut world, wire);
+        let to = mate.peer();
+        let handler = PostHooks::new().bound(move |sock| {
+            (0..100u32).for_each(|number| sock.send_to(&to, &number.to_be_bytes()).expect("room"));
+        });
+        let (id, _) =
+            world.bind(wire, DatagramConfig { send_timeout: Duration::from_millis(50), ..Default::default() }, handler);
+        world.turns(3);
+        assert!(world.reactor().queued_bytes() > 0);
+        world.close_post(id);
+        world.until("its end", |world| world.reactor().connections() == 0);
+        assert_eq!(world.reactor().queued_bytes(), 0);
+    });
 }
 
 #[test]

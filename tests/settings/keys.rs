@@ -61,6 +61,7 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
         ("accepts-per-second = 200", ServerConfig { accepts_per_second: Some(200), ..usual() }),
         ("handshakes-max = 7", ServerConfig { handshakes_max: 7, ..usual() }),
         ("handshake-threads = 2", ServerConfig { handshake_threads: Some(2), ..usual() }),
+        ("queued-bytes-max = 50_331_648", ServerConfig { queued_bytes_max: Some(48 << 20), ..usual() }),
         ("backlog = 12", ServerConfig { backlog: 12, ..usual() }),
         ("reuse-port = true", ServerConfig { reuse: Reuse::Port, ..usual() }),
         ("v6-only = true", ServerConfig { stack: Stack::V6Only, ..usual() }),
@@ -253,7 +254,7 @@ fn each_key_of_a_client_sets_its_field() {
 fn fields_reach_the_configurations_that_they_are_for() {
     let config = server(
         "address = 'tcp://:8080'\nbacklog = 12\naccepts-per-second = 9\nreactors = 3\nconnections-max = 20\n\
-         handshakes-max = 5\nperm-file = '0600'\ngroup-perm = 7\nreuse-port = true\nv6-only = true\nplacement = 'kernel'\n\
+         handshakes-max = 5\nqueued-bytes-max = 9_000_000\nperm-file = '0600'\ngroup-perm = 7\nreuse-port = true\nv6-only = true\nplacement = 'kernel'\n\
          pinning = 'pinned'\ncon-idle-timeout = '5s'\nsend-buffer-bytes = 7000\ndatagram.ttl = 4",
     );
     let listen = config.listen_config().expect("a configuration");
@@ -268,6 +269,7 @@ fn fields_reach_the_configurations_that_they_are_for() {
     );
     let engine = config.engine_config().expect("a configuration");
     assert_eq!((engine.reactors, engine.connections_max, engine.reactor.handshakes_max), (3, 20, 5));
+    assert_eq!(engine.queued_bytes_max, Some(9_000_000));
     assert_eq!((engine.placement, engine.pinning), (Placement::Kernel, Pinning::Pinned));
 }
 

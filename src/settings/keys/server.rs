@@ -112,6 +112,11 @@ const OWN: &[Key<Server>] = &[
         |s, v| v.count().map(|count| s.config.handshake_threads = Some(count)),
         |s| s.config.handshake_threads.into(),
     ),
+    Key::new(
+        "queued-bytes-max",
+        |s, v| v.count().map(|bytes| s.config.queued_bytes_max = Some(bytes)),
+        |s| s.config.queued_bytes_max.into(),
+    ),
     Key::new("backlog", |s, v| v.count().map(|count| s.config.backlog = count), |s| s.config.backlog.into()),
     Key::new(
         "reuse-port",
