@@ -6,6 +6,7 @@
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
 mod core;
+mod drain;
 mod hearing;
 mod lap;
 mod orders;

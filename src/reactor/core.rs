@@ -12,8 +12,7 @@ use crate::handler::{Next, guarded};
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
-use crate::link::handshake::FIRST_WORDS;
-use crate::mailbox::{Mailbox, Remote, Report};
+use crate::mailbox::{Mailbox, Remote};
 use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handed;
@@ -45,9 +44,9 @@ pub(super) struct Core {
     pub(super) table: Table,
     timers: Timers,
     pub(super) desk: Desk,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     /// Commands that were taken from the mailbox and wait for the next turns.
-    commands: VecDeque<Command>,
+    pub(super) commands: VecDeque<Command>,
     commands_per_turn: usize,
     orders: Orders,
     handshake_budget: Duration,
@@ -82,9 +81,6 @@ enum Mail {
 
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
-
-/// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
-const LOCAL_ROUNDS: usize = 2;
 
 impl Core {
     pub(super) fn new(number: u32, registry: Registry, config: &ReactorConfig) -> io::Result<Core> {
@@ -378,7 +374,7 @@ impl Core {
     }
 
     /// Carries out the local commands there are; those that they make wait for the next turn.
-    fn obey_local(&mut self) {
+    pub(super) fn obey_local(&mut self) {
         for _ in 0..self.desk.local.len() {
             let Some(local) = self.desk.local.pop_front() else { break };
             self.obey_one(local);
@@ -469,7 +465,7 @@ impl Core {
     }
 
     /// Tells one source something; what cannot be told is told to the sender's side.
-    fn order(&mut self, id: SourceId, order: Order) {
+    pub(super) fn order(&mut self, id: SourceId, order: Order) {
         if self.table.is_reserved(id) {
             match order {
                 // It was reserved in vain.
@@ -488,7 +484,7 @@ impl Core {
         }
     }
 
-    fn tell_undelivered(&mut self, id: SourceId, bytes: Bytes, why: &Error) {
+    pub(super) fn tell_undelivered(&mut self, id: SourceId, bytes: Bytes, why: &Error) {
         self.desk.counters.undelivered += 1;
         if let Some(tell) = &mut self.undelivered {
             if guarded(|| tell(ConnId(id), bytes, why)).is_none() {
@@ -595,7 +591,7 @@ impl Core {
         self.desk.free_held();
     }
 
-    fn drop_guarded<T>(&mut self, source: T) {
+    pub(super) fn drop_guarded<T>(&mut self, source: T) {
         if guarded(|| drop(source)).is_none() {
             self.desk.counters.panics += 1;
         }
@@ -612,93 +608,11 @@ impl Core {
         }
     }
 
-    // --- the end --------------------------------------------------------------------------------------------------
-
-    fn begin_drain(&mut self, until: Tick) {
-        match &mut self.desk.life {
-            Life::Stopped(_) | Life::Cutting(_) => return,
-            Life::Draining { until: earlier, .. } => {
-                *earlier = (*earlier).min(until);
-                return;
-            }
-            Life::Running => self.desk.life = Life::Draining { until, report: Report::default() },
-        }
-        log::info!("reactor {}: draining {} connections", self.number, self.desk.connections);
-        let listeners: Vec<SourceId> = self.desk.listeners.iter().map(|(id, _)| *id).collect();
-        for id in listeners {
-            self.order(id, Order::Drain);
-        }
-        // What the kernel had completed is opened, and told of the drain, before anybody else is told.
-        let told = self.table.lively();
-        self.obey_local();
-        for id in told {
-            self.order(id, Order::Drain);
-        }
-        // Handshakes are told when they open, which they may never do.
-        for id in self.table.shaking_hands() {
-            self.order(id, Order::Hurry);
-        }
-        self.turn().after(FIRST_WORDS, |turn| {
-            let hurried = turn.table.shaking_hands().into_iter().map(|id| Local::Order(id, Order::Hurry));
-            turn.desk.local.extend(hurried);
-        });
-    }
-
-    /// Whether the drain is over; cuts what is left at its deadline.
-    pub(super) fn check_drain(&mut self) -> Status {
-        let Life::Draining { until, report } = self.desk.life else { return self.status() };
-        if self.desk.connections > 0 && self.desk.judged >= until {
-            self.desk.life = Life::Cutting(report);
-            self.end_connections(|| Order::Cut);
-        }
-        if let (Life::Draining { report, .. } | Life::Cutting(report), 0) = (self.desk.life, self.desk.connections) {
-            self.desk.life = Life::Stopped(report);
-            // What callbacks began last has handlers, too.
-            self.obey_local();
-            self.end_others(|| Order::Cut);
-            log::info!("reactor {}: stopped: {report}", self.number);
-            self.end_mailbox(Some(report));
-        }
-        self.status()
-    }
-
     pub(super) fn status(&self) -> Status {
         match self.desk.life {
             Life::Running => Status::Running,
             Life::Draining { .. } | Life::Cutting(_) => Status::Draining,
             Life::Stopped(report) => Status::Stopped(report),
-        }
-    }
-
-    /// Ends every connection, those that local commands still bring in among them: their handlers must be told too.
-    pub(super) fn end_connections(&mut self, order: impl Fn() -> Order) {
-        for _ in 0..LOCAL_ROUNDS {
-            self.obey_local();
-        }
-        for id in self.table.lively() {
-            self.order(id, order());
-        }
-    }
-
-    /// Ends what is left, after the connections: their handlers could still reach watches and listeners.
-    pub(super) fn end_others(&mut self, order: impl Fn() -> Order) {
-        for id in self.table.ids() {
-            self.order(id, order());
-        }
-    }
-
-    pub(super) fn end_mailbox(&mut self, report: Option<Report>) {
-        let mut left = std::mem::take(&mut self.commands);
-        left.append(&mut self.mailbox.end(report));
-        for command in left {
-            match command {
-                Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
-                Command::Accepted(handed) => {
-                    drop(handed);
-                    self.desk.remote.load_less();
-                }
-                other => self.drop_guarded(other),
-            }
         }
     }
 
