@@ -168,13 +168,17 @@ const REACTOR: &[Field<ReactorConfig>] = &[
     ("mailbox_commands_max", |c, e| c.mailbox_commands_max = usize::at(e)),
     ("commands_per_turn", |c, e| c.commands_per_turn = usize::at(e)),
     ("connections_max", |c, e| c.connections_max = usize::at(e)),
+    ("queued_bytes_max", |c, e| c.queued_bytes_max = Option::at(e)),
     ("handshakes_max", |c, e| c.handshakes_max = usize::at(e)),
     ("slow_callback", |c, e| c.slow_callback = Option::at(e)),
     ("handshake_budget", |c, e| c.handshake_budget = Duration::at(e)),
 ];
 
-const ENGINE: &[Field<EngineConfig>] =
-    &[("reactors", |c, e| c.reactors = usize::at(e)), ("connections_max", |c, e| c.connections_max = usize::at(e))];
+const ENGINE: &[Field<EngineConfig>] = &[
+    ("reactors", |c, e| c.reactors = usize::at(e)),
+    ("connections_max", |c, e| c.connections_max = usize::at(e)),
+    ("queued_bytes_max", |c, e| c.queued_bytes_max = Option::at(e)),
+];
 
 const BLOCKING: &[Field<BlockingConfig>] = &[
     ("threads_max", |c, e| c.threads_max = usize::at(e)),
@@ -510,6 +514,7 @@ const OF_SERVERS: &[Field<ServerConfig>] = &[
     ("group_perm", |c, e| c.group_perm = Option::at(e)),
     ("reactors", |c, e| c.reactors = usize::at(e)),
     ("connections_max", |c, e| c.connections_max = Option::at(e)),
+    ("queued_bytes_max", |c, e| c.queued_bytes_max = Option::at(e)),
     ("per_peer_max", |c, e| c.per_peer_max = Option::at(e)),
     ("accepts_per_second", |c, e| c.accepts_per_second = Option::at(e)),
     ("handshakes_max", |c, e| c.handshakes_max = usize::at(e)),

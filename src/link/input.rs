@@ -188,3 +188,52 @@ impl Link {
         self.delivery == Delivery::Paused
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    const READABLE: Readiness =
+        Readiness { readable: true, writable: false, ended: false, error: false, priority: false };
+
+    /// A link that holds three bytes, after these events.
+    fn told(events: &[Readiness]) -> Link {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let mut link = Link::new(ours, Limits::default()).expect("a link");
+        theirs.write_all(b"abc").expect("a write");
+        events.iter().for_each(|event| link.note(*event));
+        assert!(link.may_read());
+        link
+    }
+
+    #[test]
+    fn a_short_read_is_the_last_one_unless_an_event_told_what_may_end_it_early() {
+        let urgent = Readiness { priority: true, ..READABLE };
+        let ended = Readiness { ended: true, ..READABLE };
+        let failed = Readiness { error: true, ..READABLE };
+        let cases: [(&[Readiness], bool); 6] = [
+            (&[READABLE], false),
+            (&[READABLE, READABLE], false),
+            (&[urgent], true),
+            (&[ended], true),
+            (&[failed], true),
+            // What one event told is not taken back by the next.
+            (&[urgent, READABLE], true),
+        ];
+        for (events, goes_on) in cases {
+            let mut link = told(events);
+            assert_eq!(link.receive(&mut [0; 8], Tick::test(1)), Received::Bytes(3));
+            assert_eq!(link.may_read(), goes_on, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_that_fills_its_buffer_is_not_the_last_one() {
+        let mut link = told(&[READABLE]);
+        assert_eq!(link.receive(&mut [0; 3], Tick::test(1)), Received::Bytes(3));
+        assert!(link.may_read());
+    }
+}

@@ -141,11 +141,14 @@ fn the_peer_hears_that_its_answer_is_lost_though_somebody_has_a_copy_of_the_sock
         &limits,
         Sees::Reset,
         |hooks| {
-            hooks.data(|conn, data| {
-                // More than the system takes of it.
-                while conn.write_some(&pattern(256 * 1024)) == 256 * 1024 {}
-                data.len()
-            })
+            // More than the system takes of it, whenever there is room.
+            let more = |conn: &mut Conn<'_>| while conn.write_some(&pattern(256 * 1024)) == 256 * 1024 {};
+            hooks
+                .data(move |conn, data| {
+                    more(conn);
+                    data.len()
+                })
+                .writable(more)
         },
         |world, peer| {
             peer.send_all_while(world, b"go");

@@ -177,6 +177,27 @@ fn what_waits_in_a_link_counts_where_it_is() {
     });
 }
 
+/// What waits holds nobody back who has room: a frame that comes in many turns is read on behind its beginning.
+#[test]
+fn a_frame_is_read_on_behind_its_beginning_while_there_is_room() {
+    const FRAME: usize = 100_000;
+    for bound in [None, Some(BOUND)] {
+        each_kind(|kind| {
+            let mut world = World::with(ReactorConfig { queued_bytes_max: bound, ..ReactorConfig::default() });
+            let limits = Limits { bytes_per_turn: 1024, reads_per_turn: 1, ..Limits::default() };
+            let address = world.listen(kind, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| {
+                let hooks = Hooks::new().open(|conn| conn.need(FRAME).expect("a need that fits"));
+                hooks.data(|_, data| data.len())
+            });
+            let mut peer = world.dial(&address);
+            world.until_open(1);
+            peer.send_all_while(&mut world, &pattern(FRAME));
+            world.until("the frame", |world| world.log.shown(0) == FRAME);
+            assert_eq!(world.reactor().snapshot().reads_held_back, 0);
+        });
+    }
+}
+
 /// Kibibytes of memory that this process has in use.
 fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc");

@@ -23,7 +23,7 @@ const PROFILES: [[u32; 11]; 8] = [
 const STARVE: usize = 4;
 
 /// Scenarios that do not hold under the shim, and why that says nothing of the library.
-const UNFIT: [(&str, &str); 15] = [
+const UNFIT: [(&str, &str); 17] = [
     (
         "bytes::a_reset_by_the_peer_is_told_at_once",
         "it wants its greeting sent before the reset, or a Unix socket has none",
@@ -59,6 +59,14 @@ const UNFIT: [(&str, &str); 15] = [
     (
         "output::a_slow_reader_is_not_read_above_the_high_mark_and_again_below_the_low_one",
         "its peer looks stuck when output that the shim held up goes on",
+    ),
+    (
+        "overload::clients_that_never_read_fill_no_more_than_the_bound_and_others_are_served",
+        "its peers look stuck while the shim holds their output up",
+    ),
+    (
+        "overload::those_that_stand_still_for_the_longest_are_cut_first_and_see_a_reset",
+        "its peers look stuck while the shim holds their output up",
     ),
 ];
 
