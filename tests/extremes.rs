@@ -182,6 +182,7 @@ const ENGINE: &[Field<EngineConfig>] = &[
 
 const BLOCKING: &[Field<BlockingConfig>] = &[
     ("threads_max", |c, e| c.threads_max = usize::at(e)),
+    ("stack_bytes", |c, e| c.stack_bytes = usize::at(e)),
     ("waiting_max", |c, e| c.waiting_max = usize::at(e)),
     ("timeout", |c, e| c.timeout = Option::at(e)),
 ];
