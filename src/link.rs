@@ -329,9 +329,8 @@ impl Link {
         self.timer = Tick::NEVER;
         self.delivery = Delivery::Flowing;
         self.need = 0;
-        if !self.input.has_ended() {
-            self.input = Input::Flagged;
-        }
+        // A new handler has heard of nothing.
+        self.input = if self.input.has_ended() { Input::Ended } else { Input::Flagged };
         self.output = Output::Free;
     }
 
@@ -468,6 +467,8 @@ impl Link {
     /// Puts another socket in the place of one that did not connect.
     pub(crate) fn replace_stream(&mut self, stream: Stream) {
         self.stream = stream;
+        // What was known was of the other one.
+        (self.input, self.output) = (Input::Dry, Output::Free);
     }
 
     pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
@@ -489,9 +490,9 @@ impl Link {
                 Signal::Failed(_) => !matches!(self.phase, Phase::Lingering(_)),
                 signal => signal.resets(),
             };
-            // Whatever ends it, an end in order would tell the peer that it has all.
+            // Whatever ends it: a failure of this side may have cut a message short, too.
             if fails || !self.outbox.is_empty() {
-                self.goodbye = Goodbye::ResetDue;
+                self.loses_output();
             }
         }
         if discriminant(&next) != discriminant(&self.phase) {
@@ -507,7 +508,11 @@ impl Link {
         }
         let facts =
             Facts { opened: self.opened, entered: self.entered, active: self.active, stalled: self.outbox.stalled() };
-        phase::deadline(self.phase, facts, &self.limits)
+        let deadline = phase::deadline(self.phase, facts, &self.limits);
+        match self.phase {
+            Phase::Handshaking => deadline.map(|(due, expiry)| (due.min(self.hurried()), expiry)),
+            _ => deadline,
+        }
     }
 
     /// Takes note of what moved since the kernel was last heard of: it reports room only when much is free, and nothing at
@@ -608,6 +613,13 @@ impl Link {
             || (self.owed != Owed::Nothing && self.outbox.is_empty() && self.phase.is_lively())
     }
 
+    /// Output will never be sent: an end in order would tell the peer that it has all (A9).
+    pub(super) fn loses_output(&mut self) {
+        if self.goodbye != Goodbye::Said {
+            self.goodbye = Goodbye::ResetDue;
+        }
+    }
+
     /// Says our FIN, unless it was said.
     pub(crate) fn say_fin(&mut self) -> io::Result<()> {
         if self.goodbye == Goodbye::Unsaid {
@@ -623,7 +635,7 @@ impl Link {
         let goodbye = std::mem::replace(&mut self.goodbye, Goodbye::Said);
         match goodbye {
             Goodbye::Said => {}
-            Goodbye::Fin if self.input == Input::Ended => {}
+            Goodbye::Fin if self.input.has_ended() => {}
             // It fails where the peer has reset, or never was.
             Goodbye::Unsaid | Goodbye::Fin => drop(self.stream.shut(Shutdown::Both)),
             Goodbye::ResetDue => self.stream.reset(),
@@ -639,17 +651,38 @@ impl Link {
         self.outbox.held() + self.inbox.held() + kept
     }
 
-    /// Whether reading it would add to what waits: there is some already.
-    pub(crate) fn is_backed_up(&self) -> bool {
-        !self.outbox.is_empty() || !self.inbox.is_empty()
+    /// Whether output waits.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
     }
 
-    /// When what waits was begun, and when some of it last moved, as far as this side can see; `None` if nothing waits.
+    /// Whether input waits, for the handler or for the rest of its record.
+    pub(crate) fn has_input(&self) -> bool {
+        let has_kept = matches!(&self.security, Security::Tls(tls) if !tls.kept.is_empty());
+        has_kept || !self.inbox.is_empty()
+    }
+
+    /// Whether the kernel may hold input of it.
+    pub(crate) fn may_hold_input(&self) -> bool {
+        self.input.may_hold()
+    }
+
+    /// Whether its peer has ended, so that little more can come.
+    pub(crate) fn has_hangup(&self) -> bool {
+        self.input.has_hangup()
+    }
+
+    /// Counts as having moved now.
+    pub(crate) fn touch(&mut self, now: Tick) {
+        self.active = now;
+    }
+
+    /// When what waits was begun, and when some of it last moved, as far as this side can see; `None` if it holds no memory.
     pub(crate) fn progress(&self) -> Option<(Tick, Tick)> {
-        match (self.outbox.begun(), self.outbox.stalled()) {
-            (Some(begun), Some(moved)) => Some((begun, moved)),
-            _ => (self.held_bytes() > 0).then_some((self.active, self.active)),
+        if self.held_bytes() == 0 {
+            return None;
         }
+        Some(self.outbox.begun().zip(self.outbox.stalled()).unwrap_or((self.active, self.active)))
     }
 
     /// What the kernel holds of its output, in bytes of its own reckoning, to compare with later; 0 where it does not tell.

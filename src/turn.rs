@@ -34,7 +34,7 @@ use crate::post::{Departures, Post};
 use bytes::Bytes;
 use handshakes::Handshakes;
 use seen::Notes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +61,8 @@ pub(crate) struct Desk {
     pub(crate) notes: Notes,
     /// Listeners that wait for something to come free.
     pub(crate) held: Vec<SourceId>,
+    /// Connections that are not read before the queues have room; see `reactor/relief.rs`.
+    pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
     pub(crate) parting: Option<Parting>,

@@ -3,7 +3,7 @@
 mod scripted;
 mod support;
 
-use scripted::{Does, Shared, limited, shared};
+use scripted::{Does, Shared, limited, on_other, shared};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -227,9 +227,14 @@ fn the_second_address_of_a_name_is_tried_when_the_first_refuses() {
     let last = listener.local_addr().expect("an address");
     let dialler = Does::new().on_open(move |conn| {
         assert_eq!(conn.peer_ip(), Some(last));
-        conn.abort();
+        conn.pause();
     });
-    world.connect(&address, ConnectConfig::default(), dialler);
+    let id = world.connect(&address, ConnectConfig::default(), dialler);
+    world.until_open(1);
+    world.turns(5);
+    // That the first address has hung up is no news of the second.
+    assert_eq!(world.log.said(0), [Said::Open]);
+    on_other(&mut world, id, |other| other.abort());
     assert_eq!(world.until_empty(), [Reason::Aborted]);
     assert_eq!(world.log.said(0), [Said::Open, Said::Close(Reason::Aborted)]);
 }

@@ -137,13 +137,16 @@ pub(crate) struct Pool {
     queues: Spare<Queue>,
     rests: Spare<Rest>,
     held: usize,
+    /// Above it readers are held back.
     mark: usize,
+    /// Above it there is more than there may be.
+    limit: usize,
 }
 
 impl Default for Pool {
     fn default() -> Pool {
         let (chunks, queues, rests) = (Default::default(), Spare::new(), Spare::new());
-        Pool { chunks, queues, rests, held: 0, mark: usize::MAX }
+        Pool { chunks, queues, rests, held: 0, mark: usize::MAX, limit: usize::MAX }
     }
 }
 
@@ -175,15 +178,20 @@ impl Pool {
         self.held
     }
 
-    /// Sets how many they may hold before the pool is full.
-    pub(crate) fn set_mark(&mut self, bytes: usize) {
-        self.mark = bytes;
+    /// Sets how many they may hold before the pool is full, and how many at most.
+    pub(crate) fn set_bounds(&mut self, mark: usize, limit: usize) {
+        (self.mark, self.limit) = (mark, limit);
     }
 
-    /// Whether they hold more than that.
+    /// Whether they hold so much that readers are held back.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.held > self.mark
+    }
+
+    /// Whether they hold more than they may.
+    pub(crate) fn is_over(&self) -> bool {
+        self.held > self.limit
     }
 
     /// Takes an emptied chunk back.

@@ -36,10 +36,27 @@ pub(super) enum Step {
     None,
     /// Since then.
     Queued(Tick),
-    /// For one on another thread.
-    QueuedElsewhere,
-    /// Another thread has the session.
-    Away,
+    /// For one on another thread, since then.
+    QueuedElsewhere(Tick),
+    /// Another thread has the session, since then.
+    Away(Tick),
+}
+
+impl Step {
+    /// Since when it is this side that is waited for.
+    fn since(self) -> Option<Tick> {
+        match self {
+            Step::None => None,
+            Step::Queued(since) | Step::QueuedElsewhere(since) | Step::Away(since) => Some(since),
+        }
+    }
+}
+
+/// Whether a handshake may still be given its time once more after a hold-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excuse {
+    Left,
+    Used,
 }
 
 /// Whether there are other threads for steps that take long.
@@ -102,23 +119,42 @@ impl Link {
         true
     }
 
-    /// The handshake's time is over. It is the peer that must not take longer: while the next step waits for its turn here,
-    /// that time does not count, unless the peer has gone meanwhile. After a hold-up the peer that has spoken gets its time once
-    /// more, since what it has said could not be answered.
+    /// The handshake's time is over; returns whether the peer gets more. The time is the peer's: while its next step waits in
+    /// a queue of ours it does not count, unless the peer has gone meanwhile. After a hold-up a peer that has spoken gets
+    /// its whole time again, once, since what it said could not be answered.
     pub(crate) fn excuses_handshake(&mut self, due: Tick, judged: Tick, now: Tick) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
-        let Step::Queued(since) = tls.step else { return false };
+        let Some(since) = tls.step.since() else { return false };
         if self.input.has_hangup() {
             return false;
         }
-        let timeout = self.limits.handshake_timeout;
-        if judged.since(due) > timeout / HELD_UP {
+        if judged.since(due) > self.limits.handshake_timeout / HELD_UP && tls.excuse == Excuse::Left {
+            tls.excuse = Excuse::Used;
             self.entered = now;
         } else {
+            match &mut tls.step {
+                // What another thread takes too long for is the configuration's own code.
+                Step::None | Step::Away(_) => return false,
+                Step::Queued(since) | Step::QueuedElsewhere(since) => *since = now,
+            }
             self.entered = self.entered.after(now.since(since));
         }
-        tls.step = Step::Queued(now);
-        self.entered.after(timeout) > judged
+        self.phase_deadline().is_none_or(|(due, _)| due > judged)
+    }
+
+    /// The step is taken: it was not the peer that was waited for.
+    fn count_out(&mut self, step: Step, now: Tick) {
+        if let Some(since) = step.since() {
+            self.entered = self.entered.after(now.since(since));
+        }
+    }
+
+    /// Until when a drain waits for the handshake; `Tick::NEVER` where none does.
+    pub(super) fn hurried(&self) -> Tick {
+        match &self.security {
+            Security::Plain => Tick::NEVER,
+            Security::Tls(tls) => tls.hurried,
+        }
     }
 
     /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
@@ -136,10 +172,9 @@ impl Link {
     ) -> Stepped<'s> {
         let inherited = self.inherit(buffers, now);
         let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
-        if let Step::Queued(since) = std::mem::replace(&mut tls.step, Step::None) {
-            // It was not the peer that was waited for.
-            self.entered = self.entered.after(now.since(since));
-        }
+        let step = std::mem::replace(&mut tls.step, Step::None);
+        self.count_out(step, now);
+        let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
         if !matches!(self.phase, Phase::Handshaking) {
             return Stepped::Taken(&[]);
         }
@@ -163,7 +198,7 @@ impl Link {
         if !matches!(self.phase, Phase::Handshaking) || is_gone || (read + inherited == 0 && !is_silent) {
             return Stepped::Taken(&[]);
         }
-        if elsewhere == Elsewhere::Possible && self.keep_for_elsewhere(read, scratch, buffers) {
+        if elsewhere == Elsewhere::Possible && self.keep_for_elsewhere(read, scratch, buffers, now) {
             return Stepped::Elsewhere;
         }
         self.open(read, scratch, buffers, now);
@@ -171,29 +206,32 @@ impl Link {
     }
 
     /// Keeps what was read, if another thread should open it.
-    fn keep_for_elsewhere(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers) -> bool {
+    fn keep_for_elsewhere(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
         let (wire, _) = scratch.wire(&tls.kept, read);
         if !tls.session.is_offloaded(wire) {
             return false;
         }
         tls.keep(wire, &mut buffers.pool);
-        tls.step = Step::QueuedElsewhere;
+        tls.step = Step::QueuedElsewhere(now);
         true
     }
 
     /// Whether a step is, or will be, with another thread: only then is it known what the bytes before an end meant.
     pub(super) fn has_step_elsewhere(&self) -> bool {
-        matches!(&self.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere | Step::Away))
+        matches!(&self.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::Away(_)))
     }
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
-    pub(crate) fn depart(&mut self, buffers: &mut Buffers) -> Option<Box<Away>> {
+    pub(crate) fn depart(&mut self, buffers: &mut Buffers, now: Tick) -> Option<Box<Away>> {
         let Security::Tls(tls) = &mut self.security else { return None };
-        if tls.step != Step::QueuedElsewhere || !matches!(self.phase, Phase::Handshaking) {
+        let step = tls.step;
+        if !matches!(step, Step::QueuedElsewhere(_)) || !matches!(self.phase, Phase::Handshaking) {
             return None;
         }
-        tls.step = Step::Away;
+        self.count_out(step, now);
+        let Security::Tls(tls) = &mut self.security else { return None };
+        tls.step = Step::Away(now);
         let which = Which::of(&tls.session);
         // It may never come back to this link.
         buffers.pool.count_out(tls.kept.capacity());
@@ -211,9 +249,10 @@ impl Link {
     /// [`Link::fail_step`].
     pub(crate) fn come_back(&mut self, away: &mut Away, buffers: &mut Buffers, now: Tick) -> Option<()> {
         let Security::Tls(tls) = &mut self.security else { return Some(()) };
-        debug_assert_eq!(tls.step, Step::Away, "only what departed can come back");
-        tls.step = Step::None;
+        let step = std::mem::replace(&mut tls.step, Step::None);
+        debug_assert!(matches!(step, Step::Away(_)), "only what departed can come back");
         tls.session = away.session.take();
+        self.count_out(step, now);
         let opened = away.opened.take()?;
         buffers.sealed.push(away.sealed.bytes());
         self.follow(away.which, &away.wire, &mut away.plain, opened, buffers, now);
@@ -232,7 +271,9 @@ impl Link {
         if !is_under_way && now >= self.entered.after(FIRST_WORDS) && self.stream.peek().is_err() {
             return self.signal(Signal::Close(Reason::Drain), now);
         }
-        self.entered = self.entered.min(until.before(self.limits.handshake_timeout));
+        if let Security::Tls(tls) = &mut self.security {
+            tls.hurried = tls.hurried.min(until);
+        }
     }
 
     /// Begins a handshake in the middle. What was written so far goes out before it, as it is; what the handler leaves of

@@ -234,6 +234,7 @@ impl Link {
             return;
         }
         if let Phase::Closed(_) = self.phase {
+            self.loses_output();
             self.outbox.push(&buffers.gather, now, &mut buffers.pool);
             return buffers.gather.clear();
         }

@@ -12,7 +12,7 @@ use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
-use crate::link::handshake::{Retort, Step};
+use crate::link::handshake::{Excuse, Retort, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::{Opened, Session};
@@ -33,6 +33,9 @@ pub(super) struct Tls {
     pub(super) step: Step,
     farewell: Farewell,
     pub(super) retort: Retort,
+    pub(super) excuse: Excuse,
+    /// Until when a drain waits for the handshake.
+    pub(super) hurried: Tick,
 }
 
 /// Whether all that waits is our close_notify, to a peer that has said its own.
@@ -69,7 +72,8 @@ impl Security {
             None => Security::Plain,
             Some(session) => {
                 let (step, farewell, retort) = (Step::None, Farewell::None, Retort::None);
-                Security::Tls(Box::new(Tls { session, kept: Vec::new(), step, farewell, retort }))
+                let (kept, excuse, hurried) = (Vec::new(), Excuse::Left, Tick::NEVER);
+                Security::Tls(Box::new(Tls { session, kept, step, farewell, retort, excuse, hurried }))
             }
         }
     }
@@ -240,16 +244,18 @@ impl Link {
             return;
         }
         for piece in gather.chunks(SEAL_BYTES).chain(bytes.chunks(SEAL_BYTES)) {
+            if let Phase::Closed(_) = self.phase {
+                // It broke: this is not sealed any more, but counted as lost.
+                self.outbox.push_ready(piece, now, &mut buffers.pool);
+                continue;
+            }
             let Security::Tls(tls) = &mut self.security else { break };
             if let Err(fault) = tls.session.seal(piece, &mut tls.kept, &mut buffers.sealed) {
                 self.signal(Signal::Failed(Reason::Tls(fault)), now);
-                break;
+                self.outbox.push_ready(piece, now, &mut buffers.pool);
             }
             if buffers.sealed.len() >= SHIP_BYTES {
                 self.ship(buffers, now);
-            }
-            if let Phase::Closed(_) = self.phase {
-                break;
             }
         }
         self.ship(buffers, now);

@@ -304,7 +304,7 @@ impl Stream {
     /// How long ago the peer was last seen to take bytes that were sent to it, as far as the system tells (TCP on Linux):
     /// neither resending to a peer that is gone nor a window that stays closed counts.
     pub(crate) fn last_progress(&self) -> Option<Duration> {
-        let info = TcpInfo::of(self).filter(|_| self.is_tcp())?;
+        let info = self.is_tcp().then(|| TcpInfo::of(self))??;
         Some(info.since_sent.max(info.since_acknowledged))
     }
 

@@ -33,7 +33,7 @@ use crate::turn::handshakes::Handshakes;
 use crate::turn::seen::Notes;
 use crate::turn::{Desk, Job, Life, Roster, Turn};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl Core {
     pub(super) fn new(number: u32, registry: Registry, config: &ReactorConfig) -> io::Result<Core> {
         let mailbox = Mailbox::new(&registry, number, config.mailbox_commands_max)?;
         let mailbox = Arc::new(mailbox);
-        let desk = Desk {
+        let mut desk = Desk {
             now: Tick::of(Instant::now()),
             judged: Tick::of(Instant::now()),
             life: Life::Running,
@@ -105,13 +105,14 @@ impl Core {
             endpoints: Vec::new(),
             notes: Notes::default(),
             held: Vec::new(),
+            unread: HashSet::new(),
             undelivered: Vec::new(),
             parting: None,
             registry,
             remote: Remote(mailbox.clone()),
         };
-        let mut desk = desk;
-        desk.buffers.pool.set_mark(config.queued_bytes_max.unwrap_or(usize::MAX));
+        let limit = config.queued_bytes_max.unwrap_or(usize::MAX);
+        desk.buffers.pool.set_bounds(limit, limit);
         Ok(Core {
             number,
             table: Table::new(number),

@@ -19,19 +19,31 @@ use std::time::Duration;
 pub(super) struct Relief {
     max: Option<usize>,
     state: State,
-    /// How often readers had been held back when all were last driven again.
-    held_back: u64,
+    seen: HashMap<SourceId, Progress>,
+    /// Until when nothing is logged: it may come and go many times a second.
+    quiet_until: Tick,
 }
 
 enum State {
-    /// Everybody is read.
+    /// All connections are read.
     Calm,
-    /// Who has something waiting is not read.
-    Tight { look_at: Tick, seen: HashMap<SourceId, Seen> },
+    /// Those that have something waiting are not.
+    Tight { look_at: Tick },
+}
+
+/// Which connections are cut first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Its output does not move.
+    Still,
+    /// Its output moved before.
+    Reader,
+    /// It holds input alone, and may be waiting for us to read it: cut only where nothing else can be.
+    HeldBack,
 }
 
 /// What was seen of a connection.
-struct Seen {
+struct Progress {
     /// What the kernel held of its output.
     bytes: u32,
     /// When that last changed, if it did.
@@ -42,6 +54,9 @@ struct Seen {
 
 /// How often those that have something waiting are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long nothing more is logged behind a warning.
+const QUIET_AFTER_WARNING: Duration = Duration::from_secs(1);
 
 /// A queue that moved so long after it had begun to wait belongs to a peer that reads: by then its system has filled its
 /// buffers, also with what only probes of its window bring.
@@ -65,14 +80,14 @@ fn low(max: usize) -> usize {
 
 impl Relief {
     pub(super) fn new(max: Option<usize>) -> Relief {
-        Relief { max, state: State::Calm, held_back: 0 }
+        Relief { max, state: State::Calm, seen: HashMap::new(), quiet_until: Tick::of_nanos(0) }
     }
 
     /// When to look again, without an event.
     pub(super) fn due(&self) -> Option<Tick> {
         match self.state {
             State::Calm => None,
-            State::Tight { look_at, .. } => Some(look_at),
+            State::Tight { look_at } => Some(look_at),
         }
     }
 }
@@ -91,72 +106,89 @@ impl Core {
             // It may have been more within the turn.
             State::Calm if held <= max => self.read_again(),
             State::Calm => {
-                log::warn!("reactor {}: {held} bytes wait in its queues: readers are held back", self.number);
-                self.relief.state = State::Tight { look_at: now, seen: HashMap::new() };
-                self.look_for_the_still(max);
+                if self.relief.quiet_until <= now {
+                    self.relief.quiet_until = now.after(QUIET_AFTER_WARNING);
+                    log::warn!("reactor {}: {held} bytes wait in its queues: readers are held back", self.number);
+                }
+                self.relief.state = State::Tight { look_at: now };
+                self.cut_the_longest_still(max);
             }
             State::Tight { .. } if held <= low(max) => {
                 self.relief.state = State::Calm;
                 self.read_again();
             }
-            State::Tight { look_at, .. } if *look_at <= now => self.look_for_the_still(max),
+            State::Tight { look_at } if *look_at <= now => {
+                self.cut_the_longest_still(max);
+                if self.queued_bytes() <= max {
+                    // There is room for those that have begun a message.
+                    self.read_again();
+                }
+            }
             State::Tight { .. } => {}
         }
         let bound = match self.relief.state {
             State::Calm => max,
             State::Tight { .. } => low(max),
         };
-        self.desk.buffers.pool.set_mark(bound.saturating_sub(self.desk.departures.held()));
+        let departures = self.desk.departures.held();
+        self.desk.buffers.pool.set_bounds(bound.saturating_sub(departures), max.saturating_sub(departures));
     }
 
     /// Drives those again that were held back.
     fn read_again(&mut self) {
-        if self.relief.held_back != self.desk.counters.reads_held_back {
-            self.relief.held_back = self.desk.counters.reads_held_back;
-            for id in self.table.lively() {
-                self.table.rouse(id);
-            }
+        for id in self.desk.unread.drain() {
+            self.table.rouse(id);
         }
     }
 
-    /// Cuts those that stand still for the longest, until enough is free.
-    fn look_for_the_still(&mut self, max: usize) {
+    /// Cuts connections without progress, the longest first, until enough is free.
+    fn cut_the_longest_still(&mut self, max: usize) {
         let now = self.desk.now;
-        let State::Tight { look_at, seen } = &mut self.relief.state else { return };
-        *look_at = now.after(LOOK_EVERY);
-        let mut before = std::mem::take(seen);
+        self.relief.state = State::Tight { look_at: now.after(LOOK_EVERY) };
+        if self.desk.departures.held() > low(max) {
+            // It is datagrams that wait, and no connection could make room.
+            return;
+        }
+        let mut before = std::mem::take(&mut self.relief.seen);
         let mut still = Vec::new();
         for id in self.table.lively() {
             let Some(Source::Connection(connection)) = self.table.get(id) else { continue };
             let link = connection.link_ref();
             let Some((begun, moved)) = link.progress() else { continue };
             let bytes = link.kernel_bytes();
-            let mut now_seen = Seen { bytes, changed: None, first: now };
+            let mut progress = Progress { bytes, changed: None, first: now };
             if let Some(then) = before.remove(&id) {
-                now_seen.first = then.first;
-                now_seen.changed = if then.bytes == bytes { then.changed } else { Some(now) };
+                progress.first = then.first;
+                progress.changed = if then.bytes == bytes { then.changed } else { Some(now) };
             }
-            let last = now_seen.changed.map_or(moved, |changed| changed.max(moved));
-            // The loop may have been held up, or nobody looked: who moves shows it from the first look on.
-            let judged_from = last.max(now_seen.first);
-            let is_reader = last >= begun.after(FILLED);
-            still.push((is_reader, last, id, judged_from));
-            seen.insert(id, now_seen);
+            let last = progress.changed.map_or(moved, |changed| changed.max(moved));
+            // The loop may have been held up, or nobody looked: what moves shows it from the first look on.
+            let judged_from = last.max(progress.first);
+            let rank = match link.has_output() {
+                true if last >= begun.after(FILLED) => Rank::Reader,
+                true => Rank::Still,
+                false => Rank::HeldBack,
+            };
+            still.push((rank, last, id, judged_from));
+            self.relief.seen.insert(id, progress);
         }
-        still.sort_unstable_by_key(|(is_reader, last, id, _)| (*is_reader, *last, id.word()));
+        still.sort_unstable_by_key(|(rank, last, id, _)| (*rank, *last, id.word()));
         let mut cut = 0;
-        for (is_reader, _, id, judged_from) in still {
+        for (rank, _, id, judged_from) in still {
             let held = self.queued_bytes();
-            if held <= low(max) {
-                break;
-            }
-            let grace = if is_reader { READER_GRACE } else { grace(held, max) };
-            if judged_from.after(grace) <= now {
+            let (enough, grace) = match rank {
+                Rank::Still => (low(max), grace(held, max)),
+                Rank::Reader => (low(max), READER_GRACE),
+                // Also while others make room.
+                Rank::HeldBack => (if cut > 0 { usize::MAX } else { max }, READER_GRACE),
+            };
+            if held > enough && judged_from.after(grace) <= now {
                 cut += 1;
                 self.drive(id, Cause::Order(Order::Relieve));
             }
         }
-        if cut > 0 {
+        if cut > 0 && self.relief.quiet_until <= now {
+            self.relief.quiet_until = now.after(QUIET_AFTER_WARNING);
             let held = self.queued_bytes();
             log::warn!("reactor {}: {cut} connections without progress were cut, {held} bytes still wait", self.number);
         }

@@ -238,7 +238,8 @@ impl Workers {
 
     /// Tells what is to be told, unless another thread is at it, which goes on with it then.
     fn tell_news<'a>(&'a self, mut inside: MutexGuard<'a, Inside>) {
-        while let (false, Some(news)) = (inside.telling, inside.news.pop_front()) {
+        while !inside.telling {
+            let Some(news) = inside.news.pop_front() else { break };
             inside.telling = true;
             drop(inside);
             match news {
@@ -303,7 +304,10 @@ impl Workers {
             let mut inside = self.lock();
             inside.threads -= 1;
             inside.meets(Trouble::Lacks, |_| News::Error(Error::Thread { name, source }));
-            inside.meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
+            if inside.threads > 0 {
+                inside
+                    .meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
+            }
             self.tell_news(inside);
         }
     }

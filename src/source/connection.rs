@@ -177,8 +177,11 @@ impl Connection {
                     self.fail_step(turn);
                 }
             }
-            // What the deadline is of is tried once more before it ends anything.
-            Cause::Expired => self.link.try_output_again(),
+            // What the deadline is about is tried once more before it ends anything.
+            Cause::Expired if self.link.phase_deadline().is_some_and(|(due, _)| due <= turn.desk.judged) => {
+                self.link.try_output_again();
+            }
+            Cause::Expired => {}
             Cause::Order(order) => self.obey(id, order, turn),
             Cause::Orders(batch) => batch.for_each(|told| match told {
                 Told::Send(bytes) => self.send(id, bytes, turn),
@@ -232,7 +235,7 @@ impl Connection {
     fn note(&mut self, ready: Readiness, turn: &mut Turn<'_>) {
         self.link.note(ready);
         let connecting = matches!(self.link.phase(), Phase::Connecting);
-        if ready.error && !connecting && !self.link.may_read() {
+        if ready.error && !connecting && (!self.link.may_read() || self.is_unread(turn)) {
             self.link.check_error(turn.desk.now);
         }
     }
@@ -344,7 +347,7 @@ impl Connection {
 
     /// Sends the handshake's next step to another thread, which the mailbox is told by when it is done.
     fn depart(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Some(mut away) = self.link.depart(&mut turn.desk.buffers) else { return };
+        let Some(mut away) = self.link.depart(&mut turn.desk.buffers, turn.desk.now) else { return };
         let remote = turn.remote();
         turn.desk.handshakes.send_away(Box::new(move || {
             // Of a panic there is no result, which tells it.
@@ -613,7 +616,7 @@ impl Connection {
         if let Phase::Closed(_) = self.link.phase() {
             return Next::Again;
         }
-        if self.link.wants_again() && !self.is_held_back(turn) { Next::Again } else { Next::Wait }
+        if self.link.wants_again() && !self.is_held_back(id, turn) { Next::Again } else { Next::Wait }
     }
 
     /// Asks the kernel for what is needed now: of Unix streams, writability only while they are blocked.

@@ -89,6 +89,47 @@ fn clients_that_never_read_fill_no_more_than_the_bound_and_others_are_served() {
     });
 }
 
+/// Its input waits for the rest of a message, and while the queues are full we do not read that: it is not the one that stands
+/// still.
+#[test]
+fn who_has_begun_a_message_is_neither_cut_nor_idle_for_want_of_room() {
+    each_kind_at_once(|kind| {
+        let mut world = bounded();
+        let (half, whole) = (pattern(20 * 1024), pattern(40 * 1024));
+        let config = narrow_but_long();
+        let limits = Limits { idle_timeout: Some(Duration::from_secs(3)), ..config.limits.clone() };
+        let answer = pattern(900 * 1024);
+        let address = world.listen(kind, ListenConfig { limits, ..config }, move |_: &Conn<'_>| {
+            let answer = answer.clone();
+            Hooks::new().data(move |conn, data| match data {
+                b"go" => {
+                    conn.write(&answer).expect("room");
+                    data.len()
+                }
+                data if data.len() < 40 * 1024 => 0,
+                data => conn.write_some(data),
+            })
+        });
+        let mut asker = world.dial(&address);
+        world.until_open(1);
+        asker.send_all_while(&mut world, &half);
+        let mut hoarders = Vec::new();
+        for n in 0..8 {
+            hoarders.push(world.dial(&address));
+            world.until_open(n + 2);
+            hoarders[n].send_all_while(&mut world, b"go");
+        }
+        world.until("the queues to be full", |world| world.reactor().queued_bytes() > BOUND);
+        assert_eq!(asker.write_some(&whole[half.len()..]).expect("a write"), whole.len() - half.len());
+        assert!(asker.read_exact_while(&mut world, whole.len()) == whole, "other bytes");
+        let reasons = world.log.reasons();
+        assert!(reasons.contains(&Reason::QueueLimit), "{reasons:?}");
+        drop((asker, hoarders));
+        world.until("nobody to be left", |world| world.reactor().connections() == 0);
+        assert_eq!(world.reactor().queued_bytes(), 0);
+    });
+}
+
 #[test]
 fn those_that_stand_still_for_the_longest_are_cut_first_and_see_a_reset() {
     const PEERS: usize = 20;

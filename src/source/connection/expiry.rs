@@ -32,6 +32,11 @@ impl Connection {
     fn is_excused(&mut self, due: Tick, expiry: Expiry, turn: &Turn<'_>) -> bool {
         let (now, judged) = (turn.desk.now, turn.desk.judged);
         match expiry {
+            // It is this side that does not read.
+            Expiry::Idle if self.is_unread(turn) => {
+                self.link.touch(now);
+                true
+            }
             Expiry::Idle | Expiry::WriteStall => {
                 self.link.note_progress(now);
                 self.link.phase_deadline().is_none_or(|(due, _)| due > judged)

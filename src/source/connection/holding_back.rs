@@ -1,29 +1,43 @@
 //! What is read of a connection while all queues of its reactor are full.
 //!
-//! Owns the rules; when they are full the pool says, and when all are driven again the reactor.
+//! Owns the rules. The pool knows whether they are full, and the reactor drives those again that were not read.
 
+use crate::id::SourceId;
 use crate::source::connection::Connection;
 use crate::turn::Turn;
 
-/// Bytes that are read of one connection in a turn while all queues are full: who has nothing waiting is served, in small
-/// pieces.
+/// Bytes that are read of one connection in a turn while all queues are full: small requests are still served.
 const FULL_READ_BYTES: usize = 4 * 1024;
 
 impl Connection {
     /// How many of `budget` bytes may be read now; `None` if what is read would add to what waits.
     #[inline]
     pub(super) fn allowed(&self, budget: usize, turn: &Turn<'_>) -> Option<usize> {
-        if !turn.desk.buffers.pool.is_full() {
+        if turn.desk.buffers.pool.is_full() { self.allowed_of_little(budget, turn) } else { Some(budget) }
+    }
+
+    /// The same, while the queues are full.
+    fn allowed_of_little(&self, budget: usize, turn: &Turn<'_>) -> Option<usize> {
+        if self.link.phase().discards_input() {
             return Some(budget);
         }
-        (!self.link.is_backed_up()).then_some(budget.min(FULL_READ_BYTES))
+        // A message that has begun may go on as long as there is any room: only as a whole does it free what it holds.
+        let waits = self.link.has_output() || (self.link.has_input() && turn.desk.buffers.pool.is_over());
+        (self.link.has_hangup() || !waits).then_some(budget.min(FULL_READ_BYTES))
+    }
+
+    /// Whether the kernel may hold input that is not read for want of room.
+    pub(super) fn is_unread(&self, turn: &Turn<'_>) -> bool {
+        self.link.may_hold_input() && self.allowed(1, turn).is_none()
     }
 
     /// Whether all that is left to do is to read it, which waits until there is room: it is driven again then.
-    pub(super) fn is_held_back(&self, turn: &mut Turn<'_>) -> bool {
-        let is_held_back =
-            turn.desk.buffers.pool.is_full() && self.link.is_backed_up() && !self.link.wants_again_unread();
-        turn.desk.counters.reads_held_back += u64::from(is_held_back);
+    pub(super) fn is_held_back(&self, id: SourceId, turn: &mut Turn<'_>) -> bool {
+        let is_held_back = self.allowed(1, turn).is_none() && !self.link.wants_again_unread();
+        if is_held_back {
+            turn.desk.counters.reads_held_back += 1;
+            turn.desk.unread.insert(id);
+        }
         is_held_back
     }
 }
