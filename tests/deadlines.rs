@@ -294,3 +294,116 @@ fn a_slow_reader_is_not_stalled_and_one_that_takes_nothing_is() {
         world.until_empty();
     });
 }
+
+// --- at length: `cargo test --release --test deadlines -- --ignored` ----------------------------------------------------
+
+/// Three thousand of them, in turns of the usual size.
+#[test]
+#[ignore = "a measurement, for release builds"]
+fn three_thousand_that_acted_in_time_are_not_cut_behind_a_hold_up() {
+    const MANY: usize = 3000;
+    let long = Duration::from_secs(3);
+    windlass::raise_descriptor_limit().expect("a limit");
+    each_kind(|kind| {
+        let mut world = World::new();
+        let limits = Limits { idle_timeout: Some(long), handshake_timeout: long, ..Limits::default() };
+        let address = world.listen(kind, with(limits), |_: &Conn<'_>| Echo);
+        let dial = |world: &mut World| {
+            let peer = world.dial(&address);
+            world.reactor().poll_once(Some(Duration::ZERO)).expect("a turn");
+            peer
+        };
+        // With TLS their handshakes are what is held up, too.
+        let mut peers: Vec<Peer> = (0..MANY).map(|_| dial(&mut world)).collect();
+        // What TLS does not take before its handshake is done is written behind it.
+        let said: Vec<usize> = peers.iter_mut().map(|peer| peer.write_some(b"hello").expect("a write")).collect();
+        let until = Instant::now() + long * 11 / 10;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
+        for (peer, said) in peers.iter_mut().zip(said) {
+            peer.send_all_while(&mut world, &b"hello"[said..]);
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        }
+        assert_eq!(world.log.reasons(), [], "over {kind:?}");
+        println!("{kind:?}: {MANY} spoke, {MANY} were served, 0 cut");
+        // Now it is another thread that speaks.
+        let ids: Vec<_> = (0..MANY).map(|serial| world.log.id(serial)).collect();
+        let remote = world.reactor().remote();
+        for id in ids {
+            remote.send(id, Bytes::from_static(b"there")).expect("room");
+        }
+        let until = Instant::now() + long * 11 / 10;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
+        for peer in &mut peers {
+            assert_eq!(peer.read_exact_while(&mut world, 5), b"there");
+        }
+        assert_eq!(world.log.reasons(), [], "over {kind:?}");
+        println!("{kind:?}: {MANY} were sent to in time, 0 cut");
+        drop(peers);
+        world.until_empty();
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        for _ in 0..MANY {
+            let limits = Limits { connect_timeout: long, ..Limits::default() };
+            world.connect(&address, ConnectConfig { limits, ..ConnectConfig::default() }, Sink);
+        }
+        world.turn();
+        let until = Instant::now() + long * 11 / 10;
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
+        world.until_open(2 * MANY);
+        println!("{kind:?}: {MANY} connects, 0 cut");
+        world.reactor().shutdown(Duration::ZERO);
+        world.until_empty();
+    });
+}
+
+/// A file of 100 MB, read at 4, 20 and 40 KB/s for 90 s, behind the usual deadlines.
+#[test]
+#[ignore = "a measurement, of 90 s"]
+fn readers_of_a_few_kilobytes_a_second_are_not_cut() {
+    each_kind_at_once(|kind| {
+        let mut world = World::new();
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(100 << 20).expect("a length");
+        let file = std::sync::Arc::new(file);
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let file = file.clone();
+            Hooks::new().data(move |conn, data| {
+                conn.send_file(file.clone(), 0..100 << 20).expect("room");
+                data.len()
+            })
+        });
+        let mut stuck = world.dial(&address);
+        world.until_open(1);
+        stuck.send_all_while(&mut world, b"go");
+        let rates = [4, 20, 40];
+        let mut readers = Vec::new();
+        for rate in rates {
+            let mut peer = world.dial(&address);
+            world.until_open(2 + readers.len());
+            peer.send_all_while(&mut world, b"go");
+            readers.push((rate * 1024, 0, peer));
+        }
+        let (began, mut buffer, mut cut) = (Instant::now(), vec![0; 1024], None);
+        while began.elapsed() < Duration::from_secs(90) {
+            for (rate, read, peer) in &mut readers {
+                while (*read as f64) < began.elapsed().as_secs_f64() * f64::from(*rate) {
+                    let Some(count) = peer.try_read(&mut buffer) else { break };
+                    let count = count.unwrap_or(0);
+                    assert!(count > 0, "{kind:?}: the reader of {rate} B/s was cut behind {read} bytes");
+                    *read += count;
+                }
+            }
+            world.turn();
+            cut = cut.or((!world.log.reasons().is_empty()).then(|| began.elapsed()));
+        }
+        assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)], "{kind:?}");
+        println!("{kind:?}: readers of {rates:?} KB/s lived for 90 s; one that took nothing was cut after {cut:?}");
+        drop((readers, stuck));
+        world.until_empty();
+    });
+}
