@@ -39,7 +39,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// TLS too. It is made of a [`Link`], with all that waits there, by [`Link::into_blocking`], and can become one again.
 ///
 /// A read or write that takes longer than its timeout fails with `WouldBlock`, as those of `std` do. The end of the stream
-/// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`. Dropping it says our end, but waits for nothing.
+/// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`. Dropping it says our end and waits
+/// for nothing; output that the kernel has not taken is lost then, and over TCP the peer sees a reset.
 ///
 /// Of its [`Limits`](crate::Limits) `inbox_bytes_max`, `outbox_bytes_max` and `handshake_timeout` count. The others are those of
 /// connections that reactors drive, and have no effect here: `idle_timeout`, `lifetime`, `connect_timeout`,

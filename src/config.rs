@@ -456,11 +456,16 @@ pub struct ReactorConfig {
     /// Connections at once. Above it, accepting pauses and `connect` is refused. Default: no limit.
     pub connections_max: usize,
     /// Bytes of memory that may wait in all queues of the reactor together: output that the kernel has not taken, input that
-    /// handlers have left, unfinished TLS records, datagrams. Above it no connection is read that has something waiting,
-    /// others are read in pieces of 4 KiB, and those that keep some and make no progress for 5 s, or 1 s while it is half as
-    /// much again (30 s for those whose queue has moved before), are reset with [`Reason::QueueLimit`](crate::Reason::QueueLimit), the longest first, until an eighth is free. Output
-    /// that handlers write of themselves is bounded by each connection's own limits as well. Not counted: what the kernel
-    /// holds, and 1.7 MiB of buffers that are kept for reuse. Default: `None`, no bound but each connection's.
+    /// handlers have left, unfinished TLS records, datagrams.
+    ///
+    /// Above it, connections with output that waits are not read, nor are those with input that waits; others are read in
+    /// pieces of 4 KiB. Connections whose output makes no progress for 5 s (1 s while more than half as much again waits, 30 s
+    /// if it has moved before) are reset with [`Reason::QueueLimit`](crate::Reason::QueueLimit), the longest first, until an
+    /// eighth is free. A connection that holds input alone is reset only where nothing else can make room, after 30 s.
+    ///
+    /// Output that handlers write of themselves is bounded by each connection's own limits. TLS handshakes go on. Not
+    /// counted: what the kernel holds, and 1.7 MiB of buffers that are kept for reuse. Default: `None`, no bound but each
+    /// connection's.
     pub queued_bytes_max: Option<usize>,
     /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
     /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.

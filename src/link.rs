@@ -146,8 +146,8 @@ enum Goodbye {
 /// A connection without its handler: socket, waiting bytes and state; what [`Conn::detach`](crate::Conn::detach) yields.
 ///
 /// It can be sent to another thread and given to another reactor with a new handler, which loses no byte in either
-/// direction. Dropping it closes the socket, for those who have copies of the descriptor, too: with an end, or, if output waits that the peer will miss, with a reset (over a
-/// Unix socket, which has none, with an end and a warning in the log).
+/// direction. Dropping it closes the connection, even if somebody has a copy of the descriptor: with an end, or with a reset
+/// if output waits that the peer will miss. Unix sockets have no reset: they end, and the loss is logged as a warning.
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,

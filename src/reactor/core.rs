@@ -18,7 +18,7 @@ use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handed;
 use crate::post::Departures;
 use crate::reactor::Status;
-use crate::reactor::hearing::{Hearing, Polled, Seen};
+use crate::reactor::hearing::{Hearing, Polled, TurnState};
 use crate::reactor::lap::{Held, Lap};
 use crate::reactor::orders::Orders;
 use crate::reactor::relief::Relief;
@@ -222,7 +222,7 @@ impl Core {
 
     /// Looks how far deadlines may be judged by now.
     fn judge(&mut self) {
-        let seen = Seen {
+        let seen = TurnState {
             asked: self.asked,
             due: self.next_due(),
             polled: self.events,

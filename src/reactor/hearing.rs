@@ -1,8 +1,8 @@
 //! What is to be looked at before deadlines may end anything.
 //!
-//! Owns the rule only. A loop that was held up finds deadlines past whose peers and threads have acted in time: what they did
-//! lies in the kernel and in the mailbox. So no deadline is judged before all is taken from there that was there when it
-//! was found to be past. Knows no poll, no mailbox and no timers.
+//! Owns the rule only. A loop that was held up finds deadlines past although peers and other threads acted in time: what
+//! they did is in the kernel and in the mailbox. So a deadline is judged only after every event and command that was pending
+//! when it passed has been handled. Knows no poll, no mailbox and no timers.
 //!
 //! 1. It ends: by the first poll that has room for all, or after as many as there are sources for; and one batch later.
 
@@ -30,7 +30,7 @@ pub(super) enum Hearing {
 
 /// What a turn has come to, before its deadlines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct TurnState {
     /// A moment before the poll.
     pub(super) asked: Tick,
     /// The first deadline.
@@ -48,7 +48,7 @@ pub(super) struct Seen {
 
 impl Hearing {
     /// One turn more was worked; returns up to which moment deadlines may be judged now.
-    pub(super) fn go_on(&mut self, seen: Seen) -> Option<Tick> {
+    pub(super) fn go_on(&mut self, seen: TurnState) -> Option<Tick> {
         if *self == Hearing::None {
             if seen.due.is_none_or(|due| due > seen.asked) {
                 return Some(seen.asked);
@@ -76,9 +76,9 @@ impl Hearing {
 mod tests {
     use super::*;
 
-    fn seen(asked: u64) -> Seen {
+    fn seen(asked: u64) -> TurnState {
         let (asked, due) = (Tick::test(asked), Some(Tick::test(50)));
-        Seen { asked, due, polled: Polled::All, polls: 3, batches: 7, is_done: true, has_mail: false }
+        TurnState { asked, due, polled: Polled::All, polls: 3, batches: 7, is_done: true, has_mail: false }
     }
 
     #[test]
@@ -86,13 +86,13 @@ mod tests {
         let mut hearing = Hearing::default();
         assert_eq!(hearing.go_on(seen(49)), Some(Tick::test(49)));
         assert_eq!(hearing.go_on(seen(50)), Some(Tick::test(50)));
-        assert_eq!(hearing.go_on(Seen { due: None, ..seen(60) }), Some(Tick::test(60)));
+        assert_eq!(hearing.go_on(TurnState { due: None, ..seen(60) }), Some(Tick::test(60)));
     }
 
     #[test]
     fn a_poll_without_room_puts_it_off_for_as_many_polls_as_there_are_sources_for() {
         let mut hearing = Hearing::default();
-        let full = |asked| Seen { polled: Polled::Part, ..seen(asked) };
+        let full = |asked| TurnState { polled: Polled::Part, ..seen(asked) };
         assert_eq!([60, 61, 62].map(|asked| hearing.go_on(full(asked))), [None; 3]);
         assert_eq!(hearing.go_on(full(63)), Some(Tick::test(60)), "not what passed meanwhile");
         assert_eq!(hearing.go_on(full(64)), None);
@@ -103,9 +103,12 @@ mod tests {
     fn what_the_mailbox_held_is_carried_out_first() {
         let mut hearing = Hearing::default();
         // One batch is being worked off, and another one waits behind it.
-        let working = Seen { is_done: false, has_mail: true, ..seen(60) };
+        let working = TurnState { is_done: false, has_mail: true, ..seen(60) };
         assert_eq!(hearing.go_on(working), None);
-        assert_eq!(hearing.go_on(Seen { batches: 8, is_done: false, ..seen(61) }), None);
-        assert_eq!(hearing.go_on(Seen { batches: 8, is_done: true, has_mail: true, ..seen(62) }), Some(Tick::test(60)));
+        assert_eq!(hearing.go_on(TurnState { batches: 8, is_done: false, ..seen(61) }), None);
+        assert_eq!(
+            hearing.go_on(TurnState { batches: 8, is_done: true, has_mail: true, ..seen(62) }),
+            Some(Tick::test(60))
+        );
     }
 }
