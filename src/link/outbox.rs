@@ -159,6 +159,13 @@ impl Outbox {
         self.queue.as_ref().and_then(|queue| queue.moved)
     }
 
+    /// What waits moved last at that moment.
+    pub(crate) fn set_moved(&mut self, moved: Tick) {
+        if let Some(queue) = &mut self.queue {
+            queue.moved = Some(moved);
+        }
+    }
+
     /// The peer took some of what the kernel holds in front of it, at that moment.
     pub(crate) fn note_progress(&mut self, moved: Tick) {
         if let Some(queue) = &mut self.queue {

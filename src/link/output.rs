@@ -175,9 +175,19 @@ impl Link {
         }
     }
 
-    /// Lets waiting output be offered again: the kernel reports room only when much is free.
-    pub(crate) fn try_output_again(&mut self) {
+    /// Lets waiting output be offered again: the kernel reports room only when much is free. Returns since when nothing moved.
+    pub(crate) fn try_output_again(&mut self) -> Option<Tick> {
         self.output = Output::Free;
+        self.outbox.stalled()
+    }
+
+    /// What the kernel took when it was offered again may have filled what was left of its buffer: where the system says when
+    /// the peer took something last, that counts in its place.
+    pub(crate) fn judge_progress(&mut self, stalled: Option<Tick>, now: Tick) {
+        let Some(stalled) = stalled else { return };
+        if let Some(ago) = self.stream.last_progress() {
+            self.outbox.set_moved(stalled.max(now.before(ago)));
+        }
     }
 
     /// Whether output waits that the kernel may take.

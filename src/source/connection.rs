@@ -165,6 +165,7 @@ impl Connection {
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
         let (steps, expires) = (matches!(cause, Cause::Step), matches!(cause, Cause::Expired));
+        let mut stalled = None;
         match cause {
             Cause::Ready(ready) => self.note(ready, turn),
             Cause::Again | Cause::Step | Cause::Arrived(_) => {}
@@ -179,7 +180,7 @@ impl Connection {
             }
             // What the deadline is about is tried once more before it ends anything.
             Cause::Expired if self.link.phase_deadline().is_some_and(|(due, _)| due <= turn.desk.judged) => {
-                self.link.try_output_again();
+                stalled = self.link.try_output_again();
             }
             Cause::Expired => {}
             Cause::Order(order) => self.obey(id, order, turn),
@@ -195,6 +196,7 @@ impl Connection {
             self.send_waiting(id, turn);
         }
         if expires {
+            self.link.judge_progress(stalled, turn.desk.now);
             self.expire(id, turn);
         }
         if steps {

@@ -37,7 +37,7 @@ impl Connection {
                 self.link.touch(now);
                 true
             }
-            Expiry::Idle | Expiry::WriteStall => {
+            Expiry::Idle => {
                 self.link.note_progress(now);
                 self.link.phase_deadline().is_none_or(|(due, _)| due > judged)
             }
@@ -46,6 +46,8 @@ impl Connection {
                 let is_fresh = matches!(&self.role, Role::Dialling(dialling) if dialling.begun >= judged);
                 is_fresh && self.link.excuses_connect(due, judged)
             }
+            // Whether anything moved was looked at when the output was offered again.
+            Expiry::WriteStall => false,
             Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
         }
     }
