@@ -5,14 +5,89 @@ mod scripted;
 mod support;
 
 use scripted::pattern;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use support::{Echo, Hooks, Kind, Peer, Said, Sink, World, each_kind, each_kind_at_once};
 use windlass::{Bytes, Conn, ConnectConfig, Expiry, Limits, ListenConfig, ReactorConfig, Reason};
 
-/// A deadline, long enough that nothing passes it by chance before the hold-up.
-const DEADLINE: Duration = Duration::from_millis(400);
+/// The deadlines of a scenario. On a machine that is too busy to come to the hold-up in time it is done once more, with longer
+/// ones.
+struct Pace {
+    deadline: Duration,
+    since: Instant,
+    late: Cell<bool>,
+}
+
+/// The first deadline, and how many times as long one that was too short is tried next.
+const FIRST: Duration = Duration::from_millis(400);
+const LONGER: u32 = 4;
+
+impl Pace {
+    /// Runs a scenario at a pace that this machine can hold.
+    fn find(first: Duration, scenario: impl Fn(&Pace)) {
+        let mut deadline = first;
+        loop {
+            let pace = Pace { deadline, since: Instant::now(), late: Cell::new(false) };
+            let ran = catch_unwind(AssertUnwindSafe(|| scenario(&pace)));
+            if !pace.late.get() {
+                return ran.unwrap_or_else(|panic| resume_unwind(panic));
+            }
+            deadline *= LONGER;
+            assert!(deadline < first * LONGER.pow(4), "this machine is too busy");
+        }
+    }
+
+    /// Ends the scenario where so much time has passed that a deadline may pass before the hold-up.
+    fn check(&self) {
+        if self.since.elapsed() > self.deadline / 2 {
+            self.miss();
+        }
+    }
+
+    /// Ends the scenario, to be done once more.
+    fn miss(&self) -> ! {
+        self.late.set(true);
+        panic!("too late for a deadline of {:?}", self.deadline);
+    }
+
+    fn idle(&self) -> ListenConfig {
+        with(Limits { idle_timeout: Some(self.deadline), ..Limits::default() })
+    }
+
+    /// The loop is not driven until every deadline of now is well past.
+    fn hold_up(&self) {
+        self.check();
+        hold_up(self.deadline);
+    }
+
+    /// Connects so many peers, each open before the next one comes.
+    fn dial_all(&self, world: &mut World, address: &windlass::Address) -> Vec<Peer> {
+        let peers = (1..=PEERS).map(|count| {
+            let peer = world.dial(address);
+            world.until("it to be open", |world| {
+                self.check();
+                world.log.open() == count
+            });
+            peer
+        });
+        peers.collect()
+    }
+}
+
+/// Runs a scenario over every transport, at a pace that this machine can hold.
+fn each_kind_paced(scenario: impl Fn(Kind, &Pace)) {
+    each_kind(|kind| Pace::find(FIRST, |pace| scenario(kind, pace)));
+}
+
+/// Every deadline of now is well past then.
+fn hold_up(deadline: Duration) {
+    let until = Instant::now() + deadline * 11 / 10;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
 
 /// More peers than one poll, or one turn's commands, can tell of.
 const PEERS: usize = 20;
@@ -25,39 +100,17 @@ fn with(limits: Limits) -> ListenConfig {
     ListenConfig { limits, ..ListenConfig::default() }
 }
 
-fn idle() -> ListenConfig {
-    with(Limits { idle_timeout: Some(DEADLINE), ..Limits::default() })
-}
-
-/// The loop is not driven until every deadline of now is well past.
-fn hold_up() {
-    let until = Instant::now() + DEADLINE * 11 / 10;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        std::thread::park_timeout(left);
-    }
-}
-
-/// Connects so many peers, each open before the next one comes.
-fn dial_all(world: &mut World, address: &windlass::Address) -> Vec<Peer> {
-    let peers = (1..=PEERS).map(|count| {
-        let peer = world.dial(address);
-        world.until_open(count);
-        peer
-    });
-    peers.collect()
-}
-
 #[test]
 fn who_spoke_in_time_is_not_idle_behind_a_hold_up() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
-        let address = world.listen(kind, idle(), |_: &Conn<'_>| Echo);
-        let mut peers = dial_all(&mut world, &address);
+        let address = world.listen(kind, pace.idle(), |_: &Conn<'_>| Echo);
+        let mut peers = pace.dial_all(&mut world, &address);
         let silent = peers.pop();
         for peer in &mut peers {
             assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
         }
-        hold_up();
+        pace.hold_up();
         for peer in &mut peers {
             assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
         }
@@ -71,25 +124,26 @@ fn who_spoke_in_time_is_not_idle_behind_a_hold_up() {
 /// It is held up between the poll and the deadlines of one turn, and the peers speak meanwhile.
 #[test]
 fn nor_behind_a_callback_that_takes_long() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
         let peers = Rc::new(RefCell::new(Vec::<Peer>::new()));
-        let others = peers.clone();
-        let address = world.listen(kind, idle(), move |_: &Conn<'_>| {
+        let (others, deadline) = (peers.clone(), pace.deadline);
+        let address = world.listen(kind, pace.idle(), move |_: &Conn<'_>| {
             let others = others.clone();
             Hooks::new().data(move |conn, data| {
                 if data == b"hold" {
                     for peer in others.borrow_mut().iter_mut() {
                         assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
                     }
-                    hold_up();
+                    hold_up(deadline);
                 }
                 conn.write_some(data)
             })
         });
-        let mut all = dial_all(&mut world, &address);
+        let mut all = pace.dial_all(&mut world, &address);
         let mut slow = all.pop().expect("a peer");
         *peers.borrow_mut() = all;
+        pace.check();
         slow.send_all_while(&mut world, b"hold");
         assert_eq!(slow.read_exact_while(&mut world, 4), b"hold");
         for mut peer in peers.take() {
@@ -103,14 +157,14 @@ fn nor_behind_a_callback_that_takes_long() {
 
 #[test]
 fn what_other_threads_sent_in_time_is_life() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
-        let address = world.listen(kind, idle(), |_: &Conn<'_>| Sink);
-        let mut peers = dial_all(&mut world, &address);
+        let address = world.listen(kind, pace.idle(), |_: &Conn<'_>| Sink);
+        let mut peers = pace.dial_all(&mut world, &address);
         for serial in 0..PEERS {
             world.send(serial, Bytes::from_static(b"hello"));
         }
-        hold_up();
+        pace.hold_up();
         for peer in &mut peers {
             assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
         }
@@ -122,9 +176,9 @@ fn what_other_threads_sent_in_time_is_life() {
 
 #[test]
 fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
-        let limits = Limits { write_stall_timeout: DEADLINE, outbox_bytes_max: 4 << 20, ..Limits::default() };
+        let limits = Limits { write_stall_timeout: pace.deadline, outbox_bytes_max: 4 << 20, ..Limits::default() };
         let bytes = pattern(3 << 20);
         let answer = Bytes::from(bytes);
         let address = world.listen(kind, with(limits), move |_: &Conn<'_>| {
@@ -147,7 +201,7 @@ fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
         while let Some(count) = peer.try_read(&mut buffer) {
             got.extend_from_slice(&buffer[..count.expect("a read")]);
         }
-        hold_up();
+        pace.hold_up();
         got.extend(peer.read_exact_while(&mut world, bytes.len() - got.len()));
         assert!(got == bytes, "other bytes came");
         drop(peer);
@@ -158,63 +212,70 @@ fn a_peer_that_read_in_time_is_not_stalled_behind_a_hold_up() {
 #[cfg(feature = "tls")]
 #[test]
 fn handshakes_go_on_behind_a_hold_up_if_the_peers_spoke_in_time() {
-    for kind in [Kind::Tls, Kind::TlsUnix] {
+    each_kind_paced(|kind, pace| {
+        if !kind.is_tls() {
+            return;
+        }
         let mut world = small_turns();
-        let limits = Limits { handshake_timeout: DEADLINE, ..Limits::default() };
+        let limits = Limits { handshake_timeout: pace.deadline, ..Limits::default() };
         let address = world.listen(kind, with(limits), |_: &Conn<'_>| Echo);
         let mut peers = Vec::new();
         for count in 1..=PEERS {
             // What it wants to say waits in the test's own memory until it is read or written.
             peers.push(world.dial(&address));
-            world.until("it to be accepted", |world| world.reactor().connections() == count);
+            world.until("it to be accepted", |world| {
+                pace.check();
+                world.reactor().connections() == count
+            });
         }
         let silent = world.dial(&address);
         world.until("it to be accepted", |world| world.reactor().connections() == PEERS + 1);
         for peer in &mut peers {
             let _ = peer.try_read(&mut [0; 1]);
         }
-        hold_up();
+        pace.hold_up();
         for peer in &mut peers {
             peer.send_all_while(&mut world, b"hello");
             assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
         }
         drop((peers, silent));
         world.until_empty();
-    }
+    });
 }
 
 #[test]
 fn a_connect_that_the_kernel_made_in_time_is_opened_behind_a_hold_up() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Sink);
-        let limits = Limits { connect_timeout: DEADLINE, ..Limits::default() };
+        let limits = Limits { connect_timeout: pace.deadline, ..Limits::default() };
         for _ in 0..PEERS {
             let config = ConnectConfig { limits: limits.clone(), ..ConnectConfig::default() };
             world.connect(&address, config, Sink);
         }
         // They begin here, and what comes of them is not looked at.
         world.turn();
-        hold_up();
+        pace.hold_up();
         world.until_open(2 * PEERS);
         assert_eq!(world.log.reasons(), []);
-        world.reactor().shutdown(DEADLINE);
+        world.reactor().shutdown(pace.deadline);
         world.until_empty();
     });
 }
 
 #[test]
 fn what_came_before_a_timer_is_shown_before_it() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
-        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
-            Hooks::new().open(|conn| conn.set_timer(DEADLINE)).timer(|conn| conn.close())
+        let deadline = pace.deadline;
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            Hooks::new().open(move |conn| conn.set_timer(deadline)).timer(|conn| conn.close())
         });
-        let mut peers = dial_all(&mut world, &address);
+        let mut peers = pace.dial_all(&mut world, &address);
         for peer in &mut peers {
             assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
         }
-        hold_up();
+        pace.hold_up();
         drop(peers);
         world.until_empty();
         for serial in 0..PEERS {
@@ -226,17 +287,17 @@ fn what_came_before_a_timer_is_shown_before_it() {
 
 #[test]
 fn what_came_before_a_drains_deadline_is_shown_before_the_cut() {
-    each_kind(|kind| {
+    each_kind_paced(|kind, pace| {
         let mut world = small_turns();
         // It goes on as if nothing were said.
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Hooks::new().drain(|_| {}));
-        let mut peers = dial_all(&mut world, &address);
-        world.reactor().shutdown(DEADLINE);
+        let mut peers = pace.dial_all(&mut world, &address);
+        world.reactor().shutdown(pace.deadline);
         world.turns(2);
         for peer in &mut peers {
             assert_eq!(peer.write_some(b"hello").expect("a write"), 5);
         }
-        hold_up();
+        pace.hold_up();
         let reasons = world.until_empty();
         assert_eq!(reasons, [Reason::Timeout(Expiry::Drain); PEERS]);
         for serial in 0..PEERS {
@@ -249,50 +310,58 @@ fn what_came_before_a_drains_deadline_is_shown_before_the_cut() {
 /// steadily was cut for it.
 #[test]
 fn a_slow_reader_is_not_stalled_and_one_that_takes_nothing_is() {
-    each_kind_at_once(|kind| {
-        let stall = Duration::from_millis(300);
-        let mut world = World::new();
-        let limits = Limits { write_stall_timeout: stall, outbox_bytes_max: 32 << 20, ..Limits::default() };
-        let address = world.listen(kind, with(limits), |_: &Conn<'_>| {
-            Hooks::new().data(|conn, data| {
-                conn.write(&vec![7; 24 << 20]).expect("room");
-                data.len()
-            })
-        });
-        let mut slow = world.dial(&address);
-        world.until_open(1);
-        let mut stuck = world.dial(&address);
-        world.until_open(2);
-        slow.send_all_while(&mut world, b"go");
-        let (mut buffer, mut read, mut total) = (vec![0; 16 * 1024], Instant::now(), 0);
-        // What the kernel's buffers hold at first is taken at once, so that from then on nothing moves but by its reading.
-        world.until("the first megabyte", |_| {
-            total += slow.try_read(&mut buffer).map_or(0, |count| count.expect("a read"));
-            total > 1 << 20
-        });
-        stuck.send_all_while(&mut world, b"go");
-        let began = Instant::now();
-        let mut cut = None;
-        world.until("seven times the deadline", |world| {
-            if read.elapsed() > Duration::from_millis(20) {
-                read = Instant::now();
-                let mut count = 0;
-                while let (true, Some(more)) = (count < buffer.len(), slow.try_read(&mut buffer)) {
-                    let more = more.unwrap_or(0);
-                    assert!(more > 0, "the slow reader was cut");
-                    count += more;
-                }
-            }
-            cut = cut.or((world.log.open() == 1).then(|| began.elapsed()));
-            began.elapsed() > stall * 7
-        });
-        let cut = cut.expect("the one that takes nothing is cut");
-        // The kernels may still move a little by themselves, when the window is probed.
-        assert!(cut > stall && cut < stall * 6, "after {cut:?}");
-        assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)]);
-        drop((slow, stuck));
-        world.until_empty();
+    each_kind_at_once(|kind| Pace::find(Duration::from_millis(300), |pace| slow_and_stuck(kind, pace)));
+}
+
+fn slow_and_stuck(kind: Kind, pace: &Pace) {
+    let stall = pace.deadline;
+    let mut world = World::new();
+    let limits = Limits { write_stall_timeout: stall, outbox_bytes_max: 32 << 20, ..Limits::default() };
+    let address = world.listen(kind, with(limits), |_: &Conn<'_>| {
+        Hooks::new().data(|conn, data| {
+            conn.write(&vec![7; 24 << 20]).expect("room");
+            data.len()
+        })
     });
+    let mut slow = world.dial(&address);
+    world.until_open(1);
+    let mut stuck = world.dial(&address);
+    world.until_open(2);
+    slow.send_all_while(&mut world, b"go");
+    let (mut buffer, mut read, mut total) = (vec![0; 16 * 1024], Instant::now(), 0);
+    // What the kernel's buffers hold at first is taken at once, so that from then on nothing moves but by its reading.
+    world.until("the first megabyte", |world| {
+        if !world.log.reasons().is_empty() {
+            pace.miss();
+        }
+        total += slow.try_read(&mut buffer).map_or(0, |count| count.expect("a read"));
+        total > 1 << 20
+    });
+    stuck.send_all_while(&mut world, b"go");
+    let began = Instant::now();
+    let mut cut = None;
+    world.until("seven times the deadline", |world| {
+        if read.elapsed() > stall / 3 {
+            pace.miss();
+        }
+        if read.elapsed() > stall / 15 {
+            read = Instant::now();
+            let mut count = 0;
+            while let (true, Some(more)) = (count < buffer.len(), slow.try_read(&mut buffer)) {
+                let more = more.unwrap_or(0);
+                assert!(more > 0, "the slow reader was cut");
+                count += more;
+            }
+        }
+        cut = cut.or((world.log.open() == 1).then(|| began.elapsed()));
+        began.elapsed() > stall * 7
+    });
+    let cut = cut.expect("the one that takes nothing is cut");
+    // The kernels may still move a little by themselves, when the window is probed.
+    assert!(cut > stall && cut < stall * 6, "after {cut:?}");
+    assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)]);
+    drop((slow, stuck));
+    world.until_empty();
 }
 
 // --- at length: `cargo test --release --test deadlines -- --ignored` ----------------------------------------------------
@@ -317,10 +386,7 @@ fn three_thousand_that_acted_in_time_are_not_cut_behind_a_hold_up() {
         let mut peers: Vec<Peer> = (0..MANY).map(|_| dial(&mut world)).collect();
         // What TLS does not take before its handshake is done is written behind it.
         let said: Vec<usize> = peers.iter_mut().map(|peer| peer.write_some(b"hello").expect("a write")).collect();
-        let until = Instant::now() + long * 11 / 10;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            std::thread::park_timeout(left);
-        }
+        hold_up(long);
         for (peer, said) in peers.iter_mut().zip(said) {
             peer.send_all_while(&mut world, &b"hello"[said..]);
             assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
@@ -333,10 +399,7 @@ fn three_thousand_that_acted_in_time_are_not_cut_behind_a_hold_up() {
         for id in ids {
             remote.send(id, Bytes::from_static(b"there")).expect("room");
         }
-        let until = Instant::now() + long * 11 / 10;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            std::thread::park_timeout(left);
-        }
+        hold_up(long);
         for peer in &mut peers {
             assert_eq!(peer.read_exact_while(&mut world, 5), b"there");
         }
@@ -350,10 +413,7 @@ fn three_thousand_that_acted_in_time_are_not_cut_behind_a_hold_up() {
             world.connect(&address, ConnectConfig { limits, ..ConnectConfig::default() }, Sink);
         }
         world.turn();
-        let until = Instant::now() + long * 11 / 10;
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            std::thread::park_timeout(left);
-        }
+        hold_up(long);
         world.until_open(2 * MANY);
         println!("{kind:?}: {MANY} connects, 0 cut");
         world.reactor().shutdown(Duration::ZERO);
