@@ -77,8 +77,8 @@ pub(crate) fn bind(
     // The process may change its directory before the file is removed.
     let whole = std::path::absolute(path).map_err(refused)?;
     // Between bind and listen a socket looks dead: of two who start at once, one waits here.
-    let _turn = FolderLock::take(&whole).map_err(refused)?;
-    clear(address, path, &at, wanted.kind)?;
+    let turn = FolderLock::take(&whole).map_err(refused)?;
+    clear(address, path, &at, wanted, turn.as_ref())?;
     let bound = made::mode_before(socket, wanted).and_then(|first| {
         socket.bind(&at)?;
         made::give(path, whole, first, wanted)
@@ -241,7 +241,13 @@ impl FolderLock {
 }
 
 /// Removes a socket at `path` that nobody has open; refuses if anything else is there.
-fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<(), Error> {
+fn clear(
+    address: &Address,
+    path: &Path,
+    at: &SockAddr,
+    wanted: &Wanted,
+    turn: Option<&FolderLock>,
+) -> Result<(), Error> {
     let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
     let taken = |what| Error::PathTaken { address: Box::new(address.clone()), what };
     let found = match fs::symlink_metadata(path) {
@@ -258,7 +264,7 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
             () => "something that is not a socket",
         }));
     }
-    let probe = Socket::new(Domain::UNIX, socket, None).map_err(refused)?;
+    let probe = Socket::new(Domain::UNIX, wanted.kind, None).map_err(refused)?;
     probe.set_nonblocking(true).map_err(refused)?;
     match uninterrupted(|| probe.connect(at)) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -269,6 +275,10 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_abandoned(&found, wanted, turn) => {
+            drop(SocketFile::new(path.to_owned(), &found));
+            Ok(())
+        }
         // It may be alive or dead: connecting takes write permission.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_own_socket(&found) => {
             Err(taken("a socket, dead or alive, whose mode does not let this user connect,"))
@@ -276,4 +286,11 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
         // Connected, its backlog full, or of another type: it lives.
         Ok(()) | Err(_) => Err(refused(io::ErrorKind::AddrInUse.into())),
     }
+}
+
+/// Whether the socket is what a process of this user left that was killed between bind(2) and its mode. With the lock nobody
+/// is there now, and no socket of ours stays without permissions unless that is what was asked for.
+fn is_abandoned(found: &Metadata, wanted: &Wanted, turn: Option<&FolderLock>) -> bool {
+    let may_be = cfg!(any(target_os = "linux", target_os = "android")) && wanted.mode != 0 && turn.is_some();
+    may_be && is_own_socket(found) && found.mode() & 0o7777 == 0
 }
