@@ -75,13 +75,17 @@ impl Listener {
         }
         let domain = socket.local_addr()?.domain();
         options::apply_adopted(&socket)?;
-        if domain != Domain::UNIX {
-            options::apply(&socket, &SocketOptions { prepare: None, ..*options }, IsTcp::Yes)?;
-        }
         let fd = OwnedFd::from(socket);
+        let options = SocketOptions { prepare: None, ..*options };
         match domain {
-            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Listener::Tcp(TcpListener::from(fd))),
-            Domain::IPV4 | Domain::IPV6 => Ok(Listener::OtherIp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => {
+                options::apply(&SockRef::from(&fd), &options, IsTcp::Yes)?;
+                Ok(Listener::Tcp(TcpListener::from(fd)))
+            }
+            Domain::IPV4 | Domain::IPV6 => {
+                options::apply_foreign(&SockRef::from(&fd), &options)?;
+                Ok(Listener::OtherIp(TcpListener::from(fd)))
+            }
             Domain::UNIX => Ok(Listener::Unix(None, UnixListener::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
