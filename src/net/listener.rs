@@ -44,14 +44,7 @@ impl Listener {
             return bind_name(&at, config).map_err(refused);
         }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        let mut all = address.resolve()?;
-        if let (Some(SocketAddr::V6(v6)), Family::Any) = (address.ip(), address.family()) {
-            if v6.ip().is_unspecified() {
-                // All addresses, also where the system has no IPv6.
-                all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
-            }
-        }
-        for at in all {
+        for at in places(address, config.stack)? {
             match bind_tcp(at, address.family(), config) {
                 Ok(tcp) => return Ok(Listener::Tcp(tcp)),
                 // No IPv6, or not that address: the next one may do. Others, a taken port above all, must be told.
@@ -143,6 +136,18 @@ fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     let socket = Socket::from(rustix::net::accept(listener)?);
     options::apply_adopted(&socket)?;
     Ok(socket.into())
+}
+
+/// Where a socket for `address` may be bound, the first choice first.
+pub(super) fn places(address: &Address, stack: Stack) -> Result<Vec<SocketAddr>, Error> {
+    let mut all = address.resolve()?;
+    if let (Some(SocketAddr::V6(v6)), Family::Any, Stack::Dual) = (address.ip(), address.family(), stack) {
+        if v6.ip().is_unspecified() {
+            // All addresses, also where the system has no IPv6.
+            all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
+        }
+    }
+    Ok(all)
 }
 
 /// Whether the system has no such family or address.

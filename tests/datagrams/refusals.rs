@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{DatagramConfig, Receiving, Sending};
+use windlass::{Address, Conn, DatagramConfig, ListenConfig, Receiving, Sending, Stack};
 
 /// Runs `body` in a process of its own in which the kernel refuses so.
 fn refusing(name: &str, refusal: &str, body: impl FnOnce()) {
@@ -213,5 +213,34 @@ fn where_each_call_takes_one_message_all_are_sent_in_order() {
         each_wire(Wire::UDP, |wire| {
             assert_eq!(sends_all(wire), Sending::Segmented { bytes_max: usize::MAX });
         });
+    });
+}
+
+#[test]
+fn without_ipv6_all_addresses_are_those_of_ipv4_unless_only_ipv6_was_asked_for() {
+    let name = "without_ipv6_all_addresses_are_those_of_ipv4_unless_only_ipv6_was_asked_for";
+    refusing(name, "no-ipv6", || {
+        for (family, at) in [("", "[::]:0"), ("", ":0"), ("6", ":0"), ("6", "[::]:0")] {
+            for stack in [Stack::Dual, Stack::V6Only] {
+                eprintln!("tcp{family}://{at} and udp{family}://{at}, {stack:?}:");
+                let address = |transport| format!("{transport}{family}://{at}").parse::<Address>().expect("an address");
+                let mut world = World::new();
+                let datagrams = DatagramConfig { stack, ..DatagramConfig::default() };
+                let bound = world.reactor().bind(&address("udp"), datagrams, echoing());
+                let streams = ListenConfig { stack, ..ListenConfig::default() };
+                let listens = world.reactor().listen(&address("tcp"), streams, |_: &Conn<'_>| crate::support::Echo);
+                if family.is_empty() && stack == Stack::Dual {
+                    let own = world.endpoint_address(bound.expect("a socket")).ip().expect("an IP address");
+                    assert!(own.is_ipv4() && own.ip().is_unspecified(), "{own}");
+                    let own = world.reactor().listener_address(listens.expect("it listens")).expect("it lives");
+                    assert!(own.ip().is_some_and(|own| own.is_ipv4()), "{own}");
+                } else {
+                    for error in [bound.map(drop), listens.map(drop)] {
+                        let error = error.expect_err("nothing of IPv4 was asked for").to_string();
+                        assert!(error.contains("not supported"), "{error}");
+                    }
+                }
+            }
+        }
     });
 }

@@ -6,6 +6,7 @@
 //   more-than-one     what sendmmsg is given behind the first message
 //   full:ERRNO        sendmmsg, 20 times, and then never more
 //   starved:ERRNO     recvmmsg, 20 times, and then never more
+//   no-ipv6           sockets of IPv6
 //   no-checksums      nothing; but UDP sockets send without checksums, and so the kernel cuts no messages for them
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,6 +58,7 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct
 
 int socket(int domain, int kind, int protocol) {
     const char *word = getenv("WINDLASS_REFUSES");
+    if (word && !strcmp(word, "no-ipv6") && domain == AF_INET6) return refuse(EAFNOSUPPORT);
     int fd = syscall(SYS_socket, domain, kind, protocol), on = 1;
     if (fd >= 0 && word && !strcmp(word, "no-checksums")) setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on);
     return fd;
