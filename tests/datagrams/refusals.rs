@@ -8,11 +8,12 @@ use crate::support::post::{Mate, PostHooks, Wire, each_wire, echoing};
 use crate::support::{World, skip};
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{Address, Conn, DatagramConfig, ListenConfig, Receiving, Sending, Stack};
+use windlass::{Address, Conn, DatagramConfig, ListenConfig, Offload, Receiving, Sending, Stack};
 
 /// Runs `body` in a process of its own in which the kernel refuses so.
 fn refusing(name: &str, refusal: &str, body: impl FnOnce()) {
@@ -242,5 +243,37 @@ fn without_ipv6_all_addresses_are_those_of_ipv4_unless_only_ipv6_was_asked_for()
                 }
             }
         }
+    });
+}
+
+/// Each answer cost a call or two, and a new plan of all that waited.
+#[test]
+fn answers_from_an_address_that_is_gone_are_given_up_together_and_each_is_told() {
+    // Two calls for 256 answers to a peer, and a few more for their ends, in each of six scenarios.
+    let refusal = format!("sources:{}:{}", 6 * 16, Errno::INVAL.raw_os_error());
+    refusing("answers_from_an_address_that_is_gone_are_given_up_together_and_each_is_told", &refusal, || {
+        each_wire(Wire::UDP, |wire| {
+            // Cut by the kernel, each for itself, and for itself as each is longer than the one before.
+            for (gso, longer) in [(Offload::On, 0), (Offload::Off, 0), (Offload::On, 1)] {
+                let mut world = World::new();
+                let handler = PostHooks::new()
+                    .datagram(move |sock, datagram| {
+                        assert!(datagram.from.via().is_some());
+                        (0..640).for_each(|n| sock.send_to(datagram.from, &vec![7; 100 + n * longer]).expect("room"));
+                    })
+                    .error(move |sock, _| {
+                        assert_eq!(sock.paths().1 == Sending::Batched, gso == Offload::Off, "{:?}", sock.paths());
+                    });
+                let all = if wire == Wire::UdpV4 { "udp4://:0" } else { "udp6://:0" };
+                let config = DatagramConfig { gso, ..DatagramConfig::default() };
+                let (id, address) = world.bind_to(&all.parse().expect("an address"), config, handler);
+                let port = address.ip().expect("an IP address").port();
+                let mate = Mate::new(&mut world, wire);
+                mate.send(b"who is there?", &Address::udp(SocketAddr::new(mate.ip().ip(), port)));
+                world.until("all to be told", |world| world.posts.errors(0).len() == 640);
+                let stats = world.with_post(id, |post| post.stats());
+                assert_eq!((stats.datagrams_out, stats.undelivered), (0, 640));
+            }
+        });
     });
 }

@@ -3,6 +3,8 @@
 //   cuts:ERRNO        messages that are to be cut into datagrams (UDP_SEGMENT), and all others of such a call
 //   long-cuts:N:ERRNO the same, where they are longer than N bytes each
 //   many:ERRNO        sendmmsg and recvmmsg, always
+//   sources:N:ERRNO   messages from an address of the sender's choice (IP_PKTINFO, IPV6_PKTINFO); the call behind the
+//                     first N ends the process
 //   more-than-one     what sendmmsg is given behind the first message
 //   full:ERRNO        sendmmsg, 20 times, and then never more
 //   starved:ERRNO     recvmmsg, 20 times, and then never more
@@ -29,6 +31,14 @@ static int cut_length(struct msghdr *message) {
     return 0;
 }
 
+static int has_source(struct msghdr *message) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) return 1;
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) return 1;
+    }
+    return 0;
+}
+
 static int refuse(int number) {
     errno = number;
     return -1;
@@ -42,6 +52,10 @@ int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
     if (word && sscanf(word, "long-cuts:%d:%d", &longer, &number) == 2 && cut_length(&messages[0].msg_hdr) > longer)
         return refuse(number);
     if (word && sscanf(word, "many:%d", &number) == 1) return refuse(number);
+    if (word && sscanf(word, "sources:%d:%d", &longer, &number) == 2 && has_source(&messages[0].msg_hdr)) {
+        if (calls++ == longer) fprintf(stderr, "more than %d calls\n", longer), abort();
+        return refuse(number);
+    }
     if (word && !strcmp(word, "more-than-one")) count = 1;
     if (word && sscanf(word, "full:%d", &number) == 1 && calls < 20) return calls++, refuse(number);
     return syscall(SYS_sendmmsg, fd, messages, count, flags);
