@@ -277,3 +277,33 @@ fn answers_from_an_address_that_is_gone_are_given_up_together_and_each_is_told()
         });
     });
 }
+
+/// NFS with root_squash gives files to nobody, FUSE may give all the same mode.
+#[test]
+fn a_file_system_that_gives_files_another_owner_or_mode_is_told_and_keeps_none_that_is_surely_ours() {
+    let name = "a_file_system_that_gives_files_another_owner_or_mode_is_told_and_keeps_none_that_is_surely_ours";
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give files away");
+        return;
+    }
+    let cases = [("owner:65534", "of user 65534 with mode 000", false), ("mode:493", "of user 0 with mode 755", true)];
+    for (refusal, found, stays) in cases {
+        if is_anothers(refusal) {
+            continue;
+        }
+        refusing(name, refusal, || {
+            let mut world = World::new();
+            let [datagrams, streams] = ["datagrams", "streams"].map(|name| world.path(name));
+            let at = Address::unixgram(&datagrams).expect("a path");
+            let bound = world.reactor().bind(&at, DatagramConfig::default(), echoing());
+            let at = Address::unix(&streams).expect("a path");
+            let echo = |_: &Conn<'_>| crate::support::Echo;
+            let listens = world.reactor().listen(&at, ListenConfig::default(), echo);
+            for (path, result) in [(datagrams, bound.map(drop)), (streams, listens.map(drop))] {
+                let text = result.expect_err("another owner or mode").to_string();
+                assert!(text.contains(found) && text.contains("root_squash"), "{text}");
+                assert_eq!(path.exists(), stays, "{text}");
+            }
+        });
+    }
+}

@@ -8,6 +8,8 @@
 //   more-than-one     what sendmmsg is given behind the first message
 //   full:ERRNO        sendmmsg, 20 times, and then never more
 //   starved:ERRNO     recvmmsg, 20 times, and then never more
+//   owner:USER        nothing; but a file that bind creates gets another owner, as on NFS with root_squash
+//   mode:MODE         nothing; but it gets another mode, as on FUSE
 //   no-ipv6           sockets of IPv6
 //   no-checksums      nothing; but UDP sockets send without checksums, and so the kernel cuts no messages for them
 #define _GNU_SOURCE
@@ -18,7 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int cut_length(struct msghdr *message) {
@@ -76,4 +80,14 @@ int socket(int domain, int kind, int protocol) {
     int fd = syscall(SYS_socket, domain, kind, protocol), on = 1;
     if (fd >= 0 && word && !strcmp(word, "no-checksums")) setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on);
     return fd;
+}
+
+int bind(int fd, const struct sockaddr *address, socklen_t length) {
+    const char *word = getenv("WINDLASS_REFUSES"), *path = ((const struct sockaddr_un *)address)->sun_path;
+    int bound = syscall(SYS_bind, fd, address, length);
+    unsigned number;
+    if (bound || !word || address->sa_family != AF_UNIX || !*path) return bound;
+    if (sscanf(word, "owner:%u", &number) == 1) return lchown(path, number, -1);
+    if (sscanf(word, "mode:%u", &number) == 1) return chmod(path, number);
+    return bound;
 }
