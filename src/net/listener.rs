@@ -118,8 +118,15 @@ impl Listener {
 /// accept(2) of a socket that is no Unix one.
 fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
-    sigpipe::prepare(&SockRef::from(&stream))?;
+    sigpipe::prepare(&SockRef::from(&stream)).map_err(aborted)?;
     Ok((stream, peer))
+}
+
+/// The error of a connection that accept(2) has returned, as accept(2) says it. Apple's systems refuse any option with EINVAL
+/// where the peer has left already, which of accept(2) itself would mean that the listener is broken.
+fn aborted(error: io::Error) -> io::Error {
+    log::debug!("an accepted connection cannot be prepared: {error}");
+    io::Error::from_raw_os_error(Errno::CONNABORTED.raw_os_error())
 }
 
 /// accept4(2) without the peer's address, which the peer chooses: mio 1.2.5 parses it in `UnixListener::accept` and panics if
@@ -134,7 +141,7 @@ fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     let socket = Socket::from(rustix::net::accept(listener)?);
-    options::apply_adopted(&socket)?;
+    options::apply_adopted(&socket).map_err(aborted)?;
     Ok(socket.into())
 }
 
@@ -219,6 +226,19 @@ impl From<Listener> for OwnedFd {
                 file.into_iter().for_each(SocketFile::keep);
                 unix.into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_cannot_be_prepared_is_no_fault_of_the_listener() {
+        for errno in [Errno::INVAL, Errno::BADF, Errno::NOTSOCK, Errno::MFILE] {
+            let error = aborted(io::Error::from_raw_os_error(errno.raw_os_error()));
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{errno}");
         }
     }
 }
