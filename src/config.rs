@@ -170,7 +170,8 @@ impl Default for Keepalive {
 
 /// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
 ///
-/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets.
+/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets; an adopted listener over MPTCP
+/// gets those that the system has there.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
