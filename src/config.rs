@@ -170,7 +170,8 @@ impl Default for Keepalive {
 
 /// What the system is told about a socket before it is used; socket(7), tcp(7), ipv6(7).
 ///
-/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets.
+/// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets; an adopted listener over MPTCP
+/// gets those that the system has there.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
@@ -282,9 +283,9 @@ const KEEPALIVE_COUNT_MAX: u32 = 127;
 /// Which families an IPv6 listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// IPv6 and, as mapped addresses, IPv4.
+    /// IPv6 and, as mapped addresses, IPv4. All addresses are those of IPv4 on a system without IPv6.
     Dual,
-    /// IPV6_V6ONLY.
+    /// IPV6_V6ONLY. On a system without IPv6 nothing can be bound.
     V6Only,
 }
 

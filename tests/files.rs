@@ -445,3 +445,9 @@ fn without_proc_a_listener_gets_its_mode_if_the_umask_lets_it() {
 fn a_socket_that_its_own_user_may_not_connect_to_is_refused_by_name() {
     strangers::refuses_a_socket_that_cannot_be_tried(leave_dead, listen_with);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_whose_owner_was_killed_before_it_got_its_mode_is_replaced() {
+    strangers::replaces_a_socket_that_never_got_its_mode(leave_dead, listen_with);
+}

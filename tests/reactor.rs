@@ -967,6 +967,44 @@ fn std_listeners_can_be_adopted_and_other_sockets_cannot() {
     assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn listeners_of_mptcp_and_sctp_are_adopted_with_any_options_and_serve() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    use windlass::{Keepalive, SocketOptions};
+    for protocol in [Protocol::MPTCP, Protocol::SCTP] {
+        let listener = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol))?;
+            socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+            socket.listen(8)?;
+            std::io::Result::Ok(socket)
+        };
+        if let Err(error) = listener() {
+            eprintln!("not over protocol {protocol:?}, which this system lacks: {error}");
+            continue;
+        }
+        let plain = SocketOptions::default();
+        let timeout = SocketOptions { user_timeout: Some(Duration::from_secs(20)), ..plain };
+        let probing = SocketOptions { keepalive: Some(Keepalive::default()), ..plain };
+        let large = SocketOptions { linger: Some(Duration::ZERO), receive_buffer_bytes: Some(100_000), ..plain };
+        for socket in [plain, timeout, probing, large] {
+            let mut world = World::new();
+            let listener = listener().expect("one could be made");
+            let at = listener.local_addr().expect("an address");
+            let log = world.log.clone();
+            let config = ListenConfig { socket, ..ListenConfig::default() };
+            let accept = move |_: &Conn<'_>| log.record(Echo);
+            world.reactor().turn().listen_on(listener, config, accept).expect("adopted");
+            let peer = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).expect("a socket");
+            peer.connect(&at).expect("it listens");
+            peer.send(b"x").expect("room");
+            peer.set_nonblocking(true).expect("a mode");
+            let mut echo = [std::mem::MaybeUninit::uninit()];
+            world.until("the echo", |_| peer.recv(&mut echo).is_ok_and(|read| read == 1));
+        }
+    }
+}
+
 #[test]
 fn listeners_can_be_added_paused_and_removed_in_callbacks() {
     each_kind(|kind| {

@@ -158,7 +158,8 @@ pub struct DatagramConfig {
     pub icmp_errors: IcmpErrors,
     /// Default: refused.
     pub broadcast: Broadcast,
-    /// How many hops datagrams go; IP_TTL, IPV6_UNICAST_HOPS. Default: the system's.
+    /// How many hops datagrams go; IP_TTL, IPV6_UNICAST_HOPS. Default: the system's. From a socket of both families those over
+    /// IPv4 obey this, `tos` and `multicast` on Linux; other systems may apply them over IPv6 alone.
     pub ttl: Option<u8>,
     /// Type of service or traffic class, the two bits of ECN among them; IP_TOS, IPV6_TCLASS. Default: 0.
     pub tos: Option<u8>,

@@ -8,10 +8,10 @@ pub(crate) mod mmsg;
 mod options;
 pub(crate) mod peer;
 
-use crate::address::{Address, Family};
+use crate::address::Address;
 use crate::config::datagram::{DatagramConfig, Group};
 use crate::error::Error;
-use crate::net::listener::is_lack;
+use crate::net::listener::{is_lack, places};
 use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::{Registry, sigpipe, uninterrupted};
 use mio::net::{UdpSocket, UnixDatagram};
@@ -147,15 +147,8 @@ impl DatagramSocket {
             let socket = bind_name(address, config).map_err(refused)?;
             return DatagramSocket::of_unix(socket, None).map_err(refused);
         }
-        let mut all = address.resolve()?;
-        if let (Some(SocketAddr::V6(v6)), Family::Any) = (address.ip(), address.family()) {
-            if v6.ip().is_unspecified() {
-                // All addresses, also where the system has no IPv6.
-                all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
-            }
-        }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        for at in all {
+        for at in places(address, config.stack)? {
             match options::udp(at, address.family(), config).and_then(|socket| DatagramSocket::of_udp(socket, config)) {
                 Ok(socket) => return Ok(socket),
                 Err(error) if is_lack(&error) => last = error,

@@ -113,7 +113,7 @@ impl FileRange {
         }
         let count = bytes_max.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let mut at = self.at;
-        match sigpipe::without(|| rustix::fs::sendfile(socket, &self.file, Some(&mut at), count)) {
+        match sigpipe::without(count, |left| rustix::fs::sendfile(socket, &self.file, Some(&mut at), left)) {
             Ok(0) => Sent::File(Reason::FileTruncated),
             Ok(sent) => {
                 self.at += sent as u64;

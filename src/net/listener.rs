@@ -44,14 +44,7 @@ impl Listener {
             return bind_name(&at, config).map_err(refused);
         }
         let mut last = io::ErrorKind::AddrNotAvailable.into();
-        let mut all = address.resolve()?;
-        if let (Some(SocketAddr::V6(v6)), Family::Any) = (address.ip(), address.family()) {
-            if v6.ip().is_unspecified() {
-                // All addresses, also where the system has no IPv6.
-                all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
-            }
-        }
-        for at in all {
+        for at in places(address, config.stack)? {
             match bind_tcp(at, address.family(), config) {
                 Ok(tcp) => return Ok(Listener::Tcp(tcp)),
                 // No IPv6, or not that address: the next one may do. Others, a taken port above all, must be told.
@@ -75,13 +68,17 @@ impl Listener {
         }
         let domain = socket.local_addr()?.domain();
         options::apply_adopted(&socket)?;
-        if domain != Domain::UNIX {
-            options::apply(&socket, &SocketOptions { prepare: None, ..*options }, IsTcp::Yes)?;
-        }
         let fd = OwnedFd::from(socket);
+        let options = SocketOptions { prepare: None, ..*options };
         match domain {
-            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Listener::Tcp(TcpListener::from(fd))),
-            Domain::IPV4 | Domain::IPV6 => Ok(Listener::OtherIp(TcpListener::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => {
+                options::apply(&SockRef::from(&fd), &options, IsTcp::Yes)?;
+                Ok(Listener::Tcp(TcpListener::from(fd)))
+            }
+            Domain::IPV4 | Domain::IPV6 => {
+                options::apply_foreign(&SockRef::from(&fd), &options)?;
+                Ok(Listener::OtherIp(TcpListener::from(fd)))
+            }
             Domain::UNIX => Ok(Listener::Unix(None, UnixListener::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
         }
@@ -121,8 +118,15 @@ impl Listener {
 /// accept(2) of a socket that is no Unix one.
 fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
-    sigpipe::prepare(&SockRef::from(&stream))?;
+    sigpipe::prepare(&SockRef::from(&stream)).map_err(aborted)?;
     Ok((stream, peer))
+}
+
+/// The error of a connection that accept(2) has returned, as accept(2) says it. Apple's systems refuse any option with EINVAL
+/// where the peer has left already, which of accept(2) itself would mean that the listener is broken.
+fn aborted(error: io::Error) -> io::Error {
+    log::debug!("an accepted connection cannot be prepared: {error}");
+    io::Error::from_raw_os_error(Errno::CONNABORTED.raw_os_error())
 }
 
 /// accept4(2) without the peer's address, which the peer chooses: mio 1.2.5 parses it in `UnixListener::accept` and panics if
@@ -137,8 +141,20 @@ fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
     let socket = Socket::from(rustix::net::accept(listener)?);
-    options::apply_adopted(&socket)?;
+    options::apply_adopted(&socket).map_err(aborted)?;
     Ok(socket.into())
+}
+
+/// Where a socket for `address` may be bound, the first choice first.
+pub(super) fn places(address: &Address, stack: Stack) -> Result<Vec<SocketAddr>, Error> {
+    let mut all = address.resolve()?;
+    if let (Some(SocketAddr::V6(v6)), Family::Any, Stack::Dual) = (address.ip(), address.family(), stack) {
+        if v6.ip().is_unspecified() {
+            // All addresses, also where the system has no IPv6.
+            all.push(SocketAddr::from(([0, 0, 0, 0], v6.port())));
+        }
+    }
+    Ok(all)
 }
 
 /// Whether the system has no such family or address.
@@ -210,6 +226,19 @@ impl From<Listener> for OwnedFd {
                 file.into_iter().for_each(SocketFile::keep);
                 unix.into()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_cannot_be_prepared_is_no_fault_of_the_listener() {
+        for errno in [Errno::INVAL, Errno::BADF, Errno::NOTSOCK, Errno::MFILE] {
+            let error = aborted(io::Error::from_raw_os_error(errno.raw_os_error()));
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{errno}");
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::config::{Nodelay, SocketOptions};
 use crate::net::sigpipe;
 use crate::net::stream::Stream;
+use rustix::io::Errno;
 use socket2::{SockRef, Socket, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,32 @@ pub(crate) enum IsTcp {
 fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
     probe(socket, options)?;
+    user_timeout(socket, options)
+}
+
+/// Sets what `options` ask for on an adopted socket over IP that is not plain TCP. MPTCP has some of TCP's own options, SCTP
+/// none: it goes without those that it lacks.
+pub(crate) fn apply_foreign(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    apply(socket, options, IsTcp::No)?;
+    for result in
+        [socket.set_tcp_nodelay(options.nodelay == Nodelay::On), probe(socket, options), user_timeout(socket, options)]
+    {
+        match result {
+            Err(error) if is_unknown(&error) => log::debug!("an adopted socket lacks an option of TCP: {error}"),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a socket has no such option.
+fn is_unknown(error: &io::Error) -> bool {
+    let unknown = [Errno::NOPROTOOPT, Errno::OPNOTSUPP];
+    error.raw_os_error().is_some_and(|errno| unknown.contains(&Errno::from_raw_os_error(errno)))
+}
+
+/// How long what is sent may stay unacknowledged.
+fn user_timeout(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(timeout) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(timeout))?;
@@ -44,6 +71,7 @@ fn apply_tcp(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
         let why = "user_timeout (TCP_USER_TIMEOUT) is unknown here; leave it out";
         return Err(io::Error::new(io::ErrorKind::Unsupported, why));
     }
+    let _ = socket;
     Ok(())
 }
 

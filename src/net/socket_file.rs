@@ -77,8 +77,8 @@ pub(crate) fn bind(
     // The process may change its directory before the file is removed.
     let whole = std::path::absolute(path).map_err(refused)?;
     // Between bind and listen a socket looks dead: of two who start at once, one waits here.
-    let _turn = FolderLock::take(&whole).map_err(refused)?;
-    clear(address, path, &at, wanted.kind)?;
+    let turn = FolderLock::take(&whole).map_err(refused)?;
+    clear(address, path, &at, wanted, turn.as_ref())?;
     let bound = made::mode_before(socket, wanted).and_then(|first| {
         socket.bind(&at)?;
         made::give(path, whole, first, wanted)
@@ -92,13 +92,13 @@ pub(crate) fn bind(
 /// file or a link since. So it is opened without following links, recognised, and changed through the descriptor.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod made {
-    use super::{SocketFile, Wanted, is_own_socket, swapped};
+    use super::{SocketFile, Wanted, is_own_socket, strange, swapped};
     use rustix::fs::{AtFlags, Gid, Mode, OFlags, chownat, fchmod, open};
     use socket2::Socket;
     use std::fs::{self, File, Permissions};
     use std::io;
     use std::os::fd::AsRawFd;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
     use std::path::{Path, PathBuf};
 
     /// Links from descriptors to files, proc(5). Before Linux 6.6 this is the only way to chmod(2) a file that is open with
@@ -118,10 +118,15 @@ mod made {
     pub(super) fn give(path: &Path, whole: PathBuf, first: Mode, wanted: &Wanted) -> io::Result<SocketFile> {
         let made = fs::symlink_metadata(path)?;
         let mode = Mode::from_raw_mode(made.mode());
-        if !is_own_socket(&made) || made.nlink() != 1 || !first.contains(mode) {
-            return Err(swapped());
-        }
+        let is_new = made.file_type().is_socket() && made.nlink() == 1 && first.contains(mode);
         let owned = SocketFile::new(whole, &made);
+        if !is_new || !is_own_socket(&made) {
+            // Without permissions it is ours, or that of somebody who could have removed ours. Any other one may be needed.
+            if !is_new || !mode.is_empty() {
+                owned.keep();
+            }
+            return Err(strange(&made, first.as_raw_mode()));
+        }
         let file = File::from(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
         if !owned.is(&file.metadata()?) {
             return Err(swapped());
@@ -145,11 +150,12 @@ mod made {
 /// Without `O_PATH` the change is made by path. A link is not followed, but another file of ours could be hit.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod made {
-    use super::{SocketFile, Wanted, is_own_socket, swapped};
+    use super::{SocketFile, Wanted, is_own_socket, strange, swapped};
     use rustix::fs::{AtFlags, CWD, Gid, Mode, chmodat, chownat};
     use socket2::Socket;
     use std::fs;
     use std::io;
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
 
     /// The permissions that bind(2) creates the file with cannot be chosen here.
@@ -160,7 +166,7 @@ mod made {
     pub(super) fn give(path: &Path, whole: PathBuf, (): (), wanted: &Wanted) -> io::Result<SocketFile> {
         let made = fs::symlink_metadata(path)?;
         if !is_own_socket(&made) {
-            return Err(swapped());
+            return Err(strange(&made, made.mode()));
         }
         let owned = SocketFile::new(whole, &made);
         if let Some(group) = wanted.group {
@@ -182,6 +188,23 @@ fn swapped() -> io::Error {
         io::ErrorKind::AddrInUse,
         "the new socket's file was replaced before its mode was set; check who may write to the folder",
     )
+}
+
+/// What is at the path of the new socket is not as it was made.
+fn strange(found: &Metadata, mode: u32) -> io::Error {
+    let kind = match found.file_type().is_socket() {
+        true if found.nlink() == 1 => "a socket",
+        true => "a socket with several names",
+        false => "something else",
+    };
+    let (owner, has, own) = (found.uid(), found.mode() & 0o7777, geteuid().as_raw());
+    let why = format!(
+        "in the place of the new socket's file is {kind} of user {owner} with mode {has:03o}, where user {own} and mode \
+         {mode:03o} were to be; either somebody has replaced it (check who may write to the folder), or this file system \
+         gives files another owner or mode (NFS with root_squash, 9p, FUSE; choose another folder)",
+        mode = mode & 0o7777
+    );
+    io::Error::new(io::ErrorKind::AddrInUse, why)
 }
 
 /// A lock that one user's processes take in turn to bind in a folder: a file that nobody else can open, and therefore nobody
@@ -241,7 +264,13 @@ impl FolderLock {
 }
 
 /// Removes a socket at `path` that nobody has open; refuses if anything else is there.
-fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<(), Error> {
+fn clear(
+    address: &Address,
+    path: &Path,
+    at: &SockAddr,
+    wanted: &Wanted,
+    turn: Option<&FolderLock>,
+) -> Result<(), Error> {
     let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
     let taken = |what| Error::PathTaken { address: Box::new(address.clone()), what };
     let found = match fs::symlink_metadata(path) {
@@ -258,7 +287,7 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
             () => "something that is not a socket",
         }));
     }
-    let probe = Socket::new(Domain::UNIX, socket, None).map_err(refused)?;
+    let probe = Socket::new(Domain::UNIX, wanted.kind, None).map_err(refused)?;
     probe.set_nonblocking(true).map_err(refused)?;
     match uninterrupted(|| probe.connect(at)) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -269,6 +298,10 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_abandoned(&found, wanted, turn) => {
+            drop(SocketFile::new(path.to_owned(), &found));
+            Ok(())
+        }
         // It may be alive or dead: connecting takes write permission.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_own_socket(&found) => {
             Err(taken("a socket, dead or alive, whose mode does not let this user connect,"))
@@ -276,4 +309,11 @@ fn clear(address: &Address, path: &Path, at: &SockAddr, socket: Type) -> Result<
         // Connected, its backlog full, or of another type: it lives.
         Ok(()) | Err(_) => Err(refused(io::ErrorKind::AddrInUse.into())),
     }
+}
+
+/// Whether the socket is what a process of this user left that was killed between bind(2) and its mode. With the lock nobody
+/// is there now, and no socket of ours stays without permissions unless that is what was asked for.
+fn is_abandoned(found: &Metadata, wanted: &Wanted, turn: Option<&FolderLock>) -> bool {
+    let may_be = cfg!(any(target_os = "linux", target_os = "android")) && wanted.mode != 0 && turn.is_some();
+    may_be && is_own_socket(found) && found.mode() & 0o7777 == 0
 }

@@ -59,6 +59,19 @@ impl Runs {
         &self.runs
     }
 
+    /// The indices of the datagrams of one run.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn of(&self, run: usize) -> &[u16] {
+        let run = self.runs[run];
+        &self.order[run.first..run.first + run.count]
+    }
+
+    /// The indices of the datagrams of one run and of all behind it; those for the same peer come first.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn from(&self, run: usize) -> &[u16] {
+        &self.order[self.runs[run].first..]
+    }
+
     /// Runs of datagrams of up to `bytes_max` each; longer ones go alone.
     pub(crate) fn plan(&mut self, entries: &[Entry], bytes_max: usize) {
         debug_assert!(entries.len() <= WINDOW, "runs: an index is small");

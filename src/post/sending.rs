@@ -145,14 +145,14 @@ impl Post {
             }
             next += sent;
             if let Some(error) = error {
-                let run = departures.runs.runs()[next];
-                let order = &departures.runs.order()[run.first..run.first + run.count];
                 match (Refusal::of(&error, segment.is_some()), segment) {
                     (refusal @ (Refusal::SegmentTooLong | Refusal::CannotSegment), Some(segment)) => {
-                        let index = first + usize::from(order[0]);
-                        self.judge_cutting(index, refusal, segment, departures, now);
+                        self.judge_cutting(first, next, refusal, segment, departures, now);
                     }
-                    _ => self.refused(first, order, error, now),
+                    _ => {
+                        let order = self.without_source(first, next, &error, &departures.runs);
+                        self.refused(first, order.unwrap_or(departures.runs.of(next)), error, now);
+                    }
                 }
                 return;
             }
@@ -176,23 +176,49 @@ impl Post {
     }
 
     /// A call that was to cut messages longer than `segment` was refused, maybe for another cause: a source address that is
-    /// gone is EINVAL, too. Its first datagram is sent alone, and only if the kernel takes it that was the cutting.
+    /// gone is EINVAL, too. The first datagram of its first run is sent alone, and only if the kernel takes it that was the
+    /// cutting.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn judge_cutting(&mut self, index: usize, refusal: Refusal, segment: u16, departures: &mut Departures, now: Tick) {
+    fn judge_cutting(
+        &mut self,
+        first: usize,
+        run: usize,
+        refusal: Refusal,
+        segment: u16,
+        departures: &mut Departures,
+        now: Tick,
+    ) {
         let Some(outgoing) = &self.outgoing else { return };
-        let entry = outgoing.entry(index);
+        let alone = &departures.runs.of(run)[..1];
+        let entry = outgoing.entry(first + usize::from(alone[0]));
         let common = Common { segment: None, via: via(&self.socket, entry) };
         let to = entry.to.as_ref().and_then(DatagramPeer::ip);
         let message = [IoSlice::new(outgoing.bytes(entry))];
         match departures.headers.send(&self.socket, common, &[&message], std::iter::once(to)) {
             Ok(0) => {}
             Ok(_) => {
-                self.count_sent(index, &[0]);
+                self.count_sent(first, alone);
                 let bytes_max = usize::from(segment) - 1;
                 self.socket.segment_less((refusal == Refusal::SegmentTooLong).then_some(bytes_max));
             }
-            Err(error) => self.refused(index, &[0], error, now),
+            Err(error) => {
+                let order = self.without_source(first, run, &error, &departures.runs);
+                self.refused(first, order.unwrap_or(alone), error, now);
+            }
         }
+    }
+
+    /// Of a run that was refused, if the address is gone that it was to leave from: all in the plan that are for its peer, from
+    /// it on. They leave from the same address, and one call for each would say the same.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn without_source<'a>(&self, first: usize, run: usize, error: &io::Error, runs: &'a Runs) -> Option<&'a [u16]> {
+        let outgoing = self.outgoing.as_ref()?;
+        let order = runs.from(run);
+        let entry = |index: &u16| outgoing.entry(first + usize::from(*index));
+        let refused = entry(&order[0]);
+        via(&self.socket, refused).filter(|_| error.kind() == io::ErrorKind::InvalidInput)?;
+        let count = order.iter().take_while(|index| entry(index).to == refused.to).count();
+        Some(&order[..count])
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -2,7 +2,7 @@
 //! sent is looked at where it arrives.
 
 use crate::support::post::{Mate, PostHooks, echoing};
-use crate::support::{PATIENCE, World};
+use crate::support::{PATIENCE, World, alone};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use std::io::{IoSliceMut, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -194,6 +194,48 @@ fn questions_to_groups_and_broadcasts_are_answered_from_an_address_of_ours() {
         assert_eq!(world.posts.errors(0), Vec::<String>::new());
         assert_eq!(world.reactor().snapshot().panics, 0);
     }
+}
+
+/// Whether the address that a question came to is the host's alone is asked with a socket of its own.
+#[test]
+fn questions_are_answered_without_a_descriptor_to_spare_and_what_was_not_found_out_is_not_kept() {
+    let name = "both::questions_are_answered_without_a_descriptor_to_spare_and_what_was_not_found_out_is_not_kept";
+    alone(name, || {
+        let mut world = World::new();
+        let vias = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let told = vias.clone();
+        let handler = PostHooks::new().datagram(move |sock, datagram| {
+            told.borrow_mut().push(datagram.from.via().map(|via| via.to_canonical()));
+            sock.send_to(datagram.from, datagram.data).expect("room");
+        });
+        let (_, address) = world.bind_to(&udp("udp://:0"), DatagramConfig::default(), handler);
+        let mate = Mate::at(&udp("udp://127.0.0.1:0"));
+        mate.socket.set_broadcast(true).expect("SO_BROADCAST");
+        let mut ask = |asked: Ipv4Addr| {
+            mate.send(b"who is there?", &Address::udp(SocketAddr::new(asked.into(), port_of(&address))));
+            let (_, from) = mate.read_from_while(&mut world);
+            let from = SocketAddr::try_from(from.expect("an address")).expect("an IP address").ip();
+            (vias.borrow_mut().pop().expect("it was asked"), from)
+        };
+        let [known, alike, new] = [[127, 0, 0, 1], [127, 1, 0, 1], [127, 0, 0, 9]].map(Ipv4Addr::from);
+        let everybody = Ipv4Addr::new(127, 255, 255, 255);
+        for asked in [known, alike] {
+            assert_eq!(ask(asked), (Some(asked.into()), asked.into()));
+        }
+        let old = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let next = mate.socket.try_clone().expect("the lowest number that is free").as_raw_fd() as u64;
+        let tight = rustix::process::Rlimit { current: Some(next), ..old };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, tight).expect("a lower limit");
+        for asked in [known, alike] {
+            assert_eq!(ask(asked), (Some(asked.into()), asked.into()), "it was found out before");
+        }
+        for asked in [new, everybody] {
+            assert_eq!(ask(asked), (None, known.into()), "the system chooses");
+        }
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, old).expect("the old limit");
+        assert_eq!(ask(new), (Some(new.into()), new.into()));
+        assert_eq!(ask(everybody), (None, known.into()));
+    });
 }
 
 #[test]

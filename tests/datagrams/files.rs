@@ -282,3 +282,9 @@ fn mode_is_as_asked_whatever_the_umask() {
 fn a_socket_that_its_own_user_may_not_connect_to_is_refused_by_name() {
     strangers::refuses_a_socket_that_cannot_be_tried(leave_dead, bind_with);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_whose_owner_was_killed_before_it_got_its_mode_is_replaced() {
+    strangers::replaces_a_socket_that_never_got_its_mode(leave_dead, bind_with);
+}

@@ -8,11 +8,12 @@ use crate::support::post::{Mate, PostHooks, Wire, each_wire, echoing};
 use crate::support::{World, skip};
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{DatagramConfig, Receiving, Sending};
+use windlass::{Address, Conn, DatagramConfig, ListenConfig, Offload, Receiving, Sending, Stack};
 
 /// Runs `body` in a process of its own in which the kernel refuses so.
 fn refusing(name: &str, refusal: &str, body: impl FnOnce()) {
@@ -214,4 +215,95 @@ fn where_each_call_takes_one_message_all_are_sent_in_order() {
             assert_eq!(sends_all(wire), Sending::Segmented { bytes_max: usize::MAX });
         });
     });
+}
+
+#[test]
+fn without_ipv6_all_addresses_are_those_of_ipv4_unless_only_ipv6_was_asked_for() {
+    let name = "without_ipv6_all_addresses_are_those_of_ipv4_unless_only_ipv6_was_asked_for";
+    refusing(name, "no-ipv6", || {
+        for (family, at) in [("", "[::]:0"), ("", ":0"), ("6", ":0"), ("6", "[::]:0")] {
+            for stack in [Stack::Dual, Stack::V6Only] {
+                eprintln!("tcp{family}://{at} and udp{family}://{at}, {stack:?}:");
+                let address = |transport| format!("{transport}{family}://{at}").parse::<Address>().expect("an address");
+                let mut world = World::new();
+                let datagrams = DatagramConfig { stack, ..DatagramConfig::default() };
+                let bound = world.reactor().bind(&address("udp"), datagrams, echoing());
+                let streams = ListenConfig { stack, ..ListenConfig::default() };
+                let listens = world.reactor().listen(&address("tcp"), streams, |_: &Conn<'_>| crate::support::Echo);
+                if family.is_empty() && stack == Stack::Dual {
+                    let own = world.endpoint_address(bound.expect("a socket")).ip().expect("an IP address");
+                    assert!(own.is_ipv4() && own.ip().is_unspecified(), "{own}");
+                    let own = world.reactor().listener_address(listens.expect("it listens")).expect("it lives");
+                    assert!(own.ip().is_some_and(|own| own.is_ipv4()), "{own}");
+                } else {
+                    for error in [bound.map(drop), listens.map(drop)] {
+                        let error = error.expect_err("nothing of IPv4 was asked for").to_string();
+                        assert!(error.contains("not supported"), "{error}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Each answer cost a call or two, and a new plan of all that waited.
+#[test]
+fn answers_from_an_address_that_is_gone_are_given_up_together_and_each_is_told() {
+    // Two calls for 256 answers to a peer, and a few more for their ends, in each of six scenarios.
+    let refusal = format!("sources:{}:{}", 6 * 16, Errno::INVAL.raw_os_error());
+    refusing("answers_from_an_address_that_is_gone_are_given_up_together_and_each_is_told", &refusal, || {
+        each_wire(Wire::UDP, |wire| {
+            // Cut by the kernel, each for itself, and for itself as each is longer than the one before.
+            for (gso, longer) in [(Offload::On, 0), (Offload::Off, 0), (Offload::On, 1)] {
+                let mut world = World::new();
+                let handler = PostHooks::new()
+                    .datagram(move |sock, datagram| {
+                        assert!(datagram.from.via().is_some());
+                        (0..640).for_each(|n| sock.send_to(datagram.from, &vec![7; 100 + n * longer]).expect("room"));
+                    })
+                    .error(move |sock, _| {
+                        assert_eq!(sock.paths().1 == Sending::Batched, gso == Offload::Off, "{:?}", sock.paths());
+                    });
+                let all = if wire == Wire::UdpV4 { "udp4://:0" } else { "udp6://:0" };
+                let config = DatagramConfig { gso, ..DatagramConfig::default() };
+                let (id, address) = world.bind_to(&all.parse().expect("an address"), config, handler);
+                let port = address.ip().expect("an IP address").port();
+                let mate = Mate::new(&mut world, wire);
+                mate.send(b"who is there?", &Address::udp(SocketAddr::new(mate.ip().ip(), port)));
+                world.until("all to be told", |world| world.posts.errors(0).len() == 640);
+                let stats = world.with_post(id, |post| post.stats());
+                assert_eq!((stats.datagrams_out, stats.undelivered), (0, 640));
+            }
+        });
+    });
+}
+
+/// NFS with root_squash gives files to nobody, FUSE may give all the same mode.
+#[test]
+fn a_file_system_that_gives_files_another_owner_or_mode_is_told_and_keeps_none_that_is_surely_ours() {
+    let name = "a_file_system_that_gives_files_another_owner_or_mode_is_told_and_keeps_none_that_is_surely_ours";
+    if !rustix::process::geteuid().is_root() {
+        skip("only root can give files away");
+        return;
+    }
+    let cases = [("owner:65534", "of user 65534 with mode 000", false), ("mode:493", "of user 0 with mode 755", true)];
+    for (refusal, found, stays) in cases {
+        if is_anothers(refusal) {
+            continue;
+        }
+        refusing(name, refusal, || {
+            let mut world = World::new();
+            let [datagrams, streams] = ["datagrams", "streams"].map(|name| world.path(name));
+            let at = Address::unixgram(&datagrams).expect("a path");
+            let bound = world.reactor().bind(&at, DatagramConfig::default(), echoing());
+            let at = Address::unix(&streams).expect("a path");
+            let echo = |_: &Conn<'_>| crate::support::Echo;
+            let listens = world.reactor().listen(&at, ListenConfig::default(), echo);
+            for (path, result) in [(datagrams, bound.map(drop)), (streams, listens.map(drop))] {
+                let text = result.expect_err("another owner or mode").to_string();
+                assert!(text.contains(found) && text.contains("root_squash"), "{text}");
+                assert_eq!(path.exists(), stays, "{text}");
+            }
+        });
+    }
 }

@@ -232,12 +232,41 @@ pub fn refuses_a_socket_that_cannot_be_tried(
     let path = folder.path().join("socket");
     let told = as_nobody(|| {
         open(&path).expect("a socket");
-        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("a mode");
-        let error = bind(&mut World::new(), &path, 0o770).expect_err("it may live");
-        assert!(matches!(error, Error::PathTaken { .. }), "{error}");
-        error.to_string()
+        [(0o400, 0o770), (0o155, 0o770), (0o000, 0o000)].map(|(mode, asked)| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
+            let error = bind(&mut World::new(), &path, asked).expect_err("it may live");
+            assert!(matches!(error, Error::PathTaken { .. }), "{error}");
+            error.to_string()
+        })
     });
-    assert!(told.is_none_or(|text| text.contains("whose mode does not let this user connect")));
+    for text in told.into_iter().flatten() {
+        assert!(text.contains("whose mode does not let this user connect"), "{text}");
+    }
+}
+
+/// A process that is killed between bind(2) and its socket's mode leaves a socket that not even its own user may connect to.
+#[cfg(target_os = "linux")]
+pub fn replaces_a_socket_that_never_got_its_mode(
+    open: fn(&Path) -> io::Result<()>,
+    bind: impl Fn(&mut World, &Path, u32) -> Result<(), Error> + Sync,
+) {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("a mode");
+    let path = folder.path().join("socket");
+    let bound = as_nobody(|| {
+        open(&path).expect("a socket");
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("a mode");
+        let mut world = World::new();
+        bind(&mut world, &path, 0o770).expect("it is replaced");
+        mode(&path)
+    });
+    assert!(matches!(bound, None | Some(0o770)), "{bound:?}");
+    fs::remove_file(&path).ok();
+    // Not another user's, which may be about to get its mode.
+    open(&path).expect("a socket");
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).expect("a mode");
+    let told = as_nobody(|| bind(&mut World::new(), &path, 0o770).expect_err("it is another's").to_string());
+    assert!(path.exists(), "{told:?}");
 }
 
 /// A folder in which a user may make files, but not see which there are.

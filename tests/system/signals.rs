@@ -124,6 +124,64 @@ fn no_send_on_a_callers_thread_raises_sigpipe_and_the_threads_mask_stays_as_it_w
     });
 }
 
+/// Has SIGPIPE end this process, as it ends any that is not written in Rust: std ignores it.
+fn let_sigpipe_kill() {
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_default(SIGPIPE, always).expect("a handler");
+}
+
+/// Sends a file on this thread to a peer that has left in order. The kernel takes the first piece of it, which brings a reset.
+fn send_a_file_to_who_has_left() {
+    let mut world = World::new();
+    let peer = Arc::new(Mutex::new(None::<Client>));
+    let leaves = peer.clone();
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), move |_: &Conn<'_>| {
+        let leaves = leaves.clone();
+        Hooks::new().data(move |conn, data| {
+            let mut peer = leaves.lock().expect("no panic").take().expect("it has sent");
+            peer.finish();
+            drop(peer);
+            let file = tempfile::tempfile().expect("a file");
+            file.set_len(1_000_000).expect("a long file");
+            conn.send_file(file, 0..1_000_000).expect("room");
+            data.len()
+        })
+    });
+    let mut client = Client::dial(&address);
+    client.send(b"get");
+    *peer.lock().expect("no panic") = Some(client);
+    world.until("the end", |world| world.log.reasons().len() == 1);
+}
+
+/// The peer ends in order and closes; the first piece of the file, which the kernel takes, brings its reset, and the second
+/// fails within the same sendfile(2), which then says that it has sent a part.
+#[test]
+fn a_file_whose_first_piece_brings_the_peers_reset_ends_no_program() {
+    alone("signals::a_file_whose_first_piece_brings_the_peers_reset_ends_no_program", || {
+        let_sigpipe_kill();
+        for _ in 0..20 {
+            send_a_file_to_who_has_left();
+            assert_eq!((mask("SigBlk") & BIT, mask("SigPnd") & BIT), (0, 0), "blocked, pending");
+        }
+    });
+}
+
+/// A signal that is blocked waits until it is unblocked.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_that_blocks_sigpipe_itself_finds_none_of_ours_when_it_unblocks_it() {
+    alone("signals::a_program_that_blocks_sigpipe_itself_finds_none_of_ours_when_it_unblocks_it", || {
+        let_sigpipe_kill();
+        let set = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGPIPE);
+        set.thread_block().expect("a mask");
+        for _ in 0..20 {
+            send_a_file_to_who_has_left();
+            assert_eq!((mask("SigBlk") & BIT, mask("SigPnd") & BIT), (BIT, 0), "blocked, pending");
+        }
+        set.thread_unblock().expect("a mask");
+    });
+}
+
 #[test]
 fn no_send_on_an_engines_thread_raises_sigpipe_and_none_waits_there() {
     alone("signals::no_send_on_an_engines_thread_raises_sigpipe_and_none_waits_there", || {

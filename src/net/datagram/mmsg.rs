@@ -93,31 +93,86 @@ impl Told {
     }
 }
 
-/// Addresses of this host that datagrams came to, each at its place; zero is none.
-static UNICAST: [AtomicU32; UNICAST_PLACES] = [const { AtomicU32::new(0) }; UNICAST_PLACES];
-const UNICAST_PLACES: usize = 64;
+/// What an IPv4 address is that a datagram came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cast {
+    /// This host's alone.
+    Unicast,
+    /// All of a subnet.
+    Broadcast,
+}
+
+/// What is known of addresses, each at its place, where a later one may take it; zero is none.
+struct Casts {
+    unicast: [AtomicU32; CAST_PLACES],
+    broadcast: [AtomicU32; CAST_PLACES],
+}
+
+const CAST_PLACES: usize = 1 << CAST_BITS;
+const CAST_BITS: u32 = 6;
+
+static CASTS: Casts = Casts::new();
+
+impl Casts {
+    const fn new() -> Casts {
+        Casts {
+            unicast: [const { AtomicU32::new(0) }; CAST_PLACES],
+            broadcast: [const { AtomicU32::new(0) }; CAST_PLACES],
+        }
+    }
+
+    /// A place that all bits count for: the addresses of a host often end alike, as 10.0.0.1 and 127.0.0.1 do.
+    fn place(number: u32) -> usize {
+        // 2³² by the golden ratio, whose multiples spread well (Knuth, TAOCP 3, 6.4).
+        (number.wrapping_mul(0x9e37_79b9) >> (u32::BITS - CAST_BITS)) as usize
+    }
+
+    fn known(&self, number: u32) -> Option<Cast> {
+        let place = Casts::place(number);
+        if self.unicast[place].load(Ordering::Relaxed) == number {
+            Some(Cast::Unicast)
+        } else if self.broadcast[place].load(Ordering::Relaxed) == number {
+            Some(Cast::Broadcast)
+        } else {
+            None
+        }
+    }
+
+    fn note(&self, number: u32, cast: Cast) {
+        let places = match cast {
+            Cast::Unicast => &self.unicast,
+            Cast::Broadcast => &self.broadcast,
+        };
+        places[Casts::place(number)].store(number, Ordering::Relaxed);
+    }
+}
 
 /// Whether an IPv4 address that a datagram came to is this host's alone, so that an answer can leave from there. A socket of
 /// IPv6 is told only where the datagram was sent to, which may be a group or a broadcast.
 fn is_unicast(ip: Ipv4Addr) -> bool {
+    if ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() {
+        return false;
+    }
     let number = u32::from(ip);
-    let place = &UNICAST[number as usize % UNICAST_PLACES];
-    if place.load(Ordering::Relaxed) == number {
-        return true;
-    }
-    let is_unicast = !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !is_subnet_broadcast(ip);
-    if is_unicast {
-        place.store(number, Ordering::Relaxed);
-    }
-    is_unicast
+    let cast = CASTS.known(number).or_else(|| {
+        // What could not be found out is asked again at the next datagram; this one's answer leaves from where it may.
+        let cast = ask_cast(ip)?;
+        CASTS.note(number, cast);
+        Some(cast)
+    });
+    cast == Some(Cast::Unicast)
 }
 
-/// Asks the system's routes: only sockets with SO_BROADCAST may connect to the broadcast address of a subnet; ip(7).
-fn is_subnet_broadcast(ip: Ipv4Addr) -> bool {
+/// Asks the system's routes: only sockets with SO_BROADCAST may connect to the broadcast address of a subnet; ip(7). `None`
+/// if it does not say, for want of descriptors above all.
+fn ask_cast(ip: Ipv4Addr) -> Option<Cast> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-    let asked = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .and_then(|socket| connect(&socket, &SocketAddrV4::new(ip, DISCARD)));
-    asked == Err(rustix::io::Errno::ACCESS)
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    match connect(&socket, &SocketAddrV4::new(ip, DISCARD)) {
+        Ok(()) => Some(Cast::Unicast),
+        Err(rustix::io::Errno::ACCESS) => Some(Cast::Broadcast),
+        Err(_) => None,
+    }
 }
 
 /// A port to connect to, to which nothing is sent.
@@ -363,4 +418,29 @@ pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> 
         }
     }
     Ok(Some(told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn what_an_address_is_stays_known_beside_others_that_end_alike() {
+        let known = Casts::new();
+        let ending_alike = [[127, 0, 0, 1], [10, 0, 0, 1], [172, 17, 0, 1], [192, 168, 0, 1], [192, 168, 1, 1]];
+        let numbers = ending_alike.map(u32::from_be_bytes);
+        assert!(numbers.iter().all(|number| known.known(*number).is_none()));
+        for number in numbers {
+            known.note(number, Cast::Unicast);
+            // The broadcast of its subnet.
+            known.note(number | 255, Cast::Broadcast);
+        }
+        let places: HashSet<_> = numbers.into_iter().map(Casts::place).collect();
+        assert_eq!(places.len(), numbers.len());
+        for number in numbers {
+            assert_eq!(known.known(number), Some(Cast::Unicast));
+            assert_eq!(known.known(number | 255), Some(Cast::Broadcast));
+        }
+    }
 }

@@ -83,22 +83,35 @@ fn sending_v6(socket: &Socket, ip: Ip, config: &DatagramConfig) -> io::Result<()
 fn sending_v4(socket: &Socket, ip: Ip, config: &DatagramConfig) -> io::Result<()> {
     let multicast = &config.multicast;
     if let Some(ttl) = config.ttl {
-        socket.set_ttl_v4(ttl.into())?;
+        if_there_is(ip, socket.set_ttl_v4(ttl.into()))?;
     }
     if let Some(tos) = config.tos {
-        socket.set_tos_v4(tos.into())?;
+        if_there_is(ip, socket.set_tos_v4(tos.into()))?;
     }
     if let Some(ttl) = multicast.ttl {
-        socket.set_multicast_ttl_v4(ttl.into())?;
+        if_there_is(ip, socket.set_multicast_ttl_v4(ttl.into()))?;
     }
     match multicast.interface {
         Interface::Any => {}
-        Interface::Index(index) => multicast_if_index(socket, index)?,
+        // Groups of IPv6 leave there in any case.
+        Interface::Index(index) => if_there_is(ip, multicast_if_index(socket, index))?,
         Interface::Address(address) => socket.set_multicast_if_v4(&address)?,
     }
     match socket.set_multicast_loop_v4(multicast.loopback == Loopback::On) {
         // It is the default, which a system that has no such option on sockets of IPv6 keeps to.
         Err(_) if ip != Ip::V4 && multicast.loopback == Loopback::On => Ok(()),
+        set => set,
+    }
+}
+
+/// What setting an option of IPv4 has come to, on a socket of both families too, where only Linux is sure to have it: others
+/// apply it to what leaves over IPv6 alone.
+fn if_there_is(ip: Ip, set: io::Result<()>) -> io::Result<()> {
+    match set {
+        Err(error) if ip == Ip::V6 && !cfg!(any(target_os = "linux", target_os = "android")) => {
+            log::debug!("what leaves over IPv4 does without an option: {error}");
+            Ok(())
+        }
         set => set,
     }
 }
