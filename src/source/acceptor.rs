@@ -19,6 +19,7 @@ use crate::mailbox::Accepting;
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
+use crate::net::wait::look;
 use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::source::Cause;
 use crate::turn::{Life, Turn};
@@ -142,6 +143,10 @@ fn trouble(error: &io::Error) -> Trouble {
 /// Consecutive failures of accept(2) after which the listener pauses: they are no longer those of single connections.
 const FAILURES_MAX: u32 = 64;
 
+fn is_over(listener: &Listener) -> bool {
+    matches!(look(listener), Ok(Some(ready)) if ready.ended)
+}
+
 impl Acceptor {
     pub(crate) fn new(
         listener: Option<Listener>,
@@ -196,7 +201,7 @@ impl Acceptor {
 
     fn follow(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         match cause {
-            Cause::Ready(seen) if seen.ended => return self.shut_down(id, turn),
+            Cause::Ready(seen) if seen.ended && self.is_shut_down() => return self.shut_down(id, turn),
             Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
@@ -482,6 +487,15 @@ impl Acceptor {
         let _ = self.accept(id, self.config.backlog as usize + 1, turn);
         self.close(id, None, turn);
         self.rest()
+    }
+
+    /// Whether the socket itself says so: an event alone may be a stray one.
+    fn is_shut_down(&self) -> bool {
+        match &self.gate {
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => is_over(listener),
+            Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => is_over(listener),
+            Gate::Fed | Gate::Closed => false,
+        }
     }
 
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
