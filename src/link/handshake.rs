@@ -35,20 +35,36 @@ pub(super) enum Retort {
 pub(super) enum Step {
     None,
     /// Since then.
-    Queued(Tick),
+    Queued(Stamp),
     /// For one on another thread, since then.
-    QueuedElsewhere(Tick),
+    QueuedElsewhere(Stamp),
     /// Another thread has the session, since then.
-    Away(Tick),
+    Away(Stamp),
 }
 
 impl Step {
     /// Since when it is this side that is waited for.
-    fn since(self) -> Option<Tick> {
+    fn since(self) -> Option<Stamp> {
         match self {
             Step::None => None,
             Step::Queued(since) | Step::QueuedElsewhere(since) | Step::Away(since) => Some(since),
         }
+    }
+}
+
+/// A moment in 4 bytes, since each connection keeps it: milliseconds behind the link's beginning. What is too far is never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp(u32);
+
+impl Stamp {
+    pub(super) const NEVER: Stamp = Stamp(u32::MAX);
+
+    fn of(moment: Tick, opened: Tick) -> Stamp {
+        Stamp(u32::try_from(moment.since(opened).as_millis()).unwrap_or(u32::MAX))
+    }
+
+    fn tick(self, opened: Tick) -> Tick {
+        if self == Stamp::NEVER { Tick::NEVER } else { opened.after(Duration::from_millis(self.0.into())) }
     }
 }
 
@@ -115,7 +131,7 @@ impl Link {
         if !matches!(self.phase, Phase::Handshaking) || tls.step != Step::None || !comes {
             return false;
         }
-        tls.step = Step::Queued(now);
+        tls.step = Step::Queued(Stamp::of(now, self.opened));
         true
     }
 
@@ -124,7 +140,10 @@ impl Link {
     /// its whole time again, once, since what it said could not be answered.
     pub(crate) fn excuses_handshake(&mut self, due: Tick, judged: Tick, now: Tick) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
-        let Some(since) = tls.step.since() else { return false };
+        let (step, present) = (tls.step, Stamp::of(now, self.opened));
+        if step == Step::None {
+            return false;
+        }
         if self.input.has_hangup() {
             return false;
         }
@@ -135,9 +154,9 @@ impl Link {
             match &mut tls.step {
                 // What another thread takes too long for is the configuration's own code.
                 Step::None | Step::Away(_) => return false,
-                Step::Queued(since) | Step::QueuedElsewhere(since) => *since = now,
+                Step::Queued(since) | Step::QueuedElsewhere(since) => *since = present,
             }
-            self.entered = self.entered.after(now.since(since));
+            self.count_out(step, now);
         }
         self.phase_deadline().is_none_or(|(due, _)| due > judged)
     }
@@ -145,7 +164,7 @@ impl Link {
     /// The step is taken: it was not the peer that was waited for.
     fn count_out(&mut self, step: Step, now: Tick) {
         if let Some(since) = step.since() {
-            self.entered = self.entered.after(now.since(since));
+            self.entered = self.entered.after(now.since(since.tick(self.opened)));
         }
     }
 
@@ -153,7 +172,7 @@ impl Link {
     pub(super) fn hurried(&self) -> Tick {
         match &self.security {
             Security::Plain => Tick::NEVER,
-            Security::Tls(tls) => tls.hurried,
+            Security::Tls(tls) => tls.hurried.tick(self.opened),
         }
     }
 
@@ -213,7 +232,7 @@ impl Link {
             return false;
         }
         tls.keep(wire, &mut buffers.pool);
-        tls.step = Step::QueuedElsewhere(now);
+        tls.step = Step::QueuedElsewhere(Stamp::of(now, self.opened));
         true
     }
 
@@ -231,7 +250,7 @@ impl Link {
         }
         self.count_out(step, now);
         let Security::Tls(tls) = &mut self.security else { return None };
-        tls.step = Step::Away(now);
+        tls.step = Step::Away(Stamp::of(now, self.opened));
         let which = Which::of(&tls.session);
         // It may never come back to this link.
         buffers.pool.count_out(tls.kept.capacity());
@@ -272,7 +291,7 @@ impl Link {
             return self.signal(Signal::Close(Reason::Drain), now);
         }
         if let Security::Tls(tls) = &mut self.security {
-            tls.hurried = tls.hurried.min(until);
+            tls.hurried = tls.hurried.min(Stamp::of(until, self.opened));
         }
     }
 
@@ -330,5 +349,24 @@ impl Link {
             tls.session.fail();
         }
         self.signal(Signal::Failed(Reason::HandlerPanicked), now);
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_a_millisecond_and_what_is_too_far_never_comes() {
+        let (opened, second) = (Tick::test(5), Duration::from_secs(1));
+        assert_eq!(Stamp::of(opened.after(second), opened).tick(opened), opened.after(second));
+        assert_eq!(Stamp::of(Tick::NEVER, opened).tick(opened), Tick::NEVER);
+        assert_eq!(Stamp::of(opened.after(second * 5_000_000), opened), Stamp::NEVER);
+    }
+
+    /// Each connection keeps one; malloc's next size is 16 bytes more.
+    #[test]
+    fn the_state_of_a_link_with_tls_has_88_bytes() {
+        assert_eq!(size_of::<crate::link::records::Tls>(), 88);
     }
 }

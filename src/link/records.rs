@@ -12,7 +12,7 @@ use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
-use crate::link::handshake::{Excuse, Retort, Step};
+use crate::link::handshake::{Excuse, Retort, Stamp, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::{Opened, Session};
@@ -35,7 +35,7 @@ pub(super) struct Tls {
     pub(super) retort: Retort,
     pub(super) excuse: Excuse,
     /// Until when a drain waits for the handshake.
-    pub(super) hurried: Tick,
+    pub(super) hurried: Stamp,
 }
 
 /// Whether all that waits is our close_notify, to a peer that has said its own.
@@ -72,7 +72,7 @@ impl Security {
             None => Security::Plain,
             Some(session) => {
                 let (step, farewell, retort) = (Step::None, Farewell::None, Retort::None);
-                let (kept, excuse, hurried) = (Vec::new(), Excuse::Left, Tick::NEVER);
+                let (kept, excuse, hurried) = (Vec::new(), Excuse::Left, Stamp::NEVER);
                 Security::Tls(Box::new(Tls { session, kept, step, farewell, retort, excuse, hurried }))
             }
         }
