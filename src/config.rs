@@ -52,7 +52,8 @@ pub struct Limits {
     /// nothing within a second gets none. Default: 10 s.
     pub handshake_timeout: Duration,
     /// How long waiting output may not move. On Linux what the peer acknowledges of what the kernel holds counts, too (TCP),
-    /// so that a peer that reads slowly but steadily is not cut. Default: 30 s.
+    /// so that a peer that reads slowly but steadily is not cut; where the kernel's buffer still had room at the end, it is
+    /// half as long again. Default: 30 s.
     pub write_stall_timeout: Duration,
     /// How long no byte may move in either direction; on Linux between the kernel and the peer, too (TCP). Default: `None`, for ever.
     pub idle_timeout: Option<Duration>,

@@ -181,13 +181,15 @@ impl Link {
         self.outbox.stalled()
     }
 
-    /// What the kernel took when it was offered again may have filled what was left of its buffer: where the system says when
-    /// the peer took something last, that counts in its place.
+    /// Judges what the kernel took when it was offered again: it may only have filled what was left of its buffer. Where the
+    /// system says when the peer took something last, that counts, and what the kernel took gives half of the time once
+    /// more: a peer that reads 4 KB/s may open its window only every half minute.
     pub(crate) fn judge_progress(&mut self, stalled: Option<Tick>, now: Tick) {
         let Some(stalled) = stalled else { return };
-        if let Some(ago) = self.stream.last_progress() {
-            self.outbox.set_moved(stalled.max(now.before(ago)));
-        }
+        let Some(ago) = self.stream.last_progress() else { return };
+        let has_taken = self.outbox.stalled().is_some_and(|moved| moved > stalled);
+        let earliest = if has_taken { now.before(self.limits.write_stall_timeout / 2) } else { stalled };
+        self.outbox.set_moved(stalled.max(now.before(ago)).max(earliest));
     }
 
     /// Whether output waits that the kernel may take.
