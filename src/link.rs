@@ -519,9 +519,7 @@ impl Link {
     /// all of what it sends by itself.
     pub(crate) fn note_progress(&mut self, now: Tick) {
         let Some(ago) = self.stream.last_progress() else { return };
-        let moved = now.before(ago);
-        self.active = self.active.max(moved);
-        self.outbox.note_progress(moved);
+        self.active = self.active.max(now.before(ago));
     }
 
     /// A connect's time is over, and so late that the loop was held up: an attempt that begins only now gets it once more.

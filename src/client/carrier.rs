@@ -126,7 +126,7 @@ struct Received {
     queued: usize,
 }
 
-/// Whether a reader has the socket. What it receives may be more than it takes, of which poll(2) would tell nobody else: so
+/// Whether a reader has the socket. What it receives may be more than it takes, and poll(2) would wake no other reader for the rest: so
 /// others wait until it is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {

@@ -141,10 +141,7 @@ impl Link {
     pub(crate) fn excuses_handshake(&mut self, due: Tick, judged: Tick, now: Tick) -> bool {
         let Security::Tls(tls) = &mut self.security else { return false };
         let (step, present) = (tls.step, Stamp::of(now, self.opened));
-        if step == Step::None {
-            return false;
-        }
-        if self.input.has_hangup() {
+        if step == Step::None || self.input.has_hangup() {
             return false;
         }
         if judged.since(due) > self.limits.handshake_timeout / HELD_UP && tls.excuse == Excuse::Left {

@@ -166,13 +166,6 @@ impl Outbox {
         }
     }
 
-    /// The peer took some of what the kernel holds in front of it, at that moment.
-    pub(crate) fn note_progress(&mut self, moved: Tick) {
-        if let Some(queue) = &mut self.queue {
-            queue.moved = queue.moved.max(Some(moved));
-        }
-    }
-
     /// Since when something has waited without a break, `None` while nothing waits.
     pub(crate) fn begun(&self) -> Option<Tick> {
         self.queue.as_ref().and_then(|queue| queue.begun)

@@ -186,6 +186,10 @@ impl Link {
     /// more: a peer that reads 4 KB/s may open its window only every half minute.
     pub(crate) fn judge_progress(&mut self, stalled: Option<Tick>, now: Tick) {
         let Some(stalled) = stalled else { return };
+        if self.outbox.begun().is_some_and(|begun| begun > stalled) {
+            // All of it was taken, and what waits now was written since.
+            return;
+        }
         let Some(ago) = self.stream.last_progress() else { return };
         let has_taken = self.outbox.stalled().is_some_and(|moved| moved > stalled);
         let earliest = if has_taken { now.before(self.limits.write_stall_timeout / 2) } else { stalled };

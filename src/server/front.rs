@@ -36,7 +36,7 @@ pub enum ServerEvent {
         /// How many there are, those in their TLS handshake among them.
         connections: usize,
     },
-    /// No connection waits for a thread any more, nor had to for a second.
+    /// No connection waits for a thread any more, nor had to for a second. Not told once the server drains.
     ThreadsFree {
         /// How many were refused meanwhile.
         refused: u64,

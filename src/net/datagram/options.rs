@@ -116,8 +116,8 @@ fn if_there_is(ip: Ip, set: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Without this a socket receives of every group that any other one of this host has joined. It is as well without where an
-/// old kernel lacks it.
+/// Without this a socket receives from every group that any other socket of this host has joined. Kernels that lack the option
+/// behave as before.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn only_joined_groups(socket: &Socket, ip: Ip) {
     if ip != Ip::V4 {

@@ -33,7 +33,7 @@ enum Platform {
 /// Servers whose sessions are remembered, unless another number is given.
 const SESSIONS: usize = 256;
 
-/// The most; there are places for all of them from the start.
+/// Upper bound: memory for all of them is reserved at build.
 const SESSIONS_MAX: usize = 65_536;
 
 impl TlsClient {
