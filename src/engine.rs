@@ -2,11 +2,11 @@
 //!
 //! Owns the threads. Connections are the reactors'; where an accepted one goes is decided in `placement.rs`.
 //!
-//! 1. Streams are handed over by the first reactor alone: it is told to stop before the others are, so that whatever it has
-//!    accepted reaches them before.
+//! 1. Streams are handed over by the first reactor alone. A listener that it accepts for stays on the other reactors until it
+//!    has closed its own, so that whatever it has accepted is served; they drain meanwhile.
 
 use crate::address::{Address, Transport};
-use crate::clock;
+use crate::command::{Local, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ListenConfig, QUEUED_BYTES_LEAST, ReactorConfig, Reuse, Wanted};
 use crate::counters::Counters;
@@ -21,6 +21,7 @@ use crate::net::sigpipe;
 use crate::placement::{Placement, Quota, ReactorLimits, Spread};
 use crate::reactor::Reactor;
 use crate::turn::{Sharing, Turn, check_stream};
+use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -160,22 +161,27 @@ struct Deaths {
 #[derive(Debug, Default)]
 struct Ends {
     ended: usize,
-    /// Names of those that panicked and were not told yet.
-    died: Vec<String>,
+    /// What those that panicked or failed came to, unless it was told.
+    died: Vec<Error>,
 }
 
 /// Tells of its thread's end, which it outlives as its last local.
-struct TellsDeath(Arc<Deaths>, String);
+struct TellsDeath {
+    deaths: Arc<Deaths>,
+    name: String,
+    failed: Option<Error>,
+}
 
 impl Drop for TellsDeath {
     fn drop(&mut self) {
-        let mut ends = self.0.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
         ends.ended += 1;
         if std::thread::panicking() {
-            ends.died.push(std::mem::take(&mut self.1));
+            ends.died.push(Error::ThreadDied { name: std::mem::take(&mut self.name) });
         }
+        ends.died.extend(self.failed.take());
         drop(ends);
-        self.0.changed.notify_all();
+        self.deaths.changed.notify_all();
     }
 }
 
@@ -192,26 +198,51 @@ impl Listening {
         &self.address
     }
 
-    /// Stops accepting until it is resumed; the backlog waits in the kernel.
+    /// Stops accepting until it is resumed; the backlog waits in the kernel. It is never refused, and done soon.
     pub fn pause(&self) {
-        self.order(|turn, id| turn.pause_listener(id));
+        self.order(|| Order::Pause);
     }
 
-    /// Accepts again.
+    /// Accepts again. It is never refused, and done soon.
     pub fn resume(&self) {
-        self.order(|turn, id| turn.resume_listener(id));
+        self.order(|| Order::Resume);
     }
 
-    /// Closes the listener; its connections stay.
+    /// Closes the listener; its connections stay. Who connected before that is served, a paused listener's backlog too, as far
+    /// as limits leave room; who has not been accepted then is reset by the kernel. It is never refused, and done soon:
+    /// [`Listening::close`] waits for it.
     pub fn remove(&self) {
-        self.order(|turn, id| turn.remove_listener(id));
+        self.order(|| Order::Remove);
     }
 
-    fn order(&self, order: fn(&mut Turn<'_>, ListenerId) -> Result<(), Error>) {
+    /// As [`Listening::remove`], and waits until nothing listens there any more, so that the address can be listened on again.
+    ///
+    /// # Errors
+    /// `NotDriven` if a callback holds a reactor up for `timeout`: the listener is closed once that returns.
+    /// `OnReactorThread`.
+    pub fn close(&self, timeout: Duration) -> Result<(), Error> {
+        self.remove();
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
+        let until = Instant::now().checked_add(timeout);
+        for (remote, _) in &self.parts {
+            let (tell, told) = mpsc::channel();
+            // One that has ended has closed its listeners.
+            if remote.run_asked(move |_| _ = tell.send(())).is_err() {
+                continue;
+            }
+            let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
+            if let Err(RecvTimeoutError::Timeout) = told.recv_timeout(left) {
+                return Err(Error::NotDriven);
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, order: fn() -> Order) {
         for (remote, id) in &self.parts {
-            let id = *id;
-            // A reactor that has stopped has no listeners any more.
-            let _ = remote.run(move |turn| drop(order(turn, id)));
+            remote.order_listener(id.0, order());
         }
     }
 }
@@ -251,18 +282,65 @@ impl BoundListeners {
 /// Makes the maker of one reactor, on its thread.
 pub(crate) type MakeMaker = Arc<dyn Fn() -> Box<dyn Maker> + Send + Sync>;
 
-/// Has all reactors but the first stop when it is dropped, so also where nobody runs what holds it.
-struct StopOthers {
-    remotes: Vec<Remote>,
-    until: Instant,
+/// An answer that somebody waits for, until he gives up: who gave up gets nothing, and nothing is left behind.
+struct Answer<T> {
+    state: Mutex<Awaited<T>>,
+    changed: Condvar,
 }
 
-impl Drop for StopOthers {
-    fn drop(&mut self) {
-        for remote in &self.remotes {
-            // One that has stopped already is what was asked for.
-            let _ = remote.stop(self.until.saturating_duration_since(Instant::now()));
+enum Awaited<T> {
+    Waiting,
+    Answered(T),
+    /// The question was dropped unanswered.
+    Dropped,
+    GivenUp,
+}
+
+/// The end of an [`Answer`] that answers.
+struct Answers<T>(Arc<Answer<T>>);
+
+impl<T> Answer<T> {
+    fn new() -> Arc<Answer<T>> {
+        Arc::new(Answer { state: Mutex::new(Awaited::Waiting), changed: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Awaited<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it came to within `timeout`; afterwards it is given up.
+    fn wait(&self, timeout: Duration) -> Awaited<T> {
+        let is_waiting = |state: &mut Awaited<T>| matches!(state, Awaited::Waiting);
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, is_waiting);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *state, Awaited::GivenUp)
+    }
+}
+
+impl<T> Answers<T> {
+    fn is_wanted(&self) -> bool {
+        !matches!(*self.0.lock(), Awaited::GivenUp)
+    }
+
+    /// Gives the answer; it comes back if nobody waits for it any more.
+    fn give(self, answer: T) -> Option<T> {
+        let mut state = self.0.lock();
+        if let Awaited::GivenUp = *state {
+            return Some(answer);
         }
+        *state = Awaited::Answered(answer);
+        None
+    }
+}
+
+impl<T> Drop for Answers<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if let Awaited::Waiting = *state {
+            *state = Awaited::Dropped;
+        }
+        drop(state);
+        self.0.changed.notify_all();
     }
 }
 
@@ -289,7 +367,7 @@ impl Engine {
             let deaths = engine.deaths.clone();
             let told_dead = name.clone();
             let body = move || {
-                let _tells = TellsDeath(deaths, told_dead);
+                let mut tells = TellsDeath { deaths, name: told_dead, failed: None };
                 if pinning == Pinning::Pinned {
                     if let Err(error) = cores::pin(number) {
                         log::warn!("reactor thread {number} is not pinned: {error}");
@@ -305,11 +383,14 @@ impl Engine {
                 let _ = tell.send(Ok(reactor.remote()));
                 // Not before: a reactor starts threads that may run user code.
                 sigpipe::block();
-                let report = reactor.run();
-                if let Err(error) = &report {
-                    log::error!("reactor thread {number} has failed: {error}");
+                match reactor.run() {
+                    Ok(report) => Ok(report),
+                    Err(error) => {
+                        log::error!("reactor thread {number} has failed: {error}");
+                        tells.failed = Some(failed(&tells.name, &error));
+                        Err(failed(&tells.name, &error))
+                    }
                 }
-                report
             };
             let started = std::thread::Builder::new().name(name.clone()).spawn(body);
             let handle = started.map_err(|source| Error::Thread { name: name.clone(), source })?;
@@ -349,34 +430,44 @@ impl Engine {
     /// Runs `question` on a reactor's thread, between callbacks, and waits for what it says.
     ///
     /// # Errors
-    /// `OnReactorThread`, `MailboxFull`, `ReactorGone`; `NotDriven` if a callback holds the reactor up for ten seconds;
-    /// `CallbackPanicked` if `question` did.
+    /// `OnReactorThread`, `MailboxFull`, `ReactorGone`; `NotDriven` if a callback holds the reactor up for ten seconds, and
+    /// `question` is dropped then, unless it has begun; `CallbackPanicked` if `question` did.
     pub fn ask<T: Send + 'static>(
         &self,
         reactor: usize,
         question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        self.ask_by("ask", reactor, question)
+        self.ask_by("ask", reactor, question, |_, _| ())
     }
 
+    /// As `ask`; `undo` takes back what `question` has done, if it had begun when the asker gave up.
     fn ask_by<T: Send + 'static>(
         &self,
         callback: &'static str,
         reactor: usize,
         question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
+        undo: impl FnOnce(&mut Turn<'_>, T) + Send + 'static,
     ) -> Result<T, Error> {
         let remote = self.remotes.get(reactor).ok_or(Error::ReactorGone)?;
         if Driving::is_any() {
             return Err(Error::OnReactorThread);
         }
-        let (tell, told) = mpsc::channel();
-        remote.run(move |turn| drop(tell.send(question(turn))))?;
-        told.recv_timeout(ANSWER_TIMEOUT).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Error::NotDriven,
-            RecvTimeoutError::Disconnected if remote.has_ended() => Error::ReactorGone,
-            // It was dropped unanswered.
-            RecvTimeoutError::Disconnected => Error::CallbackPanicked { callback },
-        })
+        let answer = Answer::new();
+        let answers = Answers(answer.clone());
+        remote.run(move |turn| {
+            if answers.is_wanted() {
+                let answer = question(turn);
+                if let Some(answer) = answers.give(answer) {
+                    undo(turn, answer);
+                }
+            }
+        })?;
+        match answer.wait(ANSWER_TIMEOUT) {
+            Awaited::Answered(answer) => Ok(answer),
+            Awaited::Waiting | Awaited::GivenUp => Err(Error::NotDriven),
+            Awaited::Dropped if remote.has_ended() => Err(Error::ReactorGone),
+            Awaited::Dropped => Err(Error::CallbackPanicked { callback }),
+        }
     }
 
     /// What each reactor counted so far, living connections included.
@@ -462,8 +553,8 @@ impl Engine {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
             let sharing = Sharing { quotas: quotas.clone(), spread: None };
-            let id =
-                self.ask_by("make", reactor, move |turn| turn.listen_shared(listener, config, make(), sharing))??;
+            let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
+            let id = self.ask_by("make", reactor, listen, unlisten)??;
             listening.parts.push((self.remotes[reactor].clone(), id));
         }
         Ok(())
@@ -478,29 +569,24 @@ impl Engine {
         quotas: &Arc<[Arc<Quota>]>,
         listening: &mut Listening,
     ) -> Result<(), Error> {
-        let mut targets = Vec::new();
-        for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
-            let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
-            let address = listening.address.clone();
-            let id = self.ask_by("make", reactor, move |turn| turn.listen_fed(address, config, make(), quotas))??;
-            targets.push((remote.clone(), id.0));
-            listening.parts.push((remote.clone(), id));
-        }
         let is_tls = config.wants() == Wanted::Tls;
         let limits = ReactorLimits {
             connections_max: self.reactor_connections_max,
             handshakes_max: is_tls.then_some(self.reactor_handshakes_max),
         };
-        let placement = self.placement;
-        let own = self.remotes[0].clone();
         for listener in listeners {
+            // However it ends, also here, it removes what it feeds.
+            let mut spread = Spread::new(self.placement, self.remotes[0].clone(), limits);
+            for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
+                let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
+                let address = listening.address.clone();
+                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), quotas);
+                spread.feed(remote.clone(), self.ask_by("make", reactor, listen, unlisten)??.0);
+            }
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
-            let (own, targets) = (own.clone(), targets.clone());
-            let id = self.ask_by("make", 0, move |turn| {
-                let spread = Some(Spread::new(placement, own, targets, limits));
-                turn.listen_shared(listener, config, make(), Sharing { quotas, spread })
-            })??;
-            listening.parts.push((self.remotes[0].clone(), id));
+            let sharing = Sharing { quotas, spread: Some(spread) };
+            let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
+            listening.parts.push((self.remotes[0].clone(), self.ask_by("make", 0, listen, unlisten)??));
         }
         Ok(())
     }
@@ -531,7 +617,8 @@ impl Engine {
         for (number, socket) in sockets.into_iter().enumerate() {
             let reactor = if is_spread { number } else { least };
             let (config, make) = (config.clone(), make.clone());
-            let begun = self.ask_by("make", reactor, move |turn| turn.bind_bound(socket, &config, make()));
+            let bind = move |turn: &mut Turn<'_>| turn.bind_bound(socket, &config, make());
+            let begun = self.ask_by("make", reactor, bind, unbind);
             match begun.and_then(|id| id) {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
                 Err(error) => {
@@ -550,29 +637,20 @@ impl Engine {
     /// Has all reactors drain within `drain`, and does not wait. What was accepted already is served. The soonest deadline
     /// that was asked for counts.
     pub fn stop(&self, drain: Duration) {
-        let Some((first, others)) = self.remotes.split_first() else { return };
-        let until = clock::until(Instant::now(), drain);
-        for remote in others {
-            // They wait for the first one, but not beyond the deadline. One that cannot be told is told by the first one.
-            let _ = remote.run(move |turn| {
-                turn.after(drain, |turn| turn.shutdown(Duration::ZERO));
-            });
-        }
-        let others = StopOthers { remotes: others.to_vec(), until };
-        if first.stop(drain).is_ok() {
-            // Behind the stop: what it hands over is on its way by then. If it cannot be told, the others stop now.
-            let _ = first.run(move |_| drop(others));
+        for remote in &self.remotes {
+            // One that has stopped already is what was asked for.
+            let _ = remote.stop(drain);
         }
     }
 
-    /// Waits until all reactor threads have ended; `died` is told the name of each that panics, as soon as it has.
-    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(String)) {
+    /// Waits until all reactor threads have ended; `died` is told of each that panics or fails, as soon as it has.
+    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(Error)) {
         let mut ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let (names, ended) = (std::mem::take(&mut ends.died), ends.ended);
-            if !names.is_empty() {
+            let (dead, ended) = (std::mem::take(&mut ends.died), ends.ended);
+            if !dead.is_empty() {
                 drop(ends);
-                names.into_iter().for_each(&mut died);
+                dead.into_iter().for_each(&mut died);
                 ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
@@ -632,6 +710,28 @@ impl Drop for Engine {
         if !Driving::is_any() {
             self.join();
         }
+    }
+}
+
+/// The end of a reactor's thread by its poll's error.
+fn failed(name: &str, error: &Error) -> Error {
+    let errno = if let Error::Poll(source) = error { source.raw_os_error() } else { None };
+    let source = errno.map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error);
+    Error::ThreadFailed { name: name.to_owned(), source }
+}
+
+/// Takes a listener back that nobody waits for any more.
+fn unlisten(turn: &mut Turn<'_>, begun: Result<ListenerId, Error>) {
+    if let Ok(id) = begun {
+        // It was begun in this very turn, so it is there.
+        let _ = turn.remove_listener(id);
+    }
+}
+
+/// The same for a datagram socket.
+fn unbind(turn: &mut Turn<'_>, begun: Result<EndpointId, Error>) {
+    if let Ok(id) = begun {
+        turn.desk.local.push_back(Local::Order(id.0, Order::Remove));
     }
 }
 

@@ -246,6 +246,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A reactor's poll has failed for good, and its thread has ended.
+    #[error("the thread {name} has ended, and its connections are closed: {source}")]
+    ThreadFailed {
+        /// Its name.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The call would wait for the reactor on the reactor's own thread.
     #[error(
         "this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait"

@@ -374,6 +374,11 @@ impl Link {
         self.stream.peer_credentials()
     }
 
+    /// When its phase began.
+    pub(crate) fn entered(&self) -> Tick {
+        self.entered
+    }
+
     /// Bytes read of the socket so far; with TLS, of records.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in

@@ -358,6 +358,11 @@ impl Remote {
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
+    /// Orders something of a listener; never refused for lack of room, since a listener that stays by mistake serves on.
+    pub(crate) fn order_listener(&self, id: SourceId, order: Order) {
+        self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
+    }
+
     /// Gives a link to this reactor; `make` makes its handler there. If the reactor is full or draining by then the link is
     /// closed.
     ///

@@ -4,6 +4,7 @@
 //!
 //! 1. A quota's count is that of the permits that live and of the connections that they were kept for.
 
+use crate::command::Order;
 use crate::handler::PauseCause;
 use crate::id::SourceId;
 use crate::mailbox::Remote;
@@ -124,15 +125,14 @@ impl ReactorLimits {
 }
 
 impl Spread {
-    /// `own` is the reactor that accepts, `others` are the listeners that it accepts for, and each of them has `limits`.
-    pub(crate) fn new(
-        placement: Placement,
-        own: Remote,
-        others: Vec<(Remote, SourceId)>,
-        limits: ReactorLimits,
-    ) -> Spread {
-        let others = others.into_iter().map(|(remote, acceptor)| (remote, Some(acceptor)));
-        Spread { placement, targets: std::iter::once((own, None)).chain(others).collect(), next: 0, limits }
+    /// `own` is the reactor that accepts, and each reactor has `limits`.
+    pub(crate) fn new(placement: Placement, own: Remote, limits: ReactorLimits) -> Spread {
+        Spread { placement, targets: vec![(own, None)], next: 0, limits }
+    }
+
+    /// Accepts for a listener of another reactor too, which is closed when this one is.
+    pub(crate) fn feed(&mut self, remote: Remote, acceptor: SourceId) {
+        self.targets.push((remote, Some(acceptor)));
     }
 
     /// What all of the reactors have as many of as they may.
@@ -172,6 +172,15 @@ impl Spread {
                 Some((back.stream.claim(), back.permit))
             }
             _ => Some((stream, permit)),
+        }
+    }
+}
+
+// However it ends: behind all that it has handed over.
+impl Drop for Spread {
+    fn drop(&mut self) {
+        for (remote, acceptor) in &self.targets {
+            acceptor.iter().for_each(|acceptor| remote.order_listener(*acceptor, Order::Remove));
         }
     }
 }

@@ -539,8 +539,8 @@ impl Shared {
 
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
-        engine.wait_for_threads(|name| {
-            self.callbacks.tell_error(&Error::ThreadDied { name });
+        engine.wait_for_threads(|death| {
+            self.callbacks.tell_error(&death);
             // What it held is lost, and what it accepted for others: those end in order.
             self.stop(DEATH_DRAIN);
         });
@@ -550,7 +550,7 @@ impl Shared {
             report.iter_mut().for_each(|report| report.add(&served));
         }
         for error in engine.join().into_iter().filter_map(Result::err) {
-            if !matches!(error, Error::ThreadDied { .. }) {
+            if !matches!(error, Error::ThreadDied { .. } | Error::ThreadFailed { .. }) {
                 self.callbacks.tell_error(&error);
             }
         }

@@ -82,6 +82,15 @@ impl Source {
         }
     }
 
+    /// Whether what its peers have sent was shown, as far as is known, and more than `beyond` bytes of an accepted connection.
+    pub(crate) fn is_heard(&self, beyond: u64) -> bool {
+        match self {
+            Source::Connection(connection) => connection.is_heard(beyond),
+            Source::Endpoint(endpoint) => endpoint.is_heard(),
+            Source::Acceptor(_) | Source::Watch(_) => true,
+        }
+    }
+
     /// When it wants to be driven at the latest.
     pub(crate) fn deadline(&self) -> Option<Tick> {
         match self {

@@ -61,6 +61,8 @@ pub(crate) struct Desk {
     pub(crate) notes: Notes,
     /// Listeners that wait for something to come free.
     pub(crate) held: Vec<SourceId>,
+    /// Who is still to hear of the drain; see `reactor/drain.rs`.
+    pub(crate) untold: Vec<Untold>,
     /// Connections that are not read before the queues have room; see `reactor/relief.rs`.
     pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
@@ -153,8 +155,22 @@ pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
 /// A closure that waits for its time.
 pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
 
-/// What of a drain's time handshakes get that were begun before it.
+/// What of a drain's time goes at most to handshakes, and to first requests, that were under way when it began.
 const DRAIN_SHARE: u32 = 4;
+
+/// How long the peer of an accepted connection that has sent nothing yet may take to send its first bytes before the handler
+/// hears of a drain: it connected before the listener closed, and its request is on the way.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(250);
+
+/// A source that is still to hear of the drain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Untold {
+    pub(crate) id: SourceId,
+    /// It waits no longer.
+    pub(crate) until: Tick,
+    /// More bytes than these must have come before.
+    pub(crate) beyond: u64,
+}
 
 /// Where the reactor is in its own life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -709,6 +725,15 @@ impl Turn<'_> {
 
     pub(crate) fn is_draining(&self) -> bool {
         matches!(self.desk.life, Life::Draining { .. } | Life::Cutting(_))
+    }
+
+    /// Has a source hear of the drain, if there is one, once more than `beyond` bytes have come of its peer, and nothing else
+    /// waits in the kernel; see `reactor/drain.rs`.
+    pub(crate) fn announce_drain(&mut self, id: SourceId, beyond: u64) {
+        if self.is_draining() {
+            let until = self.drain_share().min(self.desk.now.after(FIRST_REQUEST));
+            self.desk.untold.push(Untold { id, until, beyond });
+        }
     }
 
     /// Counts the end of a connection into the drain's report.

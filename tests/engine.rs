@@ -8,3 +8,5 @@ mod ending;
 mod moving;
 #[path = "engine/placement.rs"]
 mod placement;
+#[path = "engine/retiring.rs"]
+mod retiring;

@@ -13,8 +13,8 @@ use support::{
     Echo, Heard, Hooks, Kind, Peer, Said, Sink, World, alone, descriptors, dialling, each_kind, each_plain_kind,
 };
 use windlass::{
-    Address, Conn, ConnectConfig, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next, Readiness,
-    Reason, Report, Status, Turn, WatchHandler,
+    Address, Conn, ConnectConfig, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next, ReactorConfig,
+    Readiness, Reason, Report, Status, Turn, WatchHandler,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -319,7 +319,7 @@ fn shutdown_from_a_callback_at_once_cuts_its_own_connection_too() {
 }
 
 #[test]
-fn connections_in_the_backlog_are_opened_and_then_drained() {
+fn connections_in_the_backlog_are_opened_answered_and_then_drained() {
     each_kind(|kind| {
         for (turns, paused) in [(0, false), (2, false), (2, true)] {
             let mut world = World::new();
@@ -339,9 +339,11 @@ fn connections_in_the_backlog_are_opened_and_then_drained() {
             world.reactor().shutdown(LONG);
             world.turn();
             assert!(Peer::dial(&address).is_err());
-            peers.into_iter().for_each(|peer| assert_clean_end(&mut world, peer, 0));
+            for mut peer in peers {
+                assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"hello");
+            }
             assert_eq!(counts(until_stopped(&mut world)), (50, 0, 0), "after {turns} turns, paused: {paused}");
-            let said = [Said::Open, Said::Drain, Said::Close(DRAIN)];
+            let said = [Said::Open, Said::Data(5), Said::Drain, Said::Close(DRAIN)];
             (0..50).for_each(|serial| assert_eq!(world.log.said(serial), said));
         }
     });
@@ -610,5 +612,71 @@ fn no_descriptor_is_left() {
                 assert_eq!(descriptors(), before, "over {kind:?}, dropped: {drop_it}");
             }
         });
+    });
+}
+
+#[test]
+fn a_question_that_was_asked_before_a_drain_is_answered_before_the_handler_hears_of_it() {
+    each_kind(|kind| {
+        let mut world = World::with(ReactorConfig { events_per_turn: 4, ..ReactorConfig::default() });
+        let (_, mut peers) = peers(&mut world, kind, 50, || Echo);
+        peers.iter_mut().for_each(|peer| assert_eq!(peer.write_some(b"hello").expect("a write"), 5));
+        // Mail that the reactor looks at before most of what the kernel holds.
+        let remote = world.reactor().remote();
+        (0..3).for_each(|_| remote.run(|_| ()).expect("room"));
+        remote.stop(LONG).expect("it runs");
+        for mut peer in peers {
+            assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"hello");
+        }
+        assert_eq!(counts(until_stopped(&mut world)), (50, 0, 0));
+        let said = [Said::Open, Said::Data(5), Said::Drain, Said::Close(DRAIN)];
+        (0..50).for_each(|serial| assert_eq!(world.log.said(serial), said));
+    });
+}
+
+#[test]
+fn a_first_question_that_is_on_its_way_when_a_drain_begins_is_answered() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let (_, mut peers) = peers(&mut world, kind, 2, || Echo);
+        world.reactor().shutdown(LONG);
+        world.turns(10);
+        assert_eq!((world.log.said(0), world.log.said(1)), (vec![Said::Open], vec![Said::Open]));
+        assert_eq!(peers[0].write_some(b"hello").expect("a write"), 5);
+        assert_eq!(peers[0].read_to_end_while(&mut world).expect("a clean end"), b"hello");
+        // Who says nothing is not waited for.
+        assert_eq!(peers[1].read_to_end_while(&mut world).expect("a clean end"), b"");
+        drop(peers);
+        assert_eq!(counts(until_stopped(&mut world)), (2, 0, 0));
+        assert_eq!(world.log.said(0), [Said::Open, Said::Data(5), Said::Drain, Said::Close(DRAIN)]);
+        assert_eq!(world.log.said(1), [Said::Open, Said::Drain, Said::Close(DRAIN)]);
+    });
+}
+
+#[test]
+fn whoever_says_nothing_hears_of_a_short_drain_before_its_deadline() {
+    each_kind(|kind| {
+        for drain in [ms(0), ms(40)] {
+            let mut world = World::new();
+            let (_, _peers) = peers(&mut world, kind, 2, || Hooks::new().drain(|_| ()));
+            world.reactor().shutdown(drain);
+            assert_eq!(counts(until_stopped(&mut world)), (0, 2, 0));
+            assert_eq!(world.log.said(0), [Said::Open, Said::Drain, Said::Close(CUT)]);
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_never_stops_sending_puts_a_drain_off_for_a_moment_only() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let (_, mut peers) = peers(&mut world, kind, 1, || Sink);
+        world.reactor().shutdown(LONG);
+        let chunk = [7; 64 * 1024];
+        world.until("the handler to hear of the drain", |world| {
+            let _ = peers[0].write_some(&chunk);
+            world.log.said(0).contains(&Said::Drain)
+        });
+        until_stopped(&mut world);
     });
 }

@@ -67,6 +67,7 @@ pub(super) struct Core {
     lap: Lap,
     pub(super) relief: Relief,
     pub(super) undelivered: Option<Undelivered>,
+    pub(super) drain_began: Tick,
 }
 
 /// Told of bytes from elsewhere that could not be delivered.
@@ -105,6 +106,7 @@ impl Core {
             endpoints: Vec::new(),
             notes: Notes::default(),
             held: Vec::new(),
+            untold: Vec::new(),
             unread: HashSet::new(),
             undelivered: Vec::new(),
             parting: None,
@@ -137,6 +139,7 @@ impl Core {
             lap: Lap::new(config.slow_callback),
             relief: Relief::new(config.queued_bytes_max),
             undelivered: None,
+            drain_began: Tick::NEVER,
         })
     }
 
@@ -186,7 +189,7 @@ impl Core {
             || !self.desk.gathered.is_empty()
             || self.mail == Mail::Waiting
             || self.events == Polled::Part
-            || matches!(self.desk.life, Life::Draining { .. } if self.desk.connections == 0)
+            || matches!(self.desk.life, Life::Draining { .. } if self.is_drained())
             || matches!(self.desk.life, Life::Cutting(_))
     }
 
@@ -198,6 +201,9 @@ impl Core {
         }
         if let Life::Draining { until, .. } = self.desk.life {
             next = next.min(until);
+        }
+        if let Some(due) = self.drain_due() {
+            next = next.min(due);
         }
         if let Some(due) = self.relief.due() {
             next = next.min(due);

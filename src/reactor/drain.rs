@@ -1,7 +1,7 @@
 //! How a reactor ends: its drain, the cut at the deadline, and what becomes of what is left.
 //!
-//! Owns the order in which sources are told. Listeners come first, so that what the kernel has completed is opened before
-//! anybody is told of the drain.
+//! Owns the order in which sources hear of it. Listeners come first, so that what the kernel has completed is opened. A handler
+//! hears of the drain behind what its peer had sent by then; nobody waits for that for longer than a moment.
 
 use crate::clock::Tick;
 use crate::command::{Command, Local, Order};
@@ -11,7 +11,8 @@ use crate::link::handshake::FIRST_WORDS;
 use crate::mailbox::Report;
 use crate::reactor::Status;
 use crate::reactor::core::Core;
-use crate::turn::{Life, Roster};
+use crate::source::Source;
+use crate::turn::{Life, Roster, Untold};
 
 /// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
 const LOCAL_ROUNDS: usize = 2;
@@ -27,17 +28,26 @@ impl Core {
             Life::Running => self.desk.life = Life::Draining { until, report: Report::default() },
         }
         log::info!("reactor {}: draining {} connections", self.number, self.desk.connections);
+        self.drain_began = self.desk.now;
         let listeners: Vec<SourceId> = self.desk.listeners.iter().map(|(id, _)| *id).collect();
         for id in listeners {
             self.order(id, Order::Drain);
         }
-        // What the kernel had completed is opened, and told of the drain, before anybody else is told.
-        let told = self.table.lively();
-        self.obey_local();
-        for id in told {
-            self.order(id, Order::Drain);
+        for id in self.table.lively() {
+            match self.table.get(id) {
+                // Nothing new is connected once draining (A10).
+                Some(Source::Connection(connection)) if connection.is_connecting() => self.order(id, Order::Drain),
+                // It hears of it when it opens, if it does.
+                Some(Source::Connection(connection)) if connection.is_shaking_hands() => {}
+                Some(Source::Connection(connection)) => {
+                    let beyond = connection.bytes_before_request(self.desk.now);
+                    self.turn().announce_drain(id, beyond);
+                }
+                Some(_) | None => self.turn().announce_drain(id, 0),
+            }
         }
-        // Handshakes are told when they open, which they may never do.
+        // What the kernel had completed is opened.
+        self.obey_local();
         for id in self.table.shaking_hands() {
             self.order(id, Order::Hurry);
         }
@@ -47,21 +57,65 @@ impl Core {
         });
     }
 
+    /// Tells of the drain whoever has nothing more in the kernel, or had its time.
+    fn tell_drain(&mut self) {
+        // Not before all was looked at that the kernel and the mailbox held when it began.
+        if self.desk.untold.is_empty() || self.desk.judged < self.drain_began {
+            return;
+        }
+        let now = self.desk.now;
+        let (heard, waiting) = std::mem::take(&mut self.desk.untold).into_iter().partition(|untold| {
+            untold.until <= now || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
+        });
+        self.desk.untold = waiting;
+        self.tell_drain_to(heard);
+    }
+
+    fn tell_drain_to(&mut self, heard: Vec<Untold>) {
+        for untold in heard {
+            self.order(untold.id, Order::Drain);
+        }
+    }
+
+    /// When somebody must hear of the drain at the latest.
+    pub(super) fn drain_due(&self) -> Option<Tick> {
+        if self.desk.judged < self.drain_began && !self.desk.untold.is_empty() {
+            return Some(self.drain_began);
+        }
+        self.desk.untold.iter().map(|untold| untold.until).min()
+    }
+
+    /// Whether nothing is left to wait for: a listener that is left is fed by another reactor, which may still hand over what
+    /// it has accepted.
+    pub(super) fn is_drained(&self) -> bool {
+        self.desk.connections == 0 && self.desk.listeners.is_empty()
+    }
+
     /// Whether the drain is over; cuts what is left at its deadline.
     pub(super) fn check_drain(&mut self) -> Status {
-        let Life::Draining { until, report } = self.desk.life else { return self.status() };
-        if self.desk.connections > 0 && self.desk.judged >= until {
+        let Life::Draining { until, .. } = self.desk.life else { return self.status() };
+        self.tell_drain();
+        if self.desk.judged >= until && !self.is_drained() {
+            let untold = std::mem::take(&mut self.desk.untold);
+            self.tell_drain_to(untold);
+            let report = match self.desk.life {
+                Life::Draining { report, .. } => report,
+                Life::Running | Life::Cutting(_) | Life::Stopped(_) => Report::default(),
+            };
             self.desk.life = Life::Cutting(report);
             self.end_connections(|| Order::Cut);
         }
-        if let (Life::Draining { report, .. } | Life::Cutting(report), 0) = (self.desk.life, self.desk.connections) {
-            self.desk.life = Life::Stopped(report);
-            // What callbacks began last has handlers, too.
-            self.obey_local();
-            self.end_others(|| Order::Cut);
-            log::info!("reactor {}: stopped: {report}", self.number);
-            self.end_mailbox(Some(report));
-        }
+        let report = match self.desk.life {
+            Life::Draining { report, .. } if self.is_drained() => report,
+            Life::Cutting(report) if self.desk.connections == 0 => report,
+            Life::Running | Life::Draining { .. } | Life::Cutting(_) | Life::Stopped(_) => return self.status(),
+        };
+        self.desk.life = Life::Stopped(report);
+        // What callbacks began last has handlers, too.
+        self.obey_local();
+        self.end_others(|| Order::Cut);
+        log::info!("reactor {}: stopped: {report}", self.number);
+        self.end_mailbox(Some(report));
         self.status()
     }
 

@@ -206,14 +206,19 @@ impl Acceptor {
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),
-            Cause::Order(Order::Drain) => return self.drain(id, turn),
-            Cause::Order(Order::Remove | Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
+            // The reactor that accepts for it removes it, behind what it has accepted.
+            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => return self.rest(),
+            Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, turn),
+            Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
             Cause::Order(Order::Hurry) => {}
             Cause::Order(Order::Relieve) => {}
-            // No thread has anything to tell a listener but what it sends with a closure.
-            Cause::Orders(_) => {}
+            Cause::Orders(batch) => {
+                let mut next = Next::Wait;
+                batch.for_each(|told| next = self.follow(id, Cause::Order(told.into_order()), turn));
+                return next;
+            }
             Cause::Arrived(handed) => {
                 self.arrive(id, handed, turn);
                 return self.rest();

@@ -27,7 +27,7 @@ use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::stream::{Stream, Watched};
 use crate::source::Cause;
-use crate::turn::Turn;
+use crate::turn::{FIRST_REQUEST, Turn};
 use bytes::Bytes;
 use dialling::Dialling;
 use std::sync::Arc;
@@ -117,6 +117,17 @@ impl Connection {
     /// Whether it was driven at all: if not, a local command will.
     pub(crate) fn has_begun(&self) -> bool {
         !matches!(self.role, Role::Accepted)
+    }
+
+    /// Whether nothing more of its peer's is known to wait in the kernel, and, of an accepted one, more than `beyond` bytes have
+    /// come.
+    pub(crate) fn is_heard(&self, beyond: u64) -> bool {
+        !self.link.may_read() && (self.acceptor().is_none() || self.link.bytes_in() > beyond)
+    }
+
+    /// Bytes that are no first request yet: with TLS those of a handshake that has just ended.
+    pub(crate) fn bytes_before_request(&self, now: Tick) -> u64 {
+        if self.link.is_tls() && now < self.link.entered().after(FIRST_REQUEST) { self.link.bytes_in() } else { 0 }
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
@@ -368,7 +379,7 @@ impl Connection {
                 }
                 if is_upgrade {
                     self.call(id, turn, |handler, conn| handler.on_secured(conn));
-                    self.tell_drain(id, turn);
+                    turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
                 }
                 if !bytes.is_empty() && self.link.phase().delivers_input() {
                     self.deliver(id, bytes, turn);
@@ -435,14 +446,7 @@ impl Connection {
         turn.desk.counters.opened += 1;
         self.states_begin(id, turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
-        self.tell_drain(id, turn);
-    }
-
-    /// Tells a handler of a drain that began before it could be told.
-    fn tell_drain(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        if turn.is_draining() && turn.desk.parting.is_none() && self.link.phase().is_lively() {
-            self.call(id, turn, |handler, conn| handler.on_drain(conn));
-        }
+        turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
     }
 
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {

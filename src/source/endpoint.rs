@@ -56,14 +56,15 @@ impl Endpoint {
         Some(self.post.deadline()).filter(|due| *due != Tick::NEVER)
     }
 
+    /// Whether nothing more is known to wait in the kernel.
+    pub(crate) fn is_heard(&self) -> bool {
+        !self.post.may_receive()
+    }
+
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, arrivals: &mut Arrivals, turn: &mut Turn<'_>) -> Next {
         if self.stage == Stage::Made && self.post.life() == Life::Open {
             self.stage = Stage::Bound;
             self.call(id, turn, |handler, sock| handler.on_bound(sock));
-        }
-        if let Cause::Order(Order::Drain) = cause {
-            // What has come before it is shown before it.
-            self.take_arrivals(id, arrivals, turn);
         }
         let expires = matches!(cause, Cause::Expired);
         match cause {

@@ -260,6 +260,29 @@ fn a_drain_closes_endpoints_and_sends_what_waits() {
 }
 
 #[test]
+fn what_came_before_a_drain_is_shown_before_the_handler_hears_of_it() {
+    each_wire(&Wire::ALL, |wire| {
+        let mut world = World::with(ReactorConfig { events_per_turn: 2, ..ReactorConfig::default() });
+        let config = DatagramConfig { datagrams_per_turn: 3, ..DatagramConfig::default() };
+        let bound: Vec<_> = (0..5).map(|_| world.bind(wire, config.clone(), PostHooks::new().drain(close)).1).collect();
+        world.turns(5);
+        let mate = Mate::new(&mut world, wire);
+        for address in &bound {
+            // A Unix socket's queue holds ten.
+            (0..8).for_each(|_| mate.send(b"hello", address));
+        }
+        world.reactor().shutdown(Duration::from_secs(10));
+        world.until("the end", |world| matches!(world.reactor().poll_once(None), Ok(Status::Stopped(_))));
+        for serial in 0..5 {
+            let words = world.posts.words(serial);
+            let shown =
+                words.iter().take_while(|word| **word != Word::Drain).filter(|word| **word == Word::Datagram(5));
+            assert_eq!(shown.count(), 8, "{words:?}");
+        }
+    });
+}
+
+#[test]
 fn a_drains_deadline_cuts_what_waits_for_a_peer_that_does_not_read_and_counts_it() {
     each_wire(Wire::UNIX, |wire| {
         let mut world = World::new();

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use windlass::{Conn, EngineConfig, Error, Handler, Server};
 
 /// A kind of call, the errors of it that nobody may notice, and those that may cost what they hit.
 const FAULTS: [(&str, &[Errno], &[Errno]); 20] = [
@@ -207,5 +208,46 @@ fn begin(rig: &Rig, kind: &str, call: usize) -> Result<Begun, String> {
         _ => {
             Err(format!("call {call} of {kind}: listens {listens}, {status:?}, {told}\n  replay: {}", typed(&command)))
         }
+    }
+}
+
+#[test]
+fn a_server_says_why_and_ends_when_a_reactors_poll_fails() {
+    let Some(rig) = rig() else { return };
+    let name = "faults::a_server_says_why_and_ends_when_a_reactors_poll_fails";
+    if std::env::var_os("TORTURE_FAIL").is_none() {
+        for reactor in ["reactor-0", "reactor-2"] {
+            let mut command = Command::new(&rig.torture);
+            command
+                .env("LD_PRELOAD", &rig.shim)
+                .env("TORTURE_FAIL", format!("epoll_wait:5:{}:9", Errno::BADF.raw_os_error()));
+            command.env("TORTURE_THREAD", reactor).args(["--exact", name, "--nocapture", "--test-threads=1"]);
+            let output = command.output().expect("a process");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        return;
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = Server::builder()
+        .address("tcp://127.0.0.1:0".parse().expect("an address"))
+        .engine_config(EngineConfig { reactors: 3, name: "reactor".to_owned(), ..EngineConfig::default() })
+        .handler(|| |_: &Conn<'_>| Nothing)
+        .on_error(move |error| _ = tell.send(error.to_string()))
+        .build()
+        .expect("a server");
+    server.listen().expect("it listens");
+    // Each asks all of them, so that each polls again.
+    (0..10).for_each(|_| _ = server.snapshots());
+    let error = told.recv_timeout(PATIENCE).expect("an error");
+    assert!(error.contains("has ended, and its connections are closed: Bad file descriptor"), "{error}");
+    assert!(matches!(server.wait(PATIENCE), Err(Error::ReactorGone)));
+    assert_eq!(told.try_recv().ok(), None, "told once");
+}
+
+struct Nothing;
+
+impl Handler for Nothing {
+    fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+        data.len()
     }
 }
