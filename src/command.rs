@@ -68,6 +68,16 @@ pub(crate) enum Command {
     Stop,
 }
 
+impl Command {
+    /// Bytes that it carries, and that wait with it.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Command::Order(_, Order::Send(bytes) | Order::SendTo(_, bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Whether a listener is told how its connections come along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Observed {

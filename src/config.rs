@@ -453,6 +453,9 @@ pub struct ReactorConfig {
     /// Commands of other threads that may wait in the mailbox; as many again may have been taken out and wait for their
     /// turn. Default: 65,536.
     pub mailbox_commands_max: usize,
+    /// Bytes that may wait in the mailbox, of what other threads send; as many again may have been taken out and wait for their
+    /// turn. A single send may be longer. Default: 64 MiB.
+    pub mailbox_bytes_max: usize,
     /// Commands of other threads that one turn carries out. Default: 4,096.
     pub commands_per_turn: usize,
     /// Connections at once. Above it, accepting pauses and `connect` is refused. Default: no limit.
@@ -489,6 +492,7 @@ impl Default for ReactorConfig {
         ReactorConfig {
             events_per_turn: 1024,
             mailbox_commands_max: 65_536,
+            mailbox_bytes_max: 64 << 20,
             commands_per_turn: 4096,
             connections_max: usize::MAX,
             queued_bytes_max: None,
@@ -515,6 +519,7 @@ impl ReactorConfig {
             return refuse("events_per_turn", self.events_per_turn, "it must be at most 1,048,576");
         }
         positive("mailbox_commands_max", self.mailbox_commands_max)?;
+        positive("mailbox_bytes_max", self.mailbox_bytes_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
         if self.queued_bytes_max.is_some_and(|bytes| bytes < QUEUED_BYTES_LEAST) {

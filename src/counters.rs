@@ -128,12 +128,6 @@ impl Counters {
         self.closed.0[reason.index()] += 1;
     }
 
-    /// Adds the bytes of one link. Those of an adopted one were taken off before, so that no byte is counted twice.
-    pub(crate) fn count_bytes(&mut self, bytes_in: u64, bytes_out: u64) {
-        self.bytes_in = self.bytes_in.wrapping_add(bytes_in);
-        self.bytes_out = self.bytes_out.wrapping_add(bytes_out);
-    }
-
     /// Connections that ended for `reason`.
     pub fn closed_for(&self, reason: Reason) -> u64 {
         self.closed.0[reason.index()]

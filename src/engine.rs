@@ -9,12 +9,12 @@ use crate::address::{Address, Transport};
 use crate::command::{Local, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ListenConfig, QUEUED_BYTES_LEAST, ReactorConfig, Reuse, Wanted};
+use crate::cores;
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Maker};
 use crate::id::{EndpointId, ListenerId};
 use crate::mailbox::{Driving, Health, Remote, Report};
-use crate::net::cores;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
 use crate::net::sigpipe;
@@ -41,7 +41,8 @@ pub enum Pinning {
 pub struct EngineConfig {
     /// Reactor threads. Default: one for each core that the process may use.
     pub reactors: usize,
-    /// Threads are named so, with their number behind it. Default: `windlass`.
+    /// Threads are named so, with their number behind it; the system keeps 15 bytes, of which the number is never cut. Default:
+    /// `windlass`.
     pub name: String,
     /// Default: free.
     pub pinning: Pinning,
@@ -361,13 +362,14 @@ impl Engine {
             total: Quota::new(config.connections_max),
         };
         for number in 0..config.reactors {
-            let name = format!("{}-{number}", config.name);
+            let name = cores::name(&config.name, &format!("-{number}"));
             let (reactor, pinning) = (config.reactor_config(), config.pinning);
             let (tell, told) = mpsc::channel();
             let deaths = engine.deaths.clone();
             let told_dead = name.clone();
             let body = move || {
                 let mut tells = TellsDeath { deaths, name: told_dead, failed: None };
+                cores::roam();
                 if pinning == Pinning::Pinned {
                     if let Err(error) = cores::pin(number) {
                         log::warn!("reactor thread {number} is not pinned: {error}");
@@ -690,26 +692,31 @@ impl Engine {
         self.wait(drain.saturating_add(REPORT_GRACE))
     }
 
-    /// Waits for the threads, for as long as they run, and says what became of each: its report, or `ThreadDied` if it
-    /// panicked.
+    /// Waits for the threads, for as long as they run, and says what became of each: its report, `ThreadDied` if it
+    /// panicked, or `ThreadFailed`.
     ///
     /// Called again, or by another thread at once, it returns those that nobody has waited for yet.
-    pub fn join(&self) -> Vec<Result<Report, Error>> {
+    ///
+    /// # Errors
+    /// `OnReactorThread` in a callback; who calls it elsewhere gets them all then.
+    pub fn join(&self) -> Result<Vec<Result<Report, Error>>, Error> {
+        if Driving::is_any() {
+            return Err(Error::OnReactorThread);
+        }
         let threads = std::mem::take(&mut *self.lock_threads());
         let ended = threads.into_iter().map(|Thread { name, handle }| match handle.join() {
             Ok(report) => report,
             Err(_) => Err(Error::ThreadDied { name }),
         });
-        ended.collect()
+        Ok(ended.collect())
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stop(Duration::ZERO);
-        if !Driving::is_any() {
-            self.join();
-        }
+        // On a reactor's thread nobody waits; the threads end by themselves.
+        let _ = self.join();
     }
 }
 

@@ -146,10 +146,12 @@ pub enum Error {
     #[error("nothing has this id any more")]
     Gone,
     /// The reactor's mailbox is full.
-    #[error("the reactor's mailbox holds {limit} commands, which is its limit; try again later")]
+    #[error("the reactor's mailbox holds {limit} {unit}, which is its limit; try again later")]
     MailboxFull {
-        /// `ReactorConfig::mailbox_commands_max`.
+        /// `ReactorConfig::mailbox_commands_max`, or `mailbox_bytes_max`.
         limit: usize,
+        /// Of what: commands, or bytes.
+        unit: &'static str,
     },
     /// The reactor has stopped or was dropped.
     #[error("the reactor has stopped")]
@@ -254,9 +256,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The call would wait for the reactor on the reactor's own thread.
+    /// The call would wait for a thread on that thread: a reactor's own, or that of a blocking handler.
     #[error(
-        "this call waits for the reactor and was made on the reactor's own thread; use the call that does not wait"
+        "this call waits for the thread on which it was made, a reactor's or a blocking handler's; use the call that does not wait"
     )]
     OnReactorThread,
     /// The system's poll failed.

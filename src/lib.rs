@@ -13,6 +13,7 @@ mod command;
 mod config;
 mod conn;
 mod connector;
+mod cores;
 mod counters;
 mod datagrams;
 mod dial;

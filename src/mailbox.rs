@@ -22,8 +22,9 @@ use bytes::Bytes;
 pub(crate) use pulse::Accepting;
 pub use pulse::Health;
 use pulse::Pulse;
+pub(crate) use queue::Room;
 use queue::{Queue, Refusal};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl std::fmt::Debug for Unsent {
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     reactor: u32,
-    commands_max: usize,
+    room: Room,
     pulse: Pulse,
     queue: Queue<Command, End, Arc<mio::Waker>>,
 }
@@ -102,6 +103,8 @@ enum End {
 thread_local! {
     /// The reactor that this thread is driving, so that a call that waits for it can refuse.
     static DRIVING: Cell<Option<u32>> = const { Cell::new(None) };
+    /// Those within whose callbacks it is driven.
+    static AROUND: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Stands for a thread that drives none and must not wait either; no reactor has this number.
@@ -112,14 +115,24 @@ pub(crate) struct Driving(Option<u32>);
 
 impl Driving {
     pub(crate) fn reactor(number: u32) -> Driving {
-        Driving(DRIVING.replace(Some(number)))
+        let outer = DRIVING.replace(Some(number));
+        if let Some(outer) = outer {
+            AROUND.with_borrow_mut(|around| around.push(outer));
+        }
+        Driving(outer)
     }
-}
 
-impl Driving {
     /// Marks this thread as running a callback, where waiting is refused as on a reactor's own.
     pub(crate) fn callback() -> Driving {
-        Driving(DRIVING.replace(DRIVING.get().or(Some(NO_REACTOR))))
+        match DRIVING.get() {
+            None => Driving::reactor(NO_REACTOR),
+            Some(number) => Driving::reactor(number),
+        }
+    }
+
+    /// Whether this thread drives the reactor, perhaps around another one.
+    fn is_of(reactor: u32) -> bool {
+        DRIVING.get() == Some(reactor) || AROUND.with_borrow(|around| around.contains(&reactor))
     }
 
     /// Whether this thread drives any reactor, or runs a callback.
@@ -131,6 +144,9 @@ impl Driving {
 impl Drop for Driving {
     fn drop(&mut self) {
         DRIVING.set(self.0);
+        if self.0.is_some() {
+            AROUND.with_borrow_mut(|around| _ = around.pop());
+        }
     }
 }
 
@@ -138,21 +154,23 @@ impl Mailbox {
     /// The word under which the waker is registered; no source has it.
     pub(crate) const WORD: usize = usize::MAX;
 
-    pub(crate) fn new(registry: &Registry, reactor: u32, commands_max: usize) -> io::Result<Mailbox> {
+    pub(crate) fn new(registry: &Registry, reactor: u32, room: Room) -> io::Result<Mailbox> {
         let waker = Arc::new(mio::Waker::new(registry, mio::Token(Mailbox::WORD))?);
-        Ok(Mailbox { reactor, commands_max, pulse: Pulse::default(), queue: Queue::new(commands_max, waker) })
+        Ok(Mailbox { reactor, room, pulse: Pulse::default(), queue: Queue::new(room, waker) })
     }
 
     fn refused(&self, refusal: Refusal) -> Error {
         match refusal {
-            Refusal::Full => Error::MailboxFull { limit: self.commands_max },
+            Refusal::Full => Error::MailboxFull { limit: self.room.commands, unit: "commands" },
+            Refusal::Bytes => Error::MailboxFull { limit: self.room.bytes, unit: "bytes" },
             Refusal::Ended => Error::ReactorGone,
         }
     }
 
     /// Queues a command; gives it back if it cannot.
     fn push(&self, command: Command) -> Result<(), (Command, Error)> {
-        let pushed = self.queue.push(command, |waker| self.wake(waker));
+        let bytes = command.bytes();
+        let pushed = self.queue.push(command, bytes, |waker| self.wake(waker));
         pushed.map_err(|(command, refusal)| (command, self.refused(refusal)))
     }
 
@@ -211,6 +229,11 @@ impl Remote {
 
     pub(crate) fn listener_changes(&self, from: Accepting, to: Accepting) {
         self.0.pulse.listener_changes(from, to);
+    }
+
+    /// Whether a callback seems to hold it up.
+    pub(crate) fn is_held_up(&self, now: Tick) -> bool {
+        self.0.pulse.is_held_up(now)
     }
 
     pub(crate) fn load(&self) -> usize {
@@ -401,7 +424,7 @@ impl Remote {
     /// `NotDriven` after `timeout`, `ReactorGone` if it was dropped without a stop, `OnReactorThread` if it would wait
     /// for itself.
     pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
-        if DRIVING.get() == Some(self.0.reactor) && self.0.queue.ended().is_none() {
+        if Driving::is_of(self.0.reactor) && self.0.queue.ended().is_none() {
             return Err(Error::OnReactorThread);
         }
         let until = Instant::now().checked_add(timeout);
@@ -419,7 +442,7 @@ impl Remote {
     /// # Errors
     /// As [`Remote::wait`], which is given a moment more than `drain`.
     pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
-        if DRIVING.get() == Some(self.0.reactor) {
+        if Driving::is_of(self.0.reactor) {
             return Err(Error::OnReactorThread);
         }
         match self.stop(drain) {

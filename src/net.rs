@@ -4,7 +4,6 @@
 //! Every call here is non-blocking, but the resolution of names.
 
 pub(crate) mod coarse;
-pub(crate) mod cores;
 pub(crate) mod datagram;
 pub(crate) mod file;
 pub(crate) mod listener;

@@ -4,6 +4,7 @@
 //!
 //! 1. A quota's count is that of the permits that live and of the connections that they were kept for.
 
+use crate::clock::Tick;
 use crate::command::Order;
 use crate::handler::PauseCause;
 use crate::id::SourceId;
@@ -151,11 +152,16 @@ impl Spread {
         stream: Stream,
         peer: Option<SocketAddr>,
         permit: Permit,
+        now: Tick,
     ) -> Option<(Stream, Permit)> {
         self.next = (self.next + 1) % self.targets.len();
         // Among equals the turns go round, too.
         let in_turn = self.targets[self.next..].iter().chain(&self.targets[..self.next]);
-        let mut in_turn = in_turn.filter(|(remote, _)| self.limits.full_of(remote).is_none());
+        let has_room = |remote: &Remote| self.limits.full_of(remote).is_none();
+        let goes = |remote: &Remote| has_room(remote) && !remote.is_held_up(now);
+        // One that a callback holds up would keep them waiting; if all are, any will do.
+        let one_goes = self.targets.iter().any(|(remote, _)| goes(remote));
+        let mut in_turn = in_turn.filter(|(remote, _)| if one_goes { goes(remote) } else { has_room(remote) });
         let chosen = match self.placement {
             Placement::RoundRobin => in_turn.next(),
             Placement::LeastConnections | Placement::Kernel => in_turn.min_by_key(|(remote, _)| remote.load()),

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::clock;
 use crate::config::ListenConfig;
 use crate::config::datagram::DatagramConfig;
+use crate::cores;
 use crate::counters::Counters;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::engine::{Engine, EngineConfig, MakeMaker};
@@ -412,7 +413,7 @@ impl Server {
             }
         }
         let (watched, watcher) = (engine.clone(), shared.clone());
-        let name = format!("{}-server", plan.engine.name);
+        let name = cores::name(&plan.engine.name, "-server");
         let started = std::thread::Builder::new().name(name.clone()).spawn(move || watcher.watch(&watched));
         started.map_err(|source| Error::Thread { name, source })?;
         Ok((engine, addresses))
@@ -549,7 +550,7 @@ impl Shared {
             let served = workers.drain(|| self.lock_until().unwrap_or_else(Instant::now));
             report.iter_mut().for_each(|report| report.add(&served));
         }
-        for error in engine.join().into_iter().filter_map(Result::err) {
+        for error in engine.join().into_iter().flatten().filter_map(Result::err) {
             if !matches!(error, Error::ThreadDied { .. } | Error::ThreadFailed { .. }) {
                 self.callbacks.tell_error(&error);
             }

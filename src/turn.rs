@@ -34,7 +34,7 @@ use crate::post::{Departures, Post};
 use bytes::Bytes;
 use handshakes::Handshakes;
 use seen::Notes;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,6 +66,7 @@ pub(crate) struct Desk {
     /// Connections that are not read before the queues have room; see `reactor/relief.rs`.
     pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
+    pub(crate) moved_before: MovedBefore,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
     pub(crate) parting: Option<Parting>,
     pub(crate) registry: Registry,
@@ -142,12 +143,24 @@ impl Desk {
     }
 
     /// Counts an adopted link, but not the bytes that it moved before.
-    pub(crate) fn count_adopted(&mut self, link: &Link) {
+    pub(crate) fn count_adopted(&mut self, id: SourceId, link: &Link) {
         self.counters.adopted += 1;
         self.buffers.pool.count_in(link.held_bytes());
-        self.counters.count_bytes(link.bytes_in().wrapping_neg(), link.bytes_out().wrapping_neg());
+        if link.bytes_in() > 0 || link.bytes_out() > 0 {
+            self.moved_before.insert(id, (link.bytes_in(), link.bytes_out()));
+        }
+    }
+
+    /// Adds the bytes that a link has moved here to `counters`.
+    pub(crate) fn count_moved(moved_before: &MovedBefore, id: SourceId, link: &Link, counters: &mut Counters) {
+        let (bytes_in, bytes_out) = moved_before.get(&id).copied().unwrap_or_default();
+        counters.bytes_in += link.bytes_in() - bytes_in;
+        counters.bytes_out += link.bytes_out() - bytes_out;
     }
 }
+
+/// Bytes that adopted links had moved before they came here, in and out.
+pub(crate) type MovedBefore = HashMap<SourceId, (u64, u64)>;
 
 /// What takes a detached link.
 pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
@@ -225,7 +238,7 @@ pub(crate) trait Roster {
     /// The id of whatever is in a slot.
     fn id_at(&self, slot: u32) -> Option<SourceId>;
     /// Adds what those count that still live, but for the one that is being driven.
-    fn count_living(&self, counters: &mut Counters);
+    fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters);
     /// Connections whose TLS handshake is not done.
     fn shaking_hands(&self) -> Vec<SourceId>;
     /// Every connection but the one that is being driven.
@@ -269,7 +282,7 @@ impl Turn<'_> {
     /// this is. Costs a pass over them.
     pub fn snapshot(&self) -> Counters {
         let mut counters = self.desk.counters;
-        self.table.count_living(&mut counters);
+        self.table.count_living(&self.desk.moved_before, &mut counters);
         counters
     }
 
@@ -510,7 +523,7 @@ impl Turn<'_> {
             Err(why) => return Err(Unadopted { link, why }),
         };
         self.desk.connection_begins();
-        self.desk.count_adopted(&link);
+        self.desk.count_adopted(id, &link);
         self.desk.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
         Ok(ConnId(id))
     }

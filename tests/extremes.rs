@@ -166,6 +166,7 @@ const LISTEN: &[Field<ListenConfig>] = &[
 const REACTOR: &[Field<ReactorConfig>] = &[
     ("events_per_turn", |c, e| c.events_per_turn = usize::at(e)),
     ("mailbox_commands_max", |c, e| c.mailbox_commands_max = usize::at(e)),
+    ("mailbox_bytes_max", |c, e| c.mailbox_bytes_max = usize::at(e)),
     ("commands_per_turn", |c, e| c.commands_per_turn = usize::at(e)),
     ("connections_max", |c, e| c.connections_max = usize::at(e)),
     ("queued_bytes_max", |c, e| c.queued_bytes_max = Option::at(e)),

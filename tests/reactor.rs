@@ -719,7 +719,7 @@ fn a_full_mailbox_gives_everything_back_and_a_stop_still_passes() {
         remote.send(id, Bytes::from_static(b"x")).expect("room");
     }
     let back = remote.send(id, Bytes::from_static(b"mine")).expect_err("it is full");
-    assert!(matches!(back.why, Error::MailboxFull { limit: 3 }));
+    assert!(matches!(back.why, Error::MailboxFull { limit: 3, unit: "commands" }));
     assert_eq!(back.bytes, Bytes::from_static(b"mine"));
     assert!(matches!(remote.run(|_| {}), Err(Error::MailboxFull { .. })));
     assert!(matches!(remote.close(id), Err(Error::MailboxFull { .. })));

@@ -3,6 +3,7 @@
 //! Owns those threads. There are as many as lookups are under way, at most 64 in a process; more lookups wait for them.
 
 use crate::address::{Address, AddressError};
+use crate::cores;
 use crate::handler::guarded;
 use crate::net::sigpipe;
 use std::collections::VecDeque;
@@ -137,6 +138,7 @@ impl Lookups {
             let signals = sigpipe::inherited();
             let work = || {
                 signals.undo();
+                cores::roam();
                 self.work();
             };
             let started = std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(work);

@@ -41,6 +41,9 @@ pub(crate) enum Accepting {
     Paused,
 }
 
+/// A turn of milliseconds is long; one of these is no turn any more.
+const HELD_UP: Duration = Duration::from_millis(200);
+
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     /// Connections of the reactor, those among them that are on their way to it.
@@ -69,6 +72,12 @@ impl Pulse {
         if let Some(count) = self.count_of(to) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether its present turn has taken so long that a callback must be blocking.
+    pub(super) fn is_held_up(&self, now: Tick) -> bool {
+        let turn = self.turn.load(Ordering::Relaxed);
+        turn != 0 && now.since(Tick::of_nanos(turn)) > HELD_UP
     }
 
     fn count_of(&self, state: Accepting) -> Option<&AtomicUsize> {

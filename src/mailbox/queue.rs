@@ -18,13 +18,23 @@ use std::time::{Duration, Instant};
 
 /// What was sent to a reactor (`C`) and not taken yet, what its end came to (`R`), and a handle of what wakes it (`W`).
 pub(crate) struct Queue<C, R, W> {
-    commands_max: usize,
+    room: Room,
     inside: Mutex<Inside<C, R, W>>,
     ended: Condvar,
 }
 
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) commands: usize,
+    /// Of what commands carry. One that is alone may carry more.
+    pub(crate) bytes: usize,
+}
+
 struct Inside<C, R, W> {
     commands: VecDeque<C>,
+    /// What they carry.
+    bytes: usize,
     /// `None` after the end.
     waker: Option<W>,
     /// By when the reactor was asked to be drained.
@@ -35,7 +45,10 @@ struct Inside<C, R, W> {
 /// Why nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    /// So many commands wait as may.
     Full,
+    /// There is no room for what it carries.
+    Bytes,
     Ended,
 }
 
@@ -50,20 +63,24 @@ impl<C, R, W> std::fmt::Debug for Queue<C, R, W> {
 }
 
 impl<C, R: Clone, W: Clone> Queue<C, R, W> {
-    pub(crate) fn new(commands_max: usize, waker: W) -> Queue<C, R, W> {
-        let inside = Inside { commands: VecDeque::new(), waker: Some(waker), stop: None, end: None };
-        Queue { commands_max, inside: Mutex::new(inside), ended: Condvar::new() }
+    pub(crate) fn new(room: Room, waker: W) -> Queue<C, R, W> {
+        let inside = Inside { commands: VecDeque::new(), bytes: 0, waker: Some(waker), stop: None, end: None };
+        Queue { room, inside: Mutex::new(inside), ended: Condvar::new() }
     }
 
-    /// Queues a command, and calls `wake` if it is the first one; gives it back if it cannot.
-    pub(crate) fn push(&self, command: C, wake: impl FnOnce(&W)) -> Result<(), (C, Refusal)> {
-        let inside = self.lock();
+    /// Queues a command that carries so many bytes, and calls `wake` if it is the first one; gives it back if it cannot.
+    pub(crate) fn push(&self, command: C, bytes: usize, wake: impl FnOnce(&W)) -> Result<(), (C, Refusal)> {
+        let mut inside = self.lock();
         if inside.end.is_some() {
             return Err((command, Refusal::Ended));
         }
-        if inside.commands.len() >= self.commands_max {
+        if inside.commands.len() >= self.room.commands {
             return Err((command, Refusal::Full));
         }
+        if bytes > 0 && inside.bytes > 0 && bytes > self.room.bytes.saturating_sub(inside.bytes) {
+            return Err((command, Refusal::Bytes));
+        }
+        inside.bytes += bytes;
         append(inside, command, wake);
         Ok(())
     }
@@ -96,7 +113,9 @@ impl<C, R: Clone, W: Clone> Queue<C, R, W> {
     /// Moves all that is queued into `batch`, which is empty.
     pub(crate) fn take(&self, batch: &mut VecDeque<C>) {
         debug_assert!(batch.is_empty(), "queue 1: a batch is worked off before the next one is taken");
-        std::mem::swap(batch, &mut self.lock().commands);
+        let mut inside = self.lock();
+        inside.bytes = 0;
+        std::mem::swap(batch, &mut inside.commands);
     }
 
     /// By when a stop was asked for, told once.
@@ -166,6 +185,10 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
+    fn room(commands: usize) -> Room {
+        Room { commands, bytes: 100 }
+    }
+
     fn taken<C, R: Clone, W: Clone>(queue: &Queue<C, R, W>) -> Vec<C> {
         let mut batch = VecDeque::new();
         queue.take(&mut batch);
@@ -174,32 +197,45 @@ mod tests {
 
     #[test]
     fn a_batch_wakes_once_whatever_is_in_it() {
-        let (queue, wakes) = (Queue::<_, (), _>::new(8, ()), Cell::new(0));
+        let (queue, wakes) = (Queue::<_, (), _>::new(room(8), ()), Cell::new(0));
         let wake = |(): &()| wakes.set(wakes.get() + 1);
         let now = Instant::now();
-        queue.push(1, wake).expect("room");
+        queue.push(1, 0, wake).expect("room");
         queue.push_stop(now, 0, wake).expect("running");
-        queue.push(2, wake).expect("room");
+        queue.push(2, 0, wake).expect("room");
         assert_eq!((taken(&queue), wakes.get()), (vec![1, 0, 2], 1));
         // The marker is in the batch, so this one needs none of its own.
         queue.push_stop(now, 0, wake).expect("running");
         assert_eq!((taken(&queue), wakes.get()), (vec![], 1));
-        queue.push(3, wake).expect("room");
+        queue.push(3, 0, wake).expect("room");
         assert_eq!((taken(&queue), wakes.get()), (vec![3], 2));
     }
 
     #[test]
     fn a_full_queue_refuses_commands_and_not_a_stop() {
-        let queue = Queue::<_, (), _>::new(1, ());
-        queue.push(1, |_| {}).expect("room");
-        assert_eq!(queue.push(2, |_| panic!("a wake")), Err((2, Refusal::Full)));
+        let queue = Queue::<_, (), _>::new(room(1), ());
+        queue.push(1, 0, |_| {}).expect("room");
+        assert_eq!(queue.push(2, 0, |_| panic!("a wake")), Err((2, Refusal::Full)));
         queue.push_stop(Instant::now(), 0, |_| panic!("a second wake")).expect("running");
         assert_eq!(taken(&queue), [1, 0]);
     }
 
     #[test]
+    fn bytes_are_bounded_and_one_command_always_has_room() {
+        let queue = Queue::<_, (), _>::new(room(9), ());
+        queue.push(1, 1000, |_| {}).expect("alone");
+        assert_eq!(queue.push(2, 1, |_| {}), Err((2, Refusal::Bytes)));
+        queue.push(3, 0, |_| {}).expect("it carries nothing");
+        assert_eq!(taken(&queue), [1, 3]);
+        queue.push(4, 60, |_| {}).expect("room");
+        assert_eq!(queue.push(5, 41, |_| {}), Err((5, Refusal::Bytes)));
+        queue.push(6, 40, |_| {}).expect("room");
+        assert_eq!(queue.push(7, usize::MAX, |_| {}), Err((7, Refusal::Bytes)));
+    }
+
+    #[test]
     fn the_soonest_stop_is_told_once() {
-        let queue = Queue::<_, (), _>::new(1, ());
+        let queue = Queue::<_, (), _>::new(room(1), ());
         let now = Instant::now();
         for seconds in [5, 3, 9] {
             queue.push_stop(now + Duration::from_secs(seconds), 0, |()| {}).expect("running");
@@ -214,13 +250,13 @@ mod tests {
     #[test]
     fn the_end_gives_back_what_was_queued_and_then_all_is_refused() {
         let waker = std::sync::Arc::new(());
-        let queue = Queue::new(1, waker.clone());
+        let queue = Queue::new(room(1), waker.clone());
         assert_eq!((queue.ended(), queue.wait(|| Duration::ZERO)), (None, None));
-        queue.push(1, |_| {}).expect("room");
+        queue.push(1, 0, |_| {}).expect("room");
         assert_eq!(std::sync::Arc::strong_count(&waker), 2);
         assert_eq!(queue.end("first"), [1]);
         assert_eq!(std::sync::Arc::strong_count(&waker), 1, "the queue keeps no waker");
-        assert_eq!(queue.push(2, |_| panic!("a wake")), Err((2, Refusal::Ended)));
+        assert_eq!(queue.push(2, 0, |_| panic!("a wake")), Err((2, Refusal::Ended)));
         assert_eq!(queue.push_stop(Instant::now(), 0, |_| panic!("a wake")), Err(Refusal::Ended));
         assert!(queue.end("second").is_empty());
         assert_eq!((queue.ended(), queue.wait(|| Duration::MAX)), (Some("first"), Some("first")));
@@ -283,11 +319,12 @@ mod model {
         fn new(commands_max: usize) -> Arc<Shared> {
             let waker = Waker { raised: Mutex::new(false), changed: Condvar::new(), wakes: AtomicUsize::new(0) };
             let waker = Arc::new(waker);
-            Arc::new(Shared { queue: Queue::new(commands_max, waker.clone()), waker })
+            let room = Room { commands: commands_max, bytes: usize::MAX };
+            Arc::new(Shared { queue: Queue::new(room, waker.clone()), waker })
         }
 
         fn push(&self, item: Sent) -> Result<(), (Sent, Refusal)> {
-            self.queue.push(item, |waker| waker.wake())
+            self.queue.push(item, 0, |waker| waker.wake())
         }
 
         fn push_stop(&self, until: Instant) -> Result<(), Refusal> {

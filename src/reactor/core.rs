@@ -12,7 +12,7 @@ use crate::handler::{Next, guarded};
 use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
-use crate::mailbox::{Mailbox, Remote};
+use crate::mailbox::{Mailbox, Remote, Room};
 use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handed;
@@ -31,7 +31,7 @@ use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
 use crate::turn::handshakes::Handshakes;
 use crate::turn::seen::Notes;
-use crate::turn::{Desk, Job, Life, Roster, Turn};
+use crate::turn::{Desk, Job, Life, MovedBefore, Roster, Turn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -85,7 +85,8 @@ const DRIVES_PER_CLOCK: u32 = 64;
 
 impl Core {
     pub(super) fn new(number: u32, registry: Registry, config: &ReactorConfig) -> io::Result<Core> {
-        let mailbox = Mailbox::new(&registry, number, config.mailbox_commands_max)?;
+        let room = Room { commands: config.mailbox_commands_max, bytes: config.mailbox_bytes_max };
+        let mailbox = Mailbox::new(&registry, number, room)?;
         let mailbox = Arc::new(mailbox);
         let mut desk = Desk {
             now: Tick::of(Instant::now()),
@@ -107,6 +108,7 @@ impl Core {
             notes: Notes::default(),
             held: Vec::new(),
             untold: Vec::new(),
+            moved_before: MovedBefore::new(),
             unread: HashSet::new(),
             undelivered: Vec::new(),
             parting: None,
@@ -446,7 +448,7 @@ impl Core {
         match place {
             Ok(id) => {
                 self.desk.connection_begins();
-                self.desk.count_adopted(&link);
+                self.desk.count_adopted(id, &link);
                 let connection = Connection::adopted_by(link, adopter, self.desk.now);
                 self.bring(id, Source::Connection(connection));
             }
@@ -574,8 +576,10 @@ impl Core {
         }
         if let Source::Connection(connection) = source {
             let acceptor = connection.acceptor();
-            let link = connection.link_ref();
-            self.desk.counters.count_bytes(link.bytes_in(), link.bytes_out());
+            Desk::count_moved(&self.desk.moved_before, id, connection.link_ref(), &mut self.desk.counters);
+            if !self.desk.moved_before.is_empty() {
+                self.desk.moved_before.remove(&id);
+            }
             match self.desk.parting.take() {
                 Some(parting) => {
                     let link = connection.into_link();
@@ -625,7 +629,7 @@ impl Core {
 
     pub(super) fn snapshot(&self) -> Counters {
         let mut counters = self.desk.counters;
-        self.table.count_living(&mut counters);
+        self.table.count_living(&self.desk.moved_before, &mut counters);
         counters
     }
 }

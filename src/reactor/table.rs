@@ -14,7 +14,7 @@ use crate::link::Link;
 use crate::post::Post;
 use crate::source::Source;
 use crate::source::connection::Connection;
-use crate::turn::Roster;
+use crate::turn::{Desk, MovedBefore, Roster};
 use slab::Slab;
 
 /// A vector that grows past a page goes straight to a size that malloc maps apart (128 KiB), so that its memory can be
@@ -224,12 +224,12 @@ impl Roster for Table {
         Some(SourceId { reactor: self.reactor, slot, sequence })
     }
 
-    fn count_living(&self, counters: &mut Counters) {
-        for (_, slot) in &self.slots {
+    fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters) {
+        for (n, slot) in &self.slots {
             match &slot.source {
                 Some(Source::Connection(connection)) => {
-                    let link = connection.link_ref();
-                    counters.count_bytes(link.bytes_in(), link.bytes_out());
+                    let id = SourceId { reactor: self.reactor, slot: n as u32, sequence: slot.sequence };
+                    Desk::count_moved(moved_before, id, connection.link_ref(), counters);
                 }
                 Some(Source::Endpoint(endpoint)) => counters.datagrams.add(&endpoint.stats()),
                 Some(Source::Acceptor(_) | Source::Watch(_)) | None => {}

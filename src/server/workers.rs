@@ -6,6 +6,7 @@
 //! 2. What is to be told is told outside the lock, in its order, by one thread at a time.
 
 use crate::blocking::BlockingLink;
+use crate::cores;
 use crate::error::Error;
 use crate::handler::guarded;
 use crate::link::Link;
@@ -297,6 +298,7 @@ impl Workers {
         let thread = std::thread::Builder::new().name(name.clone()).stack_size(self.config.stack_bytes);
         let work = move || {
             signals.undo();
+            cores::roam();
             workers.work();
         };
         if let Err(source) = thread.spawn(work) {

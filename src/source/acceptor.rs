@@ -284,7 +284,7 @@ impl Acceptor {
                     }
                     let kept = match &mut self.spread {
                         None => Some((stream, permit)),
-                        Some(spread) => spread.hand(stream, peer, permit),
+                        Some(spread) => spread.hand(stream, peer, permit, turn.desk.now),
                     };
                     let Some((stream, permit)) = kept else { continue };
                     turn.desk.counters.accepted += 1;

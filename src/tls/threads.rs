@@ -2,6 +2,7 @@
 //!
 //! Owns the threads. Knows nothing of sessions: what they are given to do is a closure.
 
+use crate::cores;
 use crate::error::Error;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -65,8 +66,12 @@ impl HandshakeThreads {
         let taken = Arc::new(Mutex::new(taken));
         for number in 0..threads {
             let taken = taken.clone();
-            let name = format!("windlass-tls-{number}");
-            let started = std::thread::Builder::new().name(name).spawn(move || work(&taken));
+            let name = cores::name("windlass-tls", &format!("-{number}"));
+            let body = move || {
+                cores::roam();
+                work(&taken);
+            };
+            let started = std::thread::Builder::new().name(name).spawn(body);
             started.map_err(|source| Error::Descriptor { action: "start a handshake thread", source })?;
         }
         Ok(HandshakeThreads(Arc::new(Shared { jobs, count: threads })))

@@ -261,7 +261,7 @@ fn a_drain_closes_endpoints_and_sends_what_waits() {
 
 #[test]
 fn what_came_before_a_drain_is_shown_before_the_handler_hears_of_it() {
-    each_wire(&Wire::ALL, |wire| {
+    each_wire(Wire::ALL, |wire| {
         let mut world = World::with(ReactorConfig { events_per_turn: 2, ..ReactorConfig::default() });
         let config = DatagramConfig { datagrams_per_turn: 3, ..DatagramConfig::default() };
         let bound: Vec<_> = (0..5).map(|_| world.bind(wire, config.clone(), PostHooks::new().drain(close)).1).collect();

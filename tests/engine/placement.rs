@@ -26,7 +26,7 @@ pub(crate) fn echoing(rig: &Rig, kind: Kind, plan: EngineConfig) -> (Engine, Add
 pub(crate) fn end(engine: &Engine) -> windlass::Report {
     let report = engine.shutdown(PATIENCE).expect("a report");
     assert_eq!(engine.connections(), 0);
-    assert!(engine.join().iter().all(Result::is_ok));
+    assert!(engine.join().expect("outside of callbacks").iter().all(Result::is_ok));
     report
 }
 
