@@ -709,6 +709,29 @@ fn a_batch_of_sends_is_refused_nothing_that_would_fit_one_by_one() {
 }
 
 #[test]
+fn a_mailbox_holds_so_many_bytes_and_one_send_of_any_length() {
+    let mut world = World::with(ReactorConfig { mailbox_bytes_max: 1000, ..ReactorConfig::default() });
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Sink);
+    let _peer = world.dial(&address);
+    world.until_open(1);
+    let (remote, id) = (world.reactor().remote(), world.log.id(0));
+    let bytes = |count| Bytes::from(vec![7; count]);
+    remote.send(id, bytes(5000)).expect("it is alone");
+    let back = remote.send(id, bytes(1)).expect_err("no room");
+    assert!(matches!(back.why, Error::MailboxFull { limit: 1000, unit: "bytes" }), "{}", back.why);
+    assert_eq!(back.bytes.len(), 1);
+    remote.run(|_| ()).expect("it carries none");
+    world.turns(2);
+    remote.send(id, bytes(600)).expect("room");
+    remote.send(id, bytes(400)).expect("room");
+    remote.send(id, bytes(0)).expect("it carries none");
+    let back = remote.send(id, bytes(400)).expect_err("no room");
+    assert_eq!(back.bytes.len(), 400);
+    remote.stop(Duration::ZERO).expect("a stop is never refused");
+    world.until_empty();
+}
+
+#[test]
 fn a_full_mailbox_gives_everything_back_and_a_stop_still_passes() {
     let mut world = World::with(ReactorConfig { mailbox_commands_max: 3, ..ReactorConfig::default() });
     let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Sink);

@@ -1,13 +1,15 @@
 //! How an engine is asked, and how it ends: drained, cut, dropped, or by a thread that died.
 
 use crate::placement::{config, echoing, end, hold, sum};
-use crate::support::blocking::{Client, Rig, Tale, Trouble, connect, engine, until};
+use crate::support::blocking::{self, Client, Rig, Tale, Trouble, connect, engine, until};
 use crate::support::{Echo, Hooks, Kind, PATIENCE, alone, descriptors, each_kind};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 use windlass::{
     Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
-    ListenConfig, Pinning, Placement, ReactorConfig, Remote, Report, Server, ServerEvent,
+    ListenConfig, Pinning, Placement, Reactor, ReactorConfig, Remote, Report, Server, ServerEvent, Turn,
 };
 
 #[test]
@@ -35,6 +37,16 @@ fn threads_have_names_with_their_numbers_pinned_or_not() {
     for pinning in [Pinning::Free, Pinning::Pinned] {
         let engine = Engine::start(EngineConfig { name: "loop".to_owned(), pinning, ..engine(3) }).expect("an engine");
         assert_eq!(engine.remotes().len(), 3);
+        // Linux keeps 15 bytes.
+        let long = Engine::start(EngineConfig {
+            name: "a-service-with-a-long-name".to_owned(),
+            pinning,
+            ..blocking::engine(2)
+        });
+        let long = long.expect("an engine");
+        let name = |_: &mut Turn<'_>| std::fs::read_to_string("/proc/thread-self/comm").expect("a name");
+        assert_eq!(long.ask(1, name).expect("an answer"), "a-service-wit-1\n");
+        end(&long);
         for reactor in 0..3 {
             let name = engine.ask(reactor, |_| std::thread::current().name().map(str::to_owned)).expect("an answer");
             assert_eq!(name, Some(format!("loop-{reactor}")));
@@ -469,4 +481,41 @@ fn a_server_tells_at_once_of_a_thread_that_died_and_ends() {
 
 fn is_death(trouble: &Trouble) -> bool {
     trouble.text.starts_with("the thread windlass-") && trouble.text.contains("has panicked")
+}
+
+#[test]
+fn join_in_a_callback_is_refused_and_loses_no_report() {
+    let engine = Arc::new(Engine::start(engine(2)).expect("an engine"));
+    let inner = Arc::downgrade(&engine);
+    let refused = engine.ask(1, move |_| {
+        let engine = inner.upgrade().expect("it lives");
+        engine.stop(Duration::ZERO);
+        engine.join().map(|reports| reports.len())
+    });
+    assert!(matches!(refused, Ok(Err(Error::OnReactorThread))), "{refused:?}");
+    let reports = engine.join().expect("outside of callbacks");
+    assert_eq!(reports.iter().filter(|report| report.is_ok()).count(), 2);
+}
+
+#[test]
+fn whoever_would_wait_for_a_reactor_around_the_one_it_drives_is_refused() {
+    let mut outer = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let remote = outer.remote();
+    let answers = Rc::new(RefCell::new(Vec::new()));
+    let told = answers.clone();
+    outer.after(Duration::ZERO, move |_| {
+        let mut inner = Reactor::new(ReactorConfig::default()).expect("a reactor");
+        let told = told.clone();
+        inner.after(Duration::ZERO, move |turn| {
+            told.borrow_mut().extend([remote.wait(PATIENCE), remote.shutdown(PATIENCE), turn.remote().wait(PATIENCE)]);
+            turn.shutdown(Duration::ZERO);
+        });
+        inner.run().expect("a report");
+    });
+    while answers.borrow().is_empty() {
+        outer.poll_once(None).expect("a turn");
+    }
+    assert!(answers.borrow().iter().all(|answer| matches!(answer, Err(Error::OnReactorThread))), "{answers:?}");
+    // Once it is over, others may be waited for again.
+    assert_eq!(outer.remote().wait(Duration::ZERO).expect_err("it runs").to_string(), Error::NotDriven.to_string());
 }

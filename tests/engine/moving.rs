@@ -209,3 +209,45 @@ fn a_connection_that_is_moved_to_a_reactor_that_has_stopped_comes_back() {
         assert_eq!(engine.connections(), 0);
     });
 }
+
+#[test]
+fn counters_of_a_reactor_never_fall_when_a_connection_moves_there() {
+    const BYTES: usize = 1 << 20;
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (remotes, moves) = (Arc::new(OnceLock::new()), Tale::default());
+        let engine = Engine::start(EngineConfig { placement: Placement::RoundRobin, ..engine(2) }).expect("an engine");
+        remotes.set(engine.remotes().to_vec()).expect("once");
+        let make = move || {
+            let (remotes, moves) = (remotes.clone(), moves.clone());
+            move |_: &Conn<'_>| Traveller {
+                remotes: remotes.clone(),
+                at: 1,
+                until_next: STAY_BYTES,
+                moves: moves.clone(),
+            }
+        };
+        let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
+        let mut client = Client::dial(listening.address());
+        let (mut counted, mut echoed) = ([(0, 0); 2], 0);
+        while echoed < BYTES {
+            client.echoes(&[7; 16 * 1024]);
+            echoed += 16 * 1024;
+            for (reactor, before) in counted.iter_mut().enumerate() {
+                let both = move |turn: &mut windlass::Turn<'_>| (*turn.counters(), turn.snapshot());
+                let (counters, snapshot) = engine.ask(reactor, both).expect("an answer");
+                for now in [counters, snapshot] {
+                    assert!(now.bytes_in <= 4 * BYTES as u64 && now.bytes_out <= 4 * BYTES as u64, "{now:?}");
+                }
+                let now = (snapshot.bytes_in, snapshot.bytes_out);
+                assert!(now.0 >= before.0 && now.1 >= before.1, "{before:?}, then {now:?}");
+                *before = now;
+            }
+        }
+        drop(client);
+        until("it to have left", || engine.connections() == 0);
+        let total = sum(&engine, |c| c.bytes_in);
+        assert!(total >= BYTES as u64 && (kind.is_tls() || total == BYTES as u64), "{total}");
+        end(&engine);
+    });
+}

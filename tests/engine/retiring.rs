@@ -1,11 +1,16 @@
 //! Listeners that are paused, removed and closed while others connect, and calls that give up.
 
-use crate::placement::{config, end, hold, sum};
+use crate::placement::{config, echoing, end, hold, sum};
 use crate::support::blocking::{Client, Rig, connect, engine, until};
+use crate::support::skip;
 use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use windlass::{Conn, Engine, EngineConfig, Error, Placement, ReactorConfig};
+use windlass::{
+    Address, BlockingConfig, Conn, Connector, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine,
+    EngineConfig, Error, ListenConfig, Pinning, Placement, ReactorConfig, Resolver,
+};
 
 #[test]
 fn whoever_was_accepted_before_a_listener_is_removed_is_served() {
@@ -173,4 +178,114 @@ fn a_reactor_that_is_held_up_does_not_hold_up_the_drain_of_the_others() {
             }
         });
     }
+}
+
+#[test]
+fn a_question_that_was_given_up_leaves_nothing_behind() {
+    let rig = Rig::new();
+    let engine = Arc::new(Engine::start(engine(2)).expect("an engine"));
+    let go = hold(&engine.remotes()[1]);
+    let addresses: Vec<_> = [Kind::Tcp, Kind::Unix].map(|kind| rig.address(kind)).into();
+    let gram = Address::unixgram(rig.path()).expect("a short path");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let addresses: Vec<_> = std::iter::once(Address::tcp(port)).chain(addresses.into_iter().skip(1)).collect();
+    // All at once, since each waits for as long as a question may take.
+    std::thread::scope(|scope| {
+        for address in &addresses {
+            let engine = &engine;
+            scope.spawn(move || {
+                let answer = engine.listen(address, ListenConfig::default(), || |_: &Conn<'_>| Echo).map(drop);
+                assert!(matches!(answer, Err(Error::NotDriven)), "{answer:?}");
+            });
+        }
+        scope.spawn(|| {
+            let config = DatagramConfig::default();
+            let answer = engine.ask(1, move |turn| turn.bind(&gram, config, Nobody).map(drop));
+            assert!(matches!(answer, Err(Error::NotDriven)), "{answer:?}");
+        });
+    });
+    drop(go);
+    engine.snapshots().and_then(|_| engine.snapshots()).expect("counters");
+    for address in &addresses {
+        assert!(connect(address).is_err(), "{address}");
+    }
+    assert_eq!((engine.connections(), sum(&engine, |c| c.bound)), (0, 0));
+    end(&engine);
+}
+
+struct Nobody;
+
+impl DatagramHandler for Nobody {
+    fn on_datagram(&mut self, _: &mut Datagrams<'_>, _: &Datagram<'_>) {}
+}
+
+#[test]
+fn streams_pass_over_a_reactor_that_is_held_up() {
+    for placement in [Placement::LeastConnections, Placement::RoundRobin] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let (engine, address) = echoing(&rig, kind, EngineConfig { placement, ..engine(3) });
+            let go = hold(&engine.remotes()[1]);
+            until("it to be seen as held up", || !engine.health()[1].is_responsive(Duration::from_millis(250)));
+            let mut clients: Vec<Client> = (0..12).map(|_| Client::dial(&address)).collect();
+            clients.iter_mut().for_each(|client| client.echoes(b"hello"));
+            assert_eq!(engine.remotes()[1].connections(), 0);
+            drop(go);
+            let mut more: Vec<Client> = Vec::new();
+            until("it to be given some again", || {
+                more.push(Client::dial(&address));
+                engine.remotes()[1].connections() > 0
+            });
+            drop((clients, more));
+            until("all to have left", || engine.connections() == 0);
+            end(&engine);
+        });
+    }
+}
+
+#[test]
+fn helpers_and_reactors_run_on_all_cores_whoever_starts_them() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let cores = || sched_getaffinity(None).expect("a mask").count();
+    let all = cores();
+    if all < 2 {
+        return skip("one core: no thread can be pinned");
+    }
+    let mask = sched_getaffinity(None).expect("a mask");
+    let first = (0..CpuSet::MAX_CPU).find(|core| mask.is_set(*core)).expect("a core");
+    let pinned = move || {
+        let mut one = CpuSet::new();
+        one.set(first);
+        sched_setaffinity(None, &one).expect("a core");
+        assert_eq!(EngineConfig::default().reactors as u32, all);
+        let free = Engine::start(engine(2)).expect("an engine");
+        assert_eq!(free.ask(1, move |_| cores()).expect("an answer"), all);
+        let each = Engine::start(EngineConfig { pinning: Pinning::Pinned, ..engine(2) }).expect("an engine");
+        let core = |reactor| each.ask(reactor, move |_| sched_getaffinity(None).expect("a mask")).expect("an answer");
+        assert_eq!((core(0).count(), core(1).count()), (1, 1));
+        assert!(core(0) != core(1));
+        // What a pinned reactor starts.
+        let (tell, told) = mpsc::channel();
+        let resolver = Resolver::new(move |_| {
+            let _ = tell.send(cores());
+            Ok(Vec::new())
+        });
+        let connector = Connector::builder("tcp://nowhere.example:9".parse().expect("an address")).resolver(resolver);
+        let _connector = connector.start(&each.remotes()[0], |_: &Conn<'_>| Echo).expect("it begins");
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(all));
+        let rig = Rig::new();
+        let (tell, told) = mpsc::channel();
+        let plan = EngineConfig { pinning: Pinning::Pinned, ..engine(1) };
+        let builder = rig.builder(1).engine_config(plan).blocking_handler(BlockingConfig::default(), move |_, _| {
+            let _ = tell.send(cores());
+            Ok(())
+        });
+        let (server, address) = rig.listen(builder, Kind::Tcp);
+        let _client = Client::dial(&address);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(all));
+        server.shutdown(PATIENCE).expect("a report");
+        end(&free);
+        end(&each);
+    };
+    std::thread::spawn(pinned).join().expect("no panic");
 }
