@@ -72,6 +72,10 @@ pub trait Handler: 'static {
     /// The reactor drains. The default closes: output begun is flushed. It is told again after a TLS handshake that was
     /// begun in the middle.
     ///
+    /// What the peer had sent before the drain began is shown first. An accepted connection that has sent nothing yet gets 250 ms
+    /// for its first bytes, since its peer connected before the listener closed; a peer that never stops sending delays this
+    /// call for no longer than that, and for at most a quarter of the drain's time.
+    ///
     /// A handler that wants to finish something first does not close here but later; the drain's deadline ends it.
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
         conn.close();
@@ -396,9 +400,9 @@ pub trait DatagramHandler: 'static {
         let _ = (sock, error);
     }
 
-    /// The reactor drains. What came before was shown, as much as one turn shows (`DatagramConfig::datagrams_per_turn`). The
-    /// default closes: what waits is sent, and what the kernel has beyond that is lost. A handler that wants all of it
-    /// sets a timer here, and closes then.
+    /// The reactor drains. What had come before the drain began was shown first; peers that never stop sending delay this call
+    /// for at most 250 ms, or a quarter of the drain's time. The default closes: what waits is sent, and what comes later is
+    /// lost. A handler that wants more of it sets a timer here, and closes then.
     fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
         sock.close();
     }

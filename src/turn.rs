@@ -437,7 +437,7 @@ impl Turn<'_> {
         self.order_listener(id, Order::Resume)
     }
 
-    /// Closes a listener; its connections stay.
+    /// Closes a listener; its connections stay. Who connected before that is served, as far as limits leave room.
     ///
     /// # Errors
     /// `Gone` if the listener is.
