@@ -10,3 +10,5 @@ mod moving;
 mod placement;
 #[path = "engine/retiring.rs"]
 mod retiring;
+#[path = "engine/rolling.rs"]
+mod rolling;
