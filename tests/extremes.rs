@@ -194,6 +194,7 @@ const BACKOFF: &[Field<Backoff>] = &[
     }),
     ("max", |c, e| c.max = Duration::at(e)),
     ("stable_after", |c, e| c.stable_after = Duration::at(e)),
+    ("spread", |c, e| c.spread = Duration::at(e)),
     ("attempts_max", |c, e| c.attempts_max = Option::at(e)),
 ];
 
