@@ -595,19 +595,10 @@ fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
 
 /// Why a link ended, as an error of input or output.
 fn told(reason: Reason) -> io::Error {
-    use io::ErrorKind as Kind;
-    let kind = match reason {
-        Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => Kind::NotConnected,
-        Reason::PeerClosed => Kind::BrokenPipe,
-        Reason::Reset => Kind::ConnectionReset,
-        Reason::Truncated => Kind::UnexpectedEof,
-        Reason::Refused => Kind::ConnectionRefused,
-        Reason::Tls(_) => Kind::InvalidData,
-        Reason::Timeout(_) | Reason::Unresponsive => Kind::TimedOut,
-        Reason::Os(number) => return io::Error::from_raw_os_error(number),
-        _ => Kind::Other,
-    };
-    io::Error::new(kind, reason.to_string())
+    match reason {
+        Reason::Os(number) => io::Error::from_raw_os_error(number),
+        _ => io::Error::new(reason.kind(), reason.to_string()),
+    }
 }
 
 impl Read for &BlockingLink {

@@ -2,7 +2,10 @@
 //!
 //! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told.
 
+mod kinds;
+
 use crate::address::{Address, AddressError};
+pub use kinds::is_timeout;
 use std::io;
 
 /// A call was refused and changed nothing.
@@ -184,6 +187,8 @@ pub enum Error {
         address: Box<Address>,
         /// What it was.
         what: String,
+        /// Which kind of error it was: `TimedOut` for a datagram that waited for too long.
+        kind: io::ErrorKind,
     },
     /// A listener broke; its connections live on.
     #[error("cannot accept on {address} any more: {source}")]

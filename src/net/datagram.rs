@@ -274,7 +274,7 @@ impl DatagramSocket {
         let named = super::stream::name(&SockRef::from(self).local_addr()?)?;
         let transport =
             if self.is_unix() { crate::address::Transport::Unixgram } else { crate::address::Transport::Udp };
-        named.with_transport(transport).map_err(|error| io::Error::other(error.to_string()))
+        named.with_transport(transport).map_err(io::Error::from)
     }
 
     /// Whom it talks to alone.
@@ -538,7 +538,7 @@ impl Refusal {
 /// Binds to an abstract name, which has no file.
 fn bind_name(address: &Address, config: &DatagramConfig) -> io::Result<Socket> {
     let socket = options::unix(config)?;
-    let peers = DatagramPeer::resolve_all(address).map_err(|error| io::Error::other(error.to_string()))?;
+    let peers = DatagramPeer::resolve_all(address).map_err(io::Error::from)?;
     match peers.first().and_then(DatagramPeer::destination) {
         Some(Destination::Unix(unix)) => rustix::net::bind(&socket, unix)?,
         Some(Destination::Ip(_)) | None => return Err(io::ErrorKind::AddrNotAvailable.into()),

@@ -363,8 +363,8 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
     }
 
     fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
-        let (address, what) = (Box::new(self.local.clone()), error.to_string());
-        self.callbacks.tell_error(&Error::Datagram { address, what });
+        let (address, what, kind) = (Box::new(self.local.clone()), error.to_string(), error.kind());
+        self.callbacks.tell_error(&Error::Datagram { address, what, kind });
         self.inner.on_error(sock, error);
         self.tell_writes(sock, None);
     }

@@ -102,19 +102,35 @@ impl Writer {
     }
 }
 
-impl Read for Reader {
+impl Read for &Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self.0).read(buffer)
     }
 }
 
-impl Write for Writer {
+impl Write for &Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self.0).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         (&*self.0).flush()
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
     }
 }
 
@@ -143,6 +159,8 @@ struct Inside {
     waiting: VecDeque<(Link, Done)>,
     /// What the threads serve now.
     served: Vec<Arc<BlockingLink>>,
+    /// Connections that a thread has taken, and whose end it has not counted.
+    taken: usize,
     threads: usize,
     idle: usize,
     crowd: Crowd,
@@ -325,6 +343,7 @@ impl Workers {
         let mut inside = self.lock();
         loop {
             if let Some(next) = inside.waiting.pop_front() {
+                inside.taken += 1;
                 return Some(next);
             }
             if inside.ended != Ended::No {
@@ -369,15 +388,18 @@ impl Workers {
                 };
                 // What a handler leaves open is closed: it may have ended or failed, or have panicked.
                 let _ = link.close();
-                let mut inside = self.lock();
-                inside.served.retain(|other| !Arc::ptr_eq(other, &link));
-                if inside.ended == Ended::Draining {
-                    inside.report.drained += 1;
-                }
+                self.lock().served.retain(|other| !Arc::ptr_eq(other, &link));
                 outcome
             }
-            Err(error) => Some(Err(io::Error::other(error.to_string()))),
+            Err(error) => Some(Err(error.into())),
         };
+        {
+            let mut inside = self.lock();
+            inside.taken -= 1;
+            if inside.ended == Ended::Draining {
+                inside.report.drained += 1;
+            }
+        }
         done(outcome);
     }
 
@@ -407,7 +429,7 @@ impl Workers {
         }
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
-        inside.report.cut += (waiting.len() + served.len()) as u64;
+        inside.report.cut += (waiting.len() + inside.taken) as u64;
         let report = inside.report;
         drop(inside);
         self.work.notify_all();

@@ -267,6 +267,24 @@ fn a_drain_lets_handlers_finish_and_its_deadline_cuts_those_that_do_not() {
 }
 
 #[test]
+fn a_connection_that_is_opened_during_a_drain_is_counted_once() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).blocking_handler(BlockingConfig::default(), echo), kind);
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        server.remotes()[0].run(move |_| assert!(held.recv().is_err())).expect("room");
+        let socket = crate::support::blocking::connect(&address).expect("a connection");
+        let mut client = Client::begin(socket.into(), &address).expect("first words");
+        server.stop(PATIENCE);
+        drop(hold);
+        client.echoes(b"late");
+        client.close();
+        let report = server.wait(PATIENCE).expect("a report");
+        assert!((report.drained, report.cut) == (1, 0) && report.is_clean(), "{report}");
+    });
+}
+
+#[test]
 fn a_drain_without_a_deadline_cuts_nobody() {
     // A deadline beyond what the clock can count was once none at all, and everybody was cut at once.
     each_kind(|kind| {
