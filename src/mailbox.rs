@@ -50,9 +50,12 @@ impl Report {
     /// whose TLS handshake is given up because it is not done in its share of the time. One that is detached is not counted.
     ///
     /// ```
-    /// use windlass::Report;
-    /// assert!(Report { drained: 7, ..Report::default() }.is_clean());
-    /// assert!(!Report { drained: 7, cut: 1, ..Report::default() }.is_clean());
+    /// # fn end(server: &windlass::Server) -> Result<(), windlass::Error> {
+    /// let report = server.shutdown(std::time::Duration::from_secs(30))?;
+    /// if !report.is_clean() {
+    ///     eprintln!("not everybody was served to the end: {report}");
+    /// }
+    /// # Ok(()) }
     /// ```
     #[must_use]
     pub fn is_clean(&self) -> bool {
