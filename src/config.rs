@@ -284,7 +284,7 @@ const KEEPALIVE_COUNT_MAX: u32 = 127;
 /// Which families an IPv6 listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// IPv6 and, as mapped addresses, IPv4. All addresses are those of IPv4 on a system without IPv6.
+    /// IPv6 and IPv4, whose peers have IPv4 addresses. All addresses are those of IPv4 on a system without IPv6.
     Dual,
     /// IPV6_V6ONLY. On a system without IPv6 nothing can be bound.
     V6Only,

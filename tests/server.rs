@@ -12,5 +12,7 @@ mod building;
 mod ending;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/mapped.rs"]
+mod mapped;
 #[path = "server/telling.rs"]
 mod telling;
