@@ -170,6 +170,16 @@ pub enum Error {
         /// Why it ended.
         reason: Reason,
     },
+    /// `prepare_accepted` refused a connection, which was closed.
+    #[error("connection {}to {local} was refused by prepare_accepted: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
+    Unprepared {
+        /// Where it was accepted.
+        local: Box<Address>,
+        /// Where it came from, if that has an address.
+        peer: Option<Box<Address>>,
+        /// What the hook returned.
+        source: io::Error,
+    },
     /// A blocking handler ended with an error.
     #[error("connection {}to {local}: its handler: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
     Served {

@@ -272,13 +272,20 @@ impl Peer<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent {
-    /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit` or `make`
-    /// panicked, or what the system said.
+    /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit`, `make` or
+    /// `prepare_accepted` panicked, or what the system said.
     Failed {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,
         /// Why.
         reason: Reason,
+    },
+    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. Nothing else is told of it.
+    Unprepared {
+        /// Where it came from, `None` for Unix peers.
+        peer: Option<SocketAddr>,
+        /// What the hook returned.
+        error: io::Error,
     },
     /// A connection that had a handler came to no good end: it was reset after a byte had moved, cut by a deadline, truncated, or its handler
     /// panicked. `on_close` has been told.

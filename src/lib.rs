@@ -42,6 +42,7 @@ pub use address::{Address, AddressError, Family, Transport};
 pub use blocking::BlockingLink;
 pub use bytes::Bytes;
 pub use client::{AfterRequest, Client, ClientBuilder};
+pub use config::accepted::PrepareAccepted;
 pub use config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Multicast, Offload,
 };

@@ -12,6 +12,7 @@ mod workers;
 use crate::address::Address;
 use crate::clock;
 use crate::config::ListenConfig;
+use crate::config::accepted::PrepareAccepted;
 use crate::config::datagram::DatagramConfig;
 use crate::counters::Counters;
 use crate::datagrams::{Datagram, Datagrams};
@@ -44,6 +45,7 @@ pub struct ServerBuilder {
     datagram: DatagramConfig,
     engine: EngineConfig,
     per_peer_max: Option<usize>,
+    prepare_accepted: Option<PrepareAccepted>,
     streams: Option<MakeStreams>,
     blocking: Option<(BlockingConfig, Arc<Serve>)>,
     datagrams: Option<MakeDatagrams>,
@@ -88,6 +90,32 @@ impl ServerBuilder {
     /// uncounted.
     pub fn per_peer_max(mut self, connections: usize) -> ServerBuilder {
         self.per_peer_max = Some(connections);
+        self
+    }
+
+    /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
+    /// [`ListenConfig::prepare_accepted`], in whose place it stands. What it refuses is told to `on_error`, as
+    /// [`Error::Unprepared`]; a panic in it as `Error::Connection` with
+    /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
+    ///
+    /// ```
+    /// # use windlass::{Conn, Handler, Server};
+    /// # struct Echo;
+    /// # impl Handler for Echo { fn on_data(&mut self, c: &mut Conn<'_>, d: &[u8]) -> usize { c.write_some(d) } }
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let buffer_bytes = 64 * 1024;
+    /// let server = Server::builder()
+    ///     .address("tcp://127.0.0.1:0".parse()?)
+    ///     .prepare_accepted(move |socket| socket.set_send_buffer_size(buffer_bytes))
+    ///     .handler(|| |_: &Conn<'_>| Echo)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn prepare_accepted(
+        mut self,
+        hook: impl Fn(&socket2::Socket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.prepare_accepted = Some(PrepareAccepted::new(hook));
         self
     }
 
@@ -230,12 +258,16 @@ impl ServerBuilder {
 
     /// The configuration of a stream address: without TLS where its scheme says plain text.
     fn config_for(&self, address: &Address) -> ListenConfig {
+        let mut config = self.listen.clone();
+        if let Some(hook) = &self.prepare_accepted {
+            config.prepare_accepted = Some(hook.clone());
+        }
         #[cfg(feature = "tls")]
         if !address.transport().is_tls() {
-            return ListenConfig { tls: None, ..self.listen.clone() };
+            config.tls = None;
         }
         let _ = address;
-        self.listen.clone()
+        config
     }
 }
 
@@ -329,6 +361,7 @@ impl Server {
             datagram: DatagramConfig::default(),
             engine: EngineConfig::default(),
             per_peer_max: None,
+            prepare_accepted: None,
             streams: None,
             blocking: None,
             datagrams: None,

@@ -219,7 +219,11 @@ fn every_field_has_its_place_among_the_numbers_or_is_none() {
     is_complete(&SocketOptions::default(), SOCKET, &["nodelay", "prepare"]);
     assert_eq!(names(&Keepalive::default()), ["idle", "interval", "count"]);
     let tls = if cfg!(feature = "tls") { &["tls"][..] } else { &[] };
-    is_complete(&ListenConfig::default(), LISTEN, &[&["limits", "socket", "stack", "reuse"], tls].concat());
+    is_complete(
+        &ListenConfig::default(),
+        LISTEN,
+        &[&["limits", "socket", "stack", "reuse", "prepare_accepted"], tls].concat(),
+    );
     is_complete(&ConnectConfig::default(), &[], &[&["limits", "socket", "bind"], tls].concat());
     let threads = if cfg!(feature = "tls") { &["handshake_threads"][..] } else { &[] };
     is_complete(&ReactorConfig::default(), REACTOR, threads);

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "server/accepted.rs"]
+mod accepted;
 #[path = "server/attacks.rs"]
 mod attacks;
 #[path = "server/blocking.rs"]

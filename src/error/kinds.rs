@@ -41,7 +41,7 @@ impl Error {
             Error::Exchange { source, .. } | Error::Served { source, .. } => is_timeout(source),
             // There `WouldBlock` is a lack of something: threads, ports.
             Error::Thread { .. } | Error::Listen { .. } | Error::Descriptor { .. } | Error::Group { .. } => false,
-            Error::Accept { .. } | Error::Poll(_) => false,
+            Error::Accept { .. } | Error::Unprepared { .. } | Error::Poll(_) => false,
             Error::Address(_) | Error::Connect { .. } | Error::Connection { .. } | Error::Broken { .. } => {
                 self.kind() == ErrorKind::TimedOut
             }
@@ -66,6 +66,7 @@ impl Error {
             }
             Error::Group { source, .. } | Error::Served { source, .. } | Error::Accept { source, .. } => source.kind(),
             Error::Exchange { source, .. } | Error::Thread { source, .. } | Error::Poll(source) => source.kind(),
+            Error::Unprepared { source, .. } => source.kind(),
             Error::Connection { reason, .. } | Error::Broken { reason, .. } => reason.kind(),
             Error::Datagram { kind, .. } => *kind,
             Error::Address(error) => kind_of_address(error),
@@ -198,6 +199,7 @@ mod tests {
             Error::NotDriven,
             Error::Connection { local: at(), peer: None, reason },
             Error::Served { local: at(), peer: None, source: source() },
+            Error::Unprepared { local: at(), peer: None, source: source() },
             Error::Datagram { address: at(), what: what.clone(), kind },
             Error::Accept { address: at(), source: source() },
             Error::CallbackPanicked { callback: "x" },

@@ -156,6 +156,11 @@ impl Stream {
         })
     }
 
+    /// Shows a hook of the user's the socket itself.
+    pub(crate) fn show<T>(&self, hook: impl FnOnce(&Socket) -> T) -> T {
+        hook(&SockRef::from(self))
+    }
+
     /// Begins to connect an unconnected socket; after `Busy` it may be called again.
     pub(crate) fn connect(&self, target: &Target) -> io::Result<Progress> {
         let (address, full) = match target {

@@ -266,6 +266,11 @@ impl<A: Accept> Accept for Front<A> {
             AcceptEvent::Failed { peer, reason } if reason.is_trouble() => self.failed(*peer, *reason),
             AcceptEvent::Failed { .. } => {}
             AcceptEvent::Broken { peer, reason } => self.failed(*peer, *reason),
+            AcceptEvent::Unprepared { peer, error } => {
+                let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
+                let (local, source) = (Box::new(self.parts.local.clone()), same(error));
+                self.parts.callbacks.tell_error(&Error::Unprepared { local, peer, source });
+            }
             AcceptEvent::Paused(cause) => {
                 self.parts.callbacks.tell_event(&ServerEvent::AcceptPaused(self.parts.local.clone(), *cause));
             }
@@ -273,8 +278,8 @@ impl<A: Accept> Accept for Front<A> {
                 self.parts.callbacks.tell_event(&ServerEvent::AcceptResumed(self.parts.local.clone()))
             }
             AcceptEvent::Ended(Some(error)) => {
-                let source = error.raw_os_error().map_or(error.kind().into(), std::io::Error::from_raw_os_error);
-                self.parts.callbacks.tell_error(&Error::Accept { address: Box::new(self.parts.local.clone()), source });
+                let address = Box::new(self.parts.local.clone());
+                self.parts.callbacks.tell_error(&Error::Accept { address, source: same(error) });
             }
             AcceptEvent::Ended(None) => {}
         }
@@ -306,6 +311,14 @@ impl<A: Accept> Accept for Front<A> {
         if self.inner.wants_states() {
             self.parts.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
         }
+    }
+}
+
+/// An error like another one, which cannot be cloned.
+fn same(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(errno) => std::io::Error::from_raw_os_error(errno),
+        None => std::io::Error::new(error.kind(), error.to_string()),
     }
 }
 
