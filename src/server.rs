@@ -7,6 +7,7 @@
 mod crowd;
 mod front;
 mod peers;
+mod states;
 mod workers;
 
 use crate::address::Address;
@@ -137,8 +138,10 @@ impl ServerBuilder {
     ///
     /// Accepting, TLS handshakes and limits are the reactors' as ever. At most 4,096 connections are served at once and
     /// 1,024 more wait for a thread, unless [`BlockingConfig`] says otherwise; [`ServerEvent::ThreadsBusy`] and
-    /// [`ServerEvent::ThreadsFull`] tell when that is not enough. All of them are drained: at the deadline what is left is cut, and its reads and writes fail. Of its
-    /// states New, Handshake and Close are told, Close on its thread.
+    /// [`ServerEvent::ThreadsFull`] tell when that is not enough. All of them are drained: at the deadline what is left is cut, and its reads and writes fail.
+    ///
+    /// Its states are reported as they happen: Read and Write behind each read and write that moved bytes, CloseRead when a
+    /// read finds the peer's end, CloseWrite when this side has ended in order.
     ///
     /// ```
     /// # use windlass::{BlockingConfig, Server};
@@ -194,7 +197,10 @@ impl ServerBuilder {
     /// bound, Read and Write for each, Close at the end. Without it nothing is looked at.
     ///
     /// # Threads
-    /// On the reactor's thread, never two at once for one connection.
+    /// On the reactor's thread; of a blocking handler New and Handshake there, and then on the thread that read, wrote or
+    /// ended, or on another one of this connection that is reporting just now. Never two at once for one connection. While a
+    /// call takes its time up to 1,024 states of a blocking handler's connection wait; of more, reads and writes are not
+    /// reported.
     pub fn on_state(
         mut self,
         call: impl Fn(&Address, Option<&Address>, ConnState) + Send + Sync + 'static,

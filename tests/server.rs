@@ -16,5 +16,7 @@ mod ending;
 mod limits;
 #[path = "server/mapped.rs"]
 mod mapped;
+#[path = "server/states.rs"]
+mod states;
 #[path = "server/telling.rs"]
 mod telling;

@@ -16,7 +16,10 @@ const ROWS: [(&str, &str); 10] = [
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),
-    ("faces", "blocking client client/* connector connector/* dial dial/* server server/* settings settings/*"),
+    (
+        "faces",
+        "blocking blocking/* client client/* connector connector/* dial dial/* server server/* settings settings/*",
+    ),
     ("models", "fuzzing"),
     ("pages", "guide"),
 ];

@@ -10,7 +10,8 @@ use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler,
 use crate::mailbox::{Driving, Report};
 use crate::post::DatagramError;
 use crate::server::peers::{Entry, Peers};
-use crate::server::workers::Workers;
+use crate::server::states::States;
+use crate::server::workers::{Job, Workers};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -131,7 +132,7 @@ impl Callbacks {
         })
     }
 
-    fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
+    pub(super) fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
         if let Some(call) = &self.state {
             let _driving = Driving::callback();
             if guarded(|| call(local, remote, state)).is_none() {
@@ -167,6 +168,8 @@ impl Handler for Departing {
         let Some(workers) = self.parts.workers.clone() else { return conn.close() };
         let FrontParts { callbacks, peers, .. } = self.parts.clone();
         let (local, peer, ip, owner) = (self.local.clone(), self.peer.clone(), self.ip, workers.clone());
+        let states = States::new(&callbacks, &local, peer.as_ref());
+        let reported = states.clone();
         let done = move |outcome: Option<std::io::Result<()>>| {
             let boxed = |address: &Address| Box::new(address.clone());
             let (at, of) = (boxed(&local), peer.as_ref().map(boxed));
@@ -178,13 +181,18 @@ impl Handler for Departing {
                     callbacks.tell_error(&Error::Connection { local: at, peer: of, reason });
                 }
             }
-            callbacks.tell_state(&local, peer.as_ref(), ConnState::Close);
-            if let Some((peers, ip)) = peers.zip(ip) {
-                peers.leave(ip.ip());
+            let leave = move || {
+                if let Some((peers, ip)) = peers.zip(ip) {
+                    peers.leave(ip.ip());
+                }
+                owner.release();
+            };
+            match reported {
+                Some(states) => states.close(leave),
+                None => leave(),
             }
-            owner.release();
         };
-        conn.detach(move |link, _| workers.serve(link, Box::new(done)));
+        conn.detach(move |link, _| workers.serve(Job { link, states, done: Box::new(done) }));
     }
 
     fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {

@@ -13,6 +13,7 @@ use crate::mailbox::Report;
 use crate::net::sigpipe;
 use crate::server::crowd::{CALM, Crowd, Trouble};
 use crate::server::front::{Callbacks, ServerEvent};
+use crate::server::states::States;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -140,6 +141,14 @@ pub(super) type Serve = dyn Fn(Reader, Writer) -> io::Result<()> + Send + Sync;
 /// Is told when a connection is over, and what its handler said; `None` if it panicked.
 pub(super) type Done = Box<dyn FnOnce(Option<io::Result<()>>) + Send>;
 
+/// A connection that is to be served.
+pub(super) struct Job {
+    pub(super) link: Link,
+    /// Where its states are reported, if anybody wants to know.
+    pub(super) states: Option<Arc<States>>,
+    pub(super) done: Done,
+}
+
 pub(super) struct Workers {
     config: BlockingConfig,
     serve: Arc<Serve>,
@@ -156,7 +165,7 @@ struct Inside {
     open: usize,
     /// Those of them that are still with their reactor.
     coming: usize,
-    waiting: VecDeque<(Link, Done)>,
+    waiting: VecDeque<Job>,
     /// What the threads serve now.
     served: Vec<Arc<BlockingLink>>,
     /// Connections that a thread has taken, and whose end it has not counted.
@@ -293,14 +302,14 @@ impl Workers {
     }
 
     /// Serves a connection that has a place, now or when a thread is free.
-    pub(super) fn serve(self: &Arc<Workers>, link: Link, done: Done) {
+    pub(super) fn serve(self: &Arc<Workers>, job: Job) {
         let mut inside = self.lock();
         inside.coming -= 1;
         if inside.ended == Ended::Yes {
             drop(inside);
-            return done(Some(Ok(())));
+            return (job.done)(Some(Ok(())));
         }
-        inside.waiting.push_back((link, done));
+        inside.waiting.push_back(job);
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
         if !starts && inside.idle < inside.waiting.len() {
@@ -333,12 +342,12 @@ impl Workers {
     /// Serves one connection after another, until there are none for a while.
     fn work(&self) {
         loop {
-            let Some((link, done)) = self.next() else { return };
-            self.serve_one(link, done);
+            let Some(job) = self.next() else { return };
+            self.serve_one(job);
         }
     }
 
-    fn next(&self) -> Option<(Link, Done)> {
+    fn next(&self) -> Option<Job> {
         let until = Instant::now() + IDLE_THREAD;
         let mut inside = self.lock();
         loop {
@@ -370,9 +379,13 @@ impl Workers {
         }
     }
 
-    fn serve_one(&self, link: Link, done: Done) {
+    fn serve_one(&self, job: Job) {
+        let Job { link, states, done } = job;
         let outcome = match link.into_blocking() {
-            Ok(link) => {
+            Ok(mut link) => {
+                if let Some(states) = states {
+                    link.observe(move |state| states.report(state));
+                }
                 link.set_read_timeout(self.config.timeout);
                 link.set_write_timeout(self.config.timeout);
                 let link = Arc::new(link);
@@ -433,8 +446,8 @@ impl Workers {
         let report = inside.report;
         drop(inside);
         self.work.notify_all();
-        for (_, done) in waiting {
-            done(Some(Ok(())));
+        for job in waiting {
+            (job.done)(Some(Ok(())));
         }
         for link in served {
             link.cut();

@@ -34,25 +34,6 @@ fn copying_from_reader_to_writer_is_an_echo_server() {
 }
 
 #[test]
-fn its_states_are_new_handshake_and_close() {
-    each_kind(|kind| {
-        let rig = Rig::new();
-        let (_server, address) = rig.listen(rig.builder(1).blocking_handler(BlockingConfig::default(), echo), kind);
-        let mut client = Client::dial(&address);
-        client.echoes(b"x");
-        client.close();
-        let told = rig.states.until("its close", |told| told.iter().any(|told| told.state == ConnState::Close));
-        let states: Vec<ConnState> = told.iter().map(|told| told.state).collect();
-        let ends: &[ConnState] = &[ConnState::New, ConnState::Handshake, ConnState::Close];
-        let wanted: Vec<_> =
-            ends.iter().copied().filter(|state| kind.is_tls() || *state != ConnState::Handshake).collect();
-        // Bytes that the reactor had read before it let go may be told as well.
-        let without_bytes = states.into_iter().filter(|state| !matches!(state, ConnState::Read | ConnState::Write));
-        assert_eq!(without_bytes.collect::<Vec<_>>(), wanted);
-    });
-}
-
-#[test]
 fn a_handler_that_fails_or_panics_closes_its_connection_and_is_told_once() {
     each_kind(|kind| {
         let rig = Rig::new();
