@@ -57,8 +57,8 @@ const LIMITS: &[Limit] = &[
     ("outbox_bytes_max", |l| l.outbox_bytes_max = 512 * 1024, Served, Served),
     ("outbox_bytes_high", |l| l.outbox_bytes_high = 64 * 1024, Without, Without),
     ("outbox_bytes_low", |l| l.outbox_bytes_low = 0, Without, Without),
-    ("connect_timeout", |l| l.connect_timeout = SOON, Without, Without),
-    ("handshake_timeout", |l| l.handshake_timeout = SOON, Without, Served),
+    ("connect_timeout", |l| l.connect_timeout = SOON, Served, Without),
+    ("handshake_timeout", |l| l.handshake_timeout = SOON, Served, Served),
     ("write_stall_timeout", |l| l.write_stall_timeout = SOON, Without, Without),
     ("idle_timeout", |l| l.idle_timeout = Some(SOON), Refused, Without),
     ("lifetime", |l| l.lifetime = Some(SOON), Refused, Without),
@@ -115,8 +115,14 @@ fn each_limit_is_served_refused_or_documented_where_threads_wait() {
             Refused => assert!(built.expect_err(name).to_string().starts_with(name)),
             Served | Without => {
                 let client = built.expect(name);
-                client.connect(PATIENCE).expect(name);
-                exchange(&client);
+                let connected = client.connect(PATIENCE);
+                if *name == "connect_timeout" {
+                    let error = connected.expect_err("it is over at once").to_string();
+                    assert!(error.ends_with("nobody answered within connect_timeout"), "{error}");
+                } else {
+                    connected.expect(name);
+                    exchange(&client);
+                }
             }
         }
         let socket = TcpStream::connect(at.ip().expect("an IP address")).expect("a connection");

@@ -5,8 +5,8 @@
 use crate::address::Address;
 use crate::client::Client;
 use crate::client::telling::Callbacks;
-use crate::config::ConnectConfig;
 use crate::config::datagram::DatagramConfig;
+use crate::config::{ConnectConfig, Limits};
 use crate::dial::resolver::Resolver;
 use crate::error::Error;
 use crate::handler::ConnState;
@@ -55,7 +55,10 @@ pub(super) struct Timeouts {
 
 impl ClientBuilder {
     pub(super) fn new(address: Address) -> ClientBuilder {
-        let (connect, datagram) = (ConnectConfig::default(), DatagramConfig::default());
+        // As long as no configuration is given, only the timeouts of calls count.
+        let (connect_timeout, handshake_timeout) = (Duration::MAX, Duration::MAX);
+        let limits = Limits { connect_timeout, handshake_timeout, ..Limits::default() };
+        let (connect, datagram) = (ConnectConfig { limits, ..ConnectConfig::default() }, DatagramConfig::default());
         ClientBuilder {
             plan: Plan { address, connect, datagram, resolver: Resolver::system() },
             timeouts: Timeouts::default(),
@@ -65,11 +68,15 @@ impl ClientBuilder {
         }
     }
 
-    /// For stream addresses: the socket, its own address, TLS, and of the limits `inbox_bytes_max` and `outbox_bytes_max`. The
-    /// others are those of connections that reactors drive: `idle_timeout` and `lifetime` are refused, and
-    /// `connect_timeout`, `handshake_timeout`, `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`,
-    /// `outbox_bytes_low`, `bytes_per_turn` and `reads_per_turn` have no effect: the timeout of `connect` and those of reads
-    /// and writes take their place.
+    /// For stream addresses: the socket, its own address, TLS, and of the limits `inbox_bytes_max`, `outbox_bytes_max`,
+    /// `connect_timeout` and `handshake_timeout`. The lookup, the connect and the handshake together end at the earlier of
+    /// `connect_timeout` and the timeout of the call, the handshake also after `handshake_timeout`. Both are 10 s in
+    /// `Limits::default()`; without a call of this only the timeout of the call counts. `connect_timeout` also ends the lookup
+    /// of a datagram address.
+    ///
+    /// The other limits are those of connections that reactors drive: `idle_timeout` and `lifetime` are refused, and
+    /// `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`, `outbox_bytes_low`, `bytes_per_turn` and
+    /// `reads_per_turn` have no effect: the timeouts of reads and writes take their place.
     pub fn connect_config(mut self, config: ConnectConfig) -> ClientBuilder {
         self.plan.connect = config;
         self
