@@ -40,7 +40,11 @@ impl Error {
             // What blocks, or was the user's to read and write.
             Error::Exchange { source, .. } | Error::Served { source, .. } => is_timeout(source),
             // There `WouldBlock` is a lack of something: threads, ports.
-            Error::Thread { .. } | Error::Listen { .. } | Error::Descriptor { .. } | Error::Group { .. } => false,
+            Error::Thread { .. }
+            | Error::ThreadFailed { .. }
+            | Error::Listen { .. }
+            | Error::Descriptor { .. }
+            | Error::Group { .. } => false,
             Error::Accept { .. } | Error::Unprepared { .. } | Error::Poll(_) => false,
             Error::Address(_) | Error::Connect { .. } | Error::Connection { .. } | Error::Broken { .. } => {
                 self.kind() == ErrorKind::TimedOut
@@ -66,6 +70,7 @@ impl Error {
             }
             Error::Group { source, .. } | Error::Served { source, .. } | Error::Accept { source, .. } => source.kind(),
             Error::Exchange { source, .. } | Error::Thread { source, .. } | Error::Poll(source) => source.kind(),
+            Error::ThreadFailed { source, .. } => source.kind(),
             Error::Unprepared { source, .. } => source.kind(),
             Error::Connection { reason, .. } | Error::Broken { reason, .. } => reason.kind(),
             Error::Datagram { kind, .. } => *kind,
@@ -194,7 +199,7 @@ mod tests {
             Error::Connections { limit: 1 },
             Error::Draining,
             Error::Gone,
-            Error::MailboxFull { limit: 1 },
+            Error::MailboxFull { limit: 1, unit: "commands" },
             Error::ReactorGone,
             Error::NotDriven,
             Error::Connection { local: at(), peer: None, reason },
@@ -211,7 +216,8 @@ mod tests {
             Error::AlreadyStarted,
             Error::ServerGone,
             Error::Thread { name: what.clone(), source: source() },
-            Error::ThreadDied { name: what },
+            Error::ThreadDied { name: what.clone() },
+            Error::ThreadFailed { name: what, source: source() },
             Error::OnReactorThread,
             Error::Poll(source()),
         ]
