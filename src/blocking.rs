@@ -45,10 +45,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// is `Ok(0)`; one without TLS' close_notify fails with `UnexpectedEof`. Dropping it says our end and waits
 /// for nothing; output that the kernel has not taken is lost then, and over TCP the peer sees a reset.
 ///
-/// Of its [`Limits`](crate::Limits) `inbox_bytes_max`, `outbox_bytes_max` and `handshake_timeout` count. The others are those of
-/// connections that reactors drive, and have no effect here: `idle_timeout`, `lifetime`, `connect_timeout`,
-/// `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`, `outbox_bytes_low`, `bytes_per_turn` and
-/// `reads_per_turn`.
+/// Of its [`Limits`](crate::Limits) those in time hold in every call that waits: `handshake_timeout`, `write_stall_timeout`,
+/// `idle_timeout` and `lifetime`, which began when the connection did. The call fails with `TimedOut`, and the connection is over; a
+/// thread that is in no call finds it over at its next one. `inbox_bytes_max` and `outbox_bytes_max` bound what it holds.
+/// The others are about turns of a reactor, and have no effect here: `connect_timeout`, `linger_timeout`, `linger_total`,
+/// `outbox_bytes_high`, `outbox_bytes_low`, `bytes_per_turn` and `reads_per_turn`.
 ///
 /// ```no_run
 /// use std::io::{Read, Write};
@@ -232,22 +233,30 @@ impl BlockingLink {
         reads: Wanted,
         mut step: impl FnMut(&mut Inside) -> Tried<T>,
     ) -> io::Result<T> {
-        let mut left = None;
+        let (mut left, mut lasts) = (None, None);
         loop {
-            let writes = {
+            let (writes, due) = {
                 let mut inside = self.lock();
                 match step(&mut inside) {
                     Tried::Done(done) => return done,
-                    Tried::Waits => inside.wants_to_send(),
+                    Tried::Waits => (inside.wants_to_send(), inside.due()),
                 }
             };
             if left == Some(Duration::ZERO) {
                 // Also where more has come, as long as that was of no use.
                 return Err(io::ErrorKind::WouldBlock.into());
             }
+            if lasts == Some(Duration::ZERO) {
+                self.end_if_due();
+            }
             left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            lasts = due.map(|due| due.since(now()));
+            let shorter = match (left, lasts) {
+                (Some(left), Some(lasts)) => Some(left.min(lasts)),
+                (left, lasts) => left.or(lasts),
+            };
             // Nothing may come of it: by a signal, or when the time is not quite over.
-            if let Some(ready) = wait(&*self.socket, reads, writes, left)? {
+            if let Some(ready) = wait(&*self.socket, reads, writes, shorter)? {
                 if ready.error {
                     self.socket.drop_notices();
                 }
@@ -256,6 +265,24 @@ impl BlockingLink {
                 }
             }
         }
+    }
+
+    /// Ends it if one of its limits in time is over, after what that is about was looked at once more. Returns when to ask
+    /// again.
+    pub(crate) fn end_if_due(&self) -> Option<Instant> {
+        let mut inside = self.lock();
+        let now = now();
+        if inside.due()? > now {
+            return inside.due().and_then(Tick::instant);
+        }
+        // Bytes that nobody has read yet have moved too.
+        let came = matches!(look(&*self.socket), Ok(Some(ready)) if ready.readable && !ready.ended);
+        let expiry = inside.overdue(now, came);
+        if let Some(expiry) = expiry {
+            inside.signal(Signal::Expired(expiry));
+            self.say_goodbye(&mut inside);
+        }
+        inside.due().and_then(Tick::instant)
     }
 
     /// Does the TLS handshake, if there is one to do.
@@ -438,6 +465,25 @@ impl Inside {
         if let Some(link) = &mut self.link {
             link.signal(signal, now());
         }
+    }
+
+    /// When a limit in time is over.
+    fn due(&self) -> Option<Tick> {
+        let link = self.link.as_ref().filter(|link| !matches!(link.phase(), Phase::Closed(_)))?;
+        link.phase_deadline().map(|(due, _)| due)
+    }
+
+    /// Which limit in time is over, also if it is looked at what moved meanwhile; `came` says whether bytes wait to be read.
+    fn overdue(&mut self, now: Tick, came: bool) -> Option<Expiry> {
+        let stalled = self.link.as_mut()?.try_output_again();
+        self.push_on(now);
+        let link = self.link.as_mut().filter(|link| !matches!(link.phase(), Phase::Closed(_)))?;
+        link.judge_progress(stalled, now);
+        link.note_progress(now);
+        if came {
+            link.touch(now);
+        }
+        link.phase_deadline().and_then(|(due, expiry)| (due <= now).then_some(expiry))
     }
 
     fn has_ended(&self) -> bool {

@@ -53,6 +53,8 @@ pub(crate) enum Order {
     Release(Box<dyn FnOnce(OwnedFd) + Send>),
     /// A listener: a descriptor or a place came free.
     Freed,
+    /// A listener: one of its connections that had left the reactor is over.
+    SeatBack,
 }
 
 /// What another thread tells a reactor.

@@ -15,7 +15,7 @@ use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
 use crate::net::file::FileRange;
 use crate::net::{PeerCredentials, TcpInfo};
-use crate::turn::{Desk, Life, TimerId, Turn};
+use crate::turn::{Desk, Life, Parting, Place, Seat, TimerId, Turn};
 use bytes::Bytes;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -331,9 +331,21 @@ impl<'a> Conn<'a> {
     /// Writes are refused from now on. The handler gets `on_close(Detached)`, and then `then` runs; it may adopt the link
     /// again, send it to another reactor or thread, or take it apart. Nothing happens in `on_close`. If the connection
     /// breaks before the callback has returned, `on_close` tells why and `then` is dropped.
+    ///
+    /// Its place within `connections_max` of its listener, reactor and engine is free then. Its limits in time go with it, if
+    /// somebody waits on it ([`Link::into_blocking`]) or adopts it.
     pub fn detach(&mut self, then: impl FnOnce(Link, &mut Turn<'_>) + 'static) {
+        self.part(Place::GivenBack, |link, _, turn| then(link, turn));
+    }
+
+    /// As [`Conn::detach`], but its place is kept until the seat is dropped; there is none if no listener accepted it.
+    pub(crate) fn detach_seated(&mut self, then: impl FnOnce(Link, Option<Seat>, &mut Turn<'_>) + 'static) {
+        self.part(Place::Kept, then);
+    }
+
+    fn part(&mut self, place: Place, then: impl FnOnce(Link, Option<Seat>, &mut Turn<'_>) + 'static) {
         if !matches!(self.link.phase(), Phase::Closed(_)) {
-            self.turn.desk.parting = Some(Box::new(then));
+            self.turn.desk.parting = Some(Parting { then: Box::new(then), place });
         }
     }
 }

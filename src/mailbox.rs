@@ -275,6 +275,24 @@ impl Remote {
         self.0.pulse.load.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Connections that have left it and keep their places.
+    pub(crate) fn away(&self) -> usize {
+        self.0.pulse.away.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn away_more(&self) {
+        self.0.pulse.away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn away_less(&self) {
+        self.0.pulse.away.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Gives back the place of a connection that had left.
+    pub(crate) fn give_back(&self, acceptor: SourceId) {
+        self.order_listener(acceptor, Order::SeatBack);
+    }
+
     /// TLS handshakes of accepted connections that are under way there, or on their way.
     pub(crate) fn handshakes(&self) -> usize {
         self.0.pulse.handshakes.load(Ordering::Relaxed)

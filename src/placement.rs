@@ -118,7 +118,7 @@ pub(crate) struct ReactorLimits {
 impl ReactorLimits {
     /// What this reactor has as many of as it may.
     fn full_of(&self, remote: &Remote) -> Option<PauseCause> {
-        if remote.load() >= self.connections_max {
+        if remote.load() + remote.away() >= self.connections_max {
             return Some(PauseCause::ConnectionLimit);
         }
         self.handshakes_max.filter(|max| remote.handshakes() >= *max).map(|_| PauseCause::HandshakeLimit)

@@ -520,10 +520,10 @@ impl Server {
     /// not begun will not begin.
     ///
     /// # Errors
-    /// `OnReactorThread` in a callback, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up
+    /// `OnReactorThread` in a callback or a blocking handler, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up
     /// beyond the deadline; `ReactorGone` if a reactor has died.
     pub fn shutdown(&self, drain: Duration) -> Result<Report, Error> {
-        if Driving::is_any() {
+        if self.0.shared.waits_for_this_thread() {
             return Err(Error::OnReactorThread);
         }
         self.stop(drain);
@@ -543,7 +543,7 @@ impl Server {
     /// # Errors
     /// `NotDriven` after `timeout`, `ReactorGone` if a reactor has died, `OnReactorThread` in a callback.
     pub fn wait(&self, timeout: Duration) -> Result<Report, Error> {
-        if Driving::is_any() {
+        if self.0.shared.waits_for_this_thread() {
             return Err(Error::OnReactorThread);
         }
         self.0.shared.wait(timeout)
@@ -563,6 +563,12 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Run> {
         // No user code runs under the lock.
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a wait for its end on this thread would wait for itself: it drives a reactor, runs a callback, or a blocking
+    /// handler of this server.
+    fn waits_for_this_thread(&self) -> bool {
+        Driving::is_any() || self.workers.as_ref().is_some_and(|workers| workers.serve_here())
     }
 
     /// Tells where it listens, before anything else that happens to it.
@@ -688,7 +694,7 @@ impl Drop for Face {
         let has_begun = matches!(*self.shared.lock(), Run::Running(..) | Run::Draining(..));
         if has_begun {
             self.shared.stop(Duration::ZERO);
-            if !Driving::is_any() {
+            if !self.shared.waits_for_this_thread() {
                 // Whatever came of it: nobody is left to be told.
                 let _ = self.shared.wait(END_GRACE);
             }

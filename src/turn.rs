@@ -69,6 +69,8 @@ pub(crate) struct Desk {
     pub(crate) moved_before: MovedBefore,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
     pub(crate) parting: Option<Parting>,
+    /// Connections that have left, and whose places are kept for them.
+    pub(crate) away: usize,
     pub(crate) registry: Registry,
     pub(crate) remote: Remote,
 }
@@ -102,6 +104,18 @@ impl Desk {
     pub(crate) fn connection_ends(&mut self) {
         self.connections -= 1;
         self.remote.load_less();
+    }
+
+    /// Whether there are as many connections as there may be, those that have left and kept their places among them.
+    pub(crate) fn is_full(&self) -> bool {
+        self.connections + self.away >= self.connections_max
+    }
+
+    /// A connection leaves and keeps its place.
+    pub(crate) fn connection_leaves(&mut self) {
+        self.connection_ends();
+        self.away += 1;
+        self.remote.away_more();
     }
 
     /// Has listeners that wait for something to come free try again.
@@ -163,7 +177,30 @@ impl Desk {
 pub(crate) type MovedBefore = HashMap<SourceId, (u64, u64)>;
 
 /// What takes a detached link.
-pub(crate) type Parting = Box<dyn FnOnce(Link, &mut Turn<'_>)>;
+pub(crate) struct Parting {
+    pub(crate) then: Box<dyn FnOnce(Link, Option<Seat>, &mut Turn<'_>)>,
+    pub(crate) place: Place,
+}
+
+/// What becomes of the place that a connection took within the limits of its listener, reactor and engine, when it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    GivenBack,
+    Kept,
+}
+
+/// The place of a connection that has left its reactor. It is given back when this is dropped, on any thread.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) remote: Remote,
+    pub(crate) acceptor: SourceId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.remote.give_back(self.acceptor);
+    }
+}
 
 /// A closure that waits for its time.
 pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
@@ -689,7 +726,7 @@ impl Turn<'_> {
     pub(crate) fn check_begins(&self) -> Result<(), Error> {
         self.check_running()?;
         let limit = self.desk.connections_max;
-        if self.desk.connections < limit { Ok(()) } else { Err(Error::Connections { limit }) }
+        if self.desk.is_full() { Err(Error::Connections { limit }) } else { Ok(()) }
     }
 
     // --- for sources ----------------------------------------------------------------------------------------------

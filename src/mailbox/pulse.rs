@@ -48,6 +48,8 @@ const HELD_UP: Duration = Duration::from_millis(200);
 pub(crate) struct Pulse {
     /// Connections of the reactor, those among them that are on their way to it.
     pub(super) load: AtomicUsize,
+    /// Connections that have left the reactor and keep their places.
+    pub(super) away: AtomicUsize,
     /// TLS handshakes of accepted connections, those on their way to it among them.
     pub(super) handshakes: AtomicUsize,
     /// The tick at which its present turn began, 0 between turns.

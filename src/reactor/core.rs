@@ -31,7 +31,7 @@ use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
 use crate::turn::handshakes::Handshakes;
 use crate::turn::seen::Notes;
-use crate::turn::{Desk, Job, Life, MovedBefore, Roster, Turn};
+use crate::turn::{Desk, Job, Life, MovedBefore, Parting, Place, Roster, Seat, Turn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -112,6 +112,7 @@ impl Core {
             unread: HashSet::new(),
             undelivered: Vec::new(),
             parting: None,
+            away: 0,
             registry,
             remote: Remote(mailbox.clone()),
         };
@@ -581,11 +582,17 @@ impl Core {
                 self.desk.moved_before.remove(&id);
             }
             match self.desk.parting.take() {
-                Some(parting) => {
+                Some(Parting { then, place }) => {
                     let link = connection.into_link();
                     self.desk.buffers.pool.count_out(link.held_bytes());
-                    self.forget_connection(acceptor);
-                    self.run_closure(Box::new(move |turn| parting(link, turn)));
+                    let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
+                    let seat = acceptor_id.map(|acceptor| Seat { remote: self.desk.remote.clone(), acceptor });
+                    if seat.is_some() {
+                        self.desk.connection_leaves()
+                    } else {
+                        self.forget_connection(acceptor)
+                    }
+                    self.run_closure(Box::new(move |turn| then(link, seat, turn)));
                 }
                 None => {
                     drop(connection);

@@ -192,7 +192,14 @@ impl Handler for Departing {
                 None => leave(),
             }
         };
-        conn.detach(move |link, _| workers.serve(Job { link, states, done: Box::new(done) }));
+        conn.detach_seated(move |link, seat, turn| {
+            let limits = link.limits();
+            let shortest = [limits.idle_timeout, limits.lifetime].into_iter().flatten().min();
+            workers.serve(Job { link, states, done: Box::new(done), seat });
+            if let Some(shortest) = shortest {
+                workers.watch(shortest, turn);
+            }
+        });
     }
 
     fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {

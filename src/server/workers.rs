@@ -15,9 +15,11 @@ use crate::net::sigpipe;
 use crate::server::crowd::{CALM, Crowd, Trouble};
 use crate::server::front::{Callbacks, ServerEvent};
 use crate::server::states::States;
+use crate::turn::{Seat, Turn};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How many connections a server with a blocking handler serves.
@@ -148,6 +150,30 @@ pub(super) struct Job {
     /// Where its states are reported, if anybody wants to know.
     pub(super) states: Option<Arc<States>>,
     pub(super) done: Done,
+    /// Its place within the limits of listener, reactor and engine, until its handler has returned.
+    pub(super) seat: Option<Seat>,
+}
+
+/// A connection that a thread serves.
+#[derive(Clone)]
+struct Served {
+    link: Arc<BlockingLink>,
+    /// Taken by whoever tells the end.
+    done: Arc<Mutex<Option<Done>>>,
+}
+
+impl Served {
+    fn end(&self, outcome: Option<io::Result<()>>) {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(done) = done {
+            done(outcome);
+        }
+    }
+}
+
+thread_local! {
+    /// Whose connection this thread serves, as an address that is only compared.
+    static SERVES: Cell<*const Workers> = const { Cell::new(std::ptr::null()) };
 }
 
 pub(super) struct Workers {
@@ -168,7 +194,9 @@ struct Inside {
     coming: usize,
     waiting: VecDeque<Job>,
     /// What the threads serve now.
-    served: Vec<Arc<BlockingLink>>,
+    served: Vec<Served>,
+    /// How often a reactor looks at limits in time, if one does.
+    watches: Option<Duration>,
     /// Connections that a thread has taken, and whose end it has not counted.
     taken: usize,
     threads: usize,
@@ -329,16 +357,55 @@ impl Workers {
             workers.work();
         };
         if let Err(source) = thread.spawn(work) {
-            // Those that run go on; if there is none, the next connection tries again.
+            // Those that run go on with what waits; if there is none, it is refused, and the next connection tries again.
             let mut inside = self.lock();
             inside.threads -= 1;
             inside.meets(Trouble::Lacks, |_| News::Error(Error::Thread { name, source }));
-            if inside.threads > 0 {
+            let refused = if inside.threads > 0 {
                 inside
                     .meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
-            }
+                VecDeque::new()
+            } else {
+                std::mem::take(&mut inside.waiting)
+            };
             self.tell_news(inside);
+            for job in refused {
+                drop(job.link);
+                (job.done)(Some(Ok(())));
+            }
         }
+    }
+
+    /// Whether this thread serves a connection of these.
+    pub(super) fn serve_here(&self) -> bool {
+        std::ptr::eq(SERVES.get(), self)
+    }
+
+    /// Has a reactor look at the limits in time of connections whose handlers are in no call of theirs; the shortest of the
+    /// limits is `shortest`.
+    pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, turn: &mut Turn<'_>) {
+        let interval = (shortest / 8).clamp(WATCH_LEAST, WATCH_MOST);
+        let before = self.lock().watches.replace(interval);
+        if before.is_none() {
+            look_after(interval, Arc::downgrade(self), turn);
+        } else if let Some(before) = before {
+            self.lock().watches = Some(before.min(interval));
+        }
+    }
+
+    /// Ends what has outlived a limit in time. Returns when to look again; not if nothing is served any more.
+    fn look(&self) -> Option<Duration> {
+        let served = {
+            let mut inside = self.lock();
+            if inside.open == 0 {
+                inside.watches = None;
+            }
+            inside.served.clone()
+        };
+        for served in served {
+            served.link.end_if_due();
+        }
+        self.lock().watches
     }
 
     /// Serves one connection after another, until there are none for a while.
@@ -382,7 +449,8 @@ impl Workers {
     }
 
     fn serve_one(&self, job: Job) {
-        let Job { link, states, done } = job;
+        let Job { link, states, done, seat } = job;
+        let done = Arc::new(Mutex::new(Some(done)));
         let outcome = match link.into_blocking() {
             Ok(mut link) => {
                 if let Some(states) = states {
@@ -390,21 +458,7 @@ impl Workers {
                 }
                 link.set_read_timeout(self.config.timeout);
                 link.set_write_timeout(self.config.timeout);
-                let link = Arc::new(link);
-                let is_cut = {
-                    let mut inside = self.lock();
-                    inside.served.push(link.clone());
-                    inside.ended == Ended::Yes
-                };
-                let outcome = if is_cut {
-                    Some(Ok(()))
-                } else {
-                    guarded(|| (self.serve)(Reader(link.clone()), Writer(link.clone())))
-                };
-                // What a handler leaves open is closed: it may have ended or failed, or have panicked.
-                let _ = link.close();
-                self.lock().served.retain(|other| !Arc::ptr_eq(other, &link));
-                outcome
+                self.run(Arc::new(link), &done)
             }
             Err(error) => Some(Err(error.into())),
         };
@@ -415,7 +469,35 @@ impl Workers {
                 inside.report.drained += 1;
             }
         }
-        done(outcome);
+        let done = done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // None if the server is over: the end was told already.
+        if let Some(done) = done {
+            done(outcome);
+        }
+        drop(seat);
+    }
+
+    /// Runs the handler, and closes what it leaves open.
+    fn run(&self, link: Arc<BlockingLink>, done: &Arc<Mutex<Option<Done>>>) -> Option<io::Result<()>> {
+        let is_cut = {
+            let mut inside = self.lock();
+            inside.served.push(Served { link: link.clone(), done: done.clone() });
+            inside.ended == Ended::Yes
+        };
+        let outcome = if is_cut {
+            Some(Ok(()))
+        } else {
+            SERVES.set(self);
+            let outcome = guarded(|| (self.serve)(Reader(link.clone()), Writer(link.clone())));
+            SERVES.set(std::ptr::null());
+            outcome
+        };
+        // As on a reactor, an idle connection that is ended is no trouble.
+        let is_trouble = link.ended().0.is_none_or(|reason| reason.is_trouble() || !reason.is_timeout());
+        // It may have ended or failed, or have panicked.
+        let _ = link.close();
+        self.lock().served.retain(|other| !Arc::ptr_eq(&other.link, &link));
+        outcome.map(|outcome| if is_trouble { outcome } else { Ok(()) })
     }
 
     /// What ends from now on has been drained.
@@ -451,12 +533,36 @@ impl Workers {
         for job in waiting {
             (job.done)(Some(Ok(())));
         }
-        for link in served {
-            link.cut();
+        for served in &served {
+            served.link.cut();
         }
+        // Handlers that notice have a moment to return; nothing is told of the others behind the server's own end.
+        let until = Instant::now() + CUT_GRACE;
+        let mut inside = self.lock();
+        while inside.open > 0 && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(inside);
+        served.iter().for_each(|served| served.end(Some(Ok(()))));
         report
     }
 }
+
+/// Looks at limits in time every so often, as long as anything is served.
+fn look_after(interval: Duration, workers: Weak<Workers>, turn: &mut Turn<'_>) {
+    turn.after(interval, move |turn| {
+        let Some(interval) = workers.upgrade().and_then(|workers| workers.look()) else { return };
+        look_after(interval, workers, turn);
+    });
+}
+
+/// How often limits in time are looked at, at the most and at the least.
+const WATCH_LEAST: Duration = Duration::from_millis(10);
+const WATCH_MOST: Duration = Duration::from_secs(1);
+
+/// How long handlers whose connections were cut may take to return before the server's end is told.
+const CUT_GRACE: Duration = Duration::from_millis(500);
 
 /// What may wait to be told; more is not.
 const NEWS_MAX: usize = 16;

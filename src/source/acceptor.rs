@@ -212,6 +212,13 @@ impl Acceptor {
             Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
+            Cause::Order(Order::SeatBack) => {
+                turn.desk.away -= 1;
+                turn.desk.remote.away_less();
+                self.release();
+                turn.desk.free_held();
+                return self.rest();
+            }
             Cause::Order(Order::Hurry) => {}
             Cause::Order(Order::Relieve) => {}
             Cause::Orders(batch) => {
@@ -235,7 +242,7 @@ impl Acceptor {
 
     /// What this reactor has as many of as it may.
     fn full_of(&self, turn: &Turn<'_>) -> Option<PauseCause> {
-        if turn.desk.connections >= turn.desk.connections_max {
+        if turn.desk.is_full() {
             return Some(PauseCause::ConnectionLimit);
         }
         (self.sessions.is_some() && turn.desk.handshakes.is_full()).then_some(PauseCause::HandshakeLimit)
@@ -338,7 +345,7 @@ impl Acceptor {
 
     /// Takes a stream that another reactor has accepted, and counted for this one.
     fn arrive(&mut self, id: SourceId, handed: Box<Handed>, turn: &mut Turn<'_>) {
-        if matches!(self.gate, Gate::Closed) || turn.desk.connections >= turn.desk.connections_max {
+        if matches!(self.gate, Gate::Closed) || turn.desk.is_full() {
             log::debug!("listener {id}: no room for a connection that was accepted for it");
             return turn.desk.lose(&handed);
         }

@@ -276,7 +276,7 @@ impl Connection {
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::Relieve => self.link.signal(Signal::Failed(Reason::QueueLimit), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
-            Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed => {}
+            Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed | Order::SeatBack => {}
         }
     }
 

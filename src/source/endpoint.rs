@@ -147,7 +147,8 @@ impl Endpoint {
             | Order::Finish
             | Order::Release(_)
             | Order::Freed
-            | Order::Relieve => {}
+            | Order::Relieve
+            | Order::SeatBack => {}
         }
     }
 
