@@ -275,7 +275,7 @@ impl BlockingLink {
         if inside.due()? > now {
             return inside.due().and_then(Tick::instant);
         }
-        // Bytes that nobody has read yet have moved too.
+        // A peer whose bytes wait for this side is not idle.
         let came = matches!(look(&*self.socket), Ok(Some(ready)) if ready.readable && !ready.ended);
         let expiry = inside.overdue(now, came);
         if let Some(expiry) = expiry {
@@ -480,7 +480,7 @@ impl Inside {
         let link = self.link.as_mut().filter(|link| !matches!(link.phase(), Phase::Closed(_)))?;
         link.judge_progress(stalled, now);
         link.note_progress(now);
-        if came {
+        if came || !link.inbox().is_empty() {
             link.touch(now);
         }
         link.phase_deadline().and_then(|(due, expiry)| (due <= now).then_some(expiry))

@@ -10,6 +10,8 @@ mod attacks;
 mod blocking;
 #[path = "server/building.rs"]
 mod building;
+#[path = "server/deadlines.rs"]
+mod deadlines;
 #[path = "server/ending.rs"]
 mod ending;
 #[path = "server/limits.rs"]

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use windlass::{
-    Address, Conn, ConnState, Datagram, DatagramHandler, Datagrams, EngineConfig, ListenConfig, PauseCause, Placement,
-    ReactorConfig, Server, ServerEvent,
+    Address, BlockingConfig, Conn, ConnState, Datagram, DatagramHandler, Datagrams, EngineConfig, ListenConfig,
+    PauseCause, Placement, ReactorConfig, Server, ServerBuilder, ServerEvent,
 };
 
 const CROWD: usize = 1000;
@@ -138,18 +138,66 @@ fn check_limit(rig: &Rig, server: &Server, kind: Kind, max: usize) {
     let _ = kind;
 }
 
+/// Who echoes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Who {
+    Reactors,
+    Threads,
+}
+
+impl Who {
+    const ALL: [Who; 2] = [Who::Reactors, Who::Threads];
+
+    fn serve(self, builder: ServerBuilder) -> ServerBuilder {
+        match self {
+            Who::Reactors => builder.handler(|| |_: &Conn<'_>| Echo),
+            Who::Threads => builder.blocking_handler(BlockingConfig::default(), |mut reader, mut writer| {
+                std::io::copy(&mut reader, &mut writer).map(drop)
+            }),
+        }
+    }
+
+    fn end(self, rig: &Rig, server: &Server) {
+        match self {
+            Who::Reactors => _ = rig.end(server),
+            // States are told by several threads there.
+            Who::Threads => _ = server.shutdown(Duration::from_secs(20)).expect("a report"),
+        }
+    }
+}
+
 #[test]
 fn the_limit_of_all_addresses_together_holds_over_all_reactors() {
-    for placement in [Placement::LeastConnections, Placement::RoundRobin, Placement::Kernel] {
+    for (placement, who) in [
+        (Placement::LeastConnections, Who::Reactors),
+        (Placement::RoundRobin, Who::Reactors),
+        (Placement::Kernel, Who::Reactors),
+        (Placement::LeastConnections, Who::Threads),
+        (Placement::Kernel, Who::Threads),
+    ] {
         each_kind_at_once(|kind| {
             let rig = Rig::new();
             let plan = EngineConfig { connections_max: 5, placement, ..engine(3) };
-            let builder = rig.builder(3).engine_config(plan).handler(|| |_: &Conn<'_>| Echo);
+            let builder = who.serve(rig.builder(3).engine_config(plan));
             let builder = builder.address(rig.address(kind)).address(rig.address(kind));
             let server = builder.build().expect("a server");
             server.listen().expect("it listens");
             check_limit(&rig, &server, kind, 5);
-            rig.end(&server);
+            who.end(&rig, &server);
+        });
+    }
+}
+
+#[test]
+fn the_limit_of_a_reactor_holds_whoever_serves() {
+    for (reactors, who) in [(1, Who::Reactors), (1, Who::Threads), (2, Who::Threads)] {
+        each_kind_at_once(|kind| {
+            let rig = Rig::new();
+            let reactor = ReactorConfig { connections_max: 4 / reactors, ..ReactorConfig::default() };
+            let builder = who.serve(rig.builder(reactors).engine_config(EngineConfig { reactor, ..engine(reactors) }));
+            let (server, _) = rig.listen(builder, kind);
+            check_limit(&rig, &server, kind, 4);
+            who.end(&rig, &server);
         });
     }
 }
@@ -157,13 +205,15 @@ fn the_limit_of_all_addresses_together_holds_over_all_reactors() {
 #[test]
 fn the_limit_of_one_address_holds_over_all_reactors_and_for_it_alone() {
     each_kind_at_once(|kind| {
-        let rig = Rig::new();
-        let config = ListenConfig { connections_max: 4, ..listen_config() };
-        let builder = rig.builder(3).listen_config(config).handler(|| |_: &Conn<'_>| Echo);
-        let server = builder.address(rig.address(kind)).build().expect("a server");
-        server.listen().expect("it listens");
-        check_limit(&rig, &server, kind, 4);
-        rig.end(&server);
+        for who in Who::ALL {
+            let rig = Rig::new();
+            let config = ListenConfig { connections_max: 4, ..listen_config() };
+            let builder = who.serve(rig.builder(3).listen_config(config));
+            let server = builder.address(rig.address(kind)).build().expect("a server");
+            server.listen().expect("it listens");
+            check_limit(&rig, &server, kind, 4);
+            who.end(&rig, &server);
+        }
 
         let rig = Rig::new();
         let config = ListenConfig { connections_max: 2, ..listen_config() };

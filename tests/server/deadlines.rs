@@ -1,0 +1,249 @@
+//! Limits in time, wherever a connection is served: on a reactor, by a blocking handler, in a call of its connection or not, and
+//! by a thread that waits on a link that was detached.
+
+use crate::support::blocking::{Client, Rig, connect, listen_config, until};
+use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind_at_once};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use windlass::{BlockingConfig, BlockingLink, Conn, ConnState, Error, Limits, ListenConfig, ServerBuilder, WeakServer};
+
+/// Where a connection is served.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Reactor,
+    /// A blocking handler that reads.
+    Thread,
+    /// A blocking handler that is in no call of its connection.
+    Elsewhere,
+    /// A thread of the user's that waits on a link which a handler has detached.
+    Detached,
+}
+
+const PLACES: [Place; 4] = [Place::Reactor, Place::Thread, Place::Elsewhere, Place::Detached];
+
+/// Holds handlers up that are in no call, until it is dropped.
+#[derive(Clone, Default)]
+struct Hold(Arc<(Mutex<bool>, Condvar)>);
+
+impl Hold {
+    fn wait(&self) {
+        let (open, changed) = &*self.0;
+        let waited = changed.wait_timeout_while(open.lock().expect("no panic"), PATIENCE, |open| !*open);
+        drop(waited.expect("no panic"));
+    }
+
+    fn open(&self) {
+        *self.0.0.lock().expect("no panic") = true;
+        self.0.1.notify_all();
+    }
+}
+
+fn echo(mut link: &BlockingLink) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match link.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => link.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+/// What a call of a connection came to.
+type Came = mpsc::Sender<io::Result<()>>;
+
+fn echoing(place: Place, builder: ServerBuilder, hold: &Hold, came: Came) -> ServerBuilder {
+    let hold = hold.clone();
+    match place {
+        Place::Reactor => builder.handler(|| |_: &Conn<'_>| Echo),
+        Place::Thread => builder.blocking_handler(BlockingConfig::default(), move |reader, _| {
+            let outcome = echo(reader.link());
+            let _ = came.send(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), "")));
+            outcome
+        }),
+        Place::Elsewhere => builder.blocking_handler(BlockingConfig::default(), move |_, _| {
+            hold.wait();
+            Ok(())
+        }),
+        Place::Detached => builder.handler(move || {
+            let came = came.clone();
+            move |_: &Conn<'_>| {
+                let came = came.clone();
+                Hooks::new().open(move |conn| {
+                    let came = came.clone();
+                    conn.detach(move |link, _| {
+                        let wait = move || came.send(echo(&link.into_blocking().expect("it is open")));
+                        std::thread::spawn(wait);
+                    });
+                })
+            }
+        }),
+    }
+}
+
+fn check_end(limits: Limits, speaks: Duration) {
+    each_kind_at_once(|kind| {
+        for place in PLACES {
+            let (rig, hold) = (Rig::new(), Hold::default());
+            let (came, outcome) = mpsc::channel();
+            let config = ListenConfig { limits: limits.clone(), ..listen_config() };
+            let builder = echoing(place, rig.builder(1).listen_config(config), &hold, came);
+            let (server, address) = rig.listen(builder, kind);
+            let mut client = Client::dial(&address);
+            let begun = Instant::now();
+            if place != Place::Elsewhere {
+                // As long as it speaks, it is not idle.
+                while begun.elapsed() < speaks {
+                    client.echoes(b"hello");
+                }
+            }
+            client.read_to_close();
+            assert!(begun.elapsed() < Duration::from_secs(5), "{place:?}: it took {:?}", begun.elapsed());
+            if let Place::Thread | Place::Detached = place {
+                let ended = outcome.recv_timeout(PATIENCE).expect("it has returned");
+                assert_eq!(ended.expect_err("it has not ended by itself").kind(), io::ErrorKind::TimedOut, "{place:?}");
+            }
+            hold.open();
+            until("it to be over", || server.open_connections() == 0);
+            // Nothing went wrong.
+            assert!(rig.errors.all().is_empty(), "{place:?}: {:?}", rig.errors.all());
+            drop(client);
+            server.shutdown(PATIENCE).expect("a report");
+        }
+    });
+}
+
+#[test]
+fn an_idle_connection_ends_wherever_it_is_served() {
+    check_end(
+        Limits { idle_timeout: Some(Duration::from_millis(150)), ..Limits::default() },
+        Duration::from_millis(300),
+    );
+}
+
+#[test]
+fn a_lifetime_is_over_wherever_a_connection_is_served() {
+    check_end(Limits { lifetime: Some(Duration::from_millis(400)), ..Limits::default() }, Duration::from_millis(50));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_reset_wherever_it_is_served() {
+    each_kind_at_once(|kind| {
+        for place in [Place::Reactor, Place::Thread, Place::Detached] {
+            let rig = Rig::new();
+            let limits = Limits { write_stall_timeout: Duration::from_millis(200), ..Limits::default() };
+            let builder = rig.builder(1).listen_config(ListenConfig { limits, ..listen_config() });
+            let (came, outcome) = mpsc::channel();
+            let flood = |mut link: &BlockingLink| -> io::Result<()> {
+                loop {
+                    link.write_all(&[7; 64 * 1024])?;
+                }
+            };
+            let builder = match place {
+                Place::Thread => builder.blocking_handler(BlockingConfig::default(), move |_, writer| {
+                    let outcome = flood(writer.link());
+                    let _ = came.send(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), "")));
+                    outcome
+                }),
+                Place::Detached => builder.handler(move || {
+                    let came = came.clone();
+                    move |_: &Conn<'_>| {
+                        let came = came.clone();
+                        Hooks::new().open(move |conn| {
+                            let came = came.clone();
+                            conn.detach(move |link, _| {
+                                let wait = move || came.send(flood(&link.into_blocking().expect("it is open")));
+                                std::thread::spawn(wait);
+                            });
+                        })
+                    }
+                }),
+                Place::Reactor | Place::Elsewhere => builder
+                    .handler(|| |_: &Conn<'_>| Hooks::new().open(|conn| while conn.write(&[7; 64 * 1024]).is_ok() {})),
+            };
+            let (server, address) = rig.listen(builder, kind);
+            let mut client = Client::dial(&address);
+            if place == Place::Reactor {
+                rig.errors.until("a stall", |told| told.iter().any(|told| told.text.contains("write stall")));
+            } else {
+                let ended = outcome.recv_timeout(PATIENCE).expect("it has returned");
+                assert_eq!(ended.expect_err("it writes for ever").kind(), io::ErrorKind::TimedOut, "{place:?}");
+            }
+            client.read_to_close();
+            until("it to be over", || server.open_connections() == 0);
+            server.shutdown(PATIENCE).expect("a report");
+        }
+    });
+}
+
+#[test]
+fn a_peer_whose_bytes_wait_for_a_handler_is_not_idle() {
+    each_kind_at_once(|kind| {
+        let (rig, hold) = (Rig::new(), Hold::default());
+        let limits = Limits { idle_timeout: Some(Duration::from_millis(100)), ..Limits::default() };
+        let held = hold.clone();
+        let builder = rig.builder(1).listen_config(ListenConfig { limits, ..listen_config() });
+        let builder = builder.blocking_handler(BlockingConfig::default(), move |mut reader, mut writer| {
+            held.wait();
+            io::copy(&mut reader, &mut writer).map(drop)
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let mut client = Client::dial(&address);
+        client.send(b"hello");
+        // Longer than it may be idle.
+        let (tell, told) = mpsc::channel::<()>();
+        assert!(told.recv_timeout(Duration::from_millis(400)).is_err());
+        drop(tell);
+        hold.open();
+        assert_eq!(client.read_exact(5), b"hello");
+        drop(client);
+        until("it to be over", || server.open_connections() == 0);
+        server.shutdown(PATIENCE).expect("a report");
+    });
+}
+
+#[test]
+fn a_blocking_handler_that_would_wait_for_its_own_server_is_refused() {
+    for kind in [Kind::Tcp, Kind::Unix] {
+        let rig = Rig::new();
+        let known = Arc::new(Mutex::new(WeakServer::default()));
+        let (tell, told) = mpsc::channel();
+        let inner = known.clone();
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |_, _| {
+            let server = inner.lock().expect("no panic").upgrade().expect("it lives");
+            let answers = [server.shutdown(PATIENCE), server.close(), server.wait(PATIENCE)];
+            let _ = tell.send(answers.map(|answer| matches!(answer, Err(Error::OnReactorThread))));
+            server.stop(Duration::ZERO);
+            Ok(())
+        });
+        let (server, address) = rig.listen(builder, kind);
+        *known.lock().expect("no panic") = server.downgrade();
+        let _client = Client::dial(&address);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok([true; 3]));
+        server.wait(PATIENCE).expect("a report");
+    }
+}
+
+#[test]
+fn nothing_is_told_behind_the_end_of_a_server_whose_handler_does_not_return() {
+    for kind in [Kind::Tcp, Kind::Unix] {
+        let (rig, hold) = (Rig::new(), Hold::default());
+        let held = hold.clone();
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |_, _| {
+            held.wait();
+            Err(io::Error::other("late"))
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let clients: Vec<_> = (0..3).map(|_| connect(&address).expect("a place")).collect();
+        rig.until_stated(ConnState::New, 3);
+        until("all to be served", || server.open_connections() == 3);
+        let report = server.shutdown(Duration::ZERO).expect("a report");
+        assert_eq!(report.cut, 3);
+        let (states, events) = (rig.states.count(), rig.events.count());
+        assert_eq!(rig.stated(ConnState::Close), 3);
+        hold.open();
+        until("the threads to have returned", || Arc::strong_count(&hold.0) == 1 || !server.is_running());
+        assert_eq!((rig.states.count(), rig.events.count(), rig.errors.count()), (states, events, 0));
+        drop(clients);
+    }
+}
