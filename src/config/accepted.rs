@@ -24,7 +24,9 @@ use std::sync::Arc;
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct PrepareAccepted(Arc<dyn Fn(&Socket) -> io::Result<()> + Send + Sync>);
+pub struct PrepareAccepted(Arc<Hook>);
+
+type Hook = dyn Fn(&Socket) -> io::Result<()> + Send + Sync;
 
 impl PrepareAccepted {
     /// A hook that may capture what it needs; it is shared by all reactors that accept.
