@@ -178,9 +178,12 @@ pub(crate) type MovedBefore = HashMap<SourceId, (u64, u64)>;
 
 /// What takes a detached link.
 pub(crate) struct Parting {
-    pub(crate) then: Box<dyn FnOnce(Link, Option<Seat>, &mut Turn<'_>)>,
+    pub(crate) then: Then,
     pub(crate) place: Place,
 }
+
+/// Takes the link, and the place that was kept for it.
+pub(crate) type Then = Box<dyn FnOnce(Link, Option<Seat>, &mut Turn<'_>)>;
 
 /// What becomes of the place that a connection took within the limits of its listener, reactor and engine, when it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

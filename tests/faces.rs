@@ -59,9 +59,10 @@ const LIMITS: &[Limit] = &[
     ("outbox_bytes_low", |l| l.outbox_bytes_low = 0, Without, Without),
     ("connect_timeout", |l| l.connect_timeout = SOON, Served, Without),
     ("handshake_timeout", |l| l.handshake_timeout = SOON, Served, Served),
-    ("write_stall_timeout", |l| l.write_stall_timeout = SOON, Refused, Without),
-    ("idle_timeout", |l| l.idle_timeout = Some(SOON), Refused, Without),
-    ("lifetime", |l| l.lifetime = Some(SOON), Refused, Without),
+    // That they end what they are for is looked at in `client/timeouts.rs` and `server/deadlines.rs`.
+    ("write_stall_timeout", |l| l.write_stall_timeout = PATIENCE, Served, Served),
+    ("idle_timeout", |l| l.idle_timeout = Some(PATIENCE), Served, Served),
+    ("lifetime", |l| l.lifetime = Some(PATIENCE), Served, Served),
     ("linger_timeout", |l| l.linger_timeout = SOON, Refused, Without),
     ("linger_total", |l| l.linger_total = SOON, Refused, Without),
     ("bytes_per_turn", |l| l.bytes_per_turn = 1, Refused, Without),

@@ -74,10 +74,11 @@ impl ClientBuilder {
     /// `Limits::default()`; without a call of this only the timeout of the call counts. `connect_timeout` also ends the lookup
     /// of a datagram address.
     ///
-    /// The other limits are those of connections that reactors drive, and are refused unless they are as by default:
-    /// `idle_timeout`, `lifetime`, `write_stall_timeout`, `linger_timeout`, `linger_total`, `bytes_per_turn` and
-    /// `reads_per_turn`. The timeouts of reads and writes take their place. `outbox_bytes_high` and `outbox_bytes_low` have no
-    /// effect.
+    /// `write_stall_timeout`, `idle_timeout` and `lifetime` hold in every call that waits: it fails with `TimedOut`, and the
+    /// connection is over. They have no effect for datagrams.
+    ///
+    /// The other limits are about turns of a reactor, and are refused unless they are as by default: `linger_timeout`,
+    /// `linger_total`, `bytes_per_turn` and `reads_per_turn`. `outbox_bytes_high` and `outbox_bytes_low` have no effect.
     pub fn connect_config(mut self, config: ConnectConfig) -> ClientBuilder {
         self.plan.connect = config;
         self
@@ -189,17 +190,6 @@ fn check_limits(limits: &Limits) -> Result<(), Error> {
     let usual = Limits::default();
     let refuse =
         |field, value: &dyn std::fmt::Debug, why| Err(Error::Config { field, value: format!("{value:?}"), why });
-    let times = [
-        ("idle_timeout", limits.idle_timeout, usual.idle_timeout),
-        ("lifetime", limits.lifetime, usual.lifetime),
-        ("write_stall_timeout", Some(limits.write_stall_timeout), Some(usual.write_stall_timeout)),
-    ];
-    for (field, set, usual) in times {
-        if set != usual {
-            let why = "it is for connections that reactors drive; use the read and write timeouts";
-            return refuse(field, &set.unwrap_or_default(), why);
-        }
-    }
     for (field, set, usual) in [
         ("linger_timeout", limits.linger_timeout, usual.linger_timeout),
         ("linger_total", limits.linger_total, usual.linger_total),

@@ -240,3 +240,33 @@ fn a_shutdown_that_cuts_connections_is_not_clean() {
         assert!(!report.is_clean() && report.cut == 1, "{report}");
     });
 }
+
+#[test]
+fn limits_in_time_hold_for_clients() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = Address::tcp(listener.local_addr().expect("an address"));
+    let soon = Duration::from_millis(100);
+    for limits in [
+        Limits { idle_timeout: Some(soon), ..Limits::default() },
+        Limits { lifetime: Some(soon), ..Limits::default() },
+        Limits { write_stall_timeout: soon, ..Limits::default() },
+    ] {
+        let stalls = limits.write_stall_timeout == soon;
+        let connect = ConnectConfig { limits, ..ConnectConfig::default() };
+        let client = Client::builder(at.clone()).connect_config(connect).build().expect("a client");
+        client.connect(PATIENCE).expect("a connection");
+        let (peer, _) = listener.accept().expect("it is there");
+        let begun = std::time::Instant::now();
+        let error = loop {
+            let done = if stalls { (&client).write(&[7; 64 * 1024]) } else { (&client).read(&mut [0; 1]) };
+            if let Err(error) = done {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(is_timeout(&error) && begun.elapsed() >= soon && begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        assert!(!client.is_connected());
+        drop(peer);
+    }
+}
