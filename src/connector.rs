@@ -137,10 +137,15 @@ impl ConnectorBuilder {
             plan: self,
             make: Arc::new(move |conn| Box::new(make(conn))),
             remote: remote.clone(),
-            state: Mutex::new(State { phase: Phase::Fresh, number: 0, failures: 0, lookup: None }),
+            state: Mutex::new(State { phase: Phase::Fresh, number: 0, failures: 0, lookup: None, ending: None }),
         });
         let begun = inner.clone();
-        remote.run(move |turn| begun.begin(turn))?;
+        remote.run(move |turn| {
+            let ending = Arc::downgrade(&begun);
+            let ending = turn.at_end(move |turn| ending.upgrade().into_iter().for_each(|this| this.reactor_ends(turn)));
+            begun.lock().ending = Some(ending);
+            begun.begin(turn);
+        })?;
         Ok(Connector(Arc::new(Handle(inner))))
     }
 }
@@ -271,6 +276,8 @@ struct State {
     failures: u32,
     /// A lookup that goes on, whichever attempt has begun it: there is one at most.
     lookup: Option<Ticket>,
+    /// What the reactor runs when it ends.
+    ending: Option<u64>,
 }
 
 enum Phase {
@@ -458,7 +465,17 @@ impl Inner {
         self.tell(&ConnectorState::Waiting(delay), turn);
     }
 
+    /// The reactor is over, and with it all that was connected.
+    fn reactor_ends(&self, turn: &mut Turn<'_>) {
+        if !matches!(self.lock().phase, Phase::Stopped) {
+            self.stop_for_good(turn);
+        }
+    }
+
     fn stop_for_good(&self, turn: &mut Turn<'_>) {
+        if let Some(ending) = self.lock().ending.take() {
+            turn.desk.endings.remove(&ending);
+        }
         self.enter(Phase::Stopped, turn);
         self.tell(&ConnectorState::Stopped, turn);
     }

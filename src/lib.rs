@@ -32,6 +32,7 @@ mod net;
 mod placement;
 mod post;
 mod reactor;
+mod seldom;
 mod server;
 mod settings;
 mod source;

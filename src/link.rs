@@ -27,6 +27,7 @@ use crate::counters::ConnStats;
 use crate::error::{Error, Expiry, Reason};
 use crate::net::PeerCredentials;
 use crate::net::stream::{Stream, Watched};
+use crate::seldom::Seldom;
 use buffers::Buffers;
 use inbox::Inbox;
 use outbox::Outbox;
@@ -698,7 +699,12 @@ impl Link {
         if self.stream.is_tcp() {
             log::debug!("{bytes} bytes of output were not sent, and the peer sees a reset");
         } else {
-            log::warn!("{bytes} bytes of output were not sent over a Unix socket, and its peer sees an end in order");
+            static LOST: Seldom = Seldom::new();
+            if let Some(missed) = LOST.passes() {
+                log::warn!(
+                    "{bytes} bytes of output were not sent over a Unix socket, and its peer sees an end in order{missed}"
+                );
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::link::handshake::Away;
 use crate::net::Registry;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::placement::Handed;
+use crate::seldom::Seldom;
 use crate::turn::Turn;
 use bytes::Bytes;
 pub(crate) use pulse::Accepting;
@@ -203,7 +204,10 @@ impl Mailbox {
 
     fn wake(&self, waker: &mio::Waker) {
         if let Err(error) = waker.wake() {
-            log::error!("reactor {}: cannot wake: {error}", self.reactor);
+            static FAILED: Seldom = Seldom::new();
+            if let Some(missed) = FAILED.passes() {
+                log::error!("reactor {}: cannot wake: {error}{missed}", self.reactor);
+            }
         }
     }
 

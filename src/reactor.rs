@@ -301,6 +301,7 @@ impl Drop for Reactor {
             self.core.desk.life = Life::Stopped(Report::default());
             self.core.end_connections(|| Order::ReactorDropped);
             self.core.end_others(|| Order::ReactorDropped);
+            self.core.run_endings();
             // What was being driven when this thread panicked is lost, and must not count for ever.
             for _ in 0..self.core.desk.connections {
                 self.core.desk.connection_ends();

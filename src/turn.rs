@@ -53,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) handshakes: Handshakes,
     pub(crate) jobs: BTreeMap<TimerId, Job>,
     pub(crate) jobs_made: u64,
+    /// What runs last, when the reactor stops or is dropped.
+    pub(crate) endings: BTreeMap<u64, Job>,
     pub(crate) counters: Counters,
     pub(crate) connections: usize,
     pub(crate) connections_max: usize,
@@ -705,6 +707,13 @@ impl Turn<'_> {
     /// Cancels a job that has not run yet, and says whether there was one.
     pub fn cancel(&mut self, id: TimerId) -> bool {
         self.desk.jobs.remove(&id).is_some()
+    }
+
+    /// Runs `job` last, when all connections have ended and the reactor stops or is dropped.
+    pub(crate) fn at_end(&mut self, job: impl FnOnce(&mut Turn<'_>) + 'static) -> u64 {
+        self.desk.jobs_made += 1;
+        self.desk.endings.insert(self.desk.jobs_made, Box::new(job));
+        self.desk.jobs_made
     }
 
     /// Drains the reactor within `drain`; see `Reactor::shutdown`. Asked again, the sooner deadline counts.

@@ -727,3 +727,46 @@ fn a_handshake_that_fails_is_told_in_tls_words() {
     let text = &told.iter().find(|told| told.word == "failed").expect("it").text;
     assert!(text.contains(&place.to_string()) && text.contains("TLS"), "{text}");
 }
+
+#[test]
+fn a_connector_tells_that_it_has_stopped_when_its_reactor_ends_however_that_is() {
+    let (hole, refuser) = (BlackHole::new(), refusing());
+    let host = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let open = host.local_addr().expect("an address");
+    for (what, at, word) in
+        [("open", open, "connected"), ("connecting", hole.address(), "connecting"), ("waiting", refuser.1, "waiting")]
+    {
+        for ends in ["drained", "cut", "dropped", "panicked"] {
+            let mut reactor = windlass::Reactor::new(windlass::ReactorConfig::default()).expect("a reactor");
+            let (builder, tale) = builder(&Address::tcp(at));
+            let connector = builder.start(&reactor.remote(), |_: &Conn<'_>| Echo).expect("it begins");
+            while !words(&tale).contains(&word) {
+                reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
+            }
+            match ends {
+                "drained" => reactor.shutdown(Duration::from_millis(300)),
+                "cut" => reactor.shutdown(Duration::ZERO),
+                "dropped" => {}
+                _ => {
+                    let panics = move || {
+                        let _reactor = reactor;
+                        panic!("the test");
+                    };
+                    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+                    assert!(caught.is_err());
+                    assert_eq!(words(&tale).last(), Some(&"stopped"), "{what}, {ends}: {:?}", words(&tale));
+                    continue;
+                }
+            }
+            if ends != "dropped" {
+                reactor.run().expect("a report");
+                assert_eq!(words(&tale).last(), Some(&"stopped"), "{what}, {ends}: {:?}", words(&tale));
+            }
+            drop(reactor);
+            let told = words(&tale);
+            assert_eq!(told.iter().filter(|word| **word == "stopped").count(), 1, "{what}, {ends}: {told:?}");
+            assert_eq!(told.last(), Some(&"stopped"), "{what}, {ends}");
+            assert!(connector.is_stopped());
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 10] = [
-    ("words", "address address/* clock config config/* cores counters error error/* id tls tls/*"),
+    ("words", "address address/* clock config config/* cores counters error error/* id seldom tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
     ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),
@@ -43,7 +43,8 @@ const PLACES: [(&str, &str); 10] = [
 ];
 
 /// Who may read the clock (A8).
-const CLOCK_READERS: [(&str, &str); 12] = [
+const CLOCK_READERS: [(&str, &str); 13] = [
+    ("seldom", "a line of the log, on paths that are rare"),
     ("net/coarse", "a clock of its own, for reactor/core"),
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),

@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::blocking::ended::{Ended, has_room};
 use crate::error::Error;
 use crate::handler::{ConnState, guarded};
+use crate::seldom::Seldom;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -91,7 +92,10 @@ impl Teller {
         pending.in_error.push(thread);
         drop(pending);
         if guarded(|| call(error)).is_none() {
-            log::error!("client: the error callback panicked");
+            static PANICKED: Seldom = Seldom::new();
+            if let Some(missed) = PANICKED.passes() {
+                log::error!("client: the error callback panicked{missed}");
+            }
         }
         self.lock().in_error.retain(|other| *other != thread);
     }

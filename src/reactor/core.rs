@@ -24,6 +24,7 @@ use crate::reactor::orders::Orders;
 use crate::reactor::relief::Relief;
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
+use crate::seldom::Seldom;
 use crate::source::acceptor::Acceptor;
 use crate::source::connection::Connection;
 use crate::source::endpoint::Endpoint;
@@ -100,6 +101,7 @@ impl Core {
             handshakes: Handshakes::of(config),
             jobs: BTreeMap::new(),
             jobs_made: 0,
+            endings: BTreeMap::new(),
             counters: Counters::default(),
             connections: 0,
             connections_max: config.connections_max,
@@ -289,6 +291,13 @@ impl Core {
         }
     }
 
+    /// Runs what was to run last.
+    pub(super) fn run_endings(&mut self) {
+        for (_, job) in std::mem::take(&mut self.desk.endings) {
+            self.run_closure(job);
+        }
+    }
+
     fn run_closure(&mut self, job: Job) {
         let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
         if guarded(|| job(&mut turn)).is_none() {
@@ -454,7 +463,10 @@ impl Core {
                 self.bring(id, Source::Connection(connection));
             }
             Err(error) => {
-                log::warn!("reactor {}: an adopted connection was closed: {error}", self.number);
+                static CLOSED: Seldom = Seldom::new();
+                if let Some(missed) = CLOSED.passes() {
+                    log::warn!("reactor {}: an adopted connection was closed: {error}{missed}", self.number);
+                }
                 self.desk.counters.adopted += 1;
                 self.desk.counters.failed += 1;
                 self.drop_guarded((link, adopter));

@@ -114,6 +114,7 @@ impl Core {
         // What callbacks began last has handlers, too.
         self.obey_local();
         self.end_others(|| Order::Cut);
+        self.run_endings();
         log::info!("reactor {}: stopped: {report}", self.number);
         self.end_mailbox(Some(report));
         self.status()

@@ -9,6 +9,7 @@ use crate::error::{Error, Reason};
 use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, PauseCause, Peer, guarded};
 use crate::mailbox::{Driving, Report};
 use crate::post::DatagramError;
+use crate::seldom::Seldom;
 use crate::server::peers::{Entry, Peers};
 use crate::server::states::States;
 use crate::server::workers::{Job, Workers};
@@ -99,7 +100,10 @@ impl Callbacks {
         if let Some(call) = &self.error {
             let _driving = Driving::callback();
             if guarded(|| call(error)).is_none() {
-                log::error!("server: the error callback panicked");
+                static PANICKED: Seldom = Seldom::new();
+                if let Some(missed) = PANICKED.passes() {
+                    log::error!("server: the error callback panicked{missed}");
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
 use crate::net::wait::look;
 use crate::placement::{Handed, Permit, Quota, Spread};
+use crate::seldom::Seldom;
 use crate::source::Cause;
 use crate::turn::{Life, Turn};
 use std::io;
@@ -390,7 +391,10 @@ impl Acceptor {
                     Some(Ok(())) => match turn.table.reserve() {
                         Ok(place) => return Some(place),
                         Err(error) => {
-                            log::warn!("listener {id}: {error}");
+                            static FULL: Seldom = Seldom::new();
+                            if let Some(missed) = FULL.passes() {
+                                log::warn!("listener {id}: {error}{missed}");
+                            }
                             AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local }
                         }
                     },
@@ -475,7 +479,10 @@ impl Acceptor {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.counters.accepts_starved += 1;
             if !told {
-                log::warn!("listener {id}: accepting pauses: {}", io::Error::from_raw_os_error(errno));
+                static PAUSED: Seldom = Seldom::new();
+                if let Some(missed) = PAUSED.passes() {
+                    log::warn!("listener {id}: accepting pauses: {}{missed}", io::Error::from_raw_os_error(errno));
+                }
                 self.tell(&AcceptEvent::Paused(PauseCause::Starved(errno)), turn);
             }
         }

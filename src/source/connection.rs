@@ -7,6 +7,7 @@
 //! 2. It answers `Wait` only if nothing is left that no event would announce (A1).
 
 mod dialling;
+mod draining;
 mod expiry;
 mod holding_back;
 mod states;
@@ -26,8 +27,9 @@ use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::stream::{Stream, Watched};
+use crate::seldom::Seldom;
 use crate::source::Cause;
-use crate::turn::{FIRST_REQUEST, Turn};
+use crate::turn::Turn;
 use bytes::Bytes;
 use dialling::Dialling;
 use std::sync::Arc;
@@ -117,17 +119,6 @@ impl Connection {
     /// Whether it was driven at all: if not, a local command will.
     pub(crate) fn has_begun(&self) -> bool {
         !matches!(self.role, Role::Accepted)
-    }
-
-    /// Whether nothing more of its peer's is known to wait in the kernel, and, of an accepted one, more than `beyond` bytes have
-    /// come.
-    pub(crate) fn is_heard(&self, beyond: u64) -> bool {
-        !self.link.may_read() && (self.acceptor().is_none() || self.link.bytes_in() > beyond)
-    }
-
-    /// Bytes that are no first request yet: with TLS those of a handshake that has just ended.
-    pub(crate) fn bytes_before_request(&self, now: Tick) -> u64 {
-        if self.link.is_tls() && now < self.link.entered().after(FIRST_REQUEST) { self.link.bytes_in() } else { 0 }
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
@@ -292,18 +283,6 @@ impl Connection {
     fn make_room(&mut self, bytes: usize, turn: &mut Turn<'_>) {
         if bytes > self.link.room(turn.desk.buffers.gather.len()) {
             self.link.send_gathered(&mut turn.desk.buffers, turn.desk.now);
-        }
-    }
-
-    fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        match self.link.phase() {
-            // Nothing new is connected once draining (A10).
-            Phase::Connecting => self.link.signal(Signal::Close(Reason::Drain), turn.desk.now),
-            Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed => {
-                self.call(id, turn, |handler, conn| handler.on_drain(conn));
-            }
-            // A handshake may go on to its end; `open` tells it then. The others are on their way out.
-            Phase::Handshaking | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed(_) => {}
         }
     }
 
@@ -559,7 +538,10 @@ impl Connection {
             let rest = &bytes[used..];
             let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
             if n > rest.len() {
-                log::error!("connection {id}: on_data used {n} of {} bytes", rest.len());
+                static USED: Seldom = Seldom::new();
+                if let Some(missed) = USED.passes() {
+                    log::error!("connection {id}: on_data used {n} of {} bytes{missed}", rest.len());
+                }
                 self.panicked(turn);
                 break;
             }

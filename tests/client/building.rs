@@ -16,7 +16,6 @@ fn limits(change: impl FnOnce(&mut Limits)) -> ConnectConfig {
 
 #[test]
 fn whatever_cannot_work_is_refused_by_field_when_it_is_built() {
-    let second = Some(Duration::from_secs(1));
     let tcp = || plan("tcp://127.0.0.1:1");
     let second_long = Duration::from_secs(1);
     let cases: [(&str, &str, ClientBuilder); 10] = [

@@ -49,6 +49,10 @@ fn echo(mut link: &BlockingLink) -> io::Result<()> {
     }
 }
 
+fn same(outcome: &io::Result<()>) -> io::Result<()> {
+    outcome.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
+}
+
 /// What a call of a connection came to.
 type Came = mpsc::Sender<io::Result<()>>;
 
@@ -58,7 +62,7 @@ fn echoing(place: Place, builder: ServerBuilder, hold: &Hold, came: Came) -> Ser
         Place::Reactor => builder.handler(|| |_: &Conn<'_>| Echo),
         Place::Thread => builder.blocking_handler(BlockingConfig::default(), move |reader, _| {
             let outcome = echo(reader.link());
-            let _ = came.send(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), "")));
+            let _ = came.send(same(&outcome));
             outcome
         }),
         Place::Elsewhere => builder.blocking_handler(BlockingConfig::default(), move |_, _| {
@@ -142,7 +146,7 @@ fn a_peer_that_takes_nothing_is_reset_wherever_it_is_served() {
             let builder = match place {
                 Place::Thread => builder.blocking_handler(BlockingConfig::default(), move |_, writer| {
                     let outcome = flood(writer.link());
-                    let _ = came.send(outcome.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), "")));
+                    let _ = came.send(same(&outcome));
                     outcome
                 }),
                 Place::Detached => builder.handler(move || {
