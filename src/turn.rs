@@ -31,6 +31,7 @@ use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
 use crate::placement::{Handed, Quota, Spread};
 use crate::post::{Departures, Post};
+use crate::seldom::Seldom;
 use bytes::Bytes;
 use handshakes::Handshakes;
 use seen::Notes;
@@ -69,6 +70,8 @@ pub(crate) struct Desk {
     pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
     pub(crate) moved_before: MovedBefore,
+    /// Handlers that say they used more than there was.
+    pub(crate) misused: Seldom,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
     pub(crate) parting: Option<Parting>,
     /// Connections that have left, and whose places are kept for them.

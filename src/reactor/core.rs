@@ -111,6 +111,7 @@ impl Core {
             held: Vec::new(),
             untold: Vec::new(),
             moved_before: MovedBefore::new(),
+            misused: Seldom::new(),
             unread: HashSet::new(),
             undelivered: Vec::new(),
             parting: None,

@@ -27,7 +27,6 @@ use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::stream::{Stream, Watched};
-use crate::seldom::Seldom;
 use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
@@ -538,8 +537,7 @@ impl Connection {
             let rest = &bytes[used..];
             let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
             if n > rest.len() {
-                static USED: Seldom = Seldom::new();
-                if let Some(missed) = USED.passes() {
+                if let Some(missed) = turn.desk.misused.passes() {
                     log::error!("connection {id}: on_data used {n} of {} bytes{missed}", rest.len());
                 }
                 self.panicked(turn);

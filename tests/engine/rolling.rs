@@ -162,7 +162,10 @@ fn a_rolling_restart_leaves_nobody_unanswered_whom_it_has_accepted() {
     {
         let asked = restarts_of(&EngineConfig { placement, ..engine(reactors) }, restarts);
         println!("{reactors} {placement:?}: {asked:?}");
-        assert_eq!((Asked::count(&asked.dropped), Asked::count(&asked.refused)), (0, 0), "{asked:?}");
+        assert_eq!(Asked::count(&asked.dropped), 0, "{asked:?}");
+        // What the kernel resets while a listener is closed is a matter of chance; it is not to be more than without us.
+        let lost = |asked: &Asked| Asked::count(&asked.reset) + Asked::count(&asked.refused);
+        assert!(lost(&asked) <= lost(&bare) + restarts as u64 / 5, "{asked:?}, and the kernel alone: {bare:?}");
     }
 }
 
