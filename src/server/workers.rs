@@ -154,17 +154,13 @@ pub(super) struct Job {
     pub(super) seat: Option<Seat>,
 }
 
-/// A connection that a thread serves.
+/// The end of a connection, told by whoever comes first: its thread, or a server that is over.
 #[derive(Clone)]
-struct Served {
-    link: Arc<BlockingLink>,
-    /// Taken by whoever tells the end.
-    done: Arc<Mutex<Option<Done>>>,
-}
+struct LastWord(Arc<Mutex<Option<Done>>>);
 
-impl Served {
-    fn end(&self, outcome: Option<io::Result<()>>) {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+impl LastWord {
+    fn tell(&self, outcome: Option<io::Result<()>>) {
+        let done = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(done) = done {
             done(outcome);
         }
@@ -194,11 +190,11 @@ struct Inside {
     coming: usize,
     waiting: VecDeque<Job>,
     /// What the threads serve now.
-    served: Vec<Served>,
+    served: Vec<Arc<BlockingLink>>,
     /// How often a reactor looks at limits in time, if one does.
     watches: Option<Duration>,
     /// Connections that a thread has taken, and whose end it has not counted.
-    taken: usize,
+    taken: Vec<LastWord>,
     threads: usize,
     idle: usize,
     crowd: Crowd,
@@ -403,7 +399,7 @@ impl Workers {
             inside.served.clone()
         };
         for served in served {
-            served.link.end_if_due();
+            served.end_if_due();
         }
         self.lock().watches
     }
@@ -411,18 +407,20 @@ impl Workers {
     /// Serves one connection after another, until there are none for a while.
     fn work(&self) {
         loop {
-            let Some(job) = self.next() else { return };
-            self.serve_one(job);
+            let Some((job, last)) = self.next() else { return };
+            self.serve_one(job, &last);
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<(Job, LastWord)> {
         let until = Instant::now() + IDLE_THREAD;
         let mut inside = self.lock();
         loop {
-            if let Some(next) = inside.waiting.pop_front() {
-                inside.taken += 1;
-                return Some(next);
+            if let Some(mut next) = inside.waiting.pop_front() {
+                let done = std::mem::replace(&mut next.done, Box::new(|_| ()));
+                let last = LastWord(Arc::new(Mutex::new(Some(done))));
+                inside.taken.push(last.clone());
+                return Some((next, last));
             }
             if inside.ended != Ended::No {
                 inside.threads -= 1;
@@ -448,9 +446,8 @@ impl Workers {
         }
     }
 
-    fn serve_one(&self, job: Job) {
-        let Job { link, states, done, seat } = job;
-        let done = Arc::new(Mutex::new(Some(done)));
+    fn serve_one(&self, job: Job, last: &LastWord) {
+        let Job { link, states, seat, .. } = job;
         let outcome = match link.into_blocking() {
             Ok(mut link) => {
                 if let Some(states) = states {
@@ -458,30 +455,26 @@ impl Workers {
                 }
                 link.set_read_timeout(self.config.timeout);
                 link.set_write_timeout(self.config.timeout);
-                self.run(Arc::new(link), &done)
+                self.run(&Arc::new(link))
             }
             Err(error) => Some(Err(error.into())),
         };
         {
             let mut inside = self.lock();
-            inside.taken -= 1;
+            inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
             if inside.ended == Ended::Draining {
                 inside.report.drained += 1;
             }
         }
-        let done = done.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // None if the server is over: the end was told already.
-        if let Some(done) = done {
-            done(outcome);
-        }
+        last.tell(outcome);
         drop(seat);
     }
 
     /// Runs the handler, and closes what it leaves open.
-    fn run(&self, link: Arc<BlockingLink>, done: &Arc<Mutex<Option<Done>>>) -> Option<io::Result<()>> {
+    fn run(&self, link: &Arc<BlockingLink>) -> Option<io::Result<()>> {
         let is_cut = {
             let mut inside = self.lock();
-            inside.served.push(Served { link: link.clone(), done: done.clone() });
+            inside.served.push(link.clone());
             inside.ended == Ended::Yes
         };
         let outcome = if is_cut {
@@ -496,7 +489,7 @@ impl Workers {
         let is_trouble = link.ended().0.is_none_or(|reason| reason.is_trouble() || !reason.is_timeout());
         // It may have ended or failed, or have panicked.
         let _ = link.close();
-        self.lock().served.retain(|other| !Arc::ptr_eq(&other.link, &link));
+        self.lock().served.retain(|other| !Arc::ptr_eq(other, link));
         outcome.map(|outcome| if is_trouble { outcome } else { Ok(()) })
     }
 
@@ -526,16 +519,14 @@ impl Workers {
         }
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
-        inside.report.cut += (waiting.len() + inside.taken) as u64;
+        inside.report.cut += (waiting.len() + inside.taken.len()) as u64;
         let report = inside.report;
         drop(inside);
         self.work.notify_all();
         for job in waiting {
             (job.done)(Some(Ok(())));
         }
-        for served in &served {
-            served.link.cut();
-        }
+        served.iter().for_each(|link| link.cut());
         // Handlers that notice have a moment to return; nothing is told of the others behind the server's own end.
         let until = Instant::now() + CUT_GRACE;
         let mut inside = self.lock();
@@ -543,8 +534,9 @@ impl Workers {
             let left = until.saturating_duration_since(Instant::now());
             inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        let taken = inside.taken.clone();
         drop(inside);
-        served.iter().for_each(|served| served.end(Some(Ok(()))));
+        taken.iter().for_each(|last| last.tell(Some(Ok(()))));
         report
     }
 }
@@ -562,7 +554,7 @@ const WATCH_LEAST: Duration = Duration::from_millis(10);
 const WATCH_MOST: Duration = Duration::from_secs(1);
 
 /// How long handlers whose connections were cut may take to return before the server's end is told.
-const CUT_GRACE: Duration = Duration::from_millis(500);
+const CUT_GRACE: Duration = Duration::from_millis(300);
 
 /// What may wait to be told; more is not.
 const NEWS_MAX: usize = 16;

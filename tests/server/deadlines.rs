@@ -6,7 +6,9 @@ use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind_at_once};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use windlass::{BlockingConfig, BlockingLink, Conn, ConnState, Error, Limits, ListenConfig, ServerBuilder, WeakServer};
+use windlass::{
+    BlockingConfig, BlockingLink, Conn, ConnState, Error, Limits, ListenConfig, ServerBuilder, ServerEvent, WeakServer,
+};
 
 /// Where a connection is served.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -243,6 +245,7 @@ fn nothing_is_told_behind_the_end_of_a_server_whose_handler_does_not_return() {
         until("all to be served", || server.open_connections() == 3);
         let report = server.shutdown(Duration::ZERO).expect("a report");
         assert_eq!(report.cut, 3);
+        rig.events.until("its end", |told| told.last() == Some(&ServerEvent::Gone));
         let (states, events) = (rig.states.count(), rig.events.count());
         assert_eq!(rig.stated(ConnState::Close), 3);
         hold.open();
