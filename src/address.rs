@@ -231,6 +231,21 @@ pub enum AddressError {
     WrongKind(String, &'static str),
 }
 
+impl AddressError {
+    /// The same once more, for somebody else who waits for the answer.
+    pub(crate) fn again(&self) -> AddressError {
+        match self {
+            Self::ResolutionFailed(address, source) => {
+                Self::ResolutionFailed(address.clone(), io::Error::new(source.kind(), source.to_string()))
+            }
+            Self::NoAddress(address) => Self::NoAddress(address.clone()),
+            Self::NoTarget(address) => Self::NoTarget(address.clone()),
+            Self::UnknownService(address) => Self::UnknownService(address.clone()),
+            other => Self::ResolutionFailed(String::new(), io::Error::other(other.to_string())),
+        }
+    }
+}
+
 impl Address {
     /// The TCP address of `ip`. An IPv6 flow label is dropped.
     pub fn tcp(ip: SocketAddr) -> Self {
@@ -359,6 +374,29 @@ impl Address {
         if self.is_unspecified() { Err(AddressError::NoTarget(self.to_string())) } else { Ok(()) }
     }
 
+    /// The IP addresses of one family to connect to, or of both; see [`is_unspecified`](Self::is_unspecified).
+    pub(crate) fn targets_of(&self, family: Family) -> Result<Vec<SocketAddr>, AddressError> {
+        if self.host_name().is_none() {
+            return self.targets();
+        }
+        let (hints, port) = (dns_lookup::AddrInfoHints::default(), self.port()?);
+        let hints = match family {
+            Family::Any => return self.targets(),
+            Family::V4 => dns_lookup::AddrInfoHints { address: dns_lookup::AddrFamily::Inet.into(), ..hints },
+            Family::V6 => dns_lookup::AddrInfoHints { address: dns_lookup::AddrFamily::Inet6.into(), ..hints },
+        };
+        let hints = dns_lookup::AddrInfoHints { socktype: dns_lookup::SockType::Stream.into(), ..hints };
+        let failed = |source| AddressError::ResolutionFailed(self.to_string(), source);
+        let found =
+            dns_lookup::getaddrinfo(self.host_name(), None, Some(hints)).map_err(|error| failed(error.into()))?;
+        let found: Vec<_> = found.collect::<Result<_, _>>().map_err(failed)?;
+        self.targets_among(found.into_iter().map(|found| {
+            let mut address = found.sockaddr;
+            address.set_port(port);
+            address
+        }))
+    }
+
     /// The IP addresses to connect to, as [`resolve`](Self::resolve) finds them; see [`is_unspecified`](Self::is_unspecified).
     pub(crate) fn targets(&self) -> Result<Vec<SocketAddr>, AddressError> {
         self.check_target()?;
@@ -410,21 +448,24 @@ impl Address {
     /// # Errors
     /// The service is unknown, the resolver fails, it knows no address of the family, or this is a Unix address.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, AddressError> {
-        let Place::Host(host, port, _) = &self.place else {
-            return Err(AddressError::WrongKind(self.to_string(), HOST_SCHEMES));
-        };
-        let port = match port {
-            Port::Number(port) => *port,
-            Port::Service(name) => self.look_up(name)?,
-        };
-        let name = match host {
-            Host::Ip(ip, scope) => return Ok(vec![socket_addr(*ip, *scope, port)]),
-            Host::Name(name) => &**name,
+        let port = self.port()?;
+        let name = match &self.place {
+            Place::Host(Host::Name(name), ..) => &**name,
+            Place::Host(Host::Ip(ip, scope), ..) => return Ok(vec![socket_addr(*ip, *scope, port)]),
+            _ => return Err(AddressError::WrongKind(self.to_string(), HOST_SCHEMES)),
         };
         let found = (name, port)
             .to_socket_addrs()
             .map_err(|source| AddressError::ResolutionFailed(self.to_string(), source))?;
         self.admitted(found)
+    }
+
+    fn port(&self) -> Result<u16, AddressError> {
+        match &self.place {
+            Place::Host(_, Port::Number(port), _) => Ok(*port),
+            Place::Host(_, Port::Service(name), _) => self.look_up(name),
+            _ => Err(AddressError::WrongKind(self.to_string(), HOST_SCHEMES)),
+        }
     }
 
     fn look_up(&self, service: &str) -> Result<u16, AddressError> {

@@ -6,6 +6,7 @@
 //! 2. What `write` took is with the kernel when it returns, unless its time ran out; then `flush` goes on with it.
 
 pub(crate) mod ended;
+pub(crate) mod opening;
 
 use crate::address::Address;
 use crate::clock::Tick;

@@ -13,7 +13,6 @@ mod telling;
 
 use crate::address::Address;
 use crate::clock;
-use crate::dial::resolver::Found;
 use crate::error::{Error, Expiry, Reason};
 use crate::handler::ConnState;
 use crate::net::stream::Stream;
@@ -23,8 +22,9 @@ use builder::{Plan, Timeouts, check_timeout};
 use carrier::{Carrier, Kind, not_connected};
 use dialling::{Deadline, Failure};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use telling::{Callbacks, Ends, Teller};
 
@@ -71,6 +71,8 @@ struct Shared {
     slot: Mutex<Slot>,
     changed: Condvar,
     timeouts: Mutex<Timeouts>,
+    /// Addresses that are tried last.
+    shunned: Mutex<Vec<SocketAddr>>,
     teller: Teller,
 }
 
@@ -104,7 +106,7 @@ impl Client {
     fn of(plan: Plan, timeouts: Timeouts, callbacks: Callbacks) -> Client {
         let (slot, changed) = (Mutex::new(Slot::Idle), Condvar::new());
         let (timeouts, teller) = (Mutex::new(timeouts), Teller::new(callbacks));
-        Client(Arc::new(Shared { plan, slot, changed, timeouts, teller }))
+        Client(Arc::new(Shared { plan, slot, changed, timeouts, shunned: Mutex::default(), teller }))
     }
 
     /// Begins to say what a client is to be. `address` is of any form that servers listen on.
@@ -126,8 +128,9 @@ impl Client {
     /// [`ClientBuilder::connect_config`] or of the settings if that is sooner. A connection that there is already is closed
     /// first, without waiting: one whose peer has not taken all is reset.
     ///
-    /// All addresses of a name are tried, those of IPv4 and IPv6 in turn, each 250 ms after the one before or when that has
-    /// failed; the first to answer is taken (RFC 8305).
+    /// All addresses of a name are tried, those of IPv6 and IPv4 in turn, each 250 ms after the one before or when that has
+    /// failed; the first one that is ready is taken, with TLS the first whose handshake is done (RFC 8305). Those whose handshake
+    /// failed, or that were slower than another one, are tried last next time.
     ///
     /// # Errors
     /// `Address` for a name that cannot be resolved, `Connect` for one that nobody answers at in time, `Broken` if the
@@ -315,7 +318,7 @@ fn in_time(error: io::Error) -> io::Error {
 #[derive(Default)]
 struct Attempt {
     sockets: Vec<Arc<Stream>>,
-    lookup: Option<mpsc::Sender<Option<Found>>>,
+    waker: Option<Arc<UnixStream>>,
 }
 
 impl Attempt {
@@ -325,8 +328,8 @@ impl Attempt {
             // One that has failed already needs no waking.
             let _ = socket.shut(Shutdown::Both);
         }
-        if let Some(lookup) = &self.lookup {
-            let _ = lookup.send(None);
+        if let Some(waker) = &self.waker {
+            let _ = waker.shutdown(Shutdown::Both);
         }
     }
 }
@@ -383,6 +386,10 @@ impl Shared {
         self.timeouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shunned(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        self.shunned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write_until(&self) -> Option<Instant> {
         self.timeouts().write.map(|timeout| clock::until(Instant::now(), timeout))
     }
@@ -409,14 +416,6 @@ impl Shared {
             }
             Slot::Idle | Slot::Cancelled | Slot::Connected(_) => Err(Failure::Cancelled),
         }
-    }
-
-    fn show_attempts(&self, sockets: &[Arc<Stream>]) -> Result<(), Failure> {
-        self.show(|attempt| attempt.sockets = sockets.to_vec())
-    }
-
-    fn show_lookup(&self, lookup: mpsc::Sender<Option<Found>>) -> Result<(), Failure> {
-        self.show(|attempt| attempt.lookup = Some(lookup))
     }
 
     /// Waits for so long, or until `close` is called.

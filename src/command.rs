@@ -4,24 +4,24 @@
 
 pub(crate) mod batch;
 
+use crate::address::Family;
 use crate::clock::Tick;
-use crate::config::{Limits, ListenConfig, SocketOptions};
+use crate::config::{Limits, ListenConfig};
 use crate::conn::Conn;
+use crate::dial::race::Attempt;
+use crate::dial::resolver::Found;
+use crate::dial::{Dial, Outcome};
 use crate::handler::{DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::handshake::Away;
-use crate::link::session::Session;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
-use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
 use crate::placement::{Handed, Quota, Spread};
 use crate::post::Post;
 use crate::turn::Turn;
 use bytes::Bytes;
-use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -55,6 +55,10 @@ pub(crate) enum Order {
     Freed,
     /// A listener: one of its connections that had left the reactor is over.
     SeatBack,
+    /// A connect: what a lookup of that family found.
+    Found(Family, Box<Found>),
+    /// A connect: what one of its attempts came to.
+    Raced(Attempt, Outcome),
 }
 
 /// What another thread tells a reactor.
@@ -97,11 +101,8 @@ pub(crate) enum Local {
     Begin(SourceId),
     Dial {
         id: SourceId,
-        stream: Stream,
-        limits: Arc<Limits>,
-        session: Option<Session>,
         dial: Box<Dial>,
-        handler: Box<dyn Handler>,
+        limits: Arc<Limits>,
     },
     Adopt {
         id: SourceId,
@@ -132,46 +133,9 @@ pub(crate) enum Local {
     },
 }
 
-/// A connect under way.
-#[derive(Debug)]
-pub(crate) struct Dial {
-    /// Addresses still to be tried, the next one last.
-    pub(crate) targets: Vec<Target>,
-    pub(crate) socket: SocketOptions,
-    pub(crate) bind: Option<SocketAddr>,
-    pub(crate) attempt: Attempt,
-}
-
-/// How far the present address is.
-#[derive(Clone, Debug)]
-pub(crate) enum Attempt {
-    None,
-    Fresh(Target),
-    /// The kernel will tell.
-    Waiting,
-    /// A full Unix backlog: try again then, and double the wait.
-    Retry {
-        target: Target,
-        at: Tick,
-        wait_ms: u32,
-    },
-}
-
-impl Dial {
-    /// Makes a socket for the next address, passing over those for which none can be made.
-    ///
-    /// The error is that of the last one, or that there was none left.
-    pub(crate) fn next_socket(&mut self) -> io::Result<Stream> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        while let Some(target) = self.targets.pop() {
-            match Stream::unconnected(&target, &self.socket, self.bind) {
-                Ok(stream) => {
-                    self.attempt = Attempt::Fresh(target);
-                    return Ok(stream);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+impl Local {
+    /// Whether it is a step of a connect that another one may follow at once.
+    pub(crate) fn is_of_dial(&self) -> bool {
+        matches!(self, Local::Dial { .. } | Local::Order(_, Order::Raced(..)) | Local::Begin(_))
     }
 }

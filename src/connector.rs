@@ -1,11 +1,9 @@
 //! A connection of a reactor that comes back: names, addresses, handshakes and waits, none of which blocks the reactor.
 //!
-//! Owns how far that is. The order of addresses is `dial/race.rs`'s, the wait `dial/backoff.rs`'s.
+//! Owns what comes between connects. Each is one of `Turn::dial`, as any other of the reactor's; the wait is `dial/backoff.rs`'s.
 //!
 //! 1. All steps are on the reactor's thread. No user code runs under the lock.
-//! 2. A step that comes too late, for an attempt that is over, finds another number and does nothing.
 
-mod attempt;
 mod carried;
 
 use crate::address::Address;
@@ -13,15 +11,17 @@ use crate::command::{Local, Order};
 use crate::config::ConnectConfig;
 use crate::conn::Conn;
 use crate::dial::backoff::Backoff;
-use crate::dial::resolver::{Found, Resolver, Ticket};
+use crate::dial::race::{forgive, shun};
+use crate::dial::resolver::Resolver;
+use crate::dial::{Plan, Progress};
 use crate::error::{Error, Reason};
 use crate::handler::{Handler, guarded};
 use crate::id::ConnId;
 use crate::link::session::Session;
 use crate::mailbox::{Remote, Unsent};
+use crate::net::stream::Target;
 use crate::settings::ClientConfig;
 use crate::turn::{TimerId, Turn, check_stream};
-use attempt::Racing;
 use bytes::Bytes;
 use carried::Carried;
 use std::hash::{BuildHasher, RandomState};
@@ -35,7 +35,8 @@ use std::time::{Duration, Instant};
 pub enum ConnectorState {
     /// The addresses of its name are looked up.
     Resolving,
-    /// A connect to this address begins, beside others that were begun and are not decided.
+    /// A connect to this address begins, beside others that were begun and are not decided. With TLS the handshake belongs to
+    /// it.
     Connecting(Address),
     /// The connection is open, and its handshake done.
     Connected(ConnId),
@@ -84,9 +85,8 @@ impl std::fmt::Debug for ConnectorBuilder {
 }
 
 impl ConnectorBuilder {
-    /// Limits, socket options and TLS of each connection. `Limits::connect_timeout` is from the start of an attempt, its
-    /// lookup included, until a connection is established. With TLS the sessions are resumed that its configuration
-    /// remembers.
+    /// Limits, socket options and TLS of each connection. `Limits::connect_timeout` is for lookup, connect and handshake
+    /// together. With TLS the sessions are resumed that its configuration remembers.
     pub fn connect_config(mut self, config: ConnectConfig) -> ConnectorBuilder {
         self.config = config;
         self
@@ -137,7 +137,13 @@ impl ConnectorBuilder {
             plan: self,
             make: Arc::new(move |conn| Box::new(make(conn))),
             remote: remote.clone(),
-            state: Mutex::new(State { phase: Phase::Fresh, number: 0, failures: 0, lookup: None, ending: None }),
+            state: Mutex::new(State {
+                phase: Phase::Fresh,
+                failures: 0,
+                shunned: Vec::new(),
+                failure: None,
+                ending: None,
+            }),
         });
         let begun = inner.clone();
         remote.run(move |turn| {
@@ -152,9 +158,10 @@ impl ConnectorBuilder {
 
 /// A connection that is made again when it ends, by a reactor.
 ///
-/// Names are looked up on other threads; addresses of IPv4 and IPv6 are tried in turn, each 250 ms after the one before or when
-/// that has failed, and the first to answer is taken (RFC 8305). What fails is tried again after a wait that grows
-/// ([`Backoff`]).
+/// Names are looked up on other threads; addresses of IPv6 and IPv4 are tried in turn, each 250 ms after the one before or when
+/// that has failed, and the first one that is ready is taken, with TLS the first whose handshake is done (RFC 8305). Addresses
+/// whose handshake failed, that were slower than another one, or whose connection did not last for `Backoff::stable_after`, are
+/// tried last next time. What fails is tried again after a wait that grows ([`Backoff`]).
 ///
 /// It can be cloned and used from any thread. When the last clone is dropped it stops; its own callback and handlers hold a
 /// [`WeakConnector`].
@@ -229,7 +236,7 @@ impl Connector {
     /// The connection there is now, open and through with its handshake.
     pub fn connection(&self) -> Option<ConnId> {
         match self.0.0.lock().phase {
-            Phase::Open(id, _) => Some(id),
+            Phase::Open(id, ..) => Some(id),
             _ => None,
         }
     }
@@ -270,23 +277,22 @@ impl Connector {
 /// How far it is.
 struct State {
     phase: Phase,
-    /// Numbers attempts, so that what comes too late is known.
-    number: u64,
     /// In a row.
     failures: u32,
-    /// A lookup that goes on, whichever attempt has begun it: there is one at most.
-    lookup: Option<Ticket>,
+    /// Addresses that are tried last.
+    shunned: Vec<SocketAddr>,
+    /// Why the connect failed that is just ending.
+    failure: Option<Error>,
     /// What the reactor runs when it ends.
     ending: Option<u64>,
 }
 
 enum Phase {
     Fresh,
-    /// A lookup, or a connect, under way; the timer is the attempt's end.
-    Trying(TimerId, Racing),
-    /// Established; TLS may be shaking hands.
+    /// A connect is under way.
     Opening(ConnId),
-    Open(ConnId, Instant),
+    /// Since when, and to where.
+    Open(ConnId, Instant, Option<SocketAddr>),
     Waiting(TimerId),
     /// It was stopped, and what it had is closing.
     Closing(Was),
@@ -330,19 +336,9 @@ impl Inner {
     fn enter(&self, phase: Phase, turn: &mut Turn<'_>) {
         let old = std::mem::replace(&mut self.lock().phase, phase);
         match old {
-            Phase::Trying(timer, racing) => {
-                turn.cancel(timer);
-                racing.call_off(turn);
-            }
             Phase::Waiting(timer) => drop(turn.cancel(timer)),
             Phase::Fresh | Phase::Opening(_) | Phase::Open(..) | Phase::Closing(_) | Phase::Stopped => {}
         }
-    }
-
-    /// Whether `number` is that of the attempt under way.
-    fn is_current(&self, number: u64) -> bool {
-        let state = self.lock();
-        state.number == number && matches!(state.phase, Phase::Trying(..))
     }
 
     /// Whether what opens now is wanted.
@@ -350,84 +346,41 @@ impl Inner {
         matches!(self.lock().phase, Phase::Opening(_))
     }
 
-    /// Begins an attempt.
+    /// Begins to connect.
     fn begin(self: &Arc<Self>, turn: &mut Turn<'_>) {
         if matches!(self.lock().phase, Phase::Closing(_) | Phase::Stopped) {
             return;
         }
-        if let Err(error) = turn.check_begins() {
-            return self.failed(error, turn);
-        }
-        let number = {
-            let mut state = self.lock();
-            state.number += 1;
-            state.number
-        };
-        if self.plan.address.transport().is_unix() {
-            return self.connect_unix(turn);
-        }
+        let ConnectorBuilder { address, config, resolver, .. } = &self.plan;
         let this = self.clone();
-        let timer = turn.after(self.plan.config.limits.connect_timeout, move |turn| this.ran_out(number, turn));
-        self.enter(Phase::Trying(timer, Racing::default()), turn);
-        match self.plan.resolver.known(&self.plan.address) {
-            Some(known) => self.race(number, known, turn),
-            None => self.look_up(turn),
-        }
-    }
-
-    fn look_up(self: &Arc<Self>, turn: &mut Turn<'_>) {
-        // That of an earlier attempt may go on still: what it finds will do.
-        if self.lock().lookup.as_ref().is_some_and(Ticket::goes_on) {
-            return;
-        }
-        self.tell(&ConnectorState::Resolving, turn);
-        let this = self.clone();
-        let found = move |found: Found| this.later(move |this, turn| this.found(found, turn));
-        match self.plan.resolver.find(&self.plan.address, found) {
-            Ok(ticket) => self.lock().lookup = Some(ticket),
-            Err(source) => self.failed(self.refused(source), turn),
-        }
-    }
-
-    fn found(self: &Arc<Self>, found: Found, turn: &mut Turn<'_>) {
-        let number = {
-            let mut state = self.lock();
-            state.lookup = None;
-            match &state.phase {
-                Phase::Trying(_, racing) if racing.is_looking_up() => state.number,
-                _ => return,
-            }
+        let plan = Plan {
+            address: address.clone(),
+            config: config.clone(),
+            resolver: resolver.clone(),
+            shunned: self.lock().shunned.clone(),
+            watcher: Some(Box::new(move |progress, turn| this.note(progress, turn))),
         };
-        match found {
-            Ok(addresses) => self.race(number, addresses, turn),
-            Err(error) => self.failed(error.into(), turn),
-        }
-    }
-
-    fn ran_out(self: &Arc<Self>, number: u64, turn: &mut Turn<'_>) {
-        if self.is_current(number) {
-            let looks_up = matches!(&self.lock().phase, Phase::Trying(_, racing) if racing.is_looking_up());
-            let why = if looks_up {
-                "its name was not looked up within connect_timeout"
-            } else {
-                "nobody answered within connect_timeout"
-            };
-            let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
-            self.failed(self.refused(source), turn);
-        }
-    }
-
-    fn refused(&self, source: std::io::Error) -> Error {
-        Error::Connect { address: Box::new(self.plan.address.clone()), source }
-    }
-
-    /// A Unix address needs no race; the reactor asks again while a backlog is full.
-    fn connect_unix(self: &Arc<Self>, turn: &mut Turn<'_>) {
-        self.tell(&ConnectorState::Connecting(self.plan.address.clone()), turn);
-        let carried = Carried::new(self.clone());
-        match turn.connect(&self.plan.address, self.plan.config.clone(), carried) {
+        match turn.dial(plan, Box::new(Carried::new(self.clone()))) {
             Ok(id) => self.enter(Phase::Opening(id), turn),
             Err(error) => self.failed(error, turn),
+        }
+    }
+
+    /// How the connect comes along.
+    fn note(&self, progress: Progress, turn: &mut Turn<'_>) {
+        match progress {
+            Progress::Looking => self.tell(&ConnectorState::Resolving, turn),
+            Progress::Trying(target) => {
+                let at = match target {
+                    Target::Ip(ip) => self.at(ip),
+                    Target::Unix(_) => self.plan.address.clone(),
+                };
+                self.tell(&ConnectorState::Connecting(at), turn);
+            }
+            Progress::Over(shunned, failure) => {
+                let mut state = self.lock();
+                (state.shunned, state.failure) = (shunned, failure);
+            }
         }
     }
 
@@ -483,9 +436,9 @@ impl Inner {
     fn stop(self: &Arc<Self>, turn: &mut Turn<'_>) {
         let open = match self.lock().phase {
             Phase::Opening(id) => Some((id, Was::Opening)),
-            Phase::Open(id, _) => Some((id, Was::Closing)),
+            Phase::Open(id, ..) => Some((id, Was::Closing)),
             Phase::Closing(_) | Phase::Stopped => return,
-            Phase::Fresh | Phase::Trying(..) | Phase::Waiting(_) => None,
+            Phase::Fresh | Phase::Waiting(_) => None,
         };
         match open {
             // Its end is told, and then that of this.
@@ -499,40 +452,43 @@ impl Inner {
     }
 
     /// A connection is open.
-    fn opened(&self, id: ConnId, turn: &mut Turn<'_>) {
+    fn opened(&self, id: ConnId, peer: Option<SocketAddr>, turn: &mut Turn<'_>) {
         let since = turn.now();
         let is_wanted = matches!(self.lock().phase, Phase::Opening(_));
         if is_wanted {
-            self.enter(Phase::Open(id, since), turn);
+            self.enter(Phase::Open(id, since, peer), turn);
             self.tell(&ConnectorState::Connected(id), turn);
         }
     }
 
     /// A connection has ended, or never opened.
-    fn ended(self: &Arc<Self>, reason: Reason, detail: Option<String>, turn: &mut Turn<'_>) {
+    fn ended(self: &Arc<Self>, reason: Reason, turn: &mut Turn<'_>) {
         let now = turn.now();
         let was = {
             let mut state = self.lock();
             match state.phase {
-                Phase::Open(_, since) if now.saturating_duration_since(since) >= self.plan.backoff.stable_after => {
-                    state.failures = 0;
-                    Was::Open(Ended::Well)
+                Phase::Open(_, since, peer) => {
+                    let has_lasted = now.saturating_duration_since(since) >= self.plan.backoff.stable_after;
+                    if has_lasted {
+                        state.failures = 0;
+                    }
+                    if let Some(peer) = peer {
+                        let note = if has_lasted { forgive } else { shun };
+                        note(&mut state.shunned, peer);
+                    }
+                    Was::Open(if has_lasted { Ended::Well } else { Ended::Badly })
                 }
-                Phase::Open(..) => Was::Open(Ended::Badly),
                 Phase::Opening(_) => Was::Opening,
                 Phase::Closing(Was::Opening) => Was::NeverOpened,
                 Phase::Closing(_) => Was::Closing,
-                Phase::Fresh | Phase::Trying(..) | Phase::Waiting(_) | Phase::Stopped => return,
+                Phase::Fresh | Phase::Waiting(_) | Phase::Stopped => return,
             }
         };
         match was {
             Was::Opening => {
-                let address = Box::new(self.plan.address.clone());
-                let error = match attempt::unmade(address.transport(), reason) {
-                    Some(source) => Error::Connect { address, source },
-                    None => Error::Broken { address, reason, detail },
-                };
-                self.failed(error, turn);
+                let failure = self.lock().failure.take();
+                let broken = || Error::Broken { address: Box::new(self.plan.address.clone()), reason, detail: None };
+                self.failed(failure.unwrap_or_else(broken), turn);
             }
             Was::Open(ended) => {
                 self.tell(&ConnectorState::Lost(reason), turn);

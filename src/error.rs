@@ -315,6 +315,8 @@ pub enum Reason {
     Refused,
     /// The network, host or path cannot be reached.
     Unreachable,
+    /// No address was found for the name that was to be connected to; the log has the resolver's words, at debug level.
+    Unresolved,
     /// The kernel had no answer from the peer for too long (retransmission, keepalive, TCP_USER_TIMEOUT).
     Unresponsive,
     /// The kernel connected the socket to itself; nobody listened there.
@@ -418,7 +420,7 @@ impl std::fmt::Display for TlsFault {
 
 impl Reason {
     /// How many kinds there are, each timeout and TLS fault one of its own.
-    pub const KINDS: usize = 26 + TlsFault::KINDS;
+    pub const KINDS: usize = 27 + TlsFault::KINDS;
 
     /// A number below [`Reason::KINDS`], one for each kind; all error numbers of one kind share one, and all received alerts.
     pub fn index(self) -> usize {
@@ -444,6 +446,7 @@ impl Reason {
             Reason::FileUnreadable(_) => 24,
             Reason::Tls(fault) => 25 + fault.index(),
             Reason::QueueLimit => 25 + TlsFault::KINDS,
+            Reason::Unresolved => 26 + TlsFault::KINDS,
         }
     }
 
@@ -471,7 +474,8 @@ impl Reason {
                 Expiry::Idle | Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
                 Expiry::Connect | Expiry::Handshake | Expiry::WriteStall => true,
             },
-            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => true,
+            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresolved => true,
+            Reason::Unresponsive => true,
             Reason::SelfConnected | Reason::InboxLimit | Reason::HandlerPanicked | Reason::Truncated => true,
             Reason::QueueLimit => true,
             Reason::Tls(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Os(_) | Reason::Bug => true,
@@ -484,7 +488,8 @@ impl Reason {
             Reason::Os(_) | Reason::FileTruncated | Reason::FileUnreadable(_) | Reason::Bug => true,
             Reason::HandlerPanicked | Reason::ReactorDropped => true,
             Reason::PeerClosed | Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => false,
-            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresponsive => false,
+            Reason::Reset | Reason::Refused | Reason::Unreachable | Reason::Unresolved => false,
+            Reason::Unresponsive => false,
             Reason::SelfConnected | Reason::InboxLimit | Reason::QueueLimit | Reason::Truncated => false,
             Reason::Timeout(_) | Reason::Tls(_) => false,
         }
@@ -505,6 +510,7 @@ impl std::fmt::Display for Reason {
             Reason::Reset => "reset by the peer",
             Reason::Refused => "refused",
             Reason::Unreachable => "unreachable",
+            Reason::Unresolved => "its name has no address",
             Reason::Unresponsive => "no answer from the peer",
             Reason::SelfConnected => "connected to itself: nobody listens there",
             Reason::InboxLimit => {

@@ -26,7 +26,7 @@ use crate::config::Limits;
 use crate::counters::ConnStats;
 use crate::error::{Error, Expiry, Reason};
 use crate::net::PeerCredentials;
-use crate::net::stream::{Stream, Watched};
+use crate::net::stream::{Progress, Stream, Watched};
 use crate::seldom::Seldom;
 use buffers::Buffers;
 use inbox::Inbox;
@@ -470,15 +470,17 @@ impl Link {
         &mut self.stream
     }
 
-    /// Puts another socket in the place of one that did not connect.
-    pub(crate) fn replace_stream(&mut self, stream: Stream) {
-        self.stream = stream;
-        // What was known was of the other one.
-        (self.input, self.output) = (Input::Dry, Output::Free);
-    }
-
-    pub(crate) fn set_peer(&mut self, peer: Option<SocketAddr>) {
-        self.peer = peer.into();
+    /// Asks how far its connect is; a connect to itself is none.
+    pub(crate) fn try_connecting(&mut self, now: Tick) -> io::Result<Progress> {
+        let progress = self.stream.progress()?;
+        if progress == Progress::Done {
+            if self.stream.is_self_connected() {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            self.peer = self.stream.peer().into();
+            self.signal(Signal::Connected, now);
+        }
+        Ok(progress)
     }
 
     // --- phases and deadlines -------------------------------------------------------------------------------------
@@ -528,13 +530,19 @@ impl Link {
         self.active = self.active.max(now.before(ago));
     }
 
-    /// A connect's time is over, and so late that the loop was held up: an attempt that begins only now gets it once more.
-    pub(crate) fn excuses_connect(&mut self, due: Tick, judged: Tick) -> bool {
-        let is_late = judged.since(due) > self.limits.connect_timeout / HELD_UP;
-        if is_late {
-            self.opened = judged;
-        }
-        is_late
+    /// Whether a connect's time is over so late that the loop was held up: an attempt that begins only now gets it once more.
+    pub(crate) fn excuses_connect(&self, due: Tick, judged: Tick) -> bool {
+        judged.since(due) > self.limits.connect_timeout / HELD_UP
+    }
+
+    /// Goes on with what others asked of the link whose place it takes, before there was a socket.
+    pub(crate) fn take_place_of(&mut self, dialled: &Link) {
+        (self.delivery, self.need, self.timer) = (dialled.delivery, dialled.need, dialled.timer);
+        self.limits = dialled.limits.clone();
+    }
+
+    pub(crate) fn shared_limits(&self) -> Arc<Limits> {
+        self.limits.clone()
     }
 
     /// The handler's own timer, `Tick::NEVER` if none is set.

@@ -6,9 +6,11 @@
 mod pulse;
 mod queue;
 
+use crate::address::Family;
 use crate::clock::{self, Tick};
 use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
+use crate::dial::resolver::Found;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::id::{ConnId, EndpointId, SourceId};
@@ -432,6 +434,12 @@ impl Remote {
 
     /// Orders something of a listener; never refused for lack of room, since a listener that stays by mistake serves on.
     pub(crate) fn order_listener(&self, id: SourceId, order: Order) {
+        self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
+    }
+
+    /// Tells a connect what a lookup found; never refused for lack of room, since each connect asks twice at most.
+    pub(crate) fn tell_found(&self, id: SourceId, family: Family, found: Found) {
+        let order = Order::Found(family, Box::new(found));
         self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
     }
 

@@ -10,13 +10,15 @@ pub(crate) mod handshakes;
 pub(crate) mod seen;
 
 use crate::address::Address;
-use crate::clock::Tick;
-use crate::command::{Attempt, Dial, Local, Observed, Order};
+use crate::clock::{self, Tick};
+use crate::command::{Local, Observed, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, Wanted};
 use crate::conn::Other;
 use crate::counters::Counters;
 use crate::datagrams::OtherEndpoint;
+use crate::dial::resolver::Resolver;
+use crate::dial::{self, Dial, Plan, Trial};
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId, WatchId};
@@ -26,7 +28,7 @@ use crate::link::session::Session;
 use crate::mailbox::{Remote, Report, Unadopted};
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
-use crate::net::stream::Target;
+use crate::net::stream::Stream;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
 use crate::placement::{Handed, Quota, Spread};
@@ -272,6 +274,8 @@ pub(crate) trait Roster {
     fn reserve(&mut self) -> Result<SourceId, Error>;
     /// Fills a reserved place with a connection that was accepted.
     fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link);
+    /// Fills a reserved place with an attempt of a connect.
+    fn attempt(&mut self, id: SourceId, trial: Trial, now: Tick);
     /// The link of a connection that is not being driven.
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
     /// The post of an endpoint that is not being driven.
@@ -510,10 +514,15 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Begins to connect. All addresses of a name are tried in turn, all within one `Limits::connect_timeout`; resolving a
-    /// name blocks.
+    /// Begins to connect, and returns at once: names are looked up on other threads, IPv6 and IPv4 apart. Addresses of both
+    /// families are tried in turn, each 250 ms after the one before or when that has failed, and the first one that is ready is
+    /// the connection: with TLS the first whose handshake is done (RFC 8305). Lookup, connect and handshake together end after
+    /// `Limits::connect_timeout`.
     ///
-    /// `handler` gets `on_open`, or `on_close` alone if no address can be reached within `Limits::connect_timeout`.
+    /// `handler` gets `on_open` with this id, or `on_close` alone if there is no connection: with the reason of the last attempt,
+    /// [`Reason::Unresolved`](crate::Reason::Unresolved) if no address was found, `Timeout(Connect)` at the deadline. Before
+    /// there is a connection [`Conn`](crate::Conn) has neither addresses nor a usable descriptor. A connect counts as one
+    /// connection, however many attempts are under way.
     ///
     /// # Errors
     /// `Address`, `Transport`, `Config`, `Descriptor` (no socket could be made), `Connections` or `Draining`; the
@@ -524,32 +533,33 @@ impl Turn<'_> {
         config: ConnectConfig,
         handler: impl Handler,
     ) -> Result<ConnId, Error> {
+        let (address, resolver) = (address.clone(), Resolver::system());
+        let plan = Plan { address, config, resolver, shunned: Vec::new(), watcher: None };
+        self.dial(plan, Box::new(handler))
+    }
+
+    /// Begins to connect as `plan` says.
+    pub(crate) fn dial(&mut self, plan: Plan, handler: Box<dyn Handler>) -> Result<ConnId, Error> {
+        let Plan { address, config, resolver, shunned, .. } = &plan;
         config.validate()?;
         self.check_begins()?;
-        let session = Session::dialled(&config, address)?;
+        Session::dialled(config, address)?;
         check_stream(address, config.wants())?;
         if config.bind.is_some() && address.transport().is_unix() {
             let why = "ConnectConfig::bind is for IP addresses; leave it out";
             return Err(Error::Transport { address: Box::new(address.clone()), why });
         }
-        let failed = |source| Error::Descriptor { action: "make a socket to connect", source };
-        let targets: Vec<Target> = match Target::unix(address) {
-            Some(target) => vec![target.map_err(failed)?],
-            None => address.targets()?.into_iter().rev().map(Target::Ip).collect(),
-        };
-        let mut dial = Dial { targets, socket: config.socket, bind: config.bind, attempt: Attempt::None };
-        let stream = dial.next_socket().map_err(failed)?;
+        let (now, limits) = (self.now(), Arc::new(config.limits.clone()));
+        let (race, known) = dial::race(address, resolver, shunned, now, clock::until(now, limits.connect_timeout))?;
+        let spare = known.map(|target| Stream::unconnected(&target, &config.socket, config.bind)).transpose();
+        let spare = spare.map_err(|source| Error::Descriptor { action: "make a socket to connect", source })?;
         let id = self.table.reserve()?;
         self.desk.connection_begins();
         self.desk.counters.dialled += 1;
-        self.desk.local.push_back(Local::Dial {
-            id,
-            stream,
-            limits: Arc::new(config.limits),
-            session,
-            dial: Box::new(dial),
-            handler: Box::new(handler),
-        });
+        let (tickets, attempts, winner) = (Vec::new(), Vec::new(), None);
+        let (wake, begun) = (Tick::NEVER, self.desk.now);
+        let dial = Dial { plan, handler, race, spare, tickets, attempts, winner, wake, begun };
+        self.desk.local.push_back(Local::Dial { id, dial: Box::new(dial), limits });
         Ok(ConnId(id))
     }
 

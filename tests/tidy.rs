@@ -12,14 +12,11 @@ const ROWS: [(&str, &str); 10] = [
     ("words", "address address/* clock config config/* cores counters error error/* id seldom tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
-    ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),
+    ("contract", "handler conn datagrams command command/* dial dial/* mailbox mailbox/* placement turn turn/*"),
     ("sources", "source source/*"),
     ("loop", "reactor reactor/*"),
     ("threads", "engine"),
-    (
-        "faces",
-        "blocking blocking/* client client/* connector connector/* dial dial/* server server/* settings settings/*",
-    ),
+    ("faces", "blocking blocking/* client client/* connector connector/* server server/* settings settings/*"),
     ("models", "fuzzing"),
     ("pages", "guide"),
 ];
@@ -28,7 +25,7 @@ const ROWS: [(&str, &str); 10] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 11] = [
     // Loops of others, for examples.
     ("calloop", "nowhere"),
     ("tokio", "nowhere"),
@@ -37,6 +34,7 @@ const PLACES: [(&str, &str); 10] = [
     ("rustix", "net net/* cores"),
     ("nix", "net net/*"),
     ("slab", "reactor/table"),
+    ("dns_lookup", "address"),
     ("rustls", "tls tls/* link/session link/session/*"),
     ("serde", "settings/keys settings/keys/*"),
     ("humantime", "settings/keys/text"),

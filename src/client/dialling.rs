@@ -1,28 +1,30 @@
-//! How a client that waits connects: a name, several addresses, a handshake, one deadline.
+//! How a client that waits connects: lookups, attempts and handshakes side by side, by poll(2), within one deadline.
 //!
-//! Owns the attempts. Each is shown to the client, whose `close` ends them all; then there is one descriptor.
+//! Owns the attempts. What is done when is the race's to say (`dial/race.rs`). Each attempt is shown to the client, whose `close`
+//! ends them all; then there is one descriptor.
 
-use crate::address::Address;
+use crate::address::{Address, Family};
 use crate::blocking::BlockingLink;
+use crate::blocking::opening::Unopened;
 use crate::client::carrier::{Datagrams, Kind};
 use crate::client::{Plan, Shared};
 use crate::clock::{self, Tick};
-use crate::config::{ConnectConfig, Limits};
-use crate::dial::race::{Race, Step};
-use crate::error::Error;
+use crate::config::Limits;
+use crate::dial;
+use crate::dial::race::{Attempt, Failed, Race, Step};
+use crate::dial::resolver::{Found, Ticket};
+use crate::error::{Error, Expiry, Reason};
 use crate::link::Link;
 use crate::link::phase::Phase;
 use crate::link::session::Session;
+use crate::net::Readiness;
 use crate::net::datagram::DatagramSocket;
 use crate::net::stream::{Progress, Stream, Target};
-use crate::net::wait::wait_for_connects;
-use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr};
+use crate::net::wait::{Wish, wait_for_any};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-
-/// The first and the longest wait before a full Unix backlog is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
 
 /// When a connect must be done, and what says so.
 #[derive(Clone, Copy)]
@@ -41,10 +43,6 @@ impl Deadline {
             Deadline { until: call, name: "the timeout of the call" }
         }
     }
-
-    fn missed(self, what: &str) -> io::Error {
-        io::Error::new(ErrorKind::TimedOut, format!("{what} within {}", self.name))
-    }
 }
 
 /// Why there is no connection.
@@ -60,174 +58,189 @@ impl From<Error> for Failure {
     }
 }
 
+/// A connect under way.
+struct Dialling {
+    race: Race<Error>,
+    trials: Vec<(Attempt, BlockingLink)>,
+    winner: Option<(Attempt, Kind)>,
+    /// The socket of an attempt that found a full backlog, for the next one.
+    spare: Option<Stream>,
+    tell: mpsc::Sender<(Family, Found)>,
+    told: mpsc::Receiver<(Family, Found)>,
+    tickets: Vec<Ticket>,
+    /// Wakes who waits for sockets, when a lookup has ended; there is none where nothing is looked up.
+    wake: Option<(UnixStream, Arc<UnixStream>)>,
+}
+
+/// What a fresh attempt is.
+enum Begun {
+    Waiting(BlockingLink),
+    Connected(BlockingLink),
+    Ready(Kind),
+    Busy(Stream),
+}
+
 impl Shared {
     /// Connects, and shakes hands, before the deadline.
     pub(super) fn dial(&self, deadline: Deadline) -> Result<Kind, Failure> {
-        let plan = &self.plan;
-        if plan.address.transport().is_datagram() {
-            return self.dial_datagrams(deadline);
-        }
-        // Before there is a socket, which a failure would have to end.
-        let session = Session::dialled(&plan.connect, &plan.address)?;
-        let socket = match Target::unix(&plan.address) {
-            Some(target) => self.dial_unix(&target.map_err(|error| self.refused(error))?, deadline)?,
-            None => {
-                let addresses = self.look_up(deadline)?;
-                self.race(addresses, deadline)?
-            }
-        };
-        let peer = socket.peer();
-        let (limits, now) = (Arc::new(plan.connect.limits.clone()), Instant::now());
-        let until = deadline.until.min(clock::until(now, limits.handshake_timeout));
-        let now = Tick::of(now);
-        let link = Link::in_phase(Stream::Shared(socket.clone()), peer, limits, Phase::Handshaking, session, now);
-        self.show_attempts(&[socket])?;
-        let link = BlockingLink::new(link);
-        match link.shake_hands_by(Some(until)) {
-            Ok(()) => Ok(Kind::Stream(link)),
-            Err(_) if self.is_cancelled() => Err(Failure::Cancelled),
-            Err(reason) => {
-                let (address, detail) = (Box::new(plan.address.clone()), link.ended().1);
-                Err(Error::Broken { address, reason, detail }.into())
-            }
-        }
-    }
-
-    fn refused(&self, source: io::Error) -> Failure {
-        if self.is_cancelled() {
-            return Failure::Cancelled;
-        }
-        Error::Connect { address: Box::new(self.plan.address.clone()), source }.into()
-    }
-
-    /// The addresses to try. A lookup that nobody waits for any more ends by itself.
-    fn look_up(&self, deadline: Deadline) -> Result<Vec<SocketAddr>, Failure> {
         let Plan { address, resolver, .. } = &self.plan;
-        if let Some(known) = resolver.known(address) {
-            return Ok(known);
-        }
+        let shunned = self.shunned().clone();
+        let (race, _) = dial::race(address, resolver, &shunned, Instant::now(), deadline.until)?;
         let (tell, told) = mpsc::channel();
-        self.show_lookup(tell.clone())?;
-        let find = resolver.find(address, move |found| drop(tell.send(Some(found))));
-        let _ticket = find.map_err(|error| self.refused(error))?;
-        match told.recv_timeout(deadline.until.saturating_duration_since(Instant::now())) {
-            Ok(Some(found)) => Ok(found.map_err(Error::from)?),
-            Ok(None) => Err(Failure::Cancelled),
-            Err(_) => Err(self.refused(deadline.missed("its name was not looked up"))),
-        }
-    }
-
-    /// Connects to whichever of `addresses` answers first.
-    fn race(&self, addresses: Vec<SocketAddr>, deadline: Deadline) -> Result<Arc<Stream>, Failure> {
-        let mut race = Race::new(addresses, Instant::now());
-        let mut under_way = UnderWay::default();
-        let under_way = &mut under_way.0;
-        let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
+        let (trials, tickets) = (Vec::new(), Vec::new());
+        let mut dialling = Dialling { race, trials, winner: None, spare: None, tell, told, tickets, wake: None };
+        let mut shakes_hands = false;
         loop {
             if self.is_cancelled() {
                 return Err(Failure::Cancelled);
             }
             let now = Instant::now();
-            if now >= deadline.until {
-                return Err(self.refused(deadline.missed("nobody answered")));
+            match dialling.race.step(now) {
+                Step::Look(family) => self.look_up(family, &mut dialling)?,
+                Step::Start(attempt, target) => self.start(attempt, &target, &mut dialling, now)?,
+                Step::Wait(until) => self.wait(until.saturating_duration_since(now), &mut dialling)?,
+                Step::Cancel(attempt) => dialling.trials.retain(|(other, link)| {
+                    shakes_hands |= *other == attempt && link.is_shaking_hands();
+                    *other != attempt
+                }),
+                Step::Won(attempt) => {
+                    *self.shunned() = dialling.race.shunned();
+                    let winner = dialling.winner.filter(|(winner, _)| *winner == attempt);
+                    return winner.map(|(_, kind)| kind).ok_or(Failure::Cancelled);
+                }
+                Step::Failed(failed) => {
+                    *self.shunned() = dialling.race.shunned();
+                    return Err(match failed {
+                        Failed::Late(_) if shakes_hands => self.broken(Reason::Timeout(Expiry::Handshake), None).into(),
+                        failed => dial::failure(failed, address, deadline.name).into(),
+                    });
+                }
             }
-            let next = match race.step(now) {
-                Step::Lost => return Err(self.refused(last)),
-                Step::Wait(next) => next.map_or(deadline.until, |next| next.min(deadline.until)),
-                Step::Start(address) => {
-                    match begin(&Target::Ip(address), &self.plan.connect) {
-                        Ok((socket, Progress::Done)) => return Ok(socket),
-                        Ok((socket, Progress::Waiting | Progress::Busy)) => {
-                            under_way.push(socket);
-                            self.show_attempts(under_way)?;
-                        }
-                        Err(error) => {
-                            last = error;
-                            race.failed(Instant::now());
-                        }
-                    }
+        }
+    }
+
+    fn broken(&self, reason: Reason, detail: Option<String>) -> Error {
+        Error::Broken { address: Box::new(self.plan.address.clone()), reason, detail }
+    }
+
+    /// Asks for the addresses of one family. A lookup that nobody waits for any more ends by itself.
+    fn look_up(&self, family: Family, dialling: &mut Dialling) -> Result<(), Failure> {
+        let refused = |source| dial::refused(&self.plan.address, source);
+        let waker = match &dialling.wake {
+            Some((_, waker)) => waker.clone(),
+            None => {
+                let (sleeper, waker) = UnixStream::pair().map_err(refused)?;
+                sleeper.set_nonblocking(true).and_then(|()| waker.set_nonblocking(true)).map_err(refused)?;
+                dialling.wake.insert((sleeper, Arc::new(waker))).1.clone()
+            }
+        };
+        self.show(|attempt| attempt.waker = Some(waker.clone()))?;
+        let tell = dialling.tell.clone();
+        let found = move |found| {
+            // Who does not wait any more is told nothing.
+            let _ = tell.send((family, found));
+            let _ = (&*waker).write(&[0]);
+        };
+        let ticket = self.plan.resolver.find(&self.plan.address, family, found);
+        dialling.tickets.push(ticket.map_err(refused)?);
+        Ok(())
+    }
+
+    fn start(&self, attempt: Attempt, target: &Target, dialling: &mut Dialling, now: Instant) -> Result<(), Failure> {
+        match self.begin(target, dialling.spare.take()) {
+            Ok(Begun::Ready(kind)) => {
+                dialling.winner = Some((attempt, kind));
+                dialling.race.ready(attempt);
+            }
+            Ok(Begun::Busy(stream)) => {
+                dialling.spare = Some(stream);
+                dialling.race.busy(attempt, now);
+            }
+            Ok(Begun::Waiting(link)) => dialling.trials.push((attempt, link)),
+            Ok(Begun::Connected(link)) => {
+                dialling.trials.push((attempt, link));
+                self.show_attempts(dialling)?;
+                self.go_on(dialling, |_| Some(Readiness::default()));
+            }
+            Err(error) => dialling.race.failed(attempt, error, now),
+        }
+        self.show_attempts(dialling)
+    }
+
+    /// Begins to connect a socket of its own.
+    fn begin(&self, target: &Target, spare: Option<Stream>) -> Result<Begun, Error> {
+        let Plan { address, connect, datagram, .. } = &self.plan;
+        if address.transport().is_datagram() {
+            let at = if let Target::Ip(ip) = target { Address::udp(*ip) } else { address.clone() };
+            let socket = DatagramSocket::connect(&at, datagram)?;
+            return Ok(Begun::Ready(Kind::Datagrams(Datagrams::new(socket, datagram.bytes_max, datagram.full_pause))));
+        }
+        // Before there is a socket, which a failure would have to end.
+        let session = Session::dialled(connect, address)?;
+        let refused = |source| dial::refused(address, source);
+        let made = spare.map_or_else(|| Stream::unconnected(target, &connect.socket, connect.bind), Ok);
+        let stream = made.map_err(refused)?;
+        let progress = stream.connect(target).map_err(refused)?;
+        if progress == Progress::Busy {
+            return Ok(Begun::Busy(stream));
+        }
+        let (limits, now) = (Arc::new(connect.limits.clone()), Tick::of(Instant::now()));
+        let link = BlockingLink::new(Link::in_phase(stream, None, limits, Phase::Connecting, session, now));
+        Ok(if progress == Progress::Done { Begun::Connected(link) } else { Begun::Waiting(link) })
+    }
+
+    /// Waits for attempts and lookups for so long at most, and goes on with those of which there is news.
+    fn wait(&self, time: Duration, dialling: &mut Dialling) -> Result<(), Failure> {
+        if dialling.trials.is_empty() && dialling.wake.is_none() {
+            return self.pause(time);
+        }
+        let under_way = dialling.trials.len();
+        let due = dialling.trials.iter().filter_map(|(_, link)| link.end_if_due()).min();
+        self.go_on(dialling, |_| None);
+        if dialling.trials.len() < under_way {
+            return self.show_attempts(dialling);
+        }
+        let time = due.map_or(time, |due| time.min(due.saturating_duration_since(Instant::now())));
+        let sleeper = dialling.wake.iter().map(|(sleeper, _)| Wish::to_read(sleeper));
+        let wishes: Vec<_> = dialling.trials.iter().map(|(_, link)| link.wish()).chain(sleeper).collect();
+        let ready = wait_for_any(&wishes, time).map_err(|source| dial::refused(&self.plan.address, source))?;
+        drop(wishes);
+        if let Some((sleeper, _)) = &mut dialling.wake {
+            let _ = sleeper.read(&mut [0; 8]);
+        }
+        for (family, found) in dialling.told.try_iter() {
+            dialling.race.found(family, found.map_err(Error::from), Instant::now());
+        }
+        self.go_on(dialling, |index| ready.get(index).copied().flatten());
+        self.show_attempts(dialling)
+    }
+
+    /// Goes on with the attempts of which there is news, and with those that are over.
+    fn go_on(&self, dialling: &mut Dialling, news: impl Fn(usize) -> Option<Readiness>) {
+        for index in (0..dialling.trials.len()).rev() {
+            let (attempt, link) = &dialling.trials[index];
+            let Some(opened) = link.try_opening(news(index)) else { continue };
+            let (attempt, error) = match opened {
+                Ok(()) => {
+                    dialling.race.ready(*attempt);
+                    let (attempt, link) = dialling.trials.swap_remove(index);
+                    // Of two that are ready at once the first one counts.
+                    dialling.winner.get_or_insert((attempt, Kind::Stream(link)));
                     continue;
                 }
-            };
-            let decided = wait_for_connects(under_way, Some(next.saturating_duration_since(now)));
-            for index in decided.map_err(|error| self.refused(error))?.into_iter().rev() {
-                match done(&under_way[index]) {
-                    Ok(Progress::Done) => return Ok(under_way.swap_remove(index)),
-                    Ok(Progress::Waiting | Progress::Busy) => {}
-                    Err(error) => {
-                        last = error;
-                        under_way.remove(index);
-                        self.show_attempts(under_way)?;
-                        race.failed(Instant::now());
-                    }
+                Err(Unopened::Unmade(source)) => (*attempt, dial::refused(&self.plan.address, source)),
+                Err(Unopened::Broken(reason, detail)) => {
+                    dialling.race.shun(*attempt);
+                    (*attempt, self.broken(reason, detail))
                 }
-            }
+            };
+            dialling.race.failed(attempt, error, Instant::now());
+            dialling.trials.swap_remove(index);
         }
     }
 
-    /// Connects to a Unix listener; one whose backlog is full is asked again.
-    fn dial_unix(&self, target: &Target, deadline: Deadline) -> Result<Arc<Stream>, Failure> {
-        let mut pause = RETRY.0;
-        let (socket, mut progress) = begin(target, &self.plan.connect).map_err(|error| self.refused(error))?;
-        self.show_attempts(std::slice::from_ref(&socket))?;
-        loop {
-            if progress == Progress::Done {
-                return Ok(socket);
-            }
-            let left = deadline.until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.refused(deadline.missed("its backlog was full, and had no room")));
-            }
-            self.pause(left.min(pause))?;
-            pause = (pause * 2).min(RETRY.1);
-            progress = socket.connect(target).map_err(|error| self.refused(error))?;
-        }
-    }
-
-    fn dial_datagrams(&self, deadline: Deadline) -> Result<Kind, Failure> {
-        let Plan { address, datagram, .. } = &self.plan;
-        let made = |socket| Kind::Datagrams(Datagrams::new(socket, datagram.bytes_max, datagram.full_pause));
-        if address.transport().is_unix() {
-            return Ok(made(DatagramSocket::connect(address, datagram)?));
-        }
-        let mut last = None;
-        for at in self.look_up(deadline)? {
-            match DatagramSocket::connect(&Address::udp(at), datagram) {
-                Ok(socket) => return Ok(made(socket)),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or(Error::NotConnected).into())
-    }
-}
-
-/// Connects that have not won: the peer of one that is made all the same hears that it is over.
-#[derive(Default)]
-struct UnderWay(Vec<Arc<Stream>>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        for socket in &self.0 {
-            // It fails where nothing is under way any more.
-            let _ = socket.shut(Shutdown::Both);
-        }
-    }
-}
-
-/// Begins to connect a socket of its own.
-fn begin(target: &Target, config: &ConnectConfig) -> io::Result<(Arc<Stream>, Progress)> {
-    let socket = Stream::unconnected(target, &config.socket, config.bind)?;
-    let progress = match socket.connect(target)? {
-        Progress::Done => done(&socket)?,
-        progress => progress,
-    };
-    Ok((Arc::new(socket), progress))
-}
-
-/// How far a connect is; one to itself is none.
-fn done(socket: &Stream) -> io::Result<Progress> {
-    match socket.progress()? {
-        Progress::Done if socket.is_self_connected() => Err(ErrorKind::ConnectionRefused.into()),
-        progress => Ok(progress),
+    fn show_attempts(&self, dialling: &Dialling) -> Result<(), Failure> {
+        let sockets = dialling.trials.iter().map(|(_, link)| link.socket().clone()).collect();
+        self.show(|attempt| attempt.sockets = sockets)
     }
 }

@@ -32,8 +32,8 @@ impl Handler for Carried {
         }
         let make = self.connector.make.clone();
         self.handler = Some(make(conn));
-        let id = conn.id();
-        self.connector.opened(id, conn.turn());
+        let (id, peer) = (conn.id(), conn.peer_ip());
+        self.connector.opened(id, peer, conn.turn());
         self.with(|handler| handler.on_open(conn));
     }
 
@@ -68,8 +68,8 @@ impl Handler for Carried {
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         // Its panic is told as any other, after the next attempt was prepared.
         let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
-        let (connector, detail) = (self.connector.clone(), conn.link.tls_failure());
-        connector.ended(reason, detail, conn.turn());
+        let connector = self.connector.clone();
+        connector.ended(reason, conn.turn());
         if told.is_none() {
             std::panic::resume_unwind(Box::new("on_close"));
         }

@@ -1,9 +1,14 @@
-//! Which address is tried when; Happy Eyeballs, RFC 8305.
+//! When a name is looked up, which address is tried when, and which attempt wins; Happy Eyeballs, RFC 8305.
 //!
-//! Owns the order and the pace. Knows no sockets, and never reads the clock: time is an argument.
+//! Owns the order, the pace and the deadline. Knows no socket and never reads the clock: it learns what lookups and attempts came
+//! to and what time it is, and answers with the next [`Step`].
 //!
-//! 1. At any time something is under way, or due, or it is lost.
+//! 1. At any time something is under way, or due, or it is over.
+//! 2. Each attempt that was started fails, is cancelled, or wins; at most one wins.
 
+use crate::address::Family;
+use crate::clock;
+use crate::net::stream::Target;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,66 +16,278 @@ use std::time::{Duration, Instant};
 /// How long an attempt has before the next one starts beside it; RFC 8305, section 8.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// More addresses of one name are not tried: by the last of these a quarter of a minute has gone.
+/// How long addresses of IPv4 wait for those of IPv6; RFC 8305, section 8.
+pub(crate) const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// The first and the longest wait before a full Unix backlog is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
+
+/// More addresses of one name are not tried, and so no more attempts are under way at once.
 const ADDRESSES_MAX: usize = 64;
 
-/// A connect to one of several addresses, whichever answers first.
-#[derive(Debug)]
-pub(crate) struct Race {
-    waiting: VecDeque<SocketAddr>,
-    under_way: usize,
-    next_at: Instant,
-}
+/// The number of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt(u32);
 
 /// What is to be done now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+#[derive(Debug)]
+pub(crate) enum Step<E> {
+    /// Look up the addresses of this family.
+    Look(Family),
     /// Begin to connect there, beside what is under way.
-    Start(SocketAddr),
-    /// Wait for what is under way; until then, if there is a time at which the next one starts.
-    Wait(Option<Instant>),
-    /// Nothing is under way, and nothing is left to try.
-    Lost,
+    Start(Attempt, Target),
+    /// Wait for what is under way, until then at most.
+    Wait(Instant),
+    /// End this attempt.
+    Cancel(Attempt),
+    /// It is over: this attempt is the connection.
+    Won(Attempt),
+    /// It is over: there is no connection.
+    Failed(Failed<E>),
 }
 
-impl Race {
-    /// `addresses` in the order of preference; those of both families take turns.
-    pub(crate) fn new(addresses: Vec<SocketAddr>, now: Instant) -> Race {
-        let mut waiting = interleaved(addresses);
-        waiting.truncate(ADDRESSES_MAX);
-        Race { waiting, under_way: 0, next_at: now }
+/// Why there is no connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failed<E> {
+    /// Its name was not looked up before the deadline.
+    Unresolved,
+    /// None of so many addresses was connected to before the deadline.
+    Late(usize),
+    /// The last of so many addresses failed with this; with none, a lookup did.
+    Last(E, usize),
+}
+
+impl<E> Failed<E> {
+    /// The same, with another error in it.
+    pub(crate) fn map<F>(self, change: impl FnOnce(E) -> F) -> Failed<F> {
+        match self {
+            Failed::Unresolved => Failed::Unresolved,
+            Failed::Late(tried) => Failed::Late(tried),
+            Failed::Last(error, tried) => Failed::Last(change(error), tried),
+        }
+    }
+}
+
+/// A connect to one of several addresses of a name: the first that is ready wins.
+#[derive(Debug)]
+pub(crate) struct Race<E> {
+    /// Still to be looked up, the next one last.
+    looks: Vec<Family>,
+    unanswered: Vec<Family>,
+    waiting: VecDeque<Target>,
+    /// Those to be tried last, the latest failure last.
+    shunned: Vec<SocketAddr>,
+    under_way: Vec<(Attempt, Target)>,
+    won: Option<Attempt>,
+    tried: usize,
+    numbers: u32,
+    /// Which family is to be tried next, of both.
+    next_family: Family,
+    /// Before that nothing starts, unless something fails.
+    next_at: Instant,
+    pause: Duration,
+    until: Instant,
+    last: Option<E>,
+}
+
+impl<E> Race<E> {
+    /// Tries the one place that is known without a lookup.
+    pub(crate) fn to(target: Target, now: Instant, until: Instant) -> Race<E> {
+        let mut race = Race::among(Vec::new(), Vec::new(), now, until);
+        race.waiting.push_back(target);
+        race
     }
 
-    /// Tells what to do; to be asked again until it says `Wait` or `Lost`.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
-        if self.under_way > 0 && (self.waiting.is_empty() || now < self.next_at) {
-            return Step::Wait((!self.waiting.is_empty()).then_some(self.next_at));
+    /// Tries what is found by lookups of these families, those in `shunned` last.
+    pub(crate) fn among(mut looks: Vec<Family>, shunned: Vec<SocketAddr>, now: Instant, until: Instant) -> Race<E> {
+        looks.reverse();
+        Race {
+            looks,
+            unanswered: Vec::new(),
+            waiting: VecDeque::new(),
+            shunned,
+            under_way: Vec::new(),
+            won: None,
+            tried: 0,
+            numbers: 0,
+            next_family: Family::V6,
+            next_at: now,
+            pause: RETRY.0,
+            until,
+            last: None,
         }
-        let Some(address) = self.waiting.pop_front() else { return Step::Lost };
-        self.under_way += 1;
-        self.next_at = now + ATTEMPT_DELAY;
-        Step::Start(address)
+    }
+
+    /// When it must be over.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    pub(crate) fn extend(&mut self, until: Instant) {
+        self.until = until;
+    }
+
+    /// Returns what to do; to be asked again until it says `Wait`, `Won` or `Failed`.
+    pub(crate) fn step(&mut self, now: Instant) -> Step<E> {
+        if self.won.is_some() || now >= self.until {
+            return self.end();
+        }
+        if let Some(family) = self.looks.pop() {
+            self.unanswered.push(family);
+            return Step::Look(family);
+        }
+        if let Some(due) = self.next_start() {
+            if due > now {
+                return Step::Wait(due.min(self.until));
+            }
+            if let Some(target) = self.pick() {
+                self.numbers += 1;
+                let attempt = Attempt(self.numbers);
+                self.under_way.push((attempt, target.clone()));
+                self.tried += 1;
+                self.next_at = now + ATTEMPT_DELAY;
+                return Step::Start(attempt, target);
+            }
+        }
+        if self.under_way.is_empty() && self.unanswered.is_empty() {
+            // Race 1: of no lookup and no attempt there is no error either; time is over for those.
+            return Step::Failed(self.last.take().map_or(Failed::Unresolved, |last| Failed::Last(last, self.tried)));
+        }
+        Step::Wait(self.until)
+    }
+
+    /// Cancels what has not won, and then says what came of it.
+    fn end(&mut self) -> Step<E> {
+        let lost = self.under_way.iter().position(|(attempt, _)| Some(*attempt) != self.won);
+        if let Some(lost) = lost {
+            return Step::Cancel(self.under_way.remove(lost).0);
+        }
+        match self.won {
+            Some(winner) => Step::Won(winner),
+            None if self.is_looking_up() => Step::Failed(Failed::Unresolved),
+            None => Step::Failed(Failed::Late(self.tried.max(1))),
+        }
+    }
+
+    /// Whether no address is known yet.
+    fn is_looking_up(&self) -> bool {
+        self.numbers == 0 && self.waiting.is_empty()
+    }
+
+    /// When the next address may be tried, if there is one.
+    fn next_start(&self) -> Option<Instant> {
+        (!self.waiting.is_empty()).then_some(self.next_at)
+    }
+
+    /// Takes the next address: what is not shunned, families in turn, in the order of the resolver; RFC 8305, section 4.
+    fn pick(&mut self) -> Option<Target> {
+        let rank = |target: &Target| match target {
+            Target::Ip(ip) => (self.shunned.iter().position(|shunned| shunned == ip), family(ip) != self.next_family),
+            Target::Unix(_) => (None, false),
+        };
+        let (best, _) = self.waiting.iter().enumerate().min_by_key(|(_, target)| rank(target))?;
+        let target = self.waiting.remove(best)?;
+        if let Target::Ip(ip) = target {
+            self.next_family = if ip.is_ipv6() { Family::V4 } else { Family::V6 };
+        }
+        Some(target)
+    }
+
+    /// A lookup has ended. Addresses of IPv4 wait a moment for those of IPv6 (RFC 8305, section 3).
+    pub(crate) fn found(&mut self, asked: Family, found: Result<Vec<SocketAddr>, E>, now: Instant) {
+        self.unanswered.retain(|family| *family != asked);
+        let addresses = match found {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                if self.tried == 0 {
+                    self.last = Some(error);
+                }
+                Vec::new()
+            }
+        };
+        let is_first = self.tried == 0 && self.waiting.is_empty();
+        if asked == Family::Any && is_first {
+            self.next_family = addresses.first().map_or(Family::V6, family);
+        }
+        let room = ADDRESSES_MAX.saturating_sub(self.tried + self.waiting.len());
+        self.waiting.extend(addresses.into_iter().take(room).map(Target::Ip));
+        if self.tried == 0 {
+            let waits = self.unanswered.contains(&Family::V6) || self.looks.contains(&Family::V6);
+            self.next_at = match (waits, is_first) {
+                (true, true) => now + RESOLUTION_DELAY,
+                (true, false) => self.next_at,
+                (false, _) => now,
+            };
+        } else if self.under_way.is_empty() {
+            self.next_at = now;
+        }
+    }
+
+    /// The addresses that are to be tried last next time: with what was known before, those that were connected to in vain
+    /// ([`Race::shun`]), and those that had still not answered when a later one won.
+    pub(crate) fn shunned(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.shunned)
+    }
+
+    /// An attempt that was connected comes to nothing: its handshake failed.
+    pub(crate) fn shun(&mut self, attempt: Attempt) {
+        if let Some((_, Target::Ip(ip))) = self.under_way.iter().find(|(under_way, _)| *under_way == attempt) {
+            shun(&mut self.shunned, *ip);
+        }
     }
 
     /// An attempt has failed: the next one need not wait.
-    pub(crate) fn failed(&mut self, now: Instant) {
-        self.under_way = self.under_way.saturating_sub(1);
-        self.next_at = self.next_at.min(now);
+    pub(crate) fn failed(&mut self, attempt: Attempt, error: E, now: Instant) {
+        if self.remove(attempt).is_some() {
+            self.last = Some(error);
+            self.next_at = self.next_at.min(now);
+        }
+    }
+
+    /// An attempt found a full Unix backlog, which no event announces the end of: it is made again after a while.
+    pub(crate) fn busy(&mut self, attempt: Attempt, now: Instant) {
+        if let Some(target) = self.remove(attempt) {
+            self.waiting.push_front(target);
+            self.tried -= 1;
+            self.next_at = clock::until(now, self.pause);
+            self.pause = (self.pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// An attempt is ready for use, with TLS its handshake done. Of two only the first wins.
+    pub(crate) fn ready(&mut self, attempt: Attempt) {
+        if self.won.is_none() && self.under_way.iter().any(|(under_way, _)| *under_way == attempt) {
+            self.won = Some(attempt);
+            for (_, target) in self.under_way.iter().filter(|(other, _)| other.0 < attempt.0) {
+                if let Target::Ip(ip) = target {
+                    shun(&mut self.shunned, *ip);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, attempt: Attempt) -> Option<Target> {
+        let at = self.under_way.iter().position(|(under_way, _)| *under_way == attempt)?;
+        Some(self.under_way.remove(at).1)
     }
 }
 
-/// Families take turns, beginning with that of the first one; within a family the order stays. RFC 8305, section 4.
-fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv4() == first_is_v4);
-    let mut order = VecDeque::new();
-    while let Some(address) = first.pop_front() {
-        order.push_back(address);
-        order.extend(second.pop_front());
+fn family(ip: &SocketAddr) -> Family {
+    if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// Takes note of an address that is to be tried last, behind those that failed earlier.
+pub(crate) fn shun(shunned: &mut Vec<SocketAddr>, address: SocketAddr) {
+    forgive(shunned, address);
+    if shunned.len() == ADDRESSES_MAX {
+        shunned.remove(0);
     }
-    order.extend(second);
-    order
+    shunned.push(address);
+}
+
+/// An address has proved good.
+pub(crate) fn forgive(shunned: &mut Vec<SocketAddr>, address: SocketAddr) {
+    shunned.retain(|other| *other != address);
 }
 
 #[cfg(test)]
@@ -78,75 +295,269 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
-        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    fn ip(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    fn ips(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| ip(text)).collect()
+    }
+
+    fn millis(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// A race whose lookups have begun.
+    fn looking(families: &[Family], shunned: &[&str], start: Instant) -> Race<&'static str> {
+        let mut race = Race::among(families.to_vec(), ips(shunned), start, start + millis(10_000));
+        for family in families {
+            assert!(matches!(race.step(start), Step::Look(asked) if asked == *family));
+        }
+        race
+    }
+
+    fn started(race: &mut Race<&'static str>, now: Instant, expected: &str) -> Attempt {
+        match race.step(now) {
+            Step::Start(attempt, Target::Ip(at)) if at == ip(expected) => attempt,
+            other => panic!("{other:?} and not {expected}"),
+        }
+    }
+
+    fn waits(race: &mut Race<&'static str>, now: Instant, expected: Instant) {
+        match race.step(now) {
+            Step::Wait(until) => assert_eq!(until, expected),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
-    fn families_take_turns_and_keep_their_order() {
-        let given = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
-        let order: Vec<_> = interleaved(given.clone()).into();
-        assert_eq!(order, [given[0], given[3], given[1], given[4], given[2]]);
-        let given = addresses(&["1.1.1.1:1", "[::1]:1", "[::2]:1"]);
-        assert_eq!(Vec::from(interleaved(given.clone())), given);
-    }
-
-    #[test]
-    fn the_next_one_starts_after_a_delay_or_a_failure() {
+    fn addresses_of_ipv4_wait_fifty_milliseconds_for_those_of_ipv6_and_no_longer() {
         let start = Instant::now();
-        let given = addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1"]);
-        let mut race = Race::new(given.clone(), start);
-        assert_eq!(race.step(start), Step::Start(given[0]));
-        assert_eq!(race.step(start), Step::Wait(Some(start + ATTEMPT_DELAY)));
+        let mut race = looking(&[Family::V6, Family::V4], &[], start);
+        waits(&mut race, start, start + millis(10_000));
+        race.found(Family::V4, Ok(ips(&["1.1.1.1:1"])), start + millis(7));
+        waits(&mut race, start + millis(8), start + millis(57));
+        // Those that come in time are tried first, and those that come late beside the others.
+        let mut in_time = looking(&[Family::V6, Family::V4], &[], start);
+        in_time.found(Family::V4, Ok(ips(&["1.1.1.1:1"])), start);
+        in_time.found(Family::V6, Ok(ips(&["[::1]:1"])), start + millis(40));
+        started(&mut in_time, start + millis(40), "[::1]:1");
+        started(&mut race, start + millis(57), "1.1.1.1:1");
+        waits(&mut race, start + millis(58), start + millis(10_000));
+        race.found(Family::V6, Ok(ips(&["[::1]:1"])), start + millis(100));
+        waits(&mut race, start + millis(101), start + millis(307));
+        started(&mut race, start + millis(307), "[::1]:1");
+        // That there are none ends the wait, and those of IPv6 wait for nobody.
+        let mut none = looking(&[Family::V6, Family::V4], &[], start);
+        none.found(Family::V4, Ok(ips(&["1.1.1.1:1"])), start);
+        none.found(Family::V6, Err("none"), start + millis(1));
+        started(&mut none, start + millis(1), "1.1.1.1:1");
+        let mut first = looking(&[Family::V6, Family::V4], &[], start);
+        first.found(Family::V6, Ok(ips(&["[::1]:1"])), start);
+        started(&mut first, start, "[::1]:1");
+    }
+
+    #[test]
+    fn families_take_turns_in_the_order_of_the_resolver_and_shunned_addresses_come_last() {
+        let start = Instant::now();
+        let order = |shunned: &[&str], given: &[&str]| {
+            let mut race = looking(&[Family::Any], shunned, start);
+            race.found(Family::Any, Ok(ips(given)), start);
+            let tried = std::iter::from_fn(|| match race.step(start) {
+                Step::Start(attempt, Target::Ip(at)) => {
+                    race.failed(attempt, "", start);
+                    Some(at.to_string())
+                }
+                _ => None,
+            });
+            tried.collect::<Vec<_>>()
+        };
+        let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"];
+        assert_eq!(order(&[], &given), ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]);
+        assert_eq!(order(&[], &["1.1.1.1:1", "[::1]:1", "[::2]:1"]), ["1.1.1.1:1", "[::1]:1", "[::2]:1"]);
+        let last = order(&["[::1]:1", "1.1.1.1:1"], &given);
+        assert_eq!(last, ["[::2]:1", "2.2.2.2:1", "[::3]:1", "[::1]:1", "1.1.1.1:1"]);
+    }
+
+    #[test]
+    fn the_next_one_starts_after_a_delay_or_a_failure_and_the_last_error_is_told() {
+        let start = Instant::now();
+        let mut race = looking(&[Family::Any], &[], start);
+        race.found(Family::Any, Ok(ips(&["[::1]:1", "1.1.1.1:1", "[::2]:1"])), start);
+        let first = started(&mut race, start, "[::1]:1");
+        waits(&mut race, start, start + ATTEMPT_DELAY);
         let later = start + ATTEMPT_DELAY;
-        assert_eq!(race.step(later), Step::Start(given[1]));
-        race.failed(later);
-        assert_eq!(race.step(later), Step::Start(given[2]));
-        assert_eq!(race.step(later), Step::Wait(None));
-        race.failed(later);
-        assert_eq!(race.step(later), Step::Wait(None));
-        race.failed(later);
-        assert_eq!(race.step(later), Step::Lost);
+        let second = started(&mut race, later, "1.1.1.1:1");
+        race.failed(first, "first", later);
+        let third = started(&mut race, later, "[::2]:1");
+        race.failed(third, "third", later);
+        waits(&mut race, later, start + millis(10_000));
+        race.failed(second, "second", later);
+        assert!(matches!(race.step(later), Step::Failed(Failed::Last("second", 3))));
+    }
+
+    #[test]
+    fn what_had_not_answered_when_another_one_won_is_cancelled_and_comes_last_next_time() {
+        let start = Instant::now();
+        let mut race = looking(&[Family::Any], &[], start);
+        race.found(Family::Any, Ok(ips(&["1.1.1.1:1", "2.2.2.2:1", "3.3.3.3:1"])), start);
+        let first = started(&mut race, start, "1.1.1.1:1");
+        let second = started(&mut race, start + ATTEMPT_DELAY, "2.2.2.2:1");
+        let third = started(&mut race, start + ATTEMPT_DELAY * 2, "3.3.3.3:1");
+        race.ready(second);
+        race.ready(third);
+        assert!(matches!(race.step(start + millis(20_000)), Step::Cancel(lost) if lost == first));
+        assert!(matches!(race.step(start), Step::Cancel(lost) if lost == third));
+        assert!(matches!(race.step(start), Step::Won(winner) if winner == second));
+        assert_eq!(race.shunned(), ips(&["1.1.1.1:1"]));
+    }
+
+    #[test]
+    fn the_deadline_is_one_for_lookups_and_attempts() {
+        let start = Instant::now();
+        let end = start + millis(10_000);
+        let mut race = looking(&[Family::V6, Family::V4], &[], start);
+        assert!(matches!(race.step(end), Step::Failed(Failed::Unresolved)));
+        let mut race = looking(&[Family::Any], &[], start);
+        race.found(Family::Any, Ok(ips(&["1.1.1.1:1"])), start);
+        let attempt = started(&mut race, start, "1.1.1.1:1");
+        assert!(matches!(race.step(end), Step::Cancel(late) if late == attempt));
+        assert!(matches!(race.step(end), Step::Failed(Failed::Late(1))));
+        let mut race = looking(&[Family::V6, Family::V4], &[], start);
+        race.found(Family::V6, Err("v6"), start);
+        race.found(Family::V4, Err("v4"), start);
+        assert!(matches!(race.step(start), Step::Failed(Failed::Last("v4", 0))));
+    }
+
+    #[test]
+    fn a_full_backlog_is_tried_again_after_waits_that_grow() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut race = Race::<()>::to(Target::Ip(ip("1.1.1.1:1")), start, start + millis(10_000));
+        let mut gaps = Vec::new();
+        for _ in 0..10 {
+            let Step::Start(attempt, _) = race.step(now) else { panic!("it is due") };
+            race.busy(attempt, now);
+            let Step::Wait(until) = race.step(now) else { panic!("it waits") };
+            gaps.push((until - now).as_millis());
+            now = until;
+        }
+        assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 64, 128, 128, 128]);
+        assert!(matches!(race.step(start + millis(10_000)), Step::Failed(Failed::Late(1))));
+    }
+
+    /// What may happen, each to whoever is the so-many-th under way.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Found(bool),
+        Fails(usize),
+        Ready(usize),
+        Busy(usize),
+        Time(u64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            any::<bool>().prop_map(Event::Found),
+            (0usize..4).prop_map(Event::Fails),
+            (0usize..4).prop_map(Event::Fails),
+            (0usize..12).prop_map(Event::Ready),
+            (0usize..4).prop_map(Event::Busy),
+            (0u64..400).prop_map(Event::Time),
+        ]
     }
 
     proptest! {
-        /// Whatever comes and whenever it is asked, every address is tried once, and only then it is lost.
+        /// Whatever comes, and whenever: each attempt fails, is cancelled or wins, one at most; no address is tried twice but a
+        /// full one; it waits only while something is under way or due, and it ends by its deadline.
         #[test]
-        fn every_address_is_tried_once(count in 0usize..8, v6 in any::<u8>(), events in prop::collection::vec((any::<bool>(), 0u64..400), 0..40)) {
-            let given: Vec<SocketAddr> = (0..count)
-                .map(|n| if v6 >> n & 1 == 1 { ([0, 0, 0, 0, 0, 0, 0, n as u16 + 1], 1).into() } else { ([1, 1, 1, n as u8], 1).into() })
-                .collect();
-            let mut now = Instant::now();
-            let mut race = Race::new(given.clone(), now);
-            let (mut tried, mut under_way) = (Vec::new(), 0);
-            for (fails, millis) in events.into_iter().chain(std::iter::repeat_n((true, 300), 20)) {
-                loop {
+        fn a_race_ends_once_and_loses_nothing(
+            counts in (0usize..5, 0usize..5),
+            shunned in prop::collection::vec(0u8..5, 0..4),
+            events in prop::collection::vec(event(), 0..60),
+        ) {
+            let start = Instant::now();
+            let until = start + millis(5_000);
+            let v4: Vec<SocketAddr> = (0..counts.0).map(|n| ([1, 1, 1, n as u8], 1).into()).collect();
+            let v6: Vec<SocketAddr> = (0..counts.1).map(|n| ([0, 0, 0, 0, 0, 0, 0, n as u16 + 1], 1).into()).collect();
+            let shunned: Vec<SocketAddr> = shunned.into_iter().map(|n| ([1, 1, 1, n], 1).into()).collect();
+            let mut race = Race::among(vec![Family::V6, Family::V4], shunned, start, until);
+            let (mut now, mut asked, mut under_way) = (start, Vec::new(), Vec::<(Attempt, Target)>::new());
+            let (mut tried, mut won, mut ends) = (Vec::new(), None, 0);
+            let rest = std::iter::repeat_n(Event::Time(400), 20);
+            for event in events.into_iter().chain(rest) {
+                for _ in 0..200 {
                     match race.step(now) {
-                        Step::Start(address) => {
-                            tried.push(address);
-                            under_way += 1;
+                        Step::Look(family) => asked.push(family),
+                        Step::Start(attempt, target) => {
+                            prop_assert!(won.is_none() && now < until);
+                            let Target::Ip(at) = target else { panic!("an IP address") };
+                            prop_assert!(!tried.contains(&at), "{at} twice");
+                            tried.push(at);
+                            under_way.push((attempt, target));
                         }
-                        Step::Wait(until) => {
-                            prop_assert!(under_way > 0);
-                            prop_assert_eq!(until.is_some(), tried.len() < count);
+                        Step::Cancel(attempt) => {
+                            prop_assert!(won.is_some() || now >= until);
+                            prop_assert!(Some(attempt) != won);
+                            let before = under_way.len();
+                            under_way.retain(|(other, _)| *other != attempt);
+                            prop_assert_eq!(under_way.len() + 1, before);
+                        }
+                        Step::Wait(at) => {
+                            prop_assert!(won.is_none() && at > now && at <= until);
                             break;
                         }
-                        Step::Lost => {
-                            prop_assert_eq!((under_way, tried.len()), (0, count));
-                            break;
+                        Step::Won(attempt) => {
+                            prop_assert_eq!(Some(attempt), won);
+                            prop_assert_eq!(under_way.len(), 1);
+                            ends += 1;
+                        }
+                        Step::Failed(failed) => {
+                            prop_assert!(under_way.is_empty() && won.is_none());
+                            let all = asked.is_empty() && tried.len() == v4.len() + v6.len();
+                            prop_assert!(now >= until || (matches!(failed, Failed::Last(..) | Failed::Unresolved) && all));
+                            ends += 1;
                         }
                     }
+                    if ends > 0 {
+                        break;
+                    }
                 }
-                if fails && under_way > 0 {
-                    under_way -= 1;
-                    race.failed(now);
+                if ends > 0 {
+                    break;
                 }
-                now += Duration::from_millis(millis);
+                match event {
+                    Event::Found(is_ok) if !asked.is_empty() => {
+                        let family = asked.remove(0);
+                        let found = if family == Family::V4 { &v4 } else { &v6 };
+                        if is_ok || !found.is_empty() {
+                            race.found(family, Ok(found.clone()), now);
+                        } else {
+                            race.found(family, Err(()), now);
+                        }
+                    }
+                    Event::Fails(at) if at < under_way.len() => {
+                        let (attempt, _) = under_way.remove(at);
+                        race.failed(attempt, (), now);
+                        // What is told twice counts once.
+                        race.failed(attempt, (), now);
+                    }
+                    Event::Ready(at) if at < under_way.len() => {
+                        let attempt = under_way[at].0;
+                        won = won.or(Some(attempt));
+                        race.ready(attempt);
+                    }
+                    Event::Busy(at) if at < under_way.len() => {
+                        let (attempt, target) = under_way.remove(at);
+                        let Target::Ip(at) = target else { panic!("an IP address") };
+                        tried.retain(|other| *other != at);
+                        race.busy(attempt, now);
+                    }
+                    Event::Time(time) => now += millis(time),
+                    Event::Found(_) | Event::Fails(_) | Event::Ready(_) | Event::Busy(_) => {}
+                }
             }
-            tried.sort();
-            let mut all = given;
-            all.sort();
-            prop_assert_eq!(tried, all);
+            prop_assert_eq!(ends, 1);
         }
     }
 }

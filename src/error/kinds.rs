@@ -157,6 +157,7 @@ impl Reason {
             Reason::Truncated | Reason::FileTruncated => ErrorKind::UnexpectedEof,
             Reason::Refused | Reason::SelfConnected => ErrorKind::ConnectionRefused,
             Reason::Unreachable => ErrorKind::HostUnreachable,
+            Reason::Unresolved => ErrorKind::NotFound,
             Reason::Tls(_) => ErrorKind::InvalidData,
             Reason::Timeout(_) | Reason::Unresponsive => ErrorKind::TimedOut,
             // A number of the system that says so is told as `Unresponsive`.
@@ -274,6 +275,7 @@ mod tests {
             Reason::Reset,
             Reason::Refused,
             Reason::Unreachable,
+            Reason::Unresolved,
             Reason::SelfConnected,
             Reason::InboxLimit,
             Reason::QueueLimit,

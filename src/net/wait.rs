@@ -1,4 +1,4 @@
-//! Waiting for one socket, by a thread that has nothing else to do; poll(2).
+//! Waiting for one socket or several, by a thread that has nothing else to do; poll(2).
 
 use crate::net::Readiness;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,10 +14,14 @@ pub(crate) fn wait(
     writes: Wanted,
     timeout: Option<Duration>,
 ) -> io::Result<Option<Readiness>> {
+    poll_one(&socket, flags(reads, writes), timeout)
+}
+
+fn flags(reads: Wanted, writes: Wanted) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, reads == Wanted::Yes);
     flags.set(PollFlags::OUT, writes == Wanted::Yes);
-    poll_one(&socket, flags, timeout)
+    flags
 }
 
 /// Whether `socket` can be read now, and whether the peer has ended, also behind bytes that wait to be read.
@@ -40,26 +44,43 @@ fn poll_one(socket: &impl AsFd, flags: PollFlags, timeout: Option<Duration>) -> 
         Ok(_) => {}
         Err(error) => return Err(error.into()),
     }
-    let said = polled[0].revents();
-    Ok(Some(Readiness {
+    Ok(Some(readiness(polled[0].revents())))
+}
+
+fn readiness(said: PollFlags) -> Readiness {
+    Readiness {
         readable: said.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
         writable: said.intersects(PollFlags::OUT | PollFlags::HUP | PollFlags::ERR),
         ended: said.intersects(PollFlags::HUP | PEER_ENDED),
         error: said.intersects(PollFlags::ERR | PollFlags::NVAL),
         priority: false,
-    }))
+    }
 }
 
-/// Waits until a connect of one of `sockets` is decided, or for as long as `timeout` says; says of which.
-pub(crate) fn wait_for_connects<S: AsFd>(sockets: &[S], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
-    let mut polled: Vec<PollFd<'_>> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+/// A socket, and what is waited for.
+pub(crate) struct Wish<'a>(PollFd<'a>);
+
+impl<'a> Wish<'a> {
+    pub(crate) fn new(socket: &'a impl AsFd, reads: Wanted, writes: Wanted) -> Wish<'a> {
+        Wish(PollFd::new(socket, flags(reads, writes)))
+    }
+
+    pub(crate) fn to_read(socket: &'a impl AsFd) -> Wish<'a> {
+        Wish::new(socket, Wanted::Yes, Wanted::No)
+    }
+}
+
+/// Waits until one of several sockets can be used as is wished, or for as long as `timeout` says; says what each can.
+pub(crate) fn wait_for_any(wishes: &[Wish<'_>], timeout: Duration) -> io::Result<Vec<Option<Readiness>>> {
+    let mut polled: Vec<PollFd<'_>> = wishes.iter().map(|wish| wish.0.clone()).collect();
+    let timeout = Timespec::try_from(timeout).ok();
     match poll(&mut polled, timeout.as_ref()) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
         Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     }
-    Ok(polled.iter().enumerate().filter(|(_, polled)| !polled.revents().is_empty()).map(|(index, _)| index).collect())
+    let said = |polled: &PollFd<'_>| (!polled.revents().is_empty()).then(|| readiness(polled.revents()));
+    Ok(polled.iter().map(said).collect())
 }
 
 /// Whether something is waited for.

@@ -81,6 +81,9 @@ enum Mail {
     Waiting,
 }
 
+/// A connect begins, its attempt begins, and is ready: all in one turn, if the kernel makes it at once.
+const DIAL_ROUNDS: usize = 3;
+
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
@@ -393,11 +396,19 @@ impl Core {
         }
     }
 
-    /// Carries out the local commands there are; those that they make wait for the next turn.
+    /// Carries out the local commands there are; those that they make wait for the next turn, but for the steps of a connect
+    /// that follow at once.
     pub(super) fn obey_local(&mut self) {
-        for _ in 0..self.desk.local.len() {
-            let Some(local) = self.desk.local.pop_front() else { break };
-            self.obey_one(local);
+        for _ in 0..DIAL_ROUNDS {
+            let mut dials = false;
+            for _ in 0..self.desk.local.len() {
+                let Some(local) = self.desk.local.pop_front() else { break };
+                dials |= local.is_of_dial();
+                self.obey_one(local);
+            }
+            if !dials {
+                break;
+            }
         }
     }
 
@@ -406,9 +417,8 @@ impl Core {
         match local {
             Local::Order(id, order) => self.order(id, order),
             Local::Begin(id) => self.drive(id, Cause::Again),
-            Local::Dial { id, stream, limits, session, dial, handler } => {
-                let connection = Connection::dialled(stream, limits, session, *dial, handler, now);
-                self.bring(id, Source::Connection(connection));
+            Local::Dial { id, dial, limits } => {
+                self.bring(id, Source::Connection(Connection::dialled(dial, limits, now)));
             }
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
@@ -589,8 +599,11 @@ impl Core {
             self.timers.truncate(kept);
         }
         if let Source::Connection(connection) = source {
-            let acceptor = connection.acceptor();
-            Desk::count_moved(&self.desk.moved_before, id, connection.link_ref(), &mut self.desk.counters);
+            let (acceptor, counts) = (connection.acceptor(), connection.counts());
+            // What an attempt moved that becomes the connection is counted there.
+            if counts || self.desk.parting.is_none() {
+                Desk::count_moved(&self.desk.moved_before, id, connection.link_ref(), &mut self.desk.counters);
+            }
             if !self.desk.moved_before.is_empty() {
                 self.desk.moved_before.remove(&id);
             }
@@ -600,16 +613,18 @@ impl Core {
                     self.desk.buffers.pool.count_out(link.held_bytes());
                     let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
                     let seat = acceptor_id.map(|acceptor| Seat { remote: self.desk.remote.clone(), acceptor });
-                    if seat.is_some() {
-                        self.desk.connection_leaves()
-                    } else {
-                        self.forget_connection(acceptor)
+                    match seat {
+                        Some(_) => self.desk.connection_leaves(),
+                        None if counts => self.forget_connection(acceptor),
+                        None => {}
                     }
                     self.run_closure(Box::new(move |turn| then(link, seat, turn)));
                 }
                 None => {
                     drop(connection);
-                    self.forget_connection(acceptor);
+                    if counts {
+                        self.forget_connection(acceptor);
+                    }
                 }
             }
         } else {

@@ -5,8 +5,10 @@
 //! 1. A slot's sequence grows with each occupant, also across shrinks of the slab: a stale id finds nothing (A4).
 //! 2. A source is in `again` at most once.
 
+use crate::clock::Tick;
 use crate::command::Observed;
 use crate::counters::Counters;
+use crate::dial::Trial;
 use crate::error::Error;
 use crate::handler::Maker;
 use crate::id::{ConnId, SourceId};
@@ -186,6 +188,10 @@ impl Roster for Table {
 
     fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link) {
         self.put(id, Source::Connection(Connection::accepted(link, acceptor, observed)));
+    }
+
+    fn attempt(&mut self, id: SourceId, trial: Trial, now: Tick) {
+        self.put(id, Source::Connection(Connection::attempt(trial, now)));
     }
 
     fn link(&mut self, id: SourceId) -> Option<&mut Link> {

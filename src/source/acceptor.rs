@@ -220,8 +220,7 @@ impl Acceptor {
                 turn.desk.free_held();
                 return self.rest();
             }
-            Cause::Order(Order::Hurry) => {}
-            Cause::Order(Order::Relieve) => {}
+            Cause::Order(Order::Hurry | Order::Relieve | Order::Found(..) | Order::Raced(..)) => {}
             Cause::Orders(batch) => {
                 let mut next = Next::Wait;
                 batch.for_each(|told| next = self.follow(id, Cause::Order(told.into_order()), turn));

@@ -14,9 +14,9 @@ mod states;
 
 use crate::clock::Tick;
 use crate::command::batch::Told;
-use crate::command::{Adopter, Attempt, Dial, Observed, Order};
-use crate::config::Limits;
+use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
+use crate::dial::Dial;
 use crate::error::{Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
@@ -24,14 +24,12 @@ use crate::link::Link;
 use crate::link::buffers::Scratch;
 use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::phase::{Phase, Signal};
-use crate::link::session::Session;
 use crate::net::Readiness;
-use crate::net::stream::{Stream, Watched};
+use crate::net::stream::Watched;
 use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
-use dialling::Dialling;
-use std::sync::Arc;
+use dialling::Racing;
 
 pub(crate) struct Connection {
     link: Link,
@@ -49,8 +47,10 @@ enum Role {
     Admitted,
     /// Its handshake failed: no handler will be made, and the listener is told when it is over.
     Refused,
-    /// Given to `connect`; the kernel connects.
-    Dialling(Box<Dialling>),
+    /// Given to `connect`, which is under way; there is no socket yet.
+    Dialling(Box<Dial>),
+    /// An attempt of such a connect.
+    Racing(Box<Racing>),
     /// Given to `connect` or `adopt`; not open yet.
     Given(Box<dyn Handler>),
     /// To be made when the link is taken over.
@@ -68,6 +68,8 @@ enum Origin {
     /// The listener is told how it comes along.
     Observed(u32),
     Dialled,
+    /// An attempt of a connect, which nobody but the connect knows.
+    Attempted,
     Adopted,
 }
 
@@ -75,7 +77,7 @@ impl Origin {
     fn acceptor(self) -> Option<u32> {
         match self {
             Origin::Accepted(acceptor) | Origin::Observed(acceptor) => Some(acceptor),
-            Origin::Dialled | Origin::Adopted => None,
+            Origin::Dialled | Origin::Attempted | Origin::Adopted => None,
         }
     }
 }
@@ -87,19 +89,6 @@ impl Connection {
             Observed::Yes => Origin::Observed(acceptor),
         };
         Connection { link, role: Role::Accepted, origin, watched: None }
-    }
-
-    pub(crate) fn dialled(
-        stream: Stream,
-        limits: Arc<Limits>,
-        session: Option<Session>,
-        dial: Dial,
-        handler: Box<dyn Handler>,
-        now: Tick,
-    ) -> Connection {
-        let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
-        let role = Role::Dialling(Box::new(Dialling { dial, handler, begun: now }));
-        Connection { link, role, origin: Origin::Dialled, watched: None }
     }
 
     pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
@@ -115,9 +104,14 @@ impl Connection {
         Connection { link, role, origin: Origin::Adopted, watched: None }
     }
 
-    /// Whether it was driven at all: if not, a local command will.
+    /// Whether others may see it: not before it was driven, which a local command will do, and no attempt of a connect.
     pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self.role, Role::Accepted)
+        !matches!(self.role, Role::Accepted) && self.counts()
+    }
+
+    /// Whether it counts as a connection: attempts of a connect do not.
+    pub(crate) fn counts(&self) -> bool {
+        !matches!(self.origin, Origin::Attempted)
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
@@ -150,10 +144,8 @@ impl Connection {
         if !self.is_upgrading() {
             due = due.min(self.link.timer());
         }
-        if let Role::Dialling(dialling) = &self.role {
-            if let Attempt::Retry { at, .. } = dialling.dial.attempt {
-                due = due.min(at);
-            }
+        if let Role::Dialling(dial) = &self.role {
+            due = dial.wake;
         }
         (due != Tick::NEVER).then_some(due)
     }
@@ -202,6 +194,11 @@ impl Connection {
         }
         if steps {
             self.take_step(id, scratch, turn);
+        }
+        if let Origin::Attempted = self.origin {
+            if let Some(next) = self.leave_race(turn) {
+                return next;
+            }
         }
         self.take_input(id, scratch, turn);
         if self.link.owes_hangup() && !self.is_leaving(turn) {
@@ -266,6 +263,8 @@ impl Connection {
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::Relieve => self.link.signal(Signal::Failed(Reason::QueueLimit), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
+            Order::Found(family, found) => self.note_found(family, *found, turn),
+            Order::Raced(attempt, outcome) => self.note_raced(attempt, outcome, turn),
             Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed | Order::SeatBack => {}
         }
     }
@@ -291,17 +290,19 @@ impl Connection {
     fn begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if matches!(self.link.phase(), Phase::Connecting) {
             self.connect(id, turn);
+            self.go_on_dialling(id, turn);
         }
         if let Role::Accepted = self.role {
             self.role = Role::Admitted;
             self.tell_state(id, ConnState::New, turn);
         }
-        if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
-            self.register(id, turn);
-        }
         if matches!(self.link.phase(), Phase::Handshaking) && !self.link.is_tls() {
             // A plain link has no handshake.
             self.link.signal(Signal::Secured, turn.desk.now);
+        }
+        let leaves = matches!(self.role, Role::Racing(_)) && self.link.phase().is_lively();
+        if self.watched.is_none() && !leaves && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
+            self.register(id, turn);
         }
         if !matches!(self.role, Role::Live(_) | Role::Gone) && self.link.phase().is_lively() {
             self.open(id, turn);
@@ -411,7 +412,7 @@ impl Connection {
                 let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Dialling(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
+            role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
                 self.role = role;
                 return;
             }
@@ -588,8 +589,11 @@ impl Connection {
             return self.part(id, turn);
         }
         self.link.settle(&mut desk.buffers, desk.now);
-        if let Origin::Observed(..) = self.origin {
-            self.tell_ends(id, turn);
+        match self.origin {
+            Origin::Observed(..) => self.tell_ends(id, turn),
+            // It may have ended only now.
+            Origin::Attempted => drop(self.leave_race(turn)),
+            Origin::Accepted(_) | Origin::Dialled | Origin::Adopted => {}
         }
         if let Phase::Closed(reason) = self.link.phase() {
             self.close(id, reason, turn);
@@ -630,15 +634,18 @@ impl Connection {
                 self.link.log_lost(lost);
             }
         }
-        turn.account_close(lost);
+        if self.counts() {
+            turn.account_close(lost);
+        }
         if let Origin::Adopted = self.origin {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         }
         match std::mem::replace(&mut self.role, Role::Gone) {
             // Nobody listens for these.
-            Role::Dialling(dialling) => {
-                self.say_close(id, dialling.handler, reason, turn);
+            Role::Dialling(dial) => {
+                dialling::call_off(&dial, turn);
+                self.say_close(id, dial.handler, reason, turn);
             }
             Role::Given(handler) => {
                 self.say_close(id, handler, reason, turn);
@@ -658,7 +665,7 @@ impl Connection {
                 self.never_made(reason, turn);
             }
             Role::Refused => self.never_made(reason, turn),
-            Role::Gone => {}
+            Role::Racing(_) | Role::Gone => {}
         }
         // Not before: `on_close` may ask what was lost.
         self.link.discard(&mut turn.desk.buffers);

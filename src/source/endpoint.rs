@@ -148,7 +148,9 @@ impl Endpoint {
             | Order::Release(_)
             | Order::Freed
             | Order::Relieve
-            | Order::SeatBack => {}
+            | Order::SeatBack
+            | Order::Found(..)
+            | Order::Raced(..) => {}
         }
     }
 

@@ -393,7 +393,7 @@ fn the_connect_timeout_of_a_configuration_ends_lookups_connects_handshakes_and_e
     let (_keep, never) = std::sync::mpsc::channel::<()>();
     let never = std::sync::Mutex::new(never);
     let hangs = Resolver::new(move |_| {
-        let _ = never.lock().expect("no panic").recv_timeout(Duration::from_millis(300));
+        let _ = never.lock().expect("no panic").recv_timeout(PATIENCE);
         Ok(Vec::new())
     });
     for text in ["tcp://service.example:1", "udp://service.example:1"] {

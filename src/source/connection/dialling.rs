@@ -1,99 +1,279 @@
-//! A connect under way: which address is tried, and when a full Unix backlog is tried again.
+//! A connect on a reactor: its lookups, its attempts, and how the one that is ready becomes the connection.
 //!
-//! Owns the order of attempts. The socket is the link's, the deadline over all of them the phase's.
+//! Owns the dial, a connection without a socket that has the id its caller knows, and the attempts, connections without a
+//! handler that nobody else knows. What is done when is the race's to say (`dial/race.rs`).
+//!
+//! 1. An attempt tells its dial once what it came to. What tells a dial that is over is dropped, and its socket closed.
 
-use crate::clock::Tick;
-use crate::command::{Attempt, Dial};
-use crate::error::Reason;
-use crate::handler::Handler;
+use crate::address::Family;
+use crate::clock::{self, Tick};
+use crate::command::{Local, Order};
+use crate::config::Limits;
+use crate::dial::race::{Attempt, Step};
+use crate::dial::resolver::Found;
+use crate::dial::{self, Dial, Outcome, Progress as Told, Trial};
+use crate::error::{Error, Expiry, Reason};
+use crate::handler::Next;
 use crate::id::SourceId;
-use crate::link::phase::Signal;
-use crate::net::stream::Progress;
-use crate::source::connection::{Connection, Role};
-use crate::turn::Turn;
+use crate::link::Link;
+use crate::link::phase::{Phase, Signal};
+use crate::link::session::Session;
+use crate::net::stream::{Progress, Stream, Target, Watched};
+use crate::source::connection::{Connection, Origin, Role};
+use crate::turn::{Parting, Place, Turn};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// The first and the longest wait before a full Unix backlog is tried again, in milliseconds.
-const RETRY_MS: (u32, u32) = (1, 128);
-
-/// A connect under way and who waits for it.
-pub(super) struct Dialling {
-    pub(super) dial: Dial,
-    pub(super) handler: Box<dyn Handler>,
-    /// When the attempt under way began.
-    pub(super) begun: Tick,
+/// An attempt under way.
+pub(super) struct Racing {
+    dial: SourceId,
+    attempt: Attempt,
+    /// Where to connect, until that has begun.
+    target: Option<Target>,
+    /// Why it was not connected: what the system said, or that a Unix backlog is full.
+    unmade: Option<Result<(), io::Error>>,
 }
 
 impl Connection {
-    /// Tries addresses until one is under way, established, or none is left.
-    pub(super) fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let mut dialling = match std::mem::replace(&mut self.role, Role::Gone) {
-            Role::Dialling(dialling) => dialling,
+    pub(crate) fn dialled(dial: Box<Dial>, limits: Arc<Limits>, now: Tick) -> Connection {
+        let link = Link::in_phase(Stream::Taken, None, limits, Phase::Connecting, None, now);
+        Connection { link, role: Role::Dialling(dial), origin: Origin::Dialled, watched: None }
+    }
+
+    pub(crate) fn attempt(trial: Trial, now: Tick) -> Connection {
+        let Trial { dial, attempt, stream, target, limits, session } = trial;
+        let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
+        let racing = Racing { dial, attempt, target: Some(target), unmade: None };
+        Connection { link, role: Role::Racing(Box::new(racing)), origin: Origin::Attempted, watched: None }
+    }
+
+    // --- the dial -------------------------------------------------------------------------------------------------
+
+    /// Does what the race says, until it waits or is over.
+    pub(super) fn go_on_dialling(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let mut dial = match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Dialling(dial) => dial,
             other => {
                 self.role = other;
                 return;
             }
         };
-        match self.try_targets(id, &mut dialling, turn) {
-            Ok(Progress::Done) => {
-                self.role = Role::Given(dialling.handler);
-                let peer = self.link.stream().peer();
-                self.link.set_peer(peer);
-                self.link.signal(Signal::Connected, turn.desk.now);
+        let (mut now, due) = (turn.now(), Tick::of(dial.race.until()));
+        let judged = turn.desk.judged;
+        if due <= judged && self.link.excuses_connect(due, judged) && has_moved(&dial, turn) {
+            dial.race.extend(clock::until(now, self.link.limits().connect_timeout));
+        }
+        if Tick::of(dial.race.until()) > judged {
+            // Nothing ends before all was looked at that has come.
+            now = now.min(dial.race.until() - Duration::from_nanos(1));
+        }
+        let (won, failed) = loop {
+            match dial.race.step(now) {
+                Step::Look(family) => look_up(&mut dial, id, family, turn),
+                Step::Start(attempt, target) => {
+                    dial.tell(Told::Trying(target.clone()), turn);
+                    if let Err(error) = start(&mut dial, id, attempt, target, self.link.shared_limits(), turn) {
+                        dial.race.failed(attempt, error, now);
+                    }
+                }
+                Step::Cancel(attempt) => cancel(&dial, attempt, turn),
+                Step::Wait(until) => {
+                    dial.wake = Tick::of(until);
+                    self.role = Role::Dialling(dial);
+                    return;
+                }
+                Step::Won(attempt) => break (Some(attempt), None),
+                Step::Failed(failed) => break (None, Some(failed)),
             }
-            Ok(Progress::Waiting | Progress::Busy) => self.role = Role::Dialling(dialling),
-            Err(reason) => {
-                self.role = Role::Given(dialling.handler);
+        };
+        let mut reason = Reason::Timeout(Expiry::Connect);
+        let error = failed.map(|failed| {
+            let failed = failed.map(|(last, error)| {
+                reason = last;
+                error
+            });
+            let error = dial::failure(failed, &dial.plan.address, "connect_timeout");
+            log::debug!("connection {id}: {error}");
+            error
+        });
+        let over = Told::Over(dial.race.shunned(), error);
+        dial.tell(over, turn);
+        match dial.winner.take() {
+            Some((attempt, link, watched)) if Some(attempt) == won => self.take_over(id, link, watched, turn),
+            _ if reason == Reason::Timeout(Expiry::Connect) => {
+                self.link.signal(Signal::Expired(Expiry::Connect), turn.desk.now);
+            }
+            _ => self.link.signal(Signal::Failed(reason), turn.desk.now),
+        }
+        self.role = Role::Given(dial.handler);
+    }
+
+    /// The winner's link becomes the dial's.
+    fn take_over(&mut self, id: SourceId, link: Link, watched: Option<Watched>, turn: &mut Turn<'_>) {
+        let dialled = std::mem::replace(&mut self.link, link);
+        self.link.take_place_of(&dialled);
+        turn.desk.buffers.pool.count_in(self.link.held_bytes());
+        if watched.is_some() {
+            // What came meanwhile is reported once more.
+            let wanted = self.link.watched();
+            match self.link.stream_mut().reregister(&turn.desk.registry, id.word(), wanted) {
+                Ok(()) => self.watched = Some(wanted),
+                Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
+            }
+        }
+    }
+
+    pub(super) fn note_found(&mut self, family: Family, found: Found, turn: &Turn<'_>) {
+        if let Role::Dialling(dial) = &mut self.role {
+            dial.race.found(family, found.map_err(|error| (Reason::Unresolved, error.into())), turn.now());
+        }
+    }
+
+    /// An attempt tells what it came to.
+    pub(super) fn note_raced(&mut self, attempt: Attempt, outcome: Outcome, turn: &Turn<'_>) {
+        let Role::Dialling(dial) = &mut self.role else { return };
+        let (address, now) = (&dial.plan.address, turn.now());
+        dial.attempts.retain(|(other, _)| *other != attempt);
+        match outcome {
+            Outcome::Ready(link, watched) => {
+                // Of two that are ready in one turn the first one counts.
+                if dial.winner.is_none() {
+                    dial.race.ready(attempt);
+                    dial.winner = Some((attempt, *link, watched));
+                }
+            }
+            Outcome::Busy(stream) => {
+                dial.spare = Some(stream);
+                dial.race.busy(attempt, now);
+            }
+            Outcome::Unmade(reason, source) => {
+                let error = dial::refused(address, source);
+                dial.race.failed(attempt, (reason, error), now);
+            }
+            Outcome::Broken(reason, detail) => {
+                let error = Error::Broken { address: Box::new(address.clone()), reason, detail };
+                dial.race.shun(attempt);
+                dial.race.failed(attempt, (reason, error), now);
+            }
+        }
+    }
+
+    // --- an attempt -----------------------------------------------------------------------------------------------
+
+    /// Connects, or asks after it.
+    pub(super) fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        let Role::Racing(racing) = &mut self.role else { return };
+        let begun = racing.target.take().map_or(Ok(Progress::Done), |target| self.link.stream().connect(&target));
+        let progress = match begun {
+            Ok(Progress::Done) => self.link.try_connecting(turn.desk.now),
+            begun => begun,
+        };
+        match progress {
+            Ok(Progress::Waiting) if self.watched.is_none() => self.register(id, turn),
+            Ok(Progress::Done | Progress::Waiting) => {}
+            Ok(Progress::Busy) => {
+                racing.unmade = Some(Ok(()));
+                self.link.signal(Signal::Close(Reason::Local), turn.desk.now);
+            }
+            Err(error) => {
+                let is_own = self.link.stream().is_self_connected();
+                let reason = if is_own { Reason::SelfConnected } else { Reason::of(&error) };
+                racing.unmade = Some(Err(error));
                 self.link.signal(Signal::Failed(reason), turn.desk.now);
             }
         }
     }
 
-    /// Goes through the addresses until one is not refused; the last refusal counts.
-    fn try_targets(&mut self, id: SourceId, dialling: &mut Dialling, turn: &mut Turn<'_>) -> Result<Progress, Reason> {
-        let dial = &mut dialling.dial;
-        loop {
-            let refused = match self.attempt(dial, turn.desk.now) {
-                Ok(Progress::Waiting) => {
-                    if self.watched.is_none() {
-                        self.register(id, turn);
-                    }
-                    return Ok(Progress::Waiting);
-                }
-                Ok(progress) => return Ok(progress),
-                Err(reason) => reason,
-            };
-            if dial.targets.is_empty() {
-                return Err(refused);
-            }
-            self.link.replace_stream(dial.next_socket().map_err(|error| Reason::of(&error))?);
-            self.watched = None;
-            dialling.begun = turn.desk.now;
+    /// Tells the dial what an attempt came to. One that is ready leaves its place; one that failed goes on to its end alone.
+    pub(super) fn leave_race(&mut self, turn: &mut Turn<'_>) -> Option<Next> {
+        let phase = self.link.phase();
+        if matches!(phase, Phase::Connecting | Phase::Handshaking) {
+            return None;
         }
-    }
-
-    /// Makes or asks after one attempt.
-    fn attempt(&mut self, dial: &mut Dial, now: Tick) -> Result<Progress, Reason> {
-        let stream = self.link.stream();
-        let (target, waited_ms) = match std::mem::replace(&mut dial.attempt, Attempt::Waiting) {
-            Attempt::Fresh(target) => (Some(target), 0),
-            Attempt::Retry { target, at, wait_ms } if now < at => {
-                dial.attempt = Attempt::Retry { target, at, wait_ms };
-                return Ok(Progress::Busy);
+        let racing = match std::mem::replace(&mut self.role, Role::Gone) {
+            Role::Racing(racing) => racing,
+            other => {
+                self.role = other;
+                return None;
             }
-            Attempt::Retry { target, wait_ms, .. } => (Some(target), wait_ms),
-            Attempt::Waiting | Attempt::None => (None, 0),
         };
-        let progress = target.as_ref().map_or_else(|| stream.progress(), |target| stream.connect(target));
-        match (progress.map_err(|error| Reason::of(&error))?, target) {
-            (Progress::Done, _) if stream.is_self_connected() => Err(Reason::SelfConnected),
-            (Progress::Busy, Some(target)) => {
-                let wait_ms = (waited_ms * 2).clamp(RETRY_MS.0, RETRY_MS.1);
-                let at = now.after(Duration::from_millis(wait_ms.into()));
-                dial.attempt = Attempt::Retry { target, at, wait_ms };
-                Ok(Progress::Busy)
+        let (dial, attempt, watched) = (racing.dial, racing.attempt, self.watched);
+        let outcome = match (phase, racing.unmade) {
+            (_, Some(Ok(()))) => Outcome::Busy(self.link.stream_mut().take()),
+            (Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason), Some(Err(error))) => {
+                Outcome::Unmade(reason, error)
             }
-            (progress, _) => Ok(progress),
+            (Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason), None) => {
+                Outcome::Broken(reason, self.link.tls_failure())
+            }
+            _ => {
+                let then = move |link, _, turn: &mut Turn<'_>| {
+                    let ready = Outcome::Ready(Box::new(link), watched);
+                    turn.desk.local.push_back(Local::Order(dial, Order::Raced(attempt, ready)));
+                };
+                turn.desk.parting = Some(Parting { then: Box::new(then), place: Place::GivenBack });
+                return Some(Next::Remove);
+            }
+        };
+        turn.desk.local.push_back(Local::Order(dial, Order::Raced(attempt, outcome)));
+        None
+    }
+}
+
+/// Whether an attempt began, or was connected, during a hold-up: it gets its time once more.
+fn has_moved(dial: &Dial, turn: &Turn<'_>) -> bool {
+    let shakes_hands = || {
+        let shaking = turn.table.shaking_hands();
+        dial.attempts.iter().any(|(_, place)| shaking.contains(place))
+    };
+    dial.begun >= turn.desk.judged || shakes_hands()
+}
+
+/// Asks for the addresses of one family.
+fn look_up(dial: &mut Dial, id: SourceId, family: Family, turn: &mut Turn<'_>) {
+    if dial.tickets.is_empty() {
+        dial.tell(Told::Looking, turn);
+    }
+    let remote = turn.remote();
+    let then = move |found| remote.tell_found(id, family, found);
+    match dial.plan.resolver.find(&dial.plan.address, family, then) {
+        Ok(ticket) => dial.tickets.push(ticket),
+        Err(source) => {
+            let error = dial::refused(&dial.plan.address, source);
+            dial.race.found(family, Err((Reason::Unresolved, error)), turn.now());
         }
     }
+}
+
+/// Begins an attempt in a place of its own.
+fn start(
+    dial: &mut Dial,
+    id: SourceId,
+    attempt: Attempt,
+    target: Target,
+    limits: Arc<Limits>,
+    turn: &mut Turn<'_>,
+) -> Result<(), (Reason, Error)> {
+    let (address, config) = (&dial.plan.address, &dial.plan.config);
+    let made = dial.spare.take().map_or_else(|| Stream::unconnected(&target, &config.socket, config.bind), Ok);
+    let stream = made.map_err(|source| (Reason::of(&source), dial::refused(address, source)))?;
+    let session = Session::dialled(config, address).map_err(|error| (Reason::Bug, error))?;
+    let place = turn.table.reserve().map_err(|error| (Reason::Bug, error))?;
+    let trial = Trial { dial: id, attempt, stream, target, limits, session };
+    turn.table.attempt(place, trial, turn.desk.now);
+    turn.desk.local.push_back(Local::Begin(place));
+    dial.attempts.push((attempt, place));
+    dial.begun = turn.desk.now;
+    Ok(())
+}
+
+fn cancel(dial: &Dial, attempt: Attempt, turn: &mut Turn<'_>) {
+    let place = dial.attempts.iter().find(|(other, _)| *other == attempt);
+    turn.desk.local.extend(place.map(|(_, place)| Local::Order(*place, Order::Close)));
+}
+
+/// Ends all attempts of a dial that is over.
+pub(super) fn call_off(dial: &Dial, turn: &mut Turn<'_>) {
+    turn.desk.local.extend(dial.attempts.iter().map(|(_, place)| Local::Order(*place, Order::Close)));
 }

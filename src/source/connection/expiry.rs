@@ -7,7 +7,7 @@ use crate::clock::Tick;
 use crate::error::{Expiry, Reason};
 use crate::id::SourceId;
 use crate::link::phase::Signal;
-use crate::source::connection::{Connection, Role};
+use crate::source::connection::Connection;
 use crate::turn::Turn;
 
 impl Connection {
@@ -42,10 +42,8 @@ impl Connection {
                 self.link.phase_deadline().is_none_or(|(due, _)| due > judged)
             }
             Expiry::Handshake => self.link.excuses_handshake(due, judged, now),
-            Expiry::Connect => {
-                let is_fresh = matches!(&self.role, Role::Dialling(dialling) if dialling.begun >= judged);
-                is_fresh && self.link.excuses_connect(due, judged)
-            }
+            // The race of its dial has the deadline; see `dialling.rs`.
+            Expiry::Connect => true,
             // Whether anything moved was looked at when the output was offered again.
             Expiry::WriteStall => false,
             Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
