@@ -770,3 +770,98 @@ fn a_connector_tells_that_it_has_stopped_when_its_reactor_ends_however_that_is()
         }
     }
 }
+
+/// One whose TLS fails was tried first each time, for ever, and the other addresses never.
+#[cfg(feature = "tls")]
+#[test]
+fn an_address_whose_handshake_fails_is_left_for_the_next_and_tried_last_from_then_on() {
+    for how in ["speaks no TLS", "hangs up", "stays silent"] {
+        let bad = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = bad.local_addr().expect("an address");
+        let came = Arc::new(Mutex::new(0));
+        let counts = came.clone();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in bad.incoming().flatten() {
+                *counts.lock().expect("the lock") += 1;
+                if how == "speaks no TLS" {
+                    let _ = std::io::Write::write_all(&mut &stream, b"220 hello\r\n");
+                }
+                kept.extend((how != "hangs up").then_some(stream));
+            }
+        });
+        let rig = Rig::new();
+        let closes = || {
+            |_: &Conn<'_>| {
+                Hooks::new().data(|conn, data| {
+                    conn.close();
+                    data.len()
+                })
+            }
+        };
+        let (server, good) = rig.listen(rig.builder(1).handler(closes), Kind::Tls);
+        let there = good.ip().expect("an IP address");
+        let engine = one_reactor();
+        let (builder, told) = builder(&address("tls://two.example:1"));
+        let backoff = Backoff { stable_after: Duration::ZERO, ..quick() };
+        let builder = builder.backoff(backoff).resolver(resolver(vec![at, there]));
+        let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+        for number in 1..4 {
+            until_told(&told, "connected", number);
+            connector.send(Bytes::from_static(b"x")).expect("room");
+            until_told(&told, "lost", number);
+        }
+        assert_eq!(*came.lock().expect("the lock"), 1, "{how}: {:?}", words(&told));
+        assert!(!words(&told).contains(&"failed"), "{how}: {:?}", words(&told));
+        drop(connector);
+        until_told(&told, "stopped", 1);
+        rig.end(&server);
+    }
+}
+
+#[test]
+fn an_address_whose_connections_do_not_last_is_tried_last() {
+    let (short, long) =
+        (TcpListener::bind("127.0.0.1:0").expect("a port"), TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let both = vec![short.local_addr().expect("an address"), long.local_addr().expect("an address")];
+    std::thread::spawn(move || short.incoming().for_each(drop));
+    let engine = one_reactor();
+    let (builder, told) = builder(&address("tcp://two.example:1"));
+    let builder = builder.resolver(resolver(both));
+    let _connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    let (kept, _) = long.accept().expect("a connection");
+    until_told(&told, "connected", 2);
+    drop(kept);
+    assert_eq!(words(&told)[..5], ["resolving", "connecting", "connected", "lost", "waiting"]);
+}
+
+/// 64 lookups that hung held all threads, and nobody's name was looked up.
+#[test]
+fn lookups_that_hang_in_one_resolver_hold_up_no_other() {
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let hangs = Resolver::new(move |_| {
+        let _ = held.lock().expect("the lock").recv();
+        Err(std::io::Error::other("no answer"))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let engine = one_reactor();
+    let hanging: Vec<_> = (0..64)
+        .map(|number| {
+            let (builder, told) = builder(&address(&format!("tcp://up{number}.example:1")));
+            let started = builder.resolver(hangs.clone()).start(engine.least_loaded(), keeping(&Tale::default()));
+            until_told(&told, "resolving", 1);
+            started.expect("it starts")
+        })
+        .collect();
+    let port = listener.local_addr().expect("an address").port();
+    let client = windlass::Client::builder(address(&format!("tcp4://localhost:{port}"))).build().expect("a client");
+    let quickest = (0..5).find_map(|_| {
+        let began = Instant::now();
+        client.connect(PATIENCE).expect("a connection");
+        // The machine may have other work.
+        Some(began.elapsed()).filter(|took| *took <= Duration::from_millis(50))
+    });
+    assert!(quickest.is_some(), "never within 50 ms");
+    drop((hanging, hold));
+}

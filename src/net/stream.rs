@@ -4,7 +4,7 @@
 //!
 //! 1. A shared stream is alone again before its descriptor is given away.
 //! 2. `ShortRead::IsDry` is said only where the kernel ends a read early for nothing but the lack of bytes (A1).
-//! 3. A stream that was taken out of its place is not used there.
+//! 3. A stream that was taken out of its place is not used there; one that is still to be connected refuses what needs a socket.
 
 use crate::address::Address;
 use crate::config::SocketOptions;
@@ -16,11 +16,12 @@ use mio::{Interest, Token};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Notices that are dropped at once; if there are more, poll(2) says so again.
@@ -48,7 +49,7 @@ pub(crate) enum Stream {
     OtherIp(TcpStream),
     /// One that a waiting thread looks at, too.
     Shared(Arc<Stream>),
-    /// It was taken out.
+    /// There is none yet, or it was taken out.
     Taken,
 }
 
@@ -74,6 +75,12 @@ impl Drop for Unclaimed {
             let _ = self.0.shut(Shutdown::Both);
         }
     }
+}
+
+/// What stands for the socket where there is none, for users who ask for it all the same: all calls of sockets fail on it.
+fn nowhere() -> BorrowedFd<'static> {
+    static NOWHERE: OnceLock<Option<File>> = OnceLock::new();
+    NOWHERE.get_or_init(|| File::open("/dev/null").ok()).as_ref().map_or(rustix::fs::CWD, AsFd::as_fd)
 }
 
 /// What uses a stream that was taken out breaks stream 3.
@@ -241,7 +248,13 @@ impl Stream {
 
     /// shutdown(2) of one side or both.
     pub(crate) fn shut(&self, how: Shutdown) -> io::Result<()> {
+        self.there()?;
         SockRef::from(self).shutdown(how)
+    }
+
+    /// Refuses what needs a socket where there is none.
+    fn there(&self) -> io::Result<()> {
+        if self.is_taken() { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
     /// send(2).
@@ -324,11 +337,13 @@ impl Stream {
 
     /// The peer's name, as the kernel knows it.
     pub(crate) fn peer_address(&self) -> io::Result<Address> {
+        self.there()?;
         name(&SockRef::from(self).peer_addr()?)
     }
 
     /// This side's name, as the kernel knows it.
     pub(crate) fn local_address(&self) -> io::Result<Address> {
+        self.there()?;
         name(&SockRef::from(self).local_addr()?)
     }
 
@@ -558,8 +573,7 @@ impl AsFd for Stream {
             Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.as_fd(),
             Stream::Unix(unix) => unix.as_fd(),
             Stream::Shared(shared) => shared.as_fd(),
-            // No socket, so that all calls on it fail.
-            Stream::Taken => rustix::fs::CWD,
+            Stream::Taken => nowhere(),
         }
     }
 }

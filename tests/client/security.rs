@@ -15,7 +15,7 @@ use windlass::rustls::{
     ServerConfig, ServerConnection, SignatureScheme, StreamOwned, SupportedCipherSuite, SupportedProtocolVersion,
     version,
 };
-use windlass::{Address, ConnectConfig, Error, Reason, TlsClient, TlsFault, tls};
+use windlass::{Address, ConnState, ConnectConfig, Error, Reason, Resolver, TlsClient, TlsFault, tls};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
 
@@ -440,6 +440,54 @@ fn a_verifier_that_panics_does_so_at_its_caller_and_leaves_nothing_behind() {
             });
             assert!(!client.is_connected());
             assert!(matches!(client.close(), Err(Error::NotConnected)));
+        }
+    }
+}
+
+/// TLS failed at the first address, and the others were never tried.
+#[test]
+fn an_address_whose_handshake_fails_is_left_for_the_next_and_the_winner_alone_is_told() {
+    for how in ["speaks no TLS", "hangs up", "stays silent"] {
+        let bad = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = bad.local_addr().expect("an address");
+        let came = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counts = came.clone();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for mut stream in bad.incoming().flatten() {
+                counts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if how == "speaks no TLS" {
+                    let _ = stream.write_all(b"220 hello\r\n");
+                }
+                kept.extend((how != "hangs up").then_some(stream));
+            }
+        });
+        let host = Host::new(Kind::Tls);
+        let there = host.address.ip().expect("an IP address");
+        let diary = Diary::default();
+        let name: Address = "tls://service.example:1".parse().expect("an address");
+        let resolver = Resolver::new(move |_| Ok(vec![at, there]));
+        let client = diary.of(builder(&name)).resolver(resolver).build().expect("a client");
+        for number in 1..3 {
+            let guest = host.connect(&client);
+            assert_eq!(client.peer_address().and_then(|peer| peer.ip()), Some(there), "{how}");
+            assert_eq!(
+                diary.every_state()[(number - 1) * 4..],
+                [ConnState::Dial, ConnState::New, ConnState::Handshake]
+            );
+            client.close().expect("closed");
+            drop(guest);
+        }
+        assert!(diary.errors().is_empty(), "{how}: {:?}", diary.errors());
+        // The second time the good one comes first.
+        assert_eq!(came.load(std::sync::atomic::Ordering::Relaxed), 1, "{how}");
+        drop(host);
+        let error = client.connect(std::time::Duration::from_secs(1)).expect_err("nobody is left");
+        let told = error.to_string();
+        if how == "stays silent" {
+            assert!(matches!(error, Error::Broken { reason: Reason::Timeout(_), .. }), "{told}");
+        } else {
+            assert!(matches!(error, Error::Broken { .. }) && told.contains("the last of 2 addresses"), "{told}");
         }
     }
 }
