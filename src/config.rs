@@ -47,9 +47,9 @@ pub struct Limits {
     pub outbox_bytes_high: usize,
     /// At or below this many the peer is read again and `on_writable` comes, if owed. Default: 64 KiB.
     pub outbox_bytes_low: usize,
-    /// From the start of a connect until it is established, all addresses together. Default: 10 s.
+    /// From the start of a connect until the connection can be used: lookup, all addresses and handshake together. Default: 10 s.
     pub connect_timeout: Duration,
-    /// From the establishment (or the accept) until the handshake is done; time in which its next step waits for its turn on
+    /// From the establishment of an attempt (or the accept) until its handshake is done; time in which its next step waits for its turn on
     /// this side does not count. In a drain a handshake gets at most a quarter of the drain's time, and a peer that has said
     /// nothing within a second gets none. Default: 10 s.
     pub handshake_timeout: Duration,

@@ -616,7 +616,7 @@ impl Turn<'_> {
 
     /// Makes a datagram socket that sends to `peer` and receives from it alone; [`Datagrams::send`](crate::Datagrams::send)
     /// is its way to send. Nothing is sent yet, and nobody need be there. All addresses of a name are tried until there is
-    /// a way to one; resolving it blocks.
+    /// a way to one. Resolving it blocks: give an IP address, or look the name up on another thread, with [`Address::resolve`].
     ///
     /// # Errors
     /// As [`Turn::bind`]; `Connect` if there is no way to the peer, or no Unix socket of that name.
