@@ -520,7 +520,8 @@ impl Turn<'_> {
     /// `Limits::connect_timeout`.
     ///
     /// `handler` gets `on_open` with this id, or `on_close` alone if there is no connection: with the reason of the last attempt,
-    /// [`Reason::Unresolved`](crate::Reason::Unresolved) if no address was found, `Timeout(Connect)` at the deadline. Before
+    /// [`Reason::Unresolved`](crate::Reason::Unresolved) if no address was found, `Timeout(Connect)` at the deadline, or
+    /// `Timeout(Handshake)` if a handshake was under way then. Before
     /// there is a connection [`Conn`](crate::Conn) has neither addresses nor a usable descriptor. A connect counts as one
     /// connection, however many attempts are under way.
     ///

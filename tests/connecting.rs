@@ -538,3 +538,39 @@ fn two_hundred_connects_at_once_all_open() {
         assert_eq!(world.reactor().snapshot().panics, 0);
     });
 }
+
+/// The handshake had a time of its own behind that of the connect.
+#[cfg(feature = "tls")]
+#[test]
+fn a_handshake_that_is_not_done_at_the_connect_timeout_ends_the_connect() {
+    let mut world = World::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = Kind::Tls.of(Address::tcp(silent.local_addr().expect("an address")));
+    let since = Instant::now();
+    world.connect(&address, dialling(&address, patient(millis(100))), Does::new());
+    assert_eq!(world.until_empty(), [Reason::Timeout(Expiry::Handshake)]);
+    let took = since.elapsed();
+    assert!(took >= millis(100) && took < millis(1500), "{took:?}");
+    assert_eq!(world.log.said(0), [Said::Close(Reason::Timeout(Expiry::Handshake))]);
+}
+
+#[test]
+fn what_was_asked_of_a_connection_before_it_opened_holds_when_it_is_open() {
+    let mut world = World::new();
+    let (listener, fillers, address) = full_unix(&world);
+    let id = world.connect(&address, patient(Duration::from_secs(10)), Does::new());
+    world.turns(2);
+    on_other(&mut world, id, |other| other.pause());
+    for _ in 0..fillers.len() {
+        drop(listener.accept().expect("a filler"));
+    }
+    world.until_open(1);
+    let (accepted, _) = listener.accept().expect("ours");
+    accepted.send(b"hello").expect("room");
+    world.turns(5);
+    assert_eq!(world.log.said(0), [Said::Open]);
+    on_other(&mut world, id, |other| other.resume());
+    world.until("the bytes", |world| world.log.said(0) == [Said::Open, Said::Data(5)]);
+    on_other(&mut world, id, |other| other.abort());
+    world.until_empty();
+}

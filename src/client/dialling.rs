@@ -20,8 +20,8 @@ use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::datagram::DatagramSocket;
 use crate::net::stream::{Progress, Stream, Target};
-use crate::net::wait::{Wish, wait_for_any};
-use std::io::{Read, Write};
+use crate::net::wait::{Wish, wait_for_any, wake};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -110,10 +110,13 @@ impl Shared {
                 }
                 Step::Failed(failed) => {
                     *self.shunned() = dialling.race.shunned();
-                    return Err(match failed {
-                        Failed::Late(_) if shakes_hands => self.broken(Reason::Timeout(Expiry::Handshake), None).into(),
-                        failed => dial::failure(failed, address, deadline.name).into(),
-                    });
+                    let failed = match failed {
+                        Failed::Late(tried) if shakes_hands => {
+                            Failed::Last(self.broken(Reason::Timeout(Expiry::Handshake), None), tried)
+                        }
+                        failed => failed,
+                    };
+                    return Err(dial::failure(failed, address, deadline.name).into());
                 }
             }
         }
@@ -135,11 +138,11 @@ impl Shared {
             }
         };
         self.show(|attempt| attempt.waker = Some(waker.clone()))?;
-        let tell = dialling.tell.clone();
+        let (tell, waker) = (dialling.tell.clone(), Arc::downgrade(&waker));
         let found = move |found| {
             // Who does not wait any more is told nothing.
             let _ = tell.send((family, found));
-            let _ = (&*waker).write(&[0]);
+            waker.upgrade().into_iter().for_each(|waker| wake(&*waker));
         };
         let ticket = self.plan.resolver.find(&self.plan.address, family, found);
         dialling.tickets.push(ticket.map_err(refused)?);

@@ -265,9 +265,10 @@ impl Lookups {
                 inside.begun.insert(question.clone(), waiters);
                 drop(inside);
                 let found = resolver.look_up(&question.address, question.family);
+                // Before the resolver may be gone: another one may get its number then.
+                let waiters = self.lock().begun.remove(&question);
                 // It may be the last that holds user code, whose drop panics.
                 let _ = guarded(|| drop(resolver));
-                let waiters = self.lock().begun.remove(&question);
                 answer(waiters.unwrap_or_default(), found);
                 inside = self.lock();
                 continue;

@@ -1,6 +1,6 @@
 //! Waiting for one socket or several, by a thread that has nothing else to do; poll(2).
 
-use crate::net::Readiness;
+use crate::net::{Readiness, sigpipe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::AsFd;
@@ -81,6 +81,11 @@ pub(crate) fn wait_for_any(wishes: &[Wish<'_>], timeout: Duration) -> io::Result
     }
     let said = |polled: &PollFd<'_>| (!polled.revents().is_empty()).then(|| readiness(polled.revents()));
     Ok(polled.iter().map(said).collect())
+}
+
+/// Wakes who waits to read the other end, if it is still there. It raises no SIGPIPE.
+pub(crate) fn wake(waker: impl AsFd) {
+    let _ = rustix::net::send(waker, &[0], sigpipe::NONE);
 }
 
 /// Whether something is waited for.

@@ -9,7 +9,7 @@ use crate::address::Family;
 use crate::clock::{self, Tick};
 use crate::command::{Local, Order};
 use crate::config::Limits;
-use crate::dial::race::{Attempt, Step};
+use crate::dial::race::{Attempt, Failed, Step};
 use crate::dial::resolver::Found;
 use crate::dial::{self, Dial, Outcome, Progress as Told, Trial};
 use crate::error::{Error, Expiry, Reason};
@@ -68,6 +68,7 @@ impl Connection {
             // Nothing ends before all was looked at that has come.
             now = now.min(dial.race.until() - Duration::from_nanos(1));
         }
+        let mut late = None;
         let (won, failed) = loop {
             match dial.race.step(now) {
                 Step::Look(family) => look_up(&mut dial, id, family, turn),
@@ -77,7 +78,12 @@ impl Connection {
                         dial.race.failed(attempt, error, now);
                     }
                 }
-                Step::Cancel(attempt) => cancel(&dial, attempt, turn),
+                Step::Cancel(attempt) => {
+                    if now >= dial.race.until() && shakes_hands(&dial, turn) {
+                        late = Some(Reason::Timeout(Expiry::Handshake));
+                    }
+                    cancel(&mut dial, attempt, turn);
+                }
                 Step::Wait(until) => {
                     dial.wake = Tick::of(until);
                     self.role = Role::Dialling(dial);
@@ -87,6 +93,13 @@ impl Connection {
                 Step::Failed(failed) => break (None, Some(failed)),
             }
         };
+        let failed = failed.map(|failed| match (failed, late) {
+            (Failed::Late(tried), Some(reason)) => {
+                let address = Box::new(dial.plan.address.clone());
+                Failed::Last((reason, Error::Broken { address, reason, detail: None }), tried)
+            }
+            (failed, _) => failed,
+        });
         let mut reason = Reason::Timeout(Expiry::Connect);
         let error = failed.map(|failed| {
             let failed = failed.map(|(last, error)| {
@@ -223,11 +236,13 @@ impl Connection {
 
 /// Whether an attempt began, or was connected, during a hold-up: it gets its time once more.
 fn has_moved(dial: &Dial, turn: &Turn<'_>) -> bool {
-    let shakes_hands = || {
-        let shaking = turn.table.shaking_hands();
-        dial.attempts.iter().any(|(_, place)| shaking.contains(place))
-    };
-    dial.begun >= turn.desk.judged || shakes_hands()
+    dial.begun >= turn.desk.judged || shakes_hands(dial, turn)
+}
+
+/// Whether an attempt is connected. It looks at the whole table, and is asked when time is over.
+fn shakes_hands(dial: &Dial, turn: &Turn<'_>) -> bool {
+    let shaking = turn.table.shaking_hands();
+    dial.attempts.iter().any(|(_, place)| shaking.contains(place))
 }
 
 /// Asks for the addresses of one family.
@@ -268,9 +283,10 @@ fn start(
     Ok(())
 }
 
-fn cancel(dial: &Dial, attempt: Attempt, turn: &mut Turn<'_>) {
-    let place = dial.attempts.iter().find(|(other, _)| *other == attempt);
-    turn.desk.local.extend(place.map(|(_, place)| Local::Order(*place, Order::Close)));
+fn cancel(dial: &mut Dial, attempt: Attempt, turn: &mut Turn<'_>) {
+    let place = dial.attempts.iter().position(|(other, _)| *other == attempt);
+    let ended = place.map(|at| dial.attempts.swap_remove(at).1);
+    turn.desk.local.extend(ended.map(|place| Local::Order(place, Order::Close)));
 }
 
 /// Ends all attempts of a dial that is over.
