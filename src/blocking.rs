@@ -181,12 +181,12 @@ impl BlockingLink {
         Ok(link.alone())
     }
 
-    /// How long a read may take; `None` is for ever, and so it begins.
+    /// How long a read may take; `None`, and so it begins, leaves it to the [limits](crate::Limits) of the connection.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.timeouts().read = timeout;
     }
 
-    /// How long a write may take; `None` is for ever, and so it begins.
+    /// How long a write may take; `None`, and so it begins, leaves it to `Limits::write_stall_timeout`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.timeouts().write = timeout;
     }
@@ -280,6 +280,15 @@ impl BlockingLink {
         let expiry = inside.overdue(now, came);
         if let Some(expiry) = expiry {
             inside.signal(Signal::Expired(expiry));
+            // What it still may say in order: close_notify, and the end of a link that owes nothing.
+            inside.push_on(now);
+            if let Some(Phase::Closed(reason)) = inside.phase() {
+                inside.take_leave(reason);
+            }
+            if inside.wants_to_send() == Wanted::Yes {
+                // Nobody will send it any more, and an end in order would say that it was all. The reason stays.
+                inside.signal(Signal::Expired(Expiry::Drain));
+            }
             self.say_goodbye(&mut inside);
         }
         inside.due().and_then(Tick::instant)
@@ -307,8 +316,8 @@ impl BlockingLink {
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
     ///
     /// # Errors
-    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `ConnectionReset` if the peer
-    /// has reset it before all was sent.
+    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `TimedOut` if one of the
+    /// connection's limits does, `ConnectionReset` if the peer has reset it before all was sent.
     pub fn finish(&self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
         self.finish_by(until)
@@ -333,7 +342,7 @@ impl BlockingLink {
     ///
     /// # Errors
     /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
-    /// 10 s without one: it is reset then; `ConnectionReset` if what waited is lost by a reset of the peer's.
+    /// 10 s without one: it is reset then; `TimedOut` if one of the connection's limits runs out first; `ConnectionReset` if what waited is lost by a reset of the peer's.
     pub fn close(&self) -> io::Result<()> {
         self.close_by(deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT))))
     }
@@ -464,6 +473,13 @@ impl Inside {
     fn signal(&mut self, signal: Signal) {
         if let Some(link) = &mut self.link {
             link.signal(signal, now());
+        }
+    }
+
+    /// Says the last words that TLS has for this end, if any.
+    fn take_leave(&mut self, reason: Reason) {
+        if let Some(link) = &mut self.link {
+            link.take_leave(reason, &mut self.buffers);
         }
     }
 

@@ -211,7 +211,7 @@ impl Client {
         self.0.finish(&self.0.carrier()?, until)
     }
 
-    /// How long a read may take from now on; `None` is for ever.
+    /// How long a read may take from now on; `None` leaves it to the limits of the configuration.
     ///
     /// # Errors
     /// `Config` for zero.
@@ -221,7 +221,7 @@ impl Client {
         Ok(())
     }
 
-    /// How long a write may take from now on; `None` is for ever.
+    /// How long a write may take from now on; `None` leaves it to the limits of the configuration.
     ///
     /// # Errors
     /// `Config` for zero.

@@ -625,7 +625,7 @@ impl Engine {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
                 Err(error) => {
                     for (remote, id) in &bound.parts {
-                        let _ = remote.close_endpoint(*id);
+                        remote.order_listener(id.0, Order::Remove);
                     }
                     return Err(error);
                 }
@@ -703,7 +703,9 @@ impl Engine {
         if Driving::is_any() {
             return Err(Error::OnReactorThread);
         }
-        let threads = std::mem::take(&mut *self.lock_threads());
+        let mut threads = std::mem::take(&mut *self.lock_threads());
+        // Whoever drops the last handle on a reactor's thread, behind its reactor, does not wait for itself.
+        threads.retain(|thread| thread.handle.thread().id() != std::thread::current().id());
         let ended = threads.into_iter().map(|Thread { name, handle }| match handle.join() {
             Ok(report) => report,
             Err(_) => Err(Error::ThreadDied { name }),

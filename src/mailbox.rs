@@ -160,7 +160,9 @@ impl Driving {
 
     /// Whether this thread drives the reactor, perhaps around another one.
     fn is_of(reactor: u32) -> bool {
-        DRIVING.get() == Some(reactor) || AROUND.with_borrow(|around| around.contains(&reactor))
+        let around = |around: &RefCell<Vec<u32>>| around.borrow().contains(&reactor);
+        // A thread that ends has none left.
+        DRIVING.get() == Some(reactor) || AROUND.try_with(around).unwrap_or(false)
     }
 
     /// Whether this thread drives any reactor, or runs a callback.
@@ -268,7 +270,7 @@ impl Remote {
     }
 
     pub(crate) fn load(&self) -> usize {
-        self.0.pulse.load.load(Ordering::Relaxed)
+        self.0.pulse.load.load(Ordering::Acquire)
     }
 
     pub(crate) fn load_more(&self) {
@@ -276,7 +278,7 @@ impl Remote {
     }
 
     pub(crate) fn load_less(&self) {
-        self.0.pulse.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.pulse.load.fetch_sub(1, Ordering::Release);
     }
 
     /// Connections that have left it and keep their places.
@@ -430,7 +432,7 @@ impl Remote {
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
-    /// Orders something of a listener; never refused for lack of room, since a listener that stays by mistake serves on.
+    /// Orders something of a listener or an endpoint; never refused for lack of room, since one that stays by mistake serves on.
     pub(crate) fn order_listener(&self, id: SourceId, order: Order) {
         self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
     }

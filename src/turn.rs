@@ -118,9 +118,10 @@ impl Desk {
 
     /// A connection leaves and keeps its place.
     pub(crate) fn connection_leaves(&mut self) {
-        self.connection_ends();
+        // In this order, so that no place seems to come free meanwhile.
         self.away += 1;
         self.remote.away_more();
+        self.connection_ends();
     }
 
     /// Has listeners that wait for something to come free try again.

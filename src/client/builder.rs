@@ -57,7 +57,8 @@ impl ClientBuilder {
     pub(super) fn new(address: Address) -> ClientBuilder {
         // As long as no configuration is given, only the timeouts of calls count.
         let (connect_timeout, handshake_timeout) = (Duration::MAX, Duration::MAX);
-        let limits = Limits { connect_timeout, handshake_timeout, ..Limits::default() };
+        let write_stall_timeout = Duration::MAX;
+        let limits = Limits { connect_timeout, handshake_timeout, write_stall_timeout, ..Limits::default() };
         let (connect, datagram) = (ConnectConfig { limits, ..ConnectConfig::default() }, DatagramConfig::default());
         ClientBuilder {
             plan: Plan { address, connect, datagram, resolver: Resolver::system() },
@@ -105,13 +106,13 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a read may take. Default: `None`, for ever.
+    /// How long a read may take. Default: `None`, until a limit of `connect_config` ends the connection, if one is given.
     pub fn read_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
         self.timeouts.read = timeout;
         self
     }
 
-    /// How long a write may take. Default: `None`, for ever.
+    /// How long a write may take. Default: `None`, until a limit of `connect_config` ends the connection, if one is given.
     pub fn write_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
         self.timeouts.write = timeout;
         self

@@ -292,6 +292,18 @@ impl Core {
         }
     }
 
+    /// Drops what of users' is left.
+    pub(super) fn drop_rest(&mut self) {
+        let (jobs, endings) = (std::mem::take(&mut self.desk.jobs), std::mem::take(&mut self.desk.endings));
+        let (local, undelivered) = (std::mem::take(&mut self.desk.local), self.undelivered.take());
+        let table = std::mem::replace(&mut self.table, Table::new(self.number));
+        self.drop_guarded(jobs);
+        self.drop_guarded(endings);
+        self.drop_guarded(local);
+        self.drop_guarded(undelivered);
+        self.drop_guarded(table);
+    }
+
     /// Runs what was to run last.
     pub(super) fn run_endings(&mut self) {
         for (_, job) in std::mem::take(&mut self.desk.endings) {

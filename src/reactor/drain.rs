@@ -63,9 +63,10 @@ impl Core {
         if self.desk.untold.is_empty() || self.desk.judged < self.drain_began {
             return;
         }
-        let now = self.desk.now;
+        // As with every deadline: what came in time, and was not looked at yet, comes first.
+        let judged = self.desk.judged;
         let (heard, waiting) = std::mem::take(&mut self.desk.untold).into_iter().partition(|untold| {
-            untold.until <= now || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
+            untold.until <= judged || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
         });
         self.desk.untold = waiting;
         self.tell_drain_to(heard);

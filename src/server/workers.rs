@@ -159,9 +159,11 @@ pub(super) struct Job {
 struct LastWord(Arc<Mutex<Option<Done>>>);
 
 impl LastWord {
+    /// Tells it, or waits until it was told.
     fn tell(&self, outcome: Option<io::Result<()>>) {
-        let done = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(done) = done {
+        // Under the lock: nobody else waits for it but the server's end.
+        let mut done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = done.take() {
             done(outcome);
         }
     }
@@ -195,6 +197,8 @@ struct Inside {
     watches: Option<Duration>,
     /// Connections that a thread has taken, and whose end it has not counted.
     taken: Vec<LastWord>,
+    /// Those of them whose end is counted and being told.
+    telling_ends: Vec<LastWord>,
     threads: usize,
     idle: usize,
     crowd: Crowd,
@@ -364,6 +368,11 @@ impl Workers {
             } else {
                 std::mem::take(&mut inside.waiting)
             };
+            for _ in &refused {
+                inside.meets(Trouble::Refused, |inside| {
+                    News::Event(ServerEvent::ThreadsFull { connections: inside.open })
+                });
+            }
             self.tell_news(inside);
             for job in refused {
                 drop(job.link);
@@ -381,27 +390,28 @@ impl Workers {
     /// limits is `shortest`.
     pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, turn: &mut Turn<'_>) {
         let interval = (shortest / 8).clamp(WATCH_LEAST, WATCH_MOST);
-        let before = self.lock().watches.replace(interval);
+        let mut inside = self.lock();
+        let before = inside.watches.replace(interval);
+        if let Some(before) = before {
+            inside.watches = Some(before.min(interval));
+        }
+        drop(inside);
         if before.is_none() {
             look_after(interval, Arc::downgrade(self), turn);
-        } else if let Some(before) = before {
-            self.lock().watches = Some(before.min(interval));
         }
     }
 
     /// Ends what has outlived a limit in time. Returns when to look again; not if nothing is served any more.
     fn look(&self) -> Option<Duration> {
-        let served = {
-            let mut inside = self.lock();
-            if inside.open == 0 {
-                inside.watches = None;
-            }
-            inside.served.clone()
-        };
+        let served = self.lock().served.clone();
         for served in served {
             served.end_if_due();
         }
-        self.lock().watches
+        let mut inside = self.lock();
+        if inside.open == 0 {
+            inside.watches = None;
+        }
+        inside.watches
     }
 
     /// Serves one connection after another, until there are none for a while.
@@ -461,12 +471,14 @@ impl Workers {
         };
         {
             let mut inside = self.lock();
-            inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
             if inside.ended == Ended::Draining {
                 inside.report.drained += 1;
             }
+            inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
+            inside.telling_ends.push(last.clone());
         }
         last.tell(outcome);
+        self.lock().telling_ends.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
         drop(seat);
     }
 
@@ -513,9 +525,14 @@ impl Workers {
             if left.is_zero() {
                 break;
             }
-            // The deadline may be moved forward meanwhile.
+            // The deadline may be moved forward meanwhile, and the reactors that looked at limits in time are over.
             let left = left.min(LOOK_AGAIN);
             inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+            if inside.watches.is_some() {
+                drop(inside);
+                self.look();
+                inside = self.lock();
+            }
         }
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
@@ -534,9 +551,10 @@ impl Workers {
             let left = until.saturating_duration_since(Instant::now());
             inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let taken = inside.taken.clone();
+        let untold: Vec<LastWord> = inside.taken.iter().chain(&inside.telling_ends).cloned().collect();
         drop(inside);
-        taken.iter().for_each(|last| last.tell(Some(Ok(()))));
+        // Of one that is being told just now this waits for the end.
+        untold.iter().for_each(|last| last.tell(Some(Ok(()))));
         report
     }
 }

@@ -112,6 +112,14 @@ impl Pace {
     }
 }
 
+/// Whether accepting goes on afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepts {
+    On,
+    /// The listener closes behind it.
+    Last,
+}
+
 /// What an error of accept(2) asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -224,15 +232,19 @@ impl Acceptor {
             Cause::Order(Order::Relieve) => {}
             Cause::Orders(batch) => {
                 let mut next = Next::Wait;
-                batch.for_each(|told| next = self.follow(id, Cause::Order(told.into_order()), turn));
-                return next;
+                batch.for_each(|told| match self.follow(id, Cause::Order(told.into_order()), turn) {
+                    // One that wants to go on does so, whatever the others say.
+                    Next::Wait => {}
+                    other => next = other,
+                });
+                return if let (Gate::Closed, 0) = (&self.gate, self.live) { Next::Remove } else { next };
             }
             Cause::Arrived(handed) => {
                 self.arrive(id, handed, turn);
                 return self.rest();
             }
         }
-        self.accept(id, self.accepts_per_turn(), turn)
+        self.accept(id, self.accepts_per_turn(), Accepts::On, turn)
     }
 
     /// With TLS a quarter: what comes of accepting would else wait in front of everybody.
@@ -250,7 +262,7 @@ impl Acceptor {
     }
 
     /// Accepts up to `budget` connections.
-    fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
+    fn accept(&mut self, id: SourceId, budget: usize, accepts: Accepts, turn: &mut Turn<'_>) -> Next {
         if let Life::Stopped(_) = turn.desk.life {
             return self.rest();
         }
@@ -263,16 +275,16 @@ impl Acceptor {
             };
             let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
             if let Some(cause) = full {
-                self.hold_full(id, cause, until, turn);
+                self.hold_full(id, cause, until, accepts, turn);
                 return Next::Wait;
             }
             let Some(permit) = Permit::take(&self.quotas) else {
                 let until = turn.desk.now.after(self.config.starved_pause);
-                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
+                self.hold_full(id, PauseCause::ConnectionLimit, until, accepts, turn);
                 return Next::Wait;
             };
-            // What is there when a drain begins is taken at once: there is no later.
-            let pace = self.pace.as_mut().filter(|_| !turn.is_draining());
+            // What is there at the end is taken at once: there is no later.
+            let pace = self.pace.as_mut().filter(|_| accepts == Accepts::On);
             if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
                 // There is room, so nobody is to believe in a limit any more.
                 self.probed(turn);
@@ -317,12 +329,12 @@ impl Acceptor {
                         if self.failures >= FAILURES_MAX {
                             // The next failure pauses at once.
                             self.failures = FAILURES_MAX - 1;
-                            self.starve(id, errno, turn);
+                            self.starve(id, errno, accepts, turn);
                             return Next::Wait;
                         }
                     }
                     Trouble::Starved(errno) => {
-                        self.starve(id, errno, turn);
+                        self.starve(id, errno, accepts, turn);
                         // A descriptor of ours that comes free may be what it lacks.
                         turn.desk.held.push(id);
                         return Next::Wait;
@@ -462,8 +474,8 @@ impl Acceptor {
         }
     }
 
-    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, accepts: Accepts, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_)) || accepts == Accepts::Last;
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
@@ -473,8 +485,8 @@ impl Acceptor {
         }
     }
 
-    fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+    fn starve(&mut self, id: SourceId, errno: i32, accepts: Accepts, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_)) || accepts == Accepts::Last;
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.counters.accepts_starved += 1;
@@ -524,7 +536,7 @@ impl Acceptor {
     fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
         self.resume_quietly();
         // One more than the backlog, which the kernel counts so.
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        let _ = self.accept(id, self.config.backlog as usize + 1, Accepts::Last, turn);
         self.close(id, None, turn);
         self.rest()
     }
@@ -541,7 +553,7 @@ impl Acceptor {
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
     /// Unix socket, as if somebody could still come.
     fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        let _ = self.accept(id, self.config.backlog as usize + 1, Accepts::Last, turn);
         self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
@@ -574,6 +586,8 @@ impl Acceptor {
     }
 
     fn ended(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+        // It removes what it feeds, behind the last that was handed over.
+        self.spread = None;
         turn.desk.listeners.retain(|(listener, _)| *listener != id);
         if let Some(error) = &error {
             log::error!("listener {id}: closed: {error}");

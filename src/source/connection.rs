@@ -305,6 +305,7 @@ impl Connection {
         }
         if !matches!(self.role, Role::Live(_) | Role::Gone) && self.link.phase().is_lively() {
             self.open(id, turn);
+            turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
         }
     }
 
@@ -357,11 +358,13 @@ impl Connection {
                 }
                 if is_upgrade {
                     self.call(id, turn, |handler, conn| handler.on_secured(conn));
-                    turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
                 }
+                // A request may have come behind the handshake's last words.
+                let beyond = if bytes.is_empty() { self.link.bytes_in() } else { 0 };
                 if !bytes.is_empty() && self.link.phase().delivers_input() {
                     self.deliver(id, bytes, turn);
                 }
+                turn.announce_drain(id, beyond);
             }
             _ => {
                 if self.link.owes_retort() {
@@ -424,7 +427,6 @@ impl Connection {
         turn.desk.counters.opened += 1;
         self.states_begin(id, turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
-        turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
     }
 
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {

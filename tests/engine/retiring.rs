@@ -122,11 +122,13 @@ fn orders_to_a_listener_are_not_lost_while_the_mailbox_is_full() {
         listening.pause();
         drop(goes);
         until("it to pause", || engine.health().iter().any(|health| health.listeners_paused == 1));
+        until("room for a question", || engine.snapshots().is_ok());
         let goes: Vec<_> = engine.remotes().iter().map(hold).collect();
         fill();
         listening.resume();
         drop(goes);
         Client::dial(listening.address()).echoes(b"hello");
+        until("room for a question", || engine.snapshots().is_ok());
         let goes: Vec<_> = engine.remotes().iter().map(hold).collect();
         fill();
         listening.remove();
@@ -288,4 +290,76 @@ fn helpers_and_reactors_run_on_all_cores_whoever_starts_them() {
         end(&each);
     };
     std::thread::spawn(pinned).join().expect("no panic");
+}
+
+#[test]
+fn a_connection_of_the_accepting_reactor_holds_up_neither_a_removal_nor_the_others_drain() {
+    for placement in [Placement::LeastConnections, Placement::RoundRobin] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let engine = Engine::start(EngineConfig { placement, ..engine(2) }).expect("an engine");
+            let make = || |_: &Conn<'_>| Hooks::new().data(|conn, data| conn.write_some(data)).drain(|_| ());
+            let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
+            let mut clients = Vec::new();
+            // One that stays on the first reactor.
+            while engine.remotes()[0].connections() == 0 {
+                clients.push(Client::dial(listening.address()));
+            }
+            listening.close(PATIENCE).expect("a reactor that is driven");
+            let of_second = |turn: &mut windlass::Turn<'_>| turn.listeners().len();
+            until("the other reactor to have no listener", || engine.ask(1, of_second).expect("an answer") == 0);
+            let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
+            let last = clients.iter().position(|client| {
+                let _ = client;
+                engine.remotes()[0].connections() > 0
+            });
+            assert!(last.is_some());
+            let second = engine.remotes()[1].clone();
+            // Those of the second leave; the first one's stay to the deadline.
+            let on_second = engine.remotes()[1].connections();
+            engine.stop(PATIENCE);
+            if on_second == 0 {
+                second.wait(PATIENCE / 4).expect("it has nothing to wait for");
+            }
+            drop(clients);
+            engine.wait(PATIENCE).expect("a report");
+            drop(listening);
+        });
+    }
+}
+
+#[test]
+fn a_listener_with_a_pace_serves_its_backlog_when_it_is_removed() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let engine = Engine::start(engine(2)).expect("an engine");
+        let config = ListenConfig { accepts_per_second: Some(10), ..config(kind) };
+        let listening = engine.listen(&rig.address(kind), config, || |_: &Conn<'_>| Echo).expect("it listens");
+        let sockets: Vec<_> = (0..20).map(|_| connect(listening.address()).expect("a place")).collect();
+        listening.close(PATIENCE).expect("a reactor that is driven");
+        for socket in sockets {
+            Client::over(socket.into(), listening.address()).expect("a handshake").echoes(b"hello");
+        }
+        until("all to have left", || engine.connections() == 0);
+        end(&engine);
+    });
+}
+
+#[test]
+fn an_engine_whose_last_handle_goes_with_its_reactor_ends_without_a_panic() {
+    let engine = Arc::new(Engine::start(engine(2)).expect("an engine"));
+    let (tell, told) = mpsc::channel();
+    struct Tells(Arc<Engine>, mpsc::Sender<bool>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let _ = self.1.send(matches!(self.0.join(), Err(Error::OnReactorThread)));
+        }
+    }
+    let kept = Tells(engine.clone(), tell);
+    // It never comes, and is dropped with the reactor.
+    engine.remotes()[0].run(move |turn| _ = turn.after(Duration::MAX, move |_| drop(kept))).expect("it runs");
+    engine.stop(Duration::ZERO);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    let reports = engine.join().expect("outside of callbacks");
+    assert!(reports.len() == 2 && reports.iter().all(Result::is_ok), "{reports:?}");
 }

@@ -83,9 +83,9 @@ fn clients_of_both_kinds_run_by_a_file() {
         answer.read_to_string(&mut all).map(|_| all)
     });
     assert_eq!(answer.expect("an answer"), "hello");
-    let refused = Client::configured(&client(&format!("address = '{at}'\ncon-idle-timeout = '1s'")));
+    let refused = Client::configured(&client(&format!("address = '{at}'\nlinger-timeout = '1s'")));
     let refused = refused.expect("a configuration").build().expect_err("it cannot be").to_string();
-    assert!(refused.starts_with("idle_timeout cannot be 1s"), "{refused}");
+    assert!(refused.starts_with("linger_timeout cannot be 1s"), "{refused}");
 
     let remote = server.remotes().remove(0);
     let (tell, told) = std::sync::mpsc::channel();
