@@ -30,9 +30,11 @@ use std::time::{Duration, Instant};
 /// Whether reactor threads stay on one core each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
-    /// The system places them.
+    /// The system places them, wherever the first thread of the process or the one that starts the engine may run (Linux). To
+    /// confine reactors to some cores, confine the process.
     Free,
-    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux).
+    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux). The threads that
+    /// it starts, for blocking handlers and lookups, are not pinned.
     Pinned,
 }
 
@@ -199,7 +201,8 @@ impl Listening {
         &self.address
     }
 
-    /// Stops accepting until it is resumed; the backlog waits in the kernel. It is never refused, and done soon.
+    /// Stops accepting until it is resumed; the backlog waits in the kernel. It is never refused, and done soon: each call is a
+    /// command that waits in the mailbox beside its limit.
     pub fn pause(&self) {
         self.order(|| Order::Pause);
     }
@@ -219,8 +222,8 @@ impl Listening {
     /// As [`Listening::remove`], and waits until nothing listens there any more, so that the address can be listened on again.
     ///
     /// # Errors
-    /// `NotDriven` if a callback holds a reactor up for `timeout`: the listener is closed once that returns.
-    /// `OnReactorThread`.
+    /// `NotDriven` if a callback holds a reactor up for `timeout`, and `OnReactorThread` in a callback; the listener is closed
+    /// soon all the same.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         self.remove();
         if Driving::is_any() {

@@ -72,7 +72,7 @@ pub trait Handler: 'static {
     /// The reactor drains. The default closes: output begun is flushed. It is told again after a TLS handshake that was
     /// begun in the middle.
     ///
-    /// What the peer had sent before the drain began is shown first. An accepted connection that has sent nothing yet gets 250 ms
+    /// What the peer had sent before the drain began is shown first, unless the connection is paused or not read. An accepted connection that has sent nothing yet gets 250 ms
     /// for its first bytes, since its peer connected before the listener closed; a peer that never stops sending delays this
     /// call for no longer than that, and for at most a quarter of the drain's time.
     ///
