@@ -516,7 +516,7 @@ impl Server {
 
     /// Drains it within `drain` and waits until it is gone: accepting stops at once, what was begun is finished and flushed,
     /// and what is left at the deadline is cut. Whoever asks gets the same report; the soonest deadline counts. One that has
-    /// not begun will not begin.
+    /// not begun will not begin. `Ok` says that it has ended; whether anybody was cut for that, [`Report::is_clean`] says.
     ///
     /// # Errors
     /// `OnReactorThread` in a callback, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up
