@@ -70,7 +70,7 @@ pub struct BlockingLink {
     observer: Option<Observer>,
 }
 
-/// Is told what is done with a link, by the thread that does it.
+/// Called with each thing that was done with a link, by the thread that did it.
 struct Observer(Box<dyn Fn(ConnState) + Send + Sync>);
 
 impl std::fmt::Debug for Observer {
@@ -148,7 +148,7 @@ impl BlockingLink {
         BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default(), observer: None }
     }
 
-    /// Reads, writes and ends are told to `observer` from now on, each when it was done.
+    /// Calls `observer` from now on with each read, write and end, once it is done.
     pub(crate) fn observe(&mut self, observer: impl Fn(ConnState) + Send + Sync + 'static) {
         self.observer = Some(Observer(Box::new(observer)));
     }

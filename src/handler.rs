@@ -280,7 +280,7 @@ pub enum AcceptEvent {
         /// Why.
         reason: Reason,
     },
-    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. Nothing else is told of it.
+    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. No other event of it follows.
     Unprepared {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,

@@ -95,8 +95,8 @@ impl ServerBuilder {
     }
 
     /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
-    /// [`ListenConfig::prepare_accepted`], in whose place it stands. What it refuses is told to `on_error`, as
-    /// [`Error::Unprepared`]; a panic in it as `Error::Connection` with
+    /// [`ListenConfig::prepare_accepted`], in whose place it stands. `on_error` gets each
+    /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
     /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
     ///
     /// ```

@@ -154,7 +154,7 @@ impl Reason {
             Reason::Unreachable => ErrorKind::HostUnreachable,
             Reason::Tls(_) => ErrorKind::InvalidData,
             Reason::Timeout(_) | Reason::Unresponsive => ErrorKind::TimedOut,
-            // A number of the system that says so is told as `Unresponsive`.
+            // ETIMEDOUT of a connection is `Unresponsive`; EAGAIN here is a lack of something.
             Reason::Os(errno) | Reason::FileUnreadable(errno) => match io::Error::from_raw_os_error(errno).kind() {
                 ErrorKind::TimedOut | ErrorKind::WouldBlock => ErrorKind::Other,
                 kind => kind,
