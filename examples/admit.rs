@@ -59,8 +59,6 @@ impl Rules {
     }
 
     fn decide(&self, ip: IpAddr) -> Admission {
-        // On a dual-stack listener IPv4 peers have mapped addresses, which no IPv4 rule would fit.
-        let ip = ip.to_canonical();
         self.0.iter().find(|(network, _)| network.contains(&ip)).map_or(Admission::Admit, |(_, admission)| *admission)
     }
 }

@@ -54,7 +54,7 @@ impl DatagramHandler for Sink {
             line.push_str(" (cut)");
         }
         if let Some(ip) = datagram.from.ip() {
-            let _ = write!(line, " (from {})", ip.ip().to_canonical());
+            let _ = write!(line, " (from {})", ip.ip());
         }
         // Nobody reads what it prints: there is nothing left to do.
         if writeln!(io::stdout(), "{line}").is_err() {

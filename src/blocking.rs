@@ -5,9 +5,12 @@
 //! 1. Nobody waits while holding the lock: a reader and a writer can share a link, and a third can close it.
 //! 2. What `write` took is with the kernel when it returns, unless its time ran out; then `flush` goes on with it.
 
+pub(crate) mod ended;
+
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::error::{Error, Expiry, Reason};
+use crate::handler::ConnState;
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::link::handshake::{Elsewhere, Stepped};
@@ -64,6 +67,16 @@ pub struct BlockingLink {
     socket: Arc<Stream>,
     inside: Mutex<Inside>,
     timeouts: Mutex<Timeouts>,
+    observer: Option<Observer>,
+}
+
+/// Called with each thing that was done with a link, by the thread that did it.
+struct Observer(Box<dyn Fn(ConnState) + Send + Sync>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 struct Inside {
@@ -132,7 +145,18 @@ impl BlockingLink {
         let scratch = link.is_tls().then(Scratch::new);
         let (link, socket) = link.shared();
         let inside = Inside { link: Some(link), buffers: Buffers::default(), usage: Usage::Open, scratch };
-        BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default() }
+        BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default(), observer: None }
+    }
+
+    /// Calls `observer` from now on with each read, write and end, once it is done.
+    pub(crate) fn observe(&mut self, observer: impl Fn(ConnState) + Send + Sync + 'static) {
+        self.observer = Some(Observer(Box::new(observer)));
+    }
+
+    fn tell(&self, state: ConnState) {
+        if let Some(Observer(tell)) = &self.observer {
+            tell(state);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -273,6 +297,7 @@ impl BlockingLink {
         if let Some(link) = &mut self.lock().link {
             let _ = link.say_fin();
         }
+        self.tell(ConnState::CloseWrite);
         Ok(())
     }
 
@@ -296,7 +321,13 @@ impl BlockingLink {
             if let Some(Phase::Closed(reason)) = inside.phase() {
                 // Both sides have ended, or something broke it.
                 inside.usage = Usage::Closed;
-                return if inside.wants_to_send() == Wanted::Yes { Err(told(reason)) } else { Ok(()) };
+                let is_lost = inside.wants_to_send() == Wanted::Yes;
+                drop(inside);
+                if is_lost {
+                    return Err(told(reason));
+                }
+                self.tell_last(Phase::Closed(reason));
+                return Ok(());
             }
         }
         let ended = self.repeat(until, Wanted::No, |inside| {
@@ -306,11 +337,25 @@ impl BlockingLink {
         let mut inside = self.lock();
         inside.read_last();
         inside.usage = Usage::Closed;
+        let phase = inside.phase().filter(|_| ended.is_ok());
         // Our end is said behind all that was written: a reset, which drops what the system still holds, is only for what
         // was not sent in time.
         inside.signal(if ended.is_ok() { Signal::PeerEnded } else { Signal::Abort });
         self.say_goodbye(&mut inside);
+        drop(inside);
+        phase.into_iter().for_each(|phase| self.tell_last(phase));
         ended
+    }
+
+    /// Tells that this side has ended, if it has in order.
+    fn tell_last(&self, phase: Phase) {
+        match phase {
+            Phase::Closed(Reason::PeerClosed | Reason::Local | Reason::Drain) => self.tell(ConnState::CloseWrite),
+            Phase::Finishing | Phase::WriteClosed | Phase::Flushing(_) | Phase::Lingering(_) => {
+                self.tell(ConnState::CloseWrite);
+            }
+            Phase::Closed(_) | Phase::Connecting | Phase::Handshaking | Phase::Open | Phase::HalfOpen => {}
+        }
     }
 }
 
@@ -320,7 +365,9 @@ impl BlockingLink {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.repeat(until, Wanted::Yes, |inside| inside.try_reading(buffer))
+        let read = self.repeat(until, Wanted::Yes, |inside| inside.try_reading(buffer))?;
+        self.tell(if read > 0 { ConnState::Read } else { ConnState::CloseRead });
+        Ok(read)
     }
 
     /// Writes what is taken at once, for at most as long as is left until `until`.
@@ -329,11 +376,15 @@ impl BlockingLink {
             return Ok(0);
         }
         let mut taken = 0;
-        match self.repeat(until, Wanted::No, |inside| inside.try_writing(bytes, &mut taken)) {
+        let written = match self.repeat(until, Wanted::No, |inside| inside.try_writing(bytes, &mut taken)) {
             // It was taken, and `flush` goes on with it.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => Ok(taken),
-            done => done,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && taken > 0 => taken,
+            done => done?,
+        };
+        if written > 0 {
+            self.tell(ConnState::Write);
         }
+        Ok(written)
     }
 
     /// Has the kernel take what was written.
@@ -595,19 +646,10 @@ fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
 
 /// Why a link ended, as an error of input or output.
 fn told(reason: Reason) -> io::Error {
-    use io::ErrorKind as Kind;
-    let kind = match reason {
-        Reason::Local | Reason::Aborted | Reason::Drain | Reason::Detached => Kind::NotConnected,
-        Reason::PeerClosed => Kind::BrokenPipe,
-        Reason::Reset => Kind::ConnectionReset,
-        Reason::Truncated => Kind::UnexpectedEof,
-        Reason::Refused => Kind::ConnectionRefused,
-        Reason::Tls(_) => Kind::InvalidData,
-        Reason::Timeout(_) | Reason::Unresponsive => Kind::TimedOut,
-        Reason::Os(number) => return io::Error::from_raw_os_error(number),
-        _ => Kind::Other,
-    };
-    io::Error::new(kind, reason.to_string())
+    match reason {
+        Reason::Os(number) => io::Error::from_raw_os_error(number),
+        _ => io::Error::new(reason.kind(), reason.to_string()),
+    }
 }
 
 impl Read for &BlockingLink {

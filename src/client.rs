@@ -21,7 +21,7 @@ use crate::settings::ClientConfig;
 pub use builder::ClientBuilder;
 use builder::{Plan, Timeouts, check_timeout};
 use carrier::{Carrier, Kind, not_connected};
-use dialling::Failure;
+use dialling::{Deadline, Failure};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -122,7 +122,8 @@ impl Client {
         Ok(builder.read_timeout(config.read_timeout).write_timeout(config.write_timeout))
     }
 
-    /// Connects, and shakes hands if that is asked for, all within `timeout`. A connection that there is already is closed
+    /// Connects, and shakes hands if that is asked for, all within `timeout`, or within `Limits::connect_timeout` of
+    /// [`ClientBuilder::connect_config`] or of the settings if that is sooner. A connection that there is already is closed
     /// first, without waiting: one whose peer has not taken all is reset.
     ///
     /// All addresses of a name are tried, those of IPv4 and IPv6 in turn, each 250 ms after the one before or when that has
@@ -144,8 +145,9 @@ impl Client {
             let _ = shared.end(&old, Some(Instant::now()));
         }
         let remote = &shared.plan.address;
+        let deadline = Deadline::new(Instant::now(), until, &shared.plan.connect.limits);
         shared.teller.state(&Ends::new(None, remote.clone()), ConnState::Dial);
-        let kind = shared.dial(until).map_err(|failure| match failure {
+        let kind = shared.dial(deadline).map_err(|failure| match failure {
             Failure::Cancelled => Error::Cancelled,
             Failure::Error(error) => error,
         })?;
@@ -254,8 +256,8 @@ impl Client {
         }
     }
 
-    /// Connects, sends all of `request`, has `respond` read the answer, and closes; `timeout` bounds it all. A connection
-    /// that there is already is closed first.
+    /// Connects, sends all of `request`, has `respond` read the answer, and closes; `timeout` bounds it all, and the connecting
+    /// as in [`Client::connect`]. A connection that there is already is closed first.
     ///
     /// A stream's request is sent before the answer is read: a peer that does not read on while its answer waits can hold
     /// a long one up until the time is over. Of datagrams the request is one, and each read takes one.

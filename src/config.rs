@@ -2,8 +2,10 @@
 //!
 //! Owns the numbers and what is wrong with them. Knows nothing of who keeps them.
 
+pub(crate) mod accepted;
 pub(crate) mod datagram;
 
+use crate::config::accepted::PrepareAccepted;
 use crate::error::Error;
 use std::time::Duration;
 
@@ -189,7 +191,8 @@ pub struct SocketOptions {
     /// SO_LINGER. Default: `None`, off, and best left so: with it close(2) blocks the whole loop. Our own lingering close
     /// does not need it.
     pub linger: Option<Duration>,
-    /// A hook that is given the raw socket before it is bound or connected, for what is not named here.
+    /// A hook that is given the raw socket before it is bound or connected, for what is not named here. Of a listener it sees
+    /// the listening socket alone; [`ListenConfig::prepare_accepted`] sees what is accepted.
     pub prepare: Option<fn(&socket2::Socket) -> std::io::Result<()>>,
 }
 
@@ -284,7 +287,7 @@ const KEEPALIVE_COUNT_MAX: u32 = 127;
 /// Which families an IPv6 listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
-    /// IPv6 and, as mapped addresses, IPv4. All addresses are those of IPv4 on a system without IPv6.
+    /// IPv6 and IPv4, whose peers have IPv4 addresses. All addresses are those of IPv4 on a system without IPv6.
     Dual,
     /// IPV6_V6ONLY. On a system without IPv6 nothing can be bound.
     V6Only,
@@ -332,6 +335,15 @@ pub struct ListenConfig {
     /// How long accepting pauses when the system lacks descriptors or memory, or accept(2) has failed 64 times in a row. One
     /// try follows; if it fails the listener pauses again. Default: 100 ms.
     pub starved_pause: Duration,
+    /// Sees each socket that was accepted and admitted, before it is used: for options that are not named here and depend on
+    /// the connection, and to refuse it. With an error the connection is closed,
+    /// [`AcceptEvent::Unprepared`](crate::AcceptEvent::Unprepared) tells of it (of a server, `on_error`), and
+    /// `Counters::refused` counts it; accepting goes on. A panic is counted, and closes that connection too.
+    ///
+    /// It runs on the thread of the reactor that gets the connection, once for each, over TCP and Unix sockets, with TLS before the
+    /// handshake. To read, write, or make the socket blocking breaks the connection. `SocketOptions::prepare` sees the
+    /// listener instead, once, before it is bound. Default: none.
+    pub prepare_accepted: Option<PrepareAccepted>,
     /// TLS, for `tls://` and `tls+unix:` addresses, and for listeners that are adopted. Default: none.
     #[cfg(feature = "tls")]
     pub tls: Option<crate::tls::TlsServer>,
@@ -351,6 +363,7 @@ impl Default for ListenConfig {
             unix_mode: 0o770,
             unix_group: None,
             starved_pause: Duration::from_millis(100),
+            prepare_accepted: None,
             #[cfg(feature = "tls")]
             tls: None,
         }

@@ -24,7 +24,7 @@ use crate::turn::{TimerId, Turn, check_stream};
 use attempt::Racing;
 use bytes::Bytes;
 use carried::Carried;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -428,11 +428,11 @@ impl Inner {
     fn failed(self: &Arc<Self>, error: Error, turn: &mut Turn<'_>) {
         let is_over = matches!(error, Error::Draining | Error::ReactorGone);
         self.tell(&ConnectorState::Failed(error), turn);
-        if is_over { self.stop_for_good(turn) } else { self.try_again(Ended::Badly, turn) }
+        if is_over { self.stop_for_good(turn) } else { self.try_again(After::Failure, turn) }
     }
 
     /// Waits, unless so many attempts have failed that it gives up; the end of a good connection is no failure.
-    fn try_again(self: &Arc<Self>, ended: Ended, turn: &mut Turn<'_>) {
+    fn try_again(self: &Arc<Self>, after: After, turn: &mut Turn<'_>) {
         let backoff = &self.plan.backoff;
         let failures = {
             let mut state = self.lock();
@@ -442,11 +442,16 @@ impl Inner {
             state.failures = state.failures.saturating_add(1);
             state.failures
         };
-        let gives_up = ended == Ended::Badly && backoff.attempts_max.is_some_and(|max| failures >= max);
+        let counts = after != After::End(Ended::Well);
+        let gives_up = counts && backoff.attempts_max.is_some_and(|max| failures >= max);
         if !turn.is_running() || gives_up {
             return self.stop_for_good(turn);
         }
-        let delay = backoff.delay(failures, RandomState::new().build_hasher().finish());
+        let delay = match after {
+            After::Failure => backoff.delay(failures, chance()),
+            // Whoever ended it may have ended many others' connections at the same moment.
+            After::End(_) => backoff.delay_after_loss(failures, chance(), chance()),
+        };
         let this = self.clone();
         let timer = turn.after(delay, move |turn| this.begin(turn));
         self.enter(Phase::Waiting(timer), turn);
@@ -515,7 +520,11 @@ impl Inner {
             Was::Open(ended) => {
                 self.tell(&ConnectorState::Lost(reason), turn);
                 // What was handed on is somebody else's, and no reason to make another.
-                if reason == Reason::Detached { self.stop_for_good(turn) } else { self.try_again(ended, turn) }
+                if reason == Reason::Detached {
+                    self.stop_for_good(turn)
+                } else {
+                    self.try_again(After::End(ended), turn)
+                }
             }
             Was::NeverOpened => self.stop_for_good(turn),
             Was::Closing => {
@@ -547,4 +556,18 @@ enum Was {
 enum Ended {
     Well,
     Badly,
+}
+
+/// What comes before a wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// No connection came about.
+    Failure,
+    /// One was open, and has ended.
+    End(Ended),
+}
+
+/// Any number. Processes that were forked from one have the same random state, and must not wait for the same time.
+fn chance() -> u64 {
+    RandomState::new().hash_one(std::process::id())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Counters {
     /// Connections that listeners accepted, those refused afterwards among them.
     pub accepted: u64,
-    /// Of those: refused by `Accept::admit`.
+    /// Of those: refused by `Accept::admit` or by `ListenConfig::prepare_accepted`.
     pub refused: u64,
     /// Connections that ended before their handler was made, those that were refused among them.
     pub failed: u64,

@@ -2,7 +2,10 @@
 //!
 //! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told.
 
+mod kinds;
+
 use crate::address::{Address, AddressError};
+pub use kinds::is_timeout;
 use std::io;
 
 /// A call was refused and changed nothing.
@@ -167,6 +170,16 @@ pub enum Error {
         /// Why it ended.
         reason: Reason,
     },
+    /// `prepare_accepted` refused a connection, which was closed.
+    #[error("connection {}to {local} was refused by prepare_accepted: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
+    Unprepared {
+        /// Where it was accepted.
+        local: Box<Address>,
+        /// Where it came from, if that has an address.
+        peer: Option<Box<Address>>,
+        /// What the hook returned.
+        source: io::Error,
+    },
     /// A blocking handler ended with an error.
     #[error("connection {}to {local}: its handler: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
     Served {
@@ -184,6 +197,8 @@ pub enum Error {
         address: Box<Address>,
         /// What it was.
         what: String,
+        /// Which kind of error it was: `TimedOut` for a datagram that waited for too long.
+        kind: io::ErrorKind,
     },
     /// A listener broke; its connections live on.
     #[error("cannot accept on {address} any more: {source}")]

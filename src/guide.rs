@@ -16,7 +16,7 @@
 //! | [Datagrams](datagrams) | UDP and Unix datagrams |
 //! | [Observing](observing) | counters, health, slow callbacks, the log |
 //! | [When not to use it](when_not) | and what to use then |
-//! | [Coming from the Go package](from_go) | its names beside ours |
+//! | [Coming from the Go package](from_go) | its names beside ours; what is alike, but different |
 
 #[doc = include_str!("../guide/back_pressure.md")]
 pub mod back_pressure {}

@@ -119,7 +119,7 @@ pub trait Handler: 'static {
 ///     type Handler = Echo;
 ///     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
 ///         match peer.ip() {
-///             Some(ip) if !ip.ip().to_canonical().is_loopback() => Admission::Refuse,
+///             Some(ip) if !ip.ip().is_loopback() => Admission::Refuse,
 ///             _ => Admission::Admit,
 ///         }
 ///     }
@@ -131,8 +131,6 @@ pub trait Accept: 'static {
     type Handler: Handler;
 
     /// Whether to take this connection, before a byte of it is read. The default admits everybody.
-    ///
-    /// On a dual-stack listener IPv4 peers have mapped addresses: compare `ip.to_canonical()`.
     ///
     /// Several may be asked for before the first of them is made or opened. Who counts those that are there counts here,
     /// and gives back in `on_left`, which is called for each that was admitted.
@@ -240,7 +238,8 @@ pub struct Peer<'a> {
 }
 
 impl Peer<'_> {
-    /// Its IP address and port, `None` for Unix peers. Free of system calls.
+    /// Its IP address and port, `None` for Unix peers; over IPv4 an IPv4 address, on a listener of both families too. Free of
+    /// system calls.
     pub fn ip(&self) -> Option<SocketAddr> {
         self.link.peer_ip()
     }
@@ -273,13 +272,20 @@ impl Peer<'_> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent {
-    /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit` or `make`
-    /// panicked, or what the system said.
+    /// A connection ended before it had a handler: `Local` if `admit` refused it, `HandlerPanicked` if `admit`, `make` or
+    /// `prepare_accepted` panicked, or what the system said.
     Failed {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,
         /// Why.
         reason: Reason,
+    },
+    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. No other event of it follows.
+    Unprepared {
+        /// Where it came from, `None` for Unix peers.
+        peer: Option<SocketAddr>,
+        /// What the hook returned.
+        error: io::Error,
     },
     /// A connection that had a handler came to no good end: it was reset after a byte had moved, cut by a deadline, truncated, or its handler
     /// panicked. `on_close` has been told.

@@ -42,6 +42,7 @@ pub use address::{Address, AddressError, Family, Transport};
 pub use blocking::BlockingLink;
 pub use bytes::Bytes;
 pub use client::{AfterRequest, Client, ClientBuilder};
+pub use config::accepted::PrepareAccepted;
 pub use config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Multicast, Offload,
 };
@@ -53,7 +54,7 @@ pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use dial::backoff::Backoff;
 pub use dial::resolver::Resolver;
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
-pub use error::{Error, Expiry, Reason, TlsFault};
+pub use error::{Error, Expiry, Reason, TlsFault, is_timeout};
 pub use handler::{
     Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler,
 };

@@ -43,6 +43,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether everybody was served to the end: no connection was cut at the deadline, and no output that was accepted of one
+    /// was lost by that. `shutdown` returns `Ok` in either case.
+    ///
+    /// A connection that ends by itself during the drain counts as drained, however it ends: one that the peer resets, and one
+    /// whose TLS handshake is given up because it is not done in its share of the time. One that is detached is not counted.
+    ///
+    /// ```
+    /// # fn end(server: &windlass::Server) -> Result<(), windlass::Error> {
+    /// let report = server.shutdown(std::time::Duration::from_secs(30))?;
+    /// if !report.is_clean() {
+    ///     eprintln!("not everybody was served to the end: {report}");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let Report { drained: _, cut, unsent_bytes } = *self;
+        cut == 0 && unsent_bytes == 0
+    }
+
     /// Adds what another reactor's drain came to.
     pub(crate) fn add(&mut self, other: &Report) {
         self.drained += other.drained;
@@ -66,6 +86,13 @@ pub struct Unsent {
     /// `MailboxFull`, `ReactorGone`, `Gone`, or of a connector `NotConnected`.
     #[source]
     pub why: Error,
+}
+
+impl From<Unsent> for std::io::Error {
+    /// Its kind is that of `why`; the bytes are inside.
+    fn from(unsent: Unsent) -> std::io::Error {
+        std::io::Error::new(unsent.why.kind(), unsent)
+    }
 }
 
 /// A link that was not taken, and why.

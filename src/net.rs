@@ -22,6 +22,7 @@ pub use tcp_info::TcpInfo;
 pub use watched::Direction;
 
 use std::io;
+use std::net::SocketAddr;
 
 /// What the kernel said about a descriptor; epoll(7), kqueue(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,15 @@ impl Readiness {
 /// no NUL behind it, but one is counted, and the BSDs count what they cut. Such names are not looked at.
 pub(crate) const SOCKADDR_UN_BYTES: usize =
     if cfg!(any(target_os = "linux", target_os = "android")) { 110 } else { 106 };
+
+/// An address as people write it: a socket of both families names those of IPv4 `[::ffff:192.0.2.7]:80`; RFC 4291, section
+/// 2.5.5.2.
+pub(crate) fn unmapped(ip: SocketAddr) -> SocketAddr {
+    match ip {
+        SocketAddr::V4(_) => ip,
+        SocketAddr::V6(v6) => v6.ip().to_ipv4_mapped().map_or(ip, |v4| SocketAddr::from((v4, v6.port()))),
+    }
+}
 
 /// Raises the soft limit of open descriptors to the hard one, setrlimit(2), and returns it; `u64::MAX` means no limit.
 ///

@@ -174,6 +174,18 @@ pub enum DatagramError {
     },
 }
 
+impl DatagramError {
+    /// Which kind of error of input and output it is; `TimedOut` for a datagram that waited for too long.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            DatagramError::Send { source, .. } | DatagramError::Network { source, .. } => source.kind(),
+            DatagramError::Socket { source } => source.kind(),
+            DatagramError::Expired { .. } => io::ErrorKind::TimedOut,
+            DatagramError::Refused { why, .. } => why.kind(),
+        }
+    }
+}
+
 fn told(to: &Option<DatagramPeer>) -> String {
     to.as_ref().map_or_else(|| "its peer".to_owned(), DatagramPeer::to_string)
 }

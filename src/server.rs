@@ -7,11 +7,13 @@
 mod crowd;
 mod front;
 mod peers;
+mod states;
 mod workers;
 
 use crate::address::Address;
 use crate::clock;
 use crate::config::ListenConfig;
+use crate::config::accepted::PrepareAccepted;
 use crate::config::datagram::DatagramConfig;
 use crate::counters::Counters;
 use crate::datagrams::{Datagram, Datagrams};
@@ -44,6 +46,7 @@ pub struct ServerBuilder {
     datagram: DatagramConfig,
     engine: EngineConfig,
     per_peer_max: Option<usize>,
+    prepare_accepted: Option<PrepareAccepted>,
     streams: Option<MakeStreams>,
     blocking: Option<(BlockingConfig, Arc<Serve>)>,
     datagrams: Option<MakeDatagrams>,
@@ -91,6 +94,32 @@ impl ServerBuilder {
         self
     }
 
+    /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
+    /// [`ListenConfig::prepare_accepted`], in whose place it stands. `on_error` gets each
+    /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
+    /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
+    ///
+    /// ```
+    /// # use windlass::{Conn, Handler, Server};
+    /// # struct Echo;
+    /// # impl Handler for Echo { fn on_data(&mut self, c: &mut Conn<'_>, d: &[u8]) -> usize { c.write_some(d) } }
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let buffer_bytes = 64 * 1024;
+    /// let server = Server::builder()
+    ///     .address("tcp://127.0.0.1:0".parse()?)
+    ///     .prepare_accepted(move |socket| socket.set_send_buffer_size(buffer_bytes))
+    ///     .handler(|| |_: &Conn<'_>| Echo)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn prepare_accepted(
+        mut self,
+        hook: impl Fn(&socket2::Socket) -> io::Result<()> + Send + Sync + 'static,
+    ) -> ServerBuilder {
+        self.prepare_accepted = Some(PrepareAccepted::new(hook));
+        self
+    }
+
     /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
     /// handlers there. So an `Rc` that is made in `make` is shared by the connections of one address on one reactor; what
     /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures.
@@ -109,8 +138,10 @@ impl ServerBuilder {
     ///
     /// Accepting, TLS handshakes and limits are the reactors' as ever. At most 4,096 connections are served at once and
     /// 1,024 more wait for a thread, unless [`BlockingConfig`] says otherwise; [`ServerEvent::ThreadsBusy`] and
-    /// [`ServerEvent::ThreadsFull`] tell when that is not enough. All of them are drained: at the deadline what is left is cut, and its reads and writes fail. Of its
-    /// states New, Handshake and Close are told, Close on its thread.
+    /// [`ServerEvent::ThreadsFull`] tell when that is not enough. All of them are drained: at the deadline what is left is cut, and its reads and writes fail.
+    ///
+    /// Its states are reported as they happen: Read and Write behind each read and write that moved bytes, CloseRead when a
+    /// read finds the peer's end, CloseWrite when this side has ended in order.
     ///
     /// ```
     /// # use windlass::{BlockingConfig, Server};
@@ -166,7 +197,10 @@ impl ServerBuilder {
     /// bound, Read and Write for each, Close at the end. Without it nothing is looked at.
     ///
     /// # Threads
-    /// On the reactor's thread, never two at once for one connection.
+    /// On the reactor's thread; of a blocking handler New and Handshake there, and then on the thread that read, wrote or
+    /// ended, or on another one of this connection that is reporting just now. Never two at once for one connection. While a
+    /// call takes its time up to 1,024 states of a blocking handler's connection wait; of more, reads and writes are not
+    /// reported.
     pub fn on_state(
         mut self,
         call: impl Fn(&Address, Option<&Address>, ConnState) + Send + Sync + 'static,
@@ -230,12 +264,16 @@ impl ServerBuilder {
 
     /// The configuration of a stream address: without TLS where its scheme says plain text.
     fn config_for(&self, address: &Address) -> ListenConfig {
+        let mut config = self.listen.clone();
+        if let Some(hook) = &self.prepare_accepted {
+            config.prepare_accepted = Some(hook.clone());
+        }
         #[cfg(feature = "tls")]
         if !address.transport().is_tls() {
-            return ListenConfig { tls: None, ..self.listen.clone() };
+            config.tls = None;
         }
         let _ = address;
-        self.listen.clone()
+        config
     }
 }
 
@@ -329,6 +367,7 @@ impl Server {
             datagram: DatagramConfig::default(),
             engine: EngineConfig::default(),
             per_peer_max: None,
+            prepare_accepted: None,
             streams: None,
             blocking: None,
             datagrams: None,
@@ -477,7 +516,7 @@ impl Server {
 
     /// Drains it within `drain` and waits until it is gone: accepting stops at once, what was begun is finished and flushed,
     /// and what is left at the deadline is cut. Whoever asks gets the same report; the soonest deadline counts. One that has
-    /// not begun will not begin.
+    /// not begun will not begin. `Ok` says that it has ended; whether anybody was cut for that, [`Report::is_clean`] says.
     ///
     /// # Errors
     /// `OnReactorThread` in a callback, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up

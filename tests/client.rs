@@ -23,3 +23,5 @@ mod host;
 mod security;
 #[path = "client/telling.rs"]
 mod telling;
+#[path = "client/timeouts.rs"]
+mod timeouts;

@@ -25,7 +25,8 @@ struct Told {
 
 /// Waits are short, so that tests are.
 fn quick() -> Backoff {
-    Backoff { first: Duration::from_millis(2), max: Duration::from_millis(20), ..Backoff::default() }
+    let (first, max) = (Duration::from_millis(2), Duration::from_millis(20));
+    Backoff { first, max, spread: Duration::ZERO, ..Backoff::default() }
 }
 
 /// Peers of these tests may never end.
@@ -345,6 +346,41 @@ fn a_server_that_hangs_up_at_once_is_not_hammered_and_a_stable_one_resets_the_wa
         drop(connector);
     }
     rig.end(&server);
+}
+
+/// Connectors that lost one server at the same moment all came back within 24 ms of each other: the wait after a good
+/// connection was the first of the growing ones.
+#[test]
+fn connectors_that_lose_one_server_wait_for_times_that_are_spread_out() {
+    for (stable_after, spread) in [(Duration::ZERO, 20), (Duration::from_secs(60), 20), (Duration::ZERO, 0)] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let engine = one_reactor();
+        let backoff = Backoff { stable_after, spread: Duration::from_secs(spread), ..Backoff::default() };
+        let begun: Vec<_> = (0..40)
+            .map(|_| {
+                let (builder, told) = builder(&Address::tcp(listener.local_addr().expect("an address")));
+                let started = builder.backoff(backoff).start(engine.least_loaded(), keeping(&Tale::default()));
+                (started.expect("it starts"), told)
+            })
+            .collect();
+        let held: Vec<_> = (0..40).map(|_| listener.accept().expect("a connection")).collect();
+        for (_, told) in &begun {
+            until_told(told, "connected", 1);
+        }
+        drop(held);
+        let wait = |told: &Tale<Told>| until_told(told, "waiting", 1).iter().find_map(|told| told.wait);
+        let mut waits: Vec<_> = begun.iter().map(|(_, told)| wait(told).expect("a wait")).collect();
+        waits.sort();
+        assert!(waits[0] >= Duration::from_millis(50), "{waits:?}");
+        let (first, last) = (waits[0], waits[39]);
+        if spread == 0 {
+            assert!(last <= Duration::from_millis(100), "{waits:?}");
+        } else {
+            // That 40 random times lie within one half has a chance of one in 10^10.
+            assert!(last - first > Duration::from_secs(10) && last <= Duration::from_secs(20), "{waits:?}");
+        }
+        engine.shutdown(PATIENCE).expect("an end");
+    }
 }
 
 #[test]

@@ -57,15 +57,15 @@ const LIMITS: &[Limit] = &[
     ("outbox_bytes_max", |l| l.outbox_bytes_max = 512 * 1024, Served, Served),
     ("outbox_bytes_high", |l| l.outbox_bytes_high = 64 * 1024, Without, Without),
     ("outbox_bytes_low", |l| l.outbox_bytes_low = 0, Without, Without),
-    ("connect_timeout", |l| l.connect_timeout = SOON, Without, Without),
-    ("handshake_timeout", |l| l.handshake_timeout = SOON, Without, Served),
-    ("write_stall_timeout", |l| l.write_stall_timeout = SOON, Without, Without),
+    ("connect_timeout", |l| l.connect_timeout = SOON, Served, Without),
+    ("handshake_timeout", |l| l.handshake_timeout = SOON, Served, Served),
+    ("write_stall_timeout", |l| l.write_stall_timeout = SOON, Refused, Without),
     ("idle_timeout", |l| l.idle_timeout = Some(SOON), Refused, Without),
     ("lifetime", |l| l.lifetime = Some(SOON), Refused, Without),
-    ("linger_timeout", |l| l.linger_timeout = SOON, Without, Without),
-    ("linger_total", |l| l.linger_total = SOON, Without, Without),
-    ("bytes_per_turn", |l| l.bytes_per_turn = 1, Without, Without),
-    ("reads_per_turn", |l| l.reads_per_turn = 1, Without, Without),
+    ("linger_timeout", |l| l.linger_timeout = SOON, Refused, Without),
+    ("linger_total", |l| l.linger_total = SOON, Refused, Without),
+    ("bytes_per_turn", |l| l.bytes_per_turn = 1, Refused, Without),
+    ("reads_per_turn", |l| l.reads_per_turn = 1, Refused, Without),
 ];
 
 /// The comment above `item` in a file of the sources.
@@ -115,8 +115,14 @@ fn each_limit_is_served_refused_or_documented_where_threads_wait() {
             Refused => assert!(built.expect_err(name).to_string().starts_with(name)),
             Served | Without => {
                 let client = built.expect(name);
-                client.connect(PATIENCE).expect(name);
-                exchange(&client);
+                let connected = client.connect(PATIENCE);
+                if *name == "connect_timeout" {
+                    let error = connected.expect_err("it is over at once").to_string();
+                    assert!(error.ends_with("nobody answered within connect_timeout"), "{error}");
+                } else {
+                    connected.expect(name);
+                    exchange(&client);
+                }
             }
         }
         let socket = TcpStream::connect(at.ip().expect("an IP address")).expect("a connection");
@@ -379,11 +385,11 @@ const OF_CLIENTS: &[(&str, Place)] = &[
     ("unix_group", Served),
     ("bind", Served),
     ("bytes_max", Served),
-    ("queue_bytes_max", Without),
-    ("queue_datagrams_max", Without),
-    ("send_timeout", Without),
+    ("queue_bytes_max", Refused),
+    ("queue_datagrams_max", Refused),
+    ("send_timeout", Refused),
     ("full_pause", Served),
-    ("datagrams_per_turn", Without),
+    ("datagrams_per_turn", Refused),
     ("gso", Without),
     ("gro", Served),
     ("fragmentation", Served),
@@ -403,7 +409,7 @@ fn each_option_of_datagrams_reaches_sockets_of_every_make_or_is_documented() {
             [("client/builder.rs", "pub fn datagram_config"), ("config/datagram.rs", "pub struct Datagram")]
         {
             let is_told = documentation(file, item).contains(&format!("`{name}`"));
-            assert!(is_told || *place != Without, "{item} does not say that {name} has no effect");
+            assert!(is_told || *place == Served, "{item} does not say what becomes of {name}");
         }
     }
     for bound in ["udp4://:0", "udp://:0"] {
@@ -414,6 +420,30 @@ fn each_option_of_datagrams_reaches_sockets_of_every_make_or_is_documented() {
         let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
         reactor.bind(&address(bound), DatagramConfig { bind: None, ..config.clone() }, Nothing).expect("a socket");
         reactor.connect_datagrams(&to, config.clone(), Nothing).expect("a socket");
+        // Of what a client refuses the first one is named; without any of it the rest is taken.
+        let usual = DatagramConfig::default();
+        let refusals: [(&str, DatagramConfig); 4] = [
+            ("queue_bytes_max", DatagramConfig { queue_bytes_max: config.queue_bytes_max, ..usual.clone() }),
+            (
+                "queue_datagrams_max",
+                DatagramConfig { queue_datagrams_max: config.queue_datagrams_max, ..usual.clone() },
+            ),
+            ("send_timeout", DatagramConfig { send_timeout: config.send_timeout, ..usual.clone() }),
+            ("datagrams_per_turn", DatagramConfig { datagrams_per_turn: config.datagrams_per_turn, ..usual.clone() }),
+        ];
+        let refused = OF_CLIENTS.iter().filter(|(_, place)| *place == Refused).map(|(name, _)| *name);
+        assert!(refused.eq(refusals.iter().map(|(name, _)| *name)), "each refusal is looked at");
+        for (name, config) in refusals {
+            let error = Client::builder(to.clone()).datagram_config(config).build().expect_err(name).to_string();
+            assert!(error.starts_with(&format!("{name} cannot be ")), "{error}");
+        }
+        let config = DatagramConfig {
+            queue_bytes_max: usual.queue_bytes_max,
+            queue_datagrams_max: usual.queue_datagrams_max,
+            send_timeout: usual.send_timeout,
+            datagrams_per_turn: usual.datagrams_per_turn,
+            ..config
+        };
         let client = Client::builder(to).datagram_config(config).build().expect("a client");
         client.connect(PATIENCE).expect("a socket");
         assert_eq!(shown(), vec![expected; 3], "{bound}");

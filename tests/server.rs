@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "server/accepted.rs"]
+mod accepted;
 #[path = "server/attacks.rs"]
 mod attacks;
 #[path = "server/blocking.rs"]
@@ -12,5 +14,9 @@ mod building;
 mod ending;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/mapped.rs"]
+mod mapped;
+#[path = "server/states.rs"]
+mod states;
 #[path = "server/telling.rs"]
 mod telling;

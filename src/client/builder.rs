@@ -5,8 +5,8 @@
 use crate::address::Address;
 use crate::client::Client;
 use crate::client::telling::Callbacks;
-use crate::config::ConnectConfig;
 use crate::config::datagram::DatagramConfig;
+use crate::config::{ConnectConfig, Limits};
 use crate::dial::resolver::Resolver;
 use crate::error::Error;
 use crate::handler::ConnState;
@@ -55,7 +55,10 @@ pub(super) struct Timeouts {
 
 impl ClientBuilder {
     pub(super) fn new(address: Address) -> ClientBuilder {
-        let (connect, datagram) = (ConnectConfig::default(), DatagramConfig::default());
+        // As long as no configuration is given, only the timeouts of calls count.
+        let (connect_timeout, handshake_timeout) = (Duration::MAX, Duration::MAX);
+        let limits = Limits { connect_timeout, handshake_timeout, ..Limits::default() };
+        let (connect, datagram) = (ConnectConfig { limits, ..ConnectConfig::default() }, DatagramConfig::default());
         ClientBuilder {
             plan: Plan { address, connect, datagram, resolver: Resolver::system() },
             timeouts: Timeouts::default(),
@@ -65,18 +68,24 @@ impl ClientBuilder {
         }
     }
 
-    /// For stream addresses: the socket, its own address, TLS, and of the limits `inbox_bytes_max` and `outbox_bytes_max`. The
-    /// others are those of connections that reactors drive: `idle_timeout` and `lifetime` are refused, and
-    /// `connect_timeout`, `handshake_timeout`, `write_stall_timeout`, `linger_timeout`, `linger_total`, `outbox_bytes_high`,
-    /// `outbox_bytes_low`, `bytes_per_turn` and `reads_per_turn` have no effect: the timeout of `connect` and those of reads
-    /// and writes take their place.
+    /// For stream addresses: the socket, its own address, TLS, and of the limits `inbox_bytes_max`, `outbox_bytes_max`,
+    /// `connect_timeout` and `handshake_timeout`. The lookup, the connect and the handshake together end at the earlier of
+    /// `connect_timeout` and the timeout of the call, the handshake also after `handshake_timeout`. Both are 10 s in
+    /// `Limits::default()`; without a call of this only the timeout of the call counts. `connect_timeout` also ends the lookup
+    /// of a datagram address.
+    ///
+    /// The other limits are those of connections that reactors drive, and are refused unless they are as by default:
+    /// `idle_timeout`, `lifetime`, `write_stall_timeout`, `linger_timeout`, `linger_total`, `bytes_per_turn` and
+    /// `reads_per_turn`. The timeouts of reads and writes take their place. `outbox_bytes_high` and `outbox_bytes_low` have no
+    /// effect.
     pub fn connect_config(mut self, config: ConnectConfig) -> ClientBuilder {
         self.plan.connect = config;
         self
     }
 
     /// For datagram addresses: the socket, its own address, the longest datagram. Nothing waits in a queue, so
-    /// `queue_bytes_max`, `queue_datagrams_max`, `send_timeout`, `datagrams_per_turn` and `gso` have no effect.
+    /// `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` and `datagrams_per_turn` are refused unless they are as by
+    /// default, and `gso` has no effect.
     pub fn datagram_config(mut self, config: DatagramConfig) -> ClientBuilder {
         self.plan.datagram = config;
         self
@@ -150,14 +159,9 @@ impl ClientBuilder {
         plan.address.check_target()?;
         plan.connect.validate()?;
         plan.datagram.validate()?;
-        let limits = &plan.connect.limits;
-        for (field, set) in [("idle_timeout", limits.idle_timeout), ("lifetime", limits.lifetime)] {
-            if let Some(set) = set {
-                let why = "it is for connections that reactors drive; use the read and write timeouts";
-                return Err(Error::Config { field, value: format!("{set:?}"), why });
-            }
-        }
+        check_limits(&plan.connect.limits)?;
         if plan.address.transport().is_datagram() {
+            check_queues(&plan.datagram)?;
             if plan.datagram.bind.as_ref().is_some_and(|own| own.transport() != plan.address.transport()) {
                 let why = "DatagramConfig::bind and the peer must both be udp:// or both unixgram:";
                 return Err(Error::Transport { address: Box::new(plan.address), why });
@@ -178,6 +182,61 @@ impl ClientBuilder {
         }
         Ok(Client::of(plan, timeouts, callbacks))
     }
+}
+
+/// Refuses what only connections have that reactors drive, so that nobody relies on it here.
+fn check_limits(limits: &Limits) -> Result<(), Error> {
+    let usual = Limits::default();
+    let refuse =
+        |field, value: &dyn std::fmt::Debug, why| Err(Error::Config { field, value: format!("{value:?}"), why });
+    let times = [
+        ("idle_timeout", limits.idle_timeout, usual.idle_timeout),
+        ("lifetime", limits.lifetime, usual.lifetime),
+        ("write_stall_timeout", Some(limits.write_stall_timeout), Some(usual.write_stall_timeout)),
+    ];
+    for (field, set, usual) in times {
+        if set != usual {
+            let why = "it is for connections that reactors drive; use the read and write timeouts";
+            return refuse(field, &set.unwrap_or_default(), why);
+        }
+    }
+    for (field, set, usual) in [
+        ("linger_timeout", limits.linger_timeout, usual.linger_timeout),
+        ("linger_total", limits.linger_total, usual.linger_total),
+    ] {
+        if set != usual {
+            return refuse(field, &set, "a client that is closed waits for its write timeout; leave it out");
+        }
+    }
+    for (field, set, usual) in [
+        ("bytes_per_turn", limits.bytes_per_turn, usual.bytes_per_turn),
+        ("reads_per_turn", limits.reads_per_turn, usual.reads_per_turn),
+    ] {
+        if set != usual {
+            return refuse(field, &set, "it is for reactors, and a client has none; leave it out");
+        }
+    }
+    Ok(())
+}
+
+/// The same of datagrams: each write sends one, or waits for as long as it may.
+fn check_queues(config: &DatagramConfig) -> Result<(), Error> {
+    let usual = DatagramConfig::default();
+    if config.send_timeout != usual.send_timeout {
+        let why = "nothing waits in a client; use the write timeout";
+        return Err(Error::Config { field: "send_timeout", value: format!("{:?}", config.send_timeout), why });
+    }
+    for (field, set, usual) in [
+        ("queue_bytes_max", config.queue_bytes_max, usual.queue_bytes_max),
+        ("queue_datagrams_max", config.queue_datagrams_max, usual.queue_datagrams_max),
+        ("datagrams_per_turn", config.datagrams_per_turn, usual.datagrams_per_turn),
+    ] {
+        if set != usual {
+            let why = "it is for reactors, and nothing waits in a client; leave it out";
+            return Err(Error::Config { field, value: set.to_string(), why });
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn check_timeout(field: &'static str, timeout: Option<Duration>) -> Result<(), Error> {

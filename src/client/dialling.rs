@@ -6,8 +6,8 @@ use crate::address::Address;
 use crate::blocking::BlockingLink;
 use crate::client::carrier::{Datagrams, Kind};
 use crate::client::{Plan, Shared};
-use crate::clock::Tick;
-use crate::config::ConnectConfig;
+use crate::clock::{self, Tick};
+use crate::config::{ConnectConfig, Limits};
 use crate::dial::race::{Race, Step};
 use crate::error::Error;
 use crate::link::Link;
@@ -24,6 +24,29 @@ use std::time::{Duration, Instant};
 /// The first and the longest wait before a full Unix backlog is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(128));
 
+/// When a connect must be done, and what says so.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline {
+    until: Instant,
+    name: &'static str,
+}
+
+impl Deadline {
+    /// The timeout of the call, or `connect_timeout` if that is over sooner.
+    pub(super) fn new(now: Instant, call: Instant, limits: &Limits) -> Deadline {
+        let configured = clock::until(now, limits.connect_timeout);
+        if configured < call {
+            Deadline { until: configured, name: "connect_timeout" }
+        } else {
+            Deadline { until: call, name: "the timeout of the call" }
+        }
+    }
+
+    fn missed(self, what: &str) -> io::Error {
+        io::Error::new(ErrorKind::TimedOut, format!("{what} within {}", self.name))
+    }
+}
+
 /// Why there is no connection.
 pub(super) enum Failure {
     /// `close` was called meanwhile.
@@ -38,23 +61,25 @@ impl From<Error> for Failure {
 }
 
 impl Shared {
-    /// Connects, and shakes hands, by `until`.
-    pub(super) fn dial(&self, until: Instant) -> Result<Kind, Failure> {
+    /// Connects, and shakes hands, before the deadline.
+    pub(super) fn dial(&self, deadline: Deadline) -> Result<Kind, Failure> {
         let plan = &self.plan;
         if plan.address.transport().is_datagram() {
-            return self.dial_datagrams(until);
+            return self.dial_datagrams(deadline);
         }
         // Before there is a socket, which a failure would have to end.
         let session = Session::dialled(&plan.connect, &plan.address)?;
         let socket = match Target::unix(&plan.address) {
-            Some(target) => self.dial_unix(&target.map_err(|error| self.refused(error))?, until)?,
+            Some(target) => self.dial_unix(&target.map_err(|error| self.refused(error))?, deadline)?,
             None => {
-                let addresses = self.look_up(until)?;
-                self.race(addresses, until)?
+                let addresses = self.look_up(deadline)?;
+                self.race(addresses, deadline)?
             }
         };
         let peer = socket.peer();
-        let (limits, now) = (Arc::new(plan.connect.limits.clone()), Tick::of(Instant::now()));
+        let (limits, now) = (Arc::new(plan.connect.limits.clone()), Instant::now());
+        let until = deadline.until.min(clock::until(now, limits.handshake_timeout));
+        let now = Tick::of(now);
         let link = Link::in_phase(Stream::Shared(socket.clone()), peer, limits, Phase::Handshaking, session, now);
         self.show_attempts(&[socket])?;
         let link = BlockingLink::new(link);
@@ -76,7 +101,7 @@ impl Shared {
     }
 
     /// The addresses to try. A lookup that nobody waits for any more ends by itself.
-    fn look_up(&self, until: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    fn look_up(&self, deadline: Deadline) -> Result<Vec<SocketAddr>, Failure> {
         let Plan { address, resolver, .. } = &self.plan;
         if let Some(known) = resolver.known(address) {
             return Ok(known);
@@ -85,15 +110,15 @@ impl Shared {
         self.show_lookup(tell.clone())?;
         let find = resolver.find(address, move |found| drop(tell.send(Some(found))));
         let _ticket = find.map_err(|error| self.refused(error))?;
-        match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        match told.recv_timeout(deadline.until.saturating_duration_since(Instant::now())) {
             Ok(Some(found)) => Ok(found.map_err(Error::from)?),
             Ok(None) => Err(Failure::Cancelled),
-            Err(_) => Err(self.refused(late("its name was not resolved in time"))),
+            Err(_) => Err(self.refused(deadline.missed("its name was not looked up"))),
         }
     }
 
     /// Connects to whichever of `addresses` answers first.
-    fn race(&self, addresses: Vec<SocketAddr>, until: Instant) -> Result<Arc<Stream>, Failure> {
+    fn race(&self, addresses: Vec<SocketAddr>, deadline: Deadline) -> Result<Arc<Stream>, Failure> {
         let mut race = Race::new(addresses, Instant::now());
         let mut under_way = UnderWay::default();
         let under_way = &mut under_way.0;
@@ -103,12 +128,12 @@ impl Shared {
                 return Err(Failure::Cancelled);
             }
             let now = Instant::now();
-            if now >= until {
-                return Err(self.refused(late("nobody answered in time")));
+            if now >= deadline.until {
+                return Err(self.refused(deadline.missed("nobody answered")));
             }
             let next = match race.step(now) {
                 Step::Lost => return Err(self.refused(last)),
-                Step::Wait(next) => next.map_or(until, |next| next.min(until)),
+                Step::Wait(next) => next.map_or(deadline.until, |next| next.min(deadline.until)),
                 Step::Start(address) => {
                     match begin(&Target::Ip(address), &self.plan.connect) {
                         Ok((socket, Progress::Done)) => return Ok(socket),
@@ -141,7 +166,7 @@ impl Shared {
     }
 
     /// Connects to a Unix listener; one whose backlog is full is asked again.
-    fn dial_unix(&self, target: &Target, until: Instant) -> Result<Arc<Stream>, Failure> {
+    fn dial_unix(&self, target: &Target, deadline: Deadline) -> Result<Arc<Stream>, Failure> {
         let mut pause = RETRY.0;
         let (socket, mut progress) = begin(target, &self.plan.connect).map_err(|error| self.refused(error))?;
         self.show_attempts(std::slice::from_ref(&socket))?;
@@ -149,9 +174,9 @@ impl Shared {
             if progress == Progress::Done {
                 return Ok(socket);
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(self.refused(late("its backlog was full all the time")));
+                return Err(self.refused(deadline.missed("its backlog was full, and had no room")));
             }
             self.pause(left.min(pause))?;
             pause = (pause * 2).min(RETRY.1);
@@ -159,14 +184,14 @@ impl Shared {
         }
     }
 
-    fn dial_datagrams(&self, until: Instant) -> Result<Kind, Failure> {
+    fn dial_datagrams(&self, deadline: Deadline) -> Result<Kind, Failure> {
         let Plan { address, datagram, .. } = &self.plan;
         let made = |socket| Kind::Datagrams(Datagrams::new(socket, datagram.bytes_max, datagram.full_pause));
         if address.transport().is_unix() {
             return Ok(made(DatagramSocket::connect(address, datagram)?));
         }
         let mut last = None;
-        for at in self.look_up(until)? {
+        for at in self.look_up(deadline)? {
             match DatagramSocket::connect(&Address::udp(at), datagram) {
                 Ok(socket) => return Ok(made(socket)),
                 Err(error) => last = Some(error),
@@ -205,8 +230,4 @@ fn done(socket: &Stream) -> io::Result<Progress> {
         Progress::Done if socket.is_self_connected() => Err(ErrorKind::ConnectionRefused.into()),
         progress => Ok(progress),
     }
-}
-
-fn late(why: &'static str) -> io::Error {
-    io::Error::new(ErrorKind::TimedOut, why)
 }

@@ -4,19 +4,15 @@
 //!
 //! 1. No callback runs under the lock, and no state is told while another one is: whoever tells goes on with what came
 //!    meanwhile.
-//! 2. Of each connection Close is the last, and no Read or Write comes behind CloseRead or CloseWrite: threads come to tell
-//!    what they did in another order than that in which they did it.
-//! 3. No error is told inside the telling of another one.
+//! 2. No error is told inside the telling of another one.
 
 use crate::address::Address;
+use crate::blocking::ended::{Ended, has_room};
 use crate::error::Error;
 use crate::handler::{ConnState, guarded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
-
-/// States that may wait while a callback takes its time; more reads and writes are not told.
-const PENDING_MAX: usize = 1024;
 
 pub(super) type OnError = dyn Fn(&Error) + Send + Sync;
 pub(super) type OnState = dyn Fn(Option<&Address>, &Address, ConnState) + Send + Sync;
@@ -39,8 +35,7 @@ pub(super) struct Ends {
     /// This side's address, if there is one already.
     pub(super) local: Option<Address>,
     pub(super) remote: Address,
-    /// Ends that were told.
-    ended: Mutex<Vec<ConnState>>,
+    ended: Mutex<Ended>,
 }
 
 impl Ends {
@@ -48,19 +43,9 @@ impl Ends {
         Arc::new(Ends { local, remote, ended: Mutex::default() })
     }
 
-    /// Whether a state may be told now: an end is told once, and nothing of what it ends behind it.
+    /// Whether a state may be told now.
     fn admits(&self, state: ConnState) -> bool {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = match state {
-            ConnState::Read | ConnState::CloseRead => ConnState::CloseRead,
-            ConnState::Write | ConnState::CloseWrite => ConnState::CloseWrite,
-            ConnState::Dial | ConnState::New | ConnState::Handshake | ConnState::Close => ConnState::Close,
-        };
-        let admits = !ended.contains(&ConnState::Close) && !ended.contains(&end);
-        if admits && state == end {
-            ended.push(end);
-        }
-        admits
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).admits(state)
     }
 }
 
@@ -123,8 +108,7 @@ impl Teller {
             return;
         }
         let mut pending = self.lock();
-        let is_one_of_many = matches!(state, ConnState::Read | ConnState::Write);
-        if ends.admits(state) && !(is_one_of_many && pending.states.len() >= PENDING_MAX) {
+        if ends.admits(state) && has_room(pending.states.len(), state) {
             pending.states.push_back((ends.clone(), state));
         }
     }

@@ -114,8 +114,8 @@ impl Default for Multicast {
 /// What is said of IP has no effect on Unix sockets: `stack`, `reuse`, `gso`, `gro`, `fragmentation`, `icmp_errors`, `broadcast`,
 /// `ttl`, `tos` and `multicast`; and `unix_mode` and `unix_group` have none on others.
 ///
-/// A [`Client`](crate::Client) has no queue: there `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` (its write timeout
-/// counts), `datagrams_per_turn` and `gso` have no effect.
+/// A [`Client`](crate::Client) has no queue: it refuses `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` (its write
+/// timeout counts) and `datagrams_per_turn` unless they are as by default, and `gso` has no effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatagramConfig {
     /// Buffer sizes, linger and the hook; what is TCP's own there has no effect.

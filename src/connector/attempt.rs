@@ -147,7 +147,7 @@ impl Inner {
                 }
             },
         );
-        let watch = watch.map_err(|error| io::Error::other(error.to_string()))?;
+        let watch = watch.map_err(io::Error::from)?;
         self.with_racing(|racing| racing.sockets.push((watch, Arc::downgrade(&stream))));
         Ok(None)
     }

@@ -1,7 +1,8 @@
 //! The peer's IP address and port, in a quarter less room than `SocketAddr` takes: each connection has one.
 //!
-//! Owns the packing. An IPv6 flow label is dropped.
+//! Owns the packing. An IPv6 flow label is dropped, and an IPv4 address that is mapped into IPv6 is one of IPv4.
 
+use crate::net::unmapped;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// An IP address and port, or none.
@@ -14,7 +15,7 @@ pub(super) enum PeerIp {
 
 impl From<Option<SocketAddr>> for PeerIp {
     fn from(ip: Option<SocketAddr>) -> PeerIp {
-        match ip {
+        match ip.map(unmapped) {
             None => PeerIp::None,
             Some(SocketAddr::V4(v4)) => PeerIp::V4(*v4.ip(), v4.port()),
             Some(SocketAddr::V6(v6)) => PeerIp::V6 { ip: *v6.ip(), port: v6.port(), scope: v6.scope_id() },
@@ -44,5 +45,7 @@ mod tests {
             assert_eq!(Option::<SocketAddr>::from(PeerIp::from(Some(ip))), Some(ip));
         }
         assert_eq!(Option::<SocketAddr>::from(PeerIp::from(None)), None);
+        let (mapped, plain) = ("[::ffff:192.0.2.1]:80".parse().ok(), "192.0.2.1:80".parse().ok());
+        assert_eq!(Option::<SocketAddr>::from(PeerIp::from(mapped)), plain);
     }
 }

@@ -186,7 +186,7 @@ impl DatagramSocket {
 
     fn connected(mut self, peer: DatagramPeer) -> io::Result<DatagramSocket> {
         uninterrupted(|| match peer.destination() {
-            Some(Destination::Ip(ip)) => Ok(rustix::net::connect(&self, &ip)?),
+            Some(Destination::Ip(ip)) => Ok(rustix::net::connect(&self, &self.named(ip))?),
             Some(Destination::Unix(unix)) => Ok(rustix::net::connect(&self, unix)?),
             None => Err(io::ErrorKind::AddrNotAvailable.into()),
         })?;
@@ -243,7 +243,7 @@ impl DatagramSocket {
             receiving,
             sending,
             bound: if all { Bound::All } else { Bound::One },
-            own: local.map(|local| local.ip()).filter(|_| !all),
+            own: local.map(|local| local.ip().to_canonical()).filter(|_| !all),
             dropped: 0,
             batch: BATCH_FIRST,
             datagram_bytes_max: ip.bytes_max(),
@@ -274,7 +274,7 @@ impl DatagramSocket {
         let named = super::stream::name(&SockRef::from(self).local_addr()?)?;
         let transport =
             if self.is_unix() { crate::address::Transport::Unixgram } else { crate::address::Transport::Udp };
-        named.with_transport(transport).map_err(|error| io::Error::other(error.to_string()))
+        named.with_transport(transport).map_err(io::Error::from)
     }
 
     /// Whom it talks to alone.
@@ -294,7 +294,15 @@ impl DatagramSocket {
     /// Whether datagrams to `peer` go over IPv4 though the socket is of IPv6: they can carry a little less.
     fn is_mapped(&self, peer: Option<&DatagramPeer>) -> bool {
         let ip = peer.or(self.peer.as_ref()).and_then(DatagramPeer::ip);
-        matches!(self.kind, Kind::Udp(_, Ip::V6)) && ip.is_some_and(|ip| ip.ip().to_canonical().is_ipv4())
+        matches!(self.kind, Kind::Udp(_, Ip::V6)) && ip.is_some_and(|ip| ip.is_ipv4())
+    }
+
+    /// A peer's address as this socket's family names it.
+    fn named(&self, ip: SocketAddr) -> SocketAddr {
+        match (&self.kind, ip) {
+            (Kind::Udp(_, Ip::V6), SocketAddr::V4(v4)) => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
+            _ => ip,
+        }
     }
 
     /// The longest datagram that can be sent to `peer`, or to the one that it is connected to; `bytes` is how long one is.
@@ -308,7 +316,7 @@ impl DatagramSocket {
         match (&self.kind, peer.ip()) {
             (Kind::Udp(_, Ip::V4), Some(ip)) => ip.is_ipv4(),
             (Kind::Udp(_, Ip::V6), Some(_)) => true,
-            (Kind::Udp(_, Ip::V6Only), Some(ip)) => !ip.ip().to_canonical().is_ipv4(),
+            (Kind::Udp(_, Ip::V6Only), Some(ip)) => ip.is_ipv6(),
             (Kind::Unix(_), None) => true,
             (Kind::Udp(..), None) | (Kind::Unix(_), Some(_)) => false,
         }
@@ -382,7 +390,7 @@ impl DatagramSocket {
         uninterrupted(|| {
             match &to {
                 None => rustix::net::send(self, bytes, flags)?,
-                Some(Some(Destination::Ip(ip))) => rustix::net::sendto(self, bytes, flags, ip)?,
+                Some(Some(Destination::Ip(ip))) => rustix::net::sendto(self, bytes, flags, &self.named(*ip))?,
                 Some(Some(Destination::Unix(unix))) => rustix::net::sendto(self, bytes, flags, *unix)?,
                 Some(None) => return Err(io::ErrorKind::AddrNotAvailable.into()),
             };
@@ -538,7 +546,7 @@ impl Refusal {
 /// Binds to an abstract name, which has no file.
 fn bind_name(address: &Address, config: &DatagramConfig) -> io::Result<Socket> {
     let socket = options::unix(config)?;
-    let peers = DatagramPeer::resolve_all(address).map_err(|error| io::Error::other(error.to_string()))?;
+    let peers = DatagramPeer::resolve_all(address).map_err(io::Error::from)?;
     match peers.first().and_then(DatagramPeer::destination) {
         Some(Destination::Unix(unix)) => rustix::net::bind(&socket, unix)?,
         Some(Destination::Ip(_)) | None => return Err(io::ErrorKind::AddrNotAvailable.into()),

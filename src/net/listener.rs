@@ -6,11 +6,11 @@
 use crate::address::{Address, Family};
 use crate::config::{ListenConfig, Reuse, SocketOptions, Stack};
 use crate::error::Error;
-use crate::net::Registry;
 use crate::net::options::{self, IsTcp};
 use crate::net::sigpipe;
 use crate::net::socket_file::{self, SocketFile, Wanted};
 use crate::net::stream::{Stream, Target, kind, name};
+use crate::net::{Registry, unmapped};
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
@@ -119,7 +119,7 @@ impl Listener {
 fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, peer) = listener.accept()?;
     sigpipe::prepare(&SockRef::from(&stream)).map_err(aborted)?;
-    Ok((stream, peer))
+    Ok((stream, unmapped(peer)))
 }
 
 /// The error of a connection that accept(2) has returned, as accept(2) says it. Apple's systems refuse any option with EINVAL

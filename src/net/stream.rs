@@ -9,7 +9,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, SOCKADDR_UN_BYTES, TcpInfo, sigpipe, uninterrupted};
+use crate::net::{Registry, SOCKADDR_UN_BYTES, TcpInfo, sigpipe, uninterrupted, unmapped};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -154,6 +154,11 @@ impl Stream {
             IsTcp::Yes => Stream::Tcp(TcpStream::from(fd)),
             IsTcp::No => Stream::Unix(UnixStream::from(fd)),
         })
+    }
+
+    /// Shows a hook of the user's the socket itself.
+    pub(crate) fn show<T>(&self, hook: impl FnOnce(&Socket) -> T) -> T {
+        hook(&SockRef::from(self))
     }
 
     /// Begins to connect an unconnected socket; after `Busy` it may be called again.
@@ -311,7 +316,7 @@ impl Stream {
     /// The peer's address where it has one.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.peer_addr().ok(),
+            Stream::Tcp(tcp) | Stream::OtherIp(tcp) => tcp.peer_addr().ok().map(unmapped),
             Stream::Unix(_) | Stream::Taken => None,
             Stream::Shared(shared) => shared.peer(),
         }
@@ -530,7 +535,7 @@ pub(super) mod kind {
 /// A socket's name in our words.
 pub(crate) fn name(address: &SockAddr) -> io::Result<Address> {
     if let Some(ip) = address.as_socket() {
-        return Ok(Address::tcp(ip));
+        return Ok(Address::tcp(unmapped(ip)));
     }
     if address.len() as usize > SOCKADDR_UN_BYTES {
         return Ok(Address::unix_unnamed());

@@ -10,7 +10,8 @@ use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler,
 use crate::mailbox::{Driving, Report};
 use crate::post::DatagramError;
 use crate::server::peers::{Entry, Peers};
-use crate::server::workers::Workers;
+use crate::server::states::States;
+use crate::server::workers::{Job, Workers};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -131,7 +132,7 @@ impl Callbacks {
         })
     }
 
-    fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
+    pub(super) fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
         if let Some(call) = &self.state {
             let _driving = Driving::callback();
             if guarded(|| call(local, remote, state)).is_none() {
@@ -167,6 +168,8 @@ impl Handler for Departing {
         let Some(workers) = self.parts.workers.clone() else { return conn.close() };
         let FrontParts { callbacks, peers, .. } = self.parts.clone();
         let (local, peer, ip, owner) = (self.local.clone(), self.peer.clone(), self.ip, workers.clone());
+        let states = States::new(&callbacks, &local, peer.as_ref());
+        let reported = states.clone();
         let done = move |outcome: Option<std::io::Result<()>>| {
             let boxed = |address: &Address| Box::new(address.clone());
             let (at, of) = (boxed(&local), peer.as_ref().map(boxed));
@@ -178,13 +181,18 @@ impl Handler for Departing {
                     callbacks.tell_error(&Error::Connection { local: at, peer: of, reason });
                 }
             }
-            callbacks.tell_state(&local, peer.as_ref(), ConnState::Close);
-            if let Some((peers, ip)) = peers.zip(ip) {
-                peers.leave(ip.ip());
+            let leave = move || {
+                if let Some((peers, ip)) = peers.zip(ip) {
+                    peers.leave(ip.ip());
+                }
+                owner.release();
+            };
+            match reported {
+                Some(states) => states.close(leave),
+                None => leave(),
             }
-            owner.release();
         };
-        conn.detach(move |link, _| workers.serve(link, Box::new(done)));
+        conn.detach(move |link, _| workers.serve(Job { link, states, done: Box::new(done) }));
     }
 
     fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {
@@ -266,6 +274,11 @@ impl<A: Accept> Accept for Front<A> {
             AcceptEvent::Failed { peer, reason } if reason.is_trouble() => self.failed(*peer, *reason),
             AcceptEvent::Failed { .. } => {}
             AcceptEvent::Broken { peer, reason } => self.failed(*peer, *reason),
+            AcceptEvent::Unprepared { peer, error } => {
+                let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
+                let (local, source) = (Box::new(self.parts.local.clone()), same(error));
+                self.parts.callbacks.tell_error(&Error::Unprepared { local, peer, source });
+            }
             AcceptEvent::Paused(cause) => {
                 self.parts.callbacks.tell_event(&ServerEvent::AcceptPaused(self.parts.local.clone(), *cause));
             }
@@ -273,8 +286,8 @@ impl<A: Accept> Accept for Front<A> {
                 self.parts.callbacks.tell_event(&ServerEvent::AcceptResumed(self.parts.local.clone()))
             }
             AcceptEvent::Ended(Some(error)) => {
-                let source = error.raw_os_error().map_or(error.kind().into(), std::io::Error::from_raw_os_error);
-                self.parts.callbacks.tell_error(&Error::Accept { address: Box::new(self.parts.local.clone()), source });
+                let address = Box::new(self.parts.local.clone());
+                self.parts.callbacks.tell_error(&Error::Accept { address, source: same(error) });
             }
             AcceptEvent::Ended(None) => {}
         }
@@ -306,6 +319,14 @@ impl<A: Accept> Accept for Front<A> {
         if self.inner.wants_states() {
             self.parts.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
         }
+    }
+}
+
+/// An error like another one, which cannot be cloned.
+fn same(error: &std::io::Error) -> std::io::Error {
+    match error.raw_os_error() {
+        Some(errno) => std::io::Error::from_raw_os_error(errno),
+        None => std::io::Error::new(error.kind(), error.to_string()),
     }
 }
 
@@ -363,8 +384,8 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
     }
 
     fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
-        let (address, what) = (Box::new(self.local.clone()), error.to_string());
-        self.callbacks.tell_error(&Error::Datagram { address, what });
+        let (address, what, kind) = (Box::new(self.local.clone()), error.to_string(), error.kind());
+        self.callbacks.tell_error(&Error::Datagram { address, what, kind });
         self.inner.on_error(sock, error);
         self.tell_writes(sock, None);
     }

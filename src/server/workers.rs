@@ -13,6 +13,7 @@ use crate::mailbox::Report;
 use crate::net::sigpipe;
 use crate::server::crowd::{CALM, Crowd, Trouble};
 use crate::server::front::{Callbacks, ServerEvent};
+use crate::server::states::States;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -102,13 +103,13 @@ impl Writer {
     }
 }
 
-impl Read for Reader {
+impl Read for &Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&*self.0).read(buffer)
     }
 }
 
-impl Write for Writer {
+impl Write for &Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self.0).write(bytes)
     }
@@ -118,11 +119,35 @@ impl Write for Writer {
     }
 }
 
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
 /// What serves a connection.
 pub(super) type Serve = dyn Fn(Reader, Writer) -> io::Result<()> + Send + Sync;
 
 /// Is told when a connection is over, and what its handler said; `None` if it panicked.
 pub(super) type Done = Box<dyn FnOnce(Option<io::Result<()>>) + Send>;
+
+/// A connection that is to be served.
+pub(super) struct Job {
+    pub(super) link: Link,
+    /// Where its states are reported, if anybody wants to know.
+    pub(super) states: Option<Arc<States>>,
+    pub(super) done: Done,
+}
 
 pub(super) struct Workers {
     config: BlockingConfig,
@@ -140,9 +165,11 @@ struct Inside {
     open: usize,
     /// Those of them that are still with their reactor.
     coming: usize,
-    waiting: VecDeque<(Link, Done)>,
+    waiting: VecDeque<Job>,
     /// What the threads serve now.
     served: Vec<Arc<BlockingLink>>,
+    /// Connections that a thread has taken, and whose end it has not counted.
+    taken: usize,
     threads: usize,
     idle: usize,
     crowd: Crowd,
@@ -275,14 +302,14 @@ impl Workers {
     }
 
     /// Serves a connection that has a place, now or when a thread is free.
-    pub(super) fn serve(self: &Arc<Workers>, link: Link, done: Done) {
+    pub(super) fn serve(self: &Arc<Workers>, job: Job) {
         let mut inside = self.lock();
         inside.coming -= 1;
         if inside.ended == Ended::Yes {
             drop(inside);
-            return done(Some(Ok(())));
+            return (job.done)(Some(Ok(())));
         }
-        inside.waiting.push_back((link, done));
+        inside.waiting.push_back(job);
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
         if !starts && inside.idle < inside.waiting.len() {
@@ -315,16 +342,17 @@ impl Workers {
     /// Serves one connection after another, until there are none for a while.
     fn work(&self) {
         loop {
-            let Some((link, done)) = self.next() else { return };
-            self.serve_one(link, done);
+            let Some(job) = self.next() else { return };
+            self.serve_one(job);
         }
     }
 
-    fn next(&self) -> Option<(Link, Done)> {
+    fn next(&self) -> Option<Job> {
         let until = Instant::now() + IDLE_THREAD;
         let mut inside = self.lock();
         loop {
             if let Some(next) = inside.waiting.pop_front() {
+                inside.taken += 1;
                 return Some(next);
             }
             if inside.ended != Ended::No {
@@ -351,9 +379,13 @@ impl Workers {
         }
     }
 
-    fn serve_one(&self, link: Link, done: Done) {
+    fn serve_one(&self, job: Job) {
+        let Job { link, states, done } = job;
         let outcome = match link.into_blocking() {
-            Ok(link) => {
+            Ok(mut link) => {
+                if let Some(states) = states {
+                    link.observe(move |state| states.report(state));
+                }
                 link.set_read_timeout(self.config.timeout);
                 link.set_write_timeout(self.config.timeout);
                 let link = Arc::new(link);
@@ -369,15 +401,18 @@ impl Workers {
                 };
                 // What a handler leaves open is closed: it may have ended or failed, or have panicked.
                 let _ = link.close();
-                let mut inside = self.lock();
-                inside.served.retain(|other| !Arc::ptr_eq(other, &link));
-                if inside.ended == Ended::Draining {
-                    inside.report.drained += 1;
-                }
+                self.lock().served.retain(|other| !Arc::ptr_eq(other, &link));
                 outcome
             }
-            Err(error) => Some(Err(io::Error::other(error.to_string()))),
+            Err(error) => Some(Err(error.into())),
         };
+        {
+            let mut inside = self.lock();
+            inside.taken -= 1;
+            if inside.ended == Ended::Draining {
+                inside.report.drained += 1;
+            }
+        }
         done(outcome);
     }
 
@@ -407,12 +442,12 @@ impl Workers {
         }
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
-        inside.report.cut += (waiting.len() + served.len()) as u64;
+        inside.report.cut += (waiting.len() + inside.taken) as u64;
         let report = inside.report;
         drop(inside);
         self.work.notify_all();
-        for (_, done) in waiting {
-            done(Some(Ok(())));
+        for job in waiting {
+            (job.done)(Some(Ok(())));
         }
         for link in served {
             link.cut();

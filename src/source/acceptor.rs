@@ -370,16 +370,33 @@ impl Acceptor {
         };
         let peer = Peer { link, ends: None };
         let reason = match guarded(|| maker.admit(&peer)) {
-            Some(Admission::Admit) => match turn.table.reserve() {
-                Ok(place) => return Some(place),
-                Err(error) => {
-                    log::warn!("listener {id}: {error}");
-                    if guarded(|| maker.on_left(&peer)).is_none() {
-                        turn.desk.counters.panics += 1;
+            Some(Admission::Admit) => {
+                let prepare = self.config.prepare_accepted.as_ref();
+                let prepared =
+                    prepare.map_or(Some(Ok(())), |hook| guarded(|| link.stream().show(|socket| hook.run(socket))));
+                let failed = match prepared {
+                    Some(Ok(())) => match turn.table.reserve() {
+                        Ok(place) => return Some(place),
+                        Err(error) => {
+                            log::warn!("listener {id}: {error}");
+                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local }
+                        }
+                    },
+                    Some(Err(error)) => {
+                        turn.desk.counters.refused += 1;
+                        AcceptEvent::Unprepared { peer: link.peer_ip(), error }
                     }
-                    Reason::Local
+                    None => {
+                        turn.desk.counters.panics += 1;
+                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked }
+                    }
+                };
+                // It was admitted.
+                if guarded(|| maker.on_left(&peer)).is_none() {
+                    turn.desk.counters.panics += 1;
                 }
-            },
+                return self.not_taken(id, &failed, turn);
+            }
             Some(Admission::Refuse) => {
                 turn.desk.counters.refused += 1;
                 Reason::Local
@@ -389,9 +406,13 @@ impl Acceptor {
                 Reason::HandlerPanicked
             }
         };
-        log::debug!("listener {id}: a connection was not admitted: {reason}");
+        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn)
+    }
+
+    fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, turn: &mut Turn<'_>) -> Option<SourceId> {
+        log::debug!("listener {id}: a connection was not taken: {event:?}");
         turn.desk.counters.failed += 1;
-        self.tell(&AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn);
+        self.tell(event, turn);
         None
     }
 

@@ -18,11 +18,21 @@ fn limits(change: impl FnOnce(&mut Limits)) -> ConnectConfig {
 fn whatever_cannot_work_is_refused_by_field_when_it_is_built() {
     let second = Some(Duration::from_secs(1));
     let tcp = || plan("tcp://127.0.0.1:1");
-    let cases: [(&str, &str, ClientBuilder); 8] = [
+    let second_long = Duration::from_secs(1);
+    let cases: [(&str, &str, ClientBuilder); 13] = [
         ("read_timeout", "longer than zero", tcp().read_timeout(Some(Duration::ZERO))),
         ("write_timeout", "longer than zero", tcp().write_timeout(Some(Duration::ZERO))),
         ("idle_timeout", "read and write timeouts", tcp().connect_config(limits(|of| of.idle_timeout = second))),
         ("lifetime", "read and write timeouts", tcp().connect_config(limits(|of| of.lifetime = second))),
+        (
+            "write_stall_timeout",
+            "read and write timeouts",
+            tcp().connect_config(limits(|of| of.write_stall_timeout = second_long)),
+        ),
+        ("linger_timeout", "write timeout", tcp().connect_config(limits(|of| of.linger_timeout = second_long))),
+        ("linger_total", "write timeout", tcp().connect_config(limits(|of| of.linger_total = second_long))),
+        ("bytes_per_turn", "reactors", tcp().connect_config(limits(|of| of.bytes_per_turn = 1))),
+        ("reads_per_turn", "reactors", tcp().connect_config(limits(|of| of.reads_per_turn = 1))),
         ("inbox_bytes_max", "", tcp().connect_config(limits(|of| of.inbox_bytes_max = 0))),
         ("outbox_bytes_max", "at least", tcp().connect_config(limits(|of| of.outbox_bytes_max = 1))),
         (

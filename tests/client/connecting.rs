@@ -6,7 +6,10 @@ use socket2::{SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use windlass::{Address, Client, ConnState, DatagramConfig, Error, Resolver, SocketOptions};
+use windlass::{
+    Address, AfterRequest, Client, ClientConfig, ConnState, ConnectConfig, DatagramConfig, Error, Limits, Resolver,
+    SocketOptions,
+};
 
 /// A name with such addresses.
 fn named(addresses: Vec<SocketAddr>) -> windlass::ClientBuilder {
@@ -353,6 +356,87 @@ fn the_time_of_a_connect_bounds_it_and_is_not_over_early() {
     let slow = builder(&"tcp://service.example:1".parse().expect("an address")).resolver(resolver);
     let error = within(&slow.build().expect("a client"));
     assert!(matches!(&error, Error::Connect { source, .. } if source.kind() == ErrorKind::TimedOut), "{error}");
+}
+
+/// `connect-timeout` of a file did nothing for a client: only the timeout of the call counted.
+#[test]
+fn the_connect_timeout_of_a_configuration_ends_lookups_connects_handshakes_and_exchanges() {
+    let time = Duration::from_millis(60);
+    let limits = Limits { connect_timeout: time, ..Limits::default() };
+    let fails = |address: &Address, resolver: Option<&Resolver>| {
+        let config = support::dialling(address, ConnectConfig { limits: limits.clone(), ..ConnectConfig::default() });
+        let mut built = Client::builder(address.clone()).connect_config(config.clone());
+        let mut builders = Vec::new();
+        if !address.transport().is_tls() {
+            let settings = ClientConfig::new(address.clone()).connect_timeout(time);
+            builders.push(Client::configured(&settings).expect("it can work"));
+        }
+        builders.push(built.clone());
+        if let Some(resolver) = resolver {
+            built = built.resolver(resolver.clone());
+            builders = builders.into_iter().map(|builder| builder.resolver(resolver.clone())).collect();
+        }
+        for builder in builders {
+            let client = builder.build().expect("a client");
+            let since = Instant::now();
+            let error = client.connect(PATIENCE).expect_err("nobody answers");
+            assert!(since.elapsed() >= time && since.elapsed() < time + Duration::from_secs(2), "{error}");
+            is_late(&error, "connect_timeout");
+            let once = client.once(&b"x"[..], AfterRequest::KeepOpen, PATIENCE, |_| Ok(()));
+            is_late(&once.expect_err("nor now"), "connect_timeout");
+        }
+        // The call's own time is over sooner.
+        let patient = Limits { connect_timeout: PATIENCE, handshake_timeout: PATIENCE, ..Limits::default() };
+        let client = built.connect_config(ConnectConfig { limits: patient, ..config }).build().expect("a client");
+        is_late(&client.connect(time).expect_err("nobody answers"), "the timeout of the call");
+    };
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    let never = std::sync::Mutex::new(never);
+    let hangs = Resolver::new(move |_| {
+        let _ = never.lock().expect("no panic").recv_timeout(Duration::from_millis(300));
+        Ok(Vec::new())
+    });
+    for text in ["tcp://service.example:1", "udp://service.example:1"] {
+        fails(&text.parse().expect("an address"), Some(&hangs));
+    }
+    let hole = BlackHole::new(Place::V4);
+    fails(&Address::tcp(hole.ip), None);
+    for kind in Kind::ALL.iter().copied() {
+        // A backlog that is full, and a peer that accepts nothing and so shakes no hands.
+        let host = Host::at(kind, if kind.is_unix() { Place::Path } else { Place::V4 }, 0);
+        let _filler = kind.is_unix().then(|| {
+            std::os::unix::net::UnixStream::connect(host.address.path().expect("a path")).expect("the first one")
+        });
+        if kind.is_unix() || kind.is_tls() {
+            fails(&host.address, None);
+        }
+    }
+}
+
+/// Whether a connect was given up at its deadline, and says which; a handshake says that it was one.
+fn is_late(error: &Error, deadline: &str) {
+    match error {
+        Error::Connect { source, .. } => {
+            assert_eq!(source.kind(), ErrorKind::TimedOut, "{error}");
+            assert!(error.to_string().ends_with(&format!("within {deadline}")), "{error}");
+        }
+        Error::Broken { reason: windlass::Reason::Timeout(windlass::Expiry::Handshake), .. } => {}
+        _ => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_handshake_has_the_time_that_its_own_limit_gives_it() {
+    let time = Duration::from_millis(60);
+    for kind in Kind::ALL.iter().copied().filter(|kind| kind.is_tls()) {
+        let host = Host::new(kind);
+        let limits = Limits { handshake_timeout: time, connect_timeout: PATIENCE, ..Limits::default() };
+        let config = support::dialling(&host.address, ConnectConfig { limits, ..ConnectConfig::default() });
+        let client = Client::builder(host.address.clone()).connect_config(config).build().expect("a client");
+        let since = Instant::now();
+        is_late(&client.connect(PATIENCE).expect_err("nobody shakes hands"), "");
+        assert!(since.elapsed() >= time && since.elapsed() < time + Duration::from_secs(2), "{:?}", since.elapsed());
+    }
 }
 
 #[test]

@@ -150,6 +150,46 @@ fn what_is_said_of_groups_holds_for_those_of_ipv4() {
     assert!(error.to_string().contains("their number"), "{error}");
 }
 
+/// Two spellings of one peer were two peers, and only one of them the sender.
+#[test]
+fn peers_that_are_named_as_a_socket_of_both_families_names_them_are_those_of_ipv4() {
+    let plain: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+    for peer in names(plain) {
+        assert_eq!((peer.clone(), peer.ip(), peer.to_string()), (plain.into(), Some(plain), format!("udp://{plain}")));
+    }
+    let mapped = DatagramPeer::resolve(&udp("udp://[::ffff:127.0.0.1]:9")).expect("a peer");
+    assert_eq!(mapped, DatagramPeer::from(plain));
+    // A socket of IPv4 reaches it under either name, a client too.
+    let mate = Mate::at(&udp("udp://127.0.0.1:0"));
+    let mut world = World::new();
+    let (id, _) = world.bind_to(&udp("udp4://:0"), DatagramConfig::default(), PostHooks::new());
+    for peer in names(mate.ip()) {
+        send(&mut world, id, &peer, 1);
+        assert_eq!(mate.read_while(&mut world), [7; 100]);
+    }
+    let written = udp(&format!("udp://[::ffff:127.0.0.1]:{}", mate.ip().port()));
+    for bind in [None, Some(udp("udp://:0")), Some(udp("udp4://:0"))] {
+        let config = DatagramConfig { bind, ..DatagramConfig::default() };
+        let client = Client::builder(written.clone()).datagram_config(config).build().expect("a client");
+        client.connect(PATIENCE).expect("a socket");
+        (&client).write_all(b"hello").expect("sent");
+        assert_eq!(mate.read_while(&mut world), b"hello");
+        assert_eq!(client.peer_address(), Some(Address::udp(mate.ip())));
+    }
+}
+
+#[test]
+fn what_the_network_says_of_an_ipv4_peer_names_its_ipv4_address() {
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let mut world = World::new();
+    let to = DatagramPeer::from(nobody);
+    let handler = PostHooks::new().bound(move |sock| sock.send_to(&to, b"is anybody there?").expect("room"));
+    world.bind_to(&udp("udp://:0"), DatagramConfig::default(), handler);
+    world.until("a refusal", |world| !world.posts.errors(0).is_empty());
+    let told = world.posts.errors(0).remove(0);
+    assert!(told.contains(&nobody.to_string()) && !told.contains("ffff"), "{told}");
+}
+
 /// A socket of both families is told by IPV6_PKTINFO where a question was sent to, which no answer can leave from.
 #[test]
 fn questions_to_groups_and_broadcasts_are_answered_from_an_address_of_ours() {
@@ -161,8 +201,7 @@ fn questions_to_groups_and_broadcasts_are_answered_from_an_address_of_ours() {
         let vias = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let told = vias.clone();
         let handler = PostHooks::new().datagram(move |sock, datagram| {
-            let local = datagram.local.map(|local| local.to_canonical());
-            told.borrow_mut().push((local, datagram.from.via().map(|via| via.to_canonical())));
+            told.borrow_mut().push((datagram.local, datagram.from.via()));
             assert_eq!(sock.paths().1, Sending::Segmented { bytes_max: usize::MAX });
             // More than one, so that they leave as one message.
             (0..3).for_each(|_| sock.send_to(datagram.from, datagram.data).expect("room"));
@@ -205,7 +244,7 @@ fn questions_are_answered_without_a_descriptor_to_spare_and_what_was_not_found_o
         let vias = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let told = vias.clone();
         let handler = PostHooks::new().datagram(move |sock, datagram| {
-            told.borrow_mut().push(datagram.from.via().map(|via| via.to_canonical()));
+            told.borrow_mut().push(datagram.from.via());
             sock.send_to(datagram.from, datagram.data).expect("room");
         });
         let (_, address) = world.bind_to(&udp("udp://:0"), DatagramConfig::default(), handler);

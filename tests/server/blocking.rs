@@ -34,25 +34,6 @@ fn copying_from_reader_to_writer_is_an_echo_server() {
 }
 
 #[test]
-fn its_states_are_new_handshake_and_close() {
-    each_kind(|kind| {
-        let rig = Rig::new();
-        let (_server, address) = rig.listen(rig.builder(1).blocking_handler(BlockingConfig::default(), echo), kind);
-        let mut client = Client::dial(&address);
-        client.echoes(b"x");
-        client.close();
-        let told = rig.states.until("its close", |told| told.iter().any(|told| told.state == ConnState::Close));
-        let states: Vec<ConnState> = told.iter().map(|told| told.state).collect();
-        let ends: &[ConnState] = &[ConnState::New, ConnState::Handshake, ConnState::Close];
-        let wanted: Vec<_> =
-            ends.iter().copied().filter(|state| kind.is_tls() || *state != ConnState::Handshake).collect();
-        // Bytes that the reactor had read before it let go may be told as well.
-        let without_bytes = states.into_iter().filter(|state| !matches!(state, ConnState::Read | ConnState::Write));
-        assert_eq!(without_bytes.collect::<Vec<_>>(), wanted);
-    });
-}
-
-#[test]
 fn a_handler_that_fails_or_panics_closes_its_connection_and_is_told_once() {
     each_kind(|kind| {
         let rig = Rig::new();
@@ -263,6 +244,24 @@ fn a_drain_lets_handlers_finish_and_its_deadline_cuts_those_that_do_not() {
         stuck.read_to_close();
         let kinds = failed.until_count("the stuck one to be told", 1);
         assert!(matches!(kinds[0], ErrorKind::NotConnected | ErrorKind::UnexpectedEof), "{kinds:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_is_opened_during_a_drain_is_counted_once() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).blocking_handler(BlockingConfig::default(), echo), kind);
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        server.remotes()[0].run(move |_| assert!(held.recv().is_err())).expect("room");
+        let socket = crate::support::blocking::connect(&address).expect("a connection");
+        let mut client = Client::begin(socket.into(), &address).expect("first words");
+        server.stop(PATIENCE);
+        drop(hold);
+        client.echoes(b"late");
+        client.close();
+        let report = server.wait(PATIENCE).expect("a report");
+        assert!((report.drained, report.cut) == (1, 0) && report.is_clean(), "{report}");
     });
 }
 

@@ -29,6 +29,7 @@ pub enum Said {
 pub enum Heard {
     Failed(Reason),
     Broken(Reason),
+    Unprepared(ErrorKind),
     Paused(PauseCause),
     Resumed,
     Ended(Option<ErrorKind>),
@@ -207,6 +208,7 @@ impl<A: Accept> Accept for Recording<A> {
         self.log.told.borrow_mut().heard.push(match event {
             AcceptEvent::Failed { reason, .. } => Heard::Failed(*reason),
             AcceptEvent::Broken { reason, .. } => Heard::Broken(*reason),
+            AcceptEvent::Unprepared { error, .. } => Heard::Unprepared(error.kind()),
             AcceptEvent::Paused(cause) => Heard::Paused(*cause),
             AcceptEvent::Resumed => Heard::Resumed,
             AcceptEvent::Ended(error) => Heard::Ended(error.as_ref().map(io::Error::kind)),

@@ -74,13 +74,13 @@ impl Told {
                 }
                 ControlMessageOwned::Ipv6PacketInfo(info) => {
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    told.local = Some(ip.into());
+                    told.local = Some(ip.to_canonical());
                     // A link-local one means nothing without its interface: the system chooses by where the answer goes.
                     let is_own = match ip.to_ipv4_mapped() {
                         Some(v4) => is_unicast(v4),
                         None => !ip.is_multicast() && !ip.is_unicast_link_local(),
                     };
-                    told.answer_from = Some(ip.into()).filter(|_| is_own);
+                    told.answer_from = Some(ip.to_canonical()).filter(|_| is_own);
                 }
                 ControlMessageOwned::Ipv4Tos(tos) => told.ecn = Some(Ecn::of(tos)),
                 ControlMessageOwned::Ipv6TClass(class) => told.ecn = Some(Ecn::of(class as u8)),
@@ -313,7 +313,7 @@ fn with_room(place: &mut Option<Headers>, control: impl FnOnce() -> Option<Vec<u
 
 impl SendHeaders {
     /// Sends messages, each the bytes of its slices, to where `to` says (`None`: where the socket is connected to). Returns
-    /// how many the kernel took.
+    /// how many the kernel took. Linux takes IPv4 addresses, of peers and of ours, on a socket of both families as they are.
     pub(crate) fn send(
         &mut self,
         socket: &DatagramSocket,
@@ -408,7 +408,9 @@ pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> 
             ControlMessageOwned::Ipv4RecvErr(error, by) => {
                 (error, by.map(|by| Ipv4Addr::from(u32::from_be(by.sin_addr.s_addr)).into()))
             }
-            ControlMessageOwned::Ipv6RecvErr(error, by) => (error, by.map(|by| IpAddr::from(by.sin6_addr.s6_addr))),
+            ControlMessageOwned::Ipv6RecvErr(error, by) => {
+                (error, by.map(|by| Ipv6Addr::from(by.sin6_addr.s6_addr).to_canonical()))
+            }
             _ => continue,
         };
         told.source = io::Error::from_raw_os_error(error.ee_errno as i32);

@@ -3,7 +3,7 @@
 //! Owns the address, and from which of our own addresses to answer. Knows no socket.
 
 use crate::address::{Address, AddressError};
-use crate::net::SOCKADDR_UN_BYTES;
+use crate::net::{SOCKADDR_UN_BYTES, unmapped};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,8 +66,8 @@ impl DatagramPeer {
         Ok(vec![DatagramPeer { place: Place::Unix(unix), via: None }])
     }
 
-    /// Its IP address and port; `None` for Unix peers. On a dual-stack socket IPv4 peers have mapped addresses: compare
-    /// `ip.ip().to_canonical()`.
+    /// Its IP address and port; `None` for Unix peers. A peer over IPv4 has its IPv4 address, on a socket of both families
+    /// too; `[::ffff:192.0.2.7]:53` is the same as `192.0.2.7:53`.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self.place {
             Place::Ip(ip) => Some(ip),
@@ -84,7 +84,7 @@ impl DatagramPeer {
     /// reach this machine instead of the sender.
     pub(crate) fn is_answerable(&self) -> bool {
         match self.place {
-            Place::Ip(ip) => ip.port() != 0 && !ip.ip().to_canonical().is_unspecified(),
+            Place::Ip(ip) => ip.port() != 0 && !ip.ip().is_unspecified(),
             Place::Unix(_) => true,
             Place::Unnamed => false,
         }
@@ -124,7 +124,7 @@ impl DatagramPeer {
                 Place::Unnamed
             }
             Some(any) => match (SocketAddr::try_from(any.clone()), SocketAddrUnix::try_from(any)) {
-                (Ok(ip), _) => Place::Ip(ip),
+                (Ok(ip), _) => Place::Ip(unmapped(ip)),
                 (Err(_), Ok(unix)) if unix.path().is_some() || unix_name(&unix).is_some() => Place::Unix(unix),
                 (Err(_), _) => Place::Unnamed,
             },
@@ -133,7 +133,7 @@ impl DatagramPeer {
     }
 
     pub(crate) fn at(ip: SocketAddr, via: Option<IpAddr>) -> DatagramPeer {
-        DatagramPeer { place: Place::Ip(ip), via }
+        DatagramPeer { place: Place::Ip(unmapped(ip)), via }
     }
 
     /// Where to send to; `None` where nobody can.
