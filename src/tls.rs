@@ -13,6 +13,7 @@ mod settings;
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests;
 mod threads;
+pub(crate) mod validity;
 
 use crate::error::TlsFault;
 pub use client::TlsClient;
@@ -22,7 +23,7 @@ pub use client::TlsClientBuilder;
 pub use pem::Pem;
 pub use server::TlsServer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use server::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{ClientAuth, ListPolicy, Tickets, TlsServerBuilder, UnknownName};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/authorities.rs"]
+mod authorities;
 #[path = "tls/building.rs"]
 mod building;
 #[path = "tls/canary.rs"]
@@ -23,6 +25,8 @@ mod hostile;
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/revocation.rs"]
+mod revocation;
 #[path = "tls/sealing.rs"]
 mod sealing;
 #[path = "tls/tickets.rs"]

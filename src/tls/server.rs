@@ -10,6 +10,8 @@ use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 use crate::error::{Error, TlsFault};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use revocation::ListPolicy;
 use rustls::server::{Acceptor, ProducesTickets, ServerConfig};
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +19,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod revocation;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
 #[derive(Clone)]

@@ -13,16 +13,16 @@ use windlass::tls::{ClientAuth, Pem, Tickets, UnknownName, Version};
 use windlass::{Conn, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, TlsServerBuilder, tls};
 
 /// A certificate that is its own issuer.
-struct Own {
-    chain: Vec<u8>,
-    key: Vec<u8>,
+pub(crate) struct Own {
+    pub(crate) chain: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
-fn own(name: &str) -> Own {
+pub(crate) fn own(name: &str) -> Own {
     dated(name, |_| {})
 }
 
-fn dated(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Own {
+pub(crate) fn dated(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Own {
     let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
     change(&mut params);
     let key = KeyPair::generate().expect("a key");
@@ -31,17 +31,17 @@ fn dated(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Own {
 }
 
 impl Own {
-    fn server(&self) -> TlsServerBuilder {
+    pub(crate) fn server(&self) -> TlsServerBuilder {
         TlsServer::builder().certificate(Pem::bytes(self.chain.clone()), Pem::bytes(self.key.clone()))
     }
 
-    fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(&self.chain).expect("a certificate")
     }
 }
 
 /// A client that trusts all of these.
-fn trusting(all: &[&Own]) -> Arc<ClientConfig> {
+pub(crate) fn trusting(all: &[&Own]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     all.iter().for_each(|own| roots.add(own.der()).expect("a root"));
     let config = ClientConfig::builder_with_provider(tls::provider())
@@ -51,13 +51,13 @@ fn trusting(all: &[&Own]) -> Arc<ClientConfig> {
     Arc::new(config.with_no_client_auth())
 }
 
-fn listen(world: &mut World, server: &TlsServer) -> windlass::Address {
+pub(crate) fn listen(world: &mut World, server: &TlsServer) -> windlass::Address {
     let config = ListenConfig { tls: Some(server.clone()), ..ListenConfig::default() };
     world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo)
 }
 
 /// Shakes hands with one more client; returns whether that went well.
-fn shakes(world: &mut World, client: &mut Client) -> bool {
+pub(crate) fn shakes(world: &mut World, client: &mut Client) -> bool {
     let mut is_over = false;
     world.until("the handshake's end", |world| {
         client.send_in_pieces(world, 10_000);

@@ -2,6 +2,7 @@
 //!
 //! Owns the order in which they are checked, and which ticket keys outlive a reload.
 
+use super::revocation::{ListPolicy, Measure};
 use super::{Choice, Entry, Speed, TlsServer, Unknown};
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -79,6 +80,9 @@ pub struct TlsServerBuilder {
     client_auth: ClientAuth,
     client_roots: Vec<Pem>,
     revoked: Vec<Pem>,
+    list_issuers: Vec<Pem>,
+    stale_lists: ListPolicy,
+    foreign_lists: ListPolicy,
     tickets: Tickets,
     names: Vec<(String, TlsServerBuilder)>,
     unknown: UnknownName,
@@ -186,9 +190,45 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Revoked client certificates (CRL, RFC 5280). Once there is one, each issuer in a client's chain needs one.
+    /// Lists of revoked client certificates (CRL, RFC 5280, section 5). May be called again, for more of them. Of several
+    /// lists of one issuer (and one distribution point) the newest counts, by its date and then its number, wherever it
+    /// stands.
+    ///
+    /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
+    /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
+    /// `reload` log a warning for each of `client_roots` that has none.
+    ///
+    /// `build` and `reload` refuse, and name, a list whose signature is not by its issuer's key; delta and indirect lists,
+    /// and those for some reasons alone; lists with critical extensions that are not known; and lists of two issuers of
+    /// one name. What they do about stale lists and those of strangers can be set.
     pub fn revoked(mut self, lists: impl Into<Pem>) -> Self {
         self.revoked.push(lists.into());
+        self
+    }
+
+    /// What is done about a list whose next update is overdue, or whose own date is more than five minutes ahead, if
+    /// there is no newer one of its issuer. Default: refused.
+    ///
+    /// A list may become stale while the server runs: if that is refused, clients whose issuer's list it is are refused
+    /// from then on, also those with a ticket, until a reload brings a newer one. With [`ListPolicy::Warn`] they are let in, and the
+    /// next `reload` logs the warning: reload at least as often as lists are renewed.
+    pub fn stale_lists(mut self, policy: ListPolicy) -> Self {
+        self.stale_lists = policy;
+        self
+    }
+
+    /// What is done about a list whose issuer is none of `client_roots` and `list_issuers`. Its signature cannot be
+    /// checked before a client shows a chain with that issuer. Default: refused, since most likely it is the wrong file,
+    /// with which clients of the right issuer would all be refused.
+    pub fn foreign_lists(mut self, policy: ListPolicy) -> Self {
+        self.foreign_lists = policy;
+        self
+    }
+
+    /// Certificates of issuers between `client_roots` and clients, to check the lists of those issuers that are given to
+    /// `revoked`. Nobody is let in because of them: clients still show their whole chain. May be called again.
+    pub fn list_issuers(mut self, issuers: impl Into<Pem>) -> Self {
+        self.list_issuers.push(issuers.into());
         self
     }
 
@@ -303,8 +343,8 @@ impl TlsServerBuilder {
     /// Who checks client certificates, and all that it checks them against.
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
         if self.client_auth == ClientAuth::None {
-            return match (self.client_roots.first(), self.revoked.first()) {
-                (None, None) => Ok((None, Vec::new())),
+            return match self.client_roots.iter().chain(&self.revoked).chain(&self.list_issuers).next() {
+                None => Ok((None, Vec::new())),
                 _ => Err(Error::Config {
                     field: "client_auth",
                     value: "None".to_owned(),
@@ -322,13 +362,24 @@ impl TlsServerBuilder {
             let why = "client_roots must say who may issue client certificates";
             return Err(Error::Config { field: "client_auth", value: format!("{:?}", self.client_auth), why });
         }
-        let mut lists = Vec::new();
-        for pem in &self.revoked {
-            lists.extend(pem.revoked()?);
+        let (roots, mut between) = (Arc::new(roots), RootCertStore::empty());
+        for pem in &self.list_issuers {
+            pem.add_roots(&mut between)?;
         }
+        let measure = Measure {
+            roots: &roots,
+            between: &between,
+            provider,
+            stale: self.stale_lists,
+            foreign: self.foreign_lists,
+            now: UnixTime::now(),
+        };
+        let lists = measure.choose(&self.revoked)?;
         trust.extend(lists.iter().map(|list| list.to_vec()));
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).with_crls(lists);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).with_crls(lists);
+        if self.stale_lists == ListPolicy::Refuse {
+            builder = builder.enforce_revocation_expiration();
+        }
         if self.client_auth == ClientAuth::Optional {
             builder = builder.allow_unauthenticated();
         }
