@@ -21,9 +21,9 @@ pub use client::TlsClient;
 pub use client::TlsClientBuilder;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
-pub use server::TlsServer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use server::{ClientAuth, ListPolicy, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{TlsServer, check_resumed};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -25,6 +25,8 @@ mod hostile;
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/resuming.rs"]
+mod resuming;
 #[path = "tls/revocation.rs"]
 mod revocation;
 #[path = "tls/sealing.rs"]

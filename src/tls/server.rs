@@ -10,6 +10,7 @@ use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 use crate::error::{Error, TlsFault};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+pub use resumption::check_resumed;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use revocation::ListPolicy;
 use rustls::server::{Acceptor, ProducesTickets, ServerConfig};
@@ -19,6 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
+mod resumption;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod revocation;
 
@@ -50,16 +52,13 @@ enum Unknown {
     Refused,
 }
 
-/// One configuration, and what decides whether its tickets stay good when it is replaced.
+/// One configuration, and what outlives it when it is replaced.
 struct Entry {
     config: Arc<ServerConfig>,
     speed: Speed,
     /// Of the builder's own.
     #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
     tickets: Option<Arc<dyn ProducesTickets>>,
-    /// What client certificates were checked against, in DER. Tickets remember who was let in by it.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
-    trust: Vec<Vec<u8>>,
 }
 
 /// How long its signatures may take.
@@ -80,7 +79,8 @@ pub(crate) struct Chosen {
 
 impl From<Arc<ServerConfig>> for TlsServer {
     /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
-    /// its tickets.
+    /// its tickets. If it asks for client certificates, call [`check_resumed`] first, or their holders resume for as long
+    /// as their tickets last, also when they were revoked or have expired.
     fn from(config: Arc<ServerConfig>) -> TlsServer {
         TlsServer::new(Choice::of(&config), Truncation::default(), Offload::default())
     }
@@ -100,7 +100,7 @@ impl TlsServer {
     }
 
     /// Takes another configuration, given as rustls knows it, for handshakes from now on; connections that there are
-    /// keep theirs. From any thread.
+    /// keep theirs. From any thread. If it asks for client certificates, call [`check_resumed`] first.
     ///
     /// # Errors
     /// As [`TlsServer::validate`]; the old one stays then.
@@ -146,7 +146,7 @@ impl TlsServer {
 impl Choice {
     fn of(config: &ServerConfig) -> Choice {
         let config = Arc::new(asked::noting(config));
-        let usual = Entry { config, speed: Speed::Slow, tickets: None, trust: Vec::new() };
+        let usual = Entry { config, speed: Speed::Slow, tickets: None };
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
     }
 

@@ -3,7 +3,7 @@
 //! Owns the order in which they are checked, and which ticket keys outlive a reload.
 
 use super::revocation::{ListPolicy, Measure};
-use super::{Choice, Entry, Speed, TlsServer, Unknown};
+use super::{Choice, Entry, Speed, TlsServer, Unknown, resumption};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
@@ -35,11 +35,12 @@ pub enum ClientAuth {
     Required,
 }
 
-/// How sessions are resumed; RFC 8446, section 2.2, and RFC 5077.
+/// How sessions are resumed; RFC 8446, section 2.2, and RFC 5077. Who resumes is checked as who does not: a client whose
+/// certificate has expired or was revoked, or whose issuer is not trusted any more, is not let in by its ticket.
 #[derive(Clone, Default)]
 pub enum Tickets {
     /// By tickets that this process encrypts, with keys that change every six hours. All reactors and listeners of one
-    /// `TlsServer` share them; a reload keeps them, unless what client certificates are checked against has changed.
+    /// `TlsServer` share them; a reload keeps them.
     #[default]
     Rotating,
     /// Never.
@@ -111,8 +112,8 @@ impl TlsServer {
     /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
     /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
-    /// Ticket keys stay, for each name, unless what client certificates are checked against has changed. The
-    /// `truncation` and `offload` of listeners stay too.
+    /// Ticket keys stay, for each name, and so do the `truncation` and `offload` of listeners. Who resumes a session is
+    /// checked against what is new.
     ///
     /// # Errors
     /// As [`TlsServerBuilder::build`]; what was current stays then.
@@ -309,16 +310,16 @@ impl TlsServerBuilder {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.settings.versions()?)
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?;
-        let (verifier, trust) = self.verifier(&provider)?;
-        let builder = match verifier {
+        let verifier = self.verifier(&provider)?;
+        let builder = match &verifier {
             None => builder.with_no_client_auth(),
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         };
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let kept = old.filter(|old| old.trust == trust).and_then(|old| old.tickets.clone());
+        let kept = old.and_then(|old| old.tickets.clone());
         let tickets = match (&self.tickets, kept) {
             (Tickets::Off, _) => {
                 config.send_tls13_tickets = 0;
@@ -337,14 +338,16 @@ impl TlsServerBuilder {
                 Some(tickets)
             }
         };
-        Ok(Entry { config: Arc::new(asked::noting(&config)), speed, tickets, trust })
+        // So ticket keys may outlive what clients are checked against.
+        resumption::check(&mut config, verifier);
+        Ok(Entry { config: Arc::new(asked::noting(&config)), speed, tickets })
     }
 
-    /// Who checks client certificates, and all that it checks them against.
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
+    /// Who checks client certificates; `None` if they are not asked for.
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
         if self.client_auth == ClientAuth::None {
             return match self.client_roots.iter().chain(&self.revoked).chain(&self.list_issuers).next() {
-                None => Ok((None, Vec::new())),
+                None => Ok(None),
                 _ => Err(Error::Config {
                     field: "client_auth",
                     value: "None".to_owned(),
@@ -353,10 +356,8 @@ impl TlsServerBuilder {
             };
         }
         let mut roots = RootCertStore::empty();
-        let mut trust = vec![vec![self.client_auth as u8]];
         for pem in &self.client_roots {
             pem.add_roots(&mut roots)?;
-            trust.extend(pem.chain()?.iter().map(|root| root.to_vec()));
         }
         if roots.is_empty() {
             let why = "client_roots must say who may issue client certificates";
@@ -375,7 +376,6 @@ impl TlsServerBuilder {
             now: UnixTime::now(),
         };
         let lists = measure.choose(&self.revoked)?;
-        trust.extend(lists.iter().map(|list| list.to_vec()));
         let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).with_crls(lists);
         if self.stale_lists == ListPolicy::Refuse {
             builder = builder.enforce_revocation_expiration();
@@ -387,11 +387,9 @@ impl TlsServerBuilder {
             what: "client roots and revocation lists".to_owned(),
             why: error.to_string(),
         };
-        Ok((Some(builder.build().map_err(failed)?), trust))
+        Ok(Some(builder.build().map_err(failed)?))
     }
 }
-
-type Verifier = (Option<Arc<dyn ClientCertVerifier>>, Vec<Vec<u8>>);
 
 impl Identity {
     fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
