@@ -16,6 +16,7 @@ mod threads;
 pub(crate) mod validity;
 
 use crate::error::TlsFault;
+pub(crate) use client::Era;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use client::TlsClientBuilder;

@@ -93,8 +93,14 @@ pub fn server_config() -> ServerConfig {
 
 /// What connects of the tests are configured with.
 pub fn client() -> TlsClient {
-    let name = ServerName::try_from(NAME).expect("a name");
-    TlsClient { server_name: Some(name), ..configurations().1.clone().into() }
+    TlsClient::from(configurations().1.clone()).for_server(NAME).expect("a name")
+}
+
+/// The same without a name, which is then the address's.
+pub fn nameless() -> TlsClient {
+    let mut client = client();
+    client.server_name = None;
+    client
 }
 
 /// The client's side on a socket that blocks.

@@ -227,7 +227,7 @@ fn suites_and_groups_have_the_names_that_others_give_them_too() {
     let address = listen(&mut world, &tls);
     for (version, is_spoken) in [(Version::Tls12, false), (Version::Tls13, true)] {
         let client = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).versions(version, version);
-        let config = client.build().expect("a client").config;
+        let config = client.build().expect("a client").config();
         assert_eq!(shakes(&mut world, &mut Client::new(&address, config, security::NAME)), is_spoken, "{version:?}");
     }
     // Without TLS in front these are suites with RSA key exchange, which are not to pass for those of TLS 1.3.
@@ -378,7 +378,7 @@ fn a_client_resumes_at_another_reactor() {
     let tls = server.server().build().expect("a server");
     let mut worlds = [World::new(), World::new()];
     let addresses: Vec<_> = worlds.iter_mut().map(|world| listen(world, &tls)).collect();
-    let config = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).build().expect("a client").config;
+    let config = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).build().expect("a client").config();
     for round in 0..20 {
         let here = round % 2;
         let mut client = Client::new(&addresses[here], config.clone(), "localhost");
@@ -456,7 +456,7 @@ fn our_own_client_is_built_from_pem_and_resumes() {
     let mut world = World::new();
     let address = listen(&mut world, &tls);
     let client = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).server_name("localhost").alpn(["two"]);
-    let config = client.build().expect("a client").config;
+    let config = client.build().expect("a client").config();
     for kind in [HandshakeKind::FullWithHelloRetryRequest, HandshakeKind::Resumed] {
         let mut peer = Client::new(&address, config.clone(), security::NAME);
         assert!(shakes(&mut world, &mut peer));
