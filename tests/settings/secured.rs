@@ -81,7 +81,7 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 /// A client by this configuration at another place, for the name that is in it or localhost.
 fn dial(config: &ClientConfig, at: SocketAddr) -> Stream {
     let tls = config.connect_config().expect("a configuration").tls.expect("TLS");
-    let name = tls.server_name.unwrap_or(ServerName::try_from("localhost").expect("a name"));
+    let name = tls.server_name.clone().unwrap_or(ServerName::try_from("localhost").expect("a name"));
     let stream = TcpStream::connect(at).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     StreamOwned::new(ClientConnection::new(tls.config(), name).expect("a client"), stream)
