@@ -23,7 +23,7 @@ pub use client::TlsClientBuilder;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use server::{ClientAuth, ListPolicy, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, Tickets, TlsServerBuilder, UnknownName};
 pub use server::{TlsServer, check_resumed};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;

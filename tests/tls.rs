@@ -25,6 +25,8 @@ mod hostile;
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/reloading.rs"]
+mod reloading;
 #[path = "tls/renewing.rs"]
 mod renewing;
 #[path = "tls/resuming.rs"]

@@ -76,6 +76,12 @@ pub(crate) fn shakes(world: &mut World, client: &mut Client) -> bool {
     !is_over
 }
 
+/// A reload that takes everything.
+pub(crate) fn reload(tls: &TlsServer, builder: &TlsServerBuilder) {
+    let reloaded = tls.reload(builder).expect("what can be used");
+    assert!(reloaded.is_complete(), "{reloaded}");
+}
+
 fn says(built: Result<TlsServer, windlass::Error>, words: &[&str]) {
     let error = built.expect_err("it cannot work").to_string();
     words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
@@ -258,7 +264,7 @@ fn a_reload_is_for_handshakes_from_then_on_and_a_bad_one_changes_nothing() {
     let mut kept = good(&mut world, &first).expect("the first");
     put(&second.chain, &second.key);
     assert!(good(&mut world, &second).is_none(), "not read again yet");
-    server.reload(&builder).expect("files that fit");
+    reload(&server, &builder);
     let _second = good(&mut world, &second).expect("the second");
     assert!(good(&mut world, &first).is_none());
     for (chain, key) in [(&first.chain[..], &second.key[..]), (b"", &second.key), (&second.chain, b"nothing")] {
@@ -349,25 +355,25 @@ fn tickets_outlive_a_reload_and_let_in_nobody_who_would_not_be_without_them() {
         assert_eq!(member.visit(&mut world, &address), Some(HandshakeKind::Resumed));
     }
     // The same again: nothing is forgotten.
-    tls.reload(&required().client_roots(roots(&ours))).expect("a reload");
+    reload(&tls, &required().client_roots(roots(&ours)));
     assert_eq!(one.visit(&mut world, &address), Some(HandshakeKind::Resumed));
     // One is revoked: its ticket may not let it in.
     let revoked = required().client_roots(roots(&ours)).revoked(revoking(&ours, &[1]));
-    tls.reload(&revoked).expect("a reload");
+    reload(&tls, &revoked);
     assert_eq!(one.visit(&mut world, &address), None);
     assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Resumed));
     // Another issuer: nobody of before.
-    tls.reload(&required().client_roots(roots(&others))).expect("a reload");
+    reload(&tls, &required().client_roots(roots(&others)));
     assert_eq!(two.visit(&mut world, &address), None);
     assert_eq!(stranger.visit(&mut world, &address), Some(HandshakeKind::Full));
     // Tickets off.
-    tls.reload(&required().client_roots(roots(&ours)).tickets(Tickets::Off)).expect("a reload");
+    reload(&tls, &required().client_roots(roots(&ours)).tickets(Tickets::Off));
     for _ in 0..2 {
         assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Full));
     }
     // Optional: also without one.
     let optional = server.server().client_auth(ClientAuth::Optional).client_roots(roots(&ours));
-    tls.reload(&optional).expect("a reload");
+    reload(&tls, &optional);
     assert!(shakes(&mut world, &mut Client::new(&address, trusting(&[&server]), "localhost")));
     assert_eq!(stranger.visit(&mut world, &address), None, "a bad one is worse than none");
 }
@@ -423,7 +429,7 @@ fn shakes_and_reloads(whole: Duration) {
             let mut reloads = 0;
             while since.elapsed() < whole {
                 put(&owns[reloads % 2]);
-                server.reload(&builder).expect("files that fit");
+                reload(&server, &builder);
                 reloads += 1;
                 std::thread::park_timeout((EVERY * reloads as u32).saturating_sub(since.elapsed()));
             }

@@ -1,7 +1,7 @@
 //! Clients whose certificate, roots or sessions are renewed while they run.
 
 use crate::authorities::{Authority, VERSIONS, lasting};
-use crate::building::{Own, dated, own};
+use crate::building::{Own, dated, own, reload};
 use rcgen::KeyPair;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -115,7 +115,7 @@ fn a_client_does_not_resume_with_a_server_whose_certificate_has_expired() {
             assert!(since.elapsed() < PATIENCE, "it does not expire");
         }
         assert_eq!([greet(remembering), greet(remembering)], [None, None], "{version:?}");
-        tls.reload(&renewed.server()).expect("a good certificate");
+        reload(tls, &renewed.server());
         assert_eq!([greet(remembering), greet(remembering)], [Some(false), Some(true)], "{version:?}");
     }
 }
@@ -161,7 +161,7 @@ fn a_reloaded_client_trusts_its_new_roots_alone() {
     assert_eq!([greet(&client), greet(&client)], [Some(false), Some(true)]);
     trust.reload(&trusting(&new)).expect("other roots");
     assert_eq!(greet(&client), None, "neither verified nor resumed");
-    tls.reload(&new.server()).expect("a good certificate");
+    reload(&tls, &new.server());
     assert_eq!([greet(&client), greet(&client)], [Some(false), Some(true)]);
     // The same by a configuration that is given.
     trust.replace(trusting(&old).build().expect("a client").config()).expect("a good one");

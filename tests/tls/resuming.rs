@@ -1,7 +1,7 @@
 //! Clients that resume a session: what authorises them is checked as when they do not.
 
 use crate::authorities::{Authority, DAY, Member, VERSIONS, lasting};
-use crate::building::{Own, listen, own, shakes, trusting};
+use crate::building::{Own, listen, own, reload, shakes, trusting};
 use crate::raw::Client;
 use crate::support::World;
 use rcgen::KeyPair;
@@ -142,22 +142,22 @@ fn a_reload_that_changes_whom_the_server_trusts_holds_for_tickets_of_before() {
             assert_eq!(member.visit(&mut world, &address), Some(HandshakeKind::Resumed));
         }
         let list = |made: i64, revoked: &[u64]| Pem::bytes(ours.list().dated(made, DAY).revoking(revoked).pem());
-        tls.reload(&build().revoked(list(-2 * DAY, &[1]))).expect("a reload");
+        reload(&tls, &build().revoked(list(-2 * DAY, &[1])));
         for _ in 0..3 {
             assert_eq!(one.visit(&mut world, &address), None, "{version:?}");
         }
         // Others go on as before: nothing of theirs has changed.
         assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Resumed), "{version:?}");
-        tls.reload(&demanding(&server, &others, tickets.clone())).expect("a reload");
+        reload(&tls, &demanding(&server, &others, tickets.clone()));
         assert_eq!(two.visit(&mut world, &address), None, "{version:?}");
-        tls.reload(&build()).expect("a reload");
+        reload(&tls, &build());
         assert!(two.visit(&mut world, &address).is_some());
         // From asking nobody to asking everybody.
-        tls.reload(&server.server().tickets(tickets.clone())).expect("a reload");
+        reload(&tls, &server.server().tickets(tickets.clone()));
         let open = two.visit(&mut world, &address);
         assert_eq!(open, Some(HandshakeKind::Full), "{version:?}: a certificate that is not asked for");
         assert_eq!(two.visit(&mut world, &address), Some(HandshakeKind::Resumed));
-        tls.reload(&build()).expect("a reload");
+        reload(&tls, &build());
         let kind = two.visit(&mut world, &address);
         assert_eq!(kind, Some(HandshakeKind::Full), "{version:?}: a ticket that has no certificate");
     }
@@ -209,7 +209,7 @@ fn a_renewed_certificate_is_taken_from_a_client_whose_ticket_holds_a_revoked_one
             shakes(&mut world, &mut client).then(|| client.tls.handshake_kind()).flatten()
         };
         assert_eq!([visit(), visit()], [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
-        tls.reload(&build().revoked(Pem::bytes(root.list().revoking(&[1]).pem()))).expect("a reload");
+        reload(&tls, &build().revoked(Pem::bytes(root.list().revoking(&[1]).pem())));
         *shown.0.lock().expect("a certificate") = certified(2);
         assert_eq!([visit(), visit()], [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
     }

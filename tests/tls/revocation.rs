@@ -1,7 +1,7 @@
 //! Revocation lists: which of several counts, which are refused and how that reads, and what those mean that become stale.
 
 use crate::authorities::{Authority, DAY, ISSUER_SERIAL, VERSIONS, item};
-use crate::building::{Own, listen, own};
+use crate::building::{Own, listen, own, reload};
 use crate::support::{World, alone};
 use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
 use std::sync::Mutex;
@@ -169,7 +169,7 @@ fn stale_and_foreign_lists_are_used_with_a_warning_where_that_is_asked_for() {
         };
         once(warned, &["stale.pem", "CN=members", "was due at"]);
         assert_eq!(let_in(&server, &tls, &members, &[1, 2]), [false, true]);
-        tls.reload(&builder).expect("a reload");
+        reload(&tls, &builder);
         once(warned, &["stale.pem", "CN=members", "was due at"]);
         let early = members.list().dated(2 * DAY, 30 * DAY).revoking(&[1]).pem();
         let builder = with(demanding(&server, &[&members]), &[&early]).stale_lists(ListPolicy::Warn);
@@ -208,7 +208,7 @@ fn a_list_that_becomes_stale_while_the_server_runs_lets_nobody_in_until_there_is
         assert_eq!(member.visit(&mut world, &addresses[1]), Some(HandshakeKind::Full));
     }
     let newer = members.list().dated(-DAY + 60, DAY).pem();
-    refusing.reload(&with(demanding(&server, &[&members]), &[&soon, &newer])).expect("a newer one");
+    reload(&refusing, &with(demanding(&server, &[&members]), &[&soon, &newer]));
     for member in &known {
         assert!(member.visit(&mut world, &addresses[0]).is_some());
     }

@@ -1,9 +1,11 @@
 //! Server configurations built from PEM: certificates, names, client certificates, tickets.
 //!
-//! Owns the order in which they are checked, and which ticket keys outlive a reload.
+//! Owns the order in which they are checked, and what of a former entry outlives a reload: ticket keys, and what was
+//! good where nothing good is in its place.
 
+use super::reload::{Instead, Made, News, staying};
 use super::revocation::{ListPolicy, Measure};
-use super::{Choice, Entry, Speed, TlsServer, Unknown, resumption};
+use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
@@ -19,7 +21,6 @@ use rustls::server::{
 };
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{CertificateError, RootCertStore, SignatureAlgorithm};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,7 +72,9 @@ pub enum UnknownName {
 ///     .alpn(["h2", "http/1.1"]);
 /// let server = tls.build()?;
 /// // Later, when the files have changed:
-/// server.reload(&tls)?;
+/// for fault in server.reload(&tls)?.faults {
+///     eprintln!("{fault}");
+/// }
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -107,20 +110,6 @@ impl TlsServer {
     /// Begins with nothing: at least a certificate must be given.
     pub fn builder() -> TlsServerBuilder {
         TlsServerBuilder::default()
-    }
-
-    /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
-    /// are keep what they have. From any thread; it blocks for as long as reading takes.
-    ///
-    /// Ticket keys stay, for each name, and so do the `truncation` and `offload` of listeners. Who resumes a session is
-    /// checked against what is new.
-    ///
-    /// # Errors
-    /// As [`TlsServerBuilder::build`]; what was current stays then.
-    pub fn reload(&self, builder: &TlsServerBuilder) -> Result<(), Error> {
-        let choice = builder.choice(Some(&self.choice()))?;
-        self.swap(choice);
-        Ok(())
     }
 }
 
@@ -251,70 +240,48 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Reads and checks everything.
-    ///
-    /// # Errors
-    /// `Error::Tls` names the file, name or list, and what is wrong with it: it cannot be read, holds nothing of the
-    /// kind, the key is not that of the certificate, the certificate has expired or is not valid yet, a name stands
-    /// twice. `Error::Config` where settings do not fit each other.
-    pub fn build(&self) -> Result<TlsServer, Error> {
-        Ok(TlsServer::new(self.choice(None)?, self.truncation, self.offload))
+    pub(super) fn server(&self, choice: Choice) -> TlsServer {
+        TlsServer::new(choice, self.truncation, self.offload)
     }
 
-    fn choice(&self, old: Option<&Choice>) -> Result<Choice, Error> {
-        let usual = self.entry(old.map(|old| &old.usual))?;
-        let (mut exact, mut wildcards) = (HashMap::new(), HashMap::new());
-        for (name, builder) in &self.names {
-            let unfit = |why: &str| Error::Tls { what: format!("name {name:?}"), why: why.to_owned() };
-            if !builder.names.is_empty() {
-                return Err(unfit("its configuration has names of its own; put them beside it"));
-            }
-            let plain = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            let (names, old, plain) = match plain.strip_prefix("*.") {
-                Some(parent) => (&mut wildcards, old.map(|old| &old.wildcards), parent),
-                None => (&mut exact, old.map(|old| &old.exact), plain.as_str()),
-            };
-            if !matches!(ServerName::try_from(plain), Ok(ServerName::DnsName(_))) {
-                return Err(unfit("it is no DNS name, and no *. before one"));
-            }
-            let entry = builder.entry(old.and_then(|old| old.get(plain))).map_err(|error| match error {
-                Error::Tls { what, why } => Error::Tls { what: format!("{what} (for {name})"), why },
-                error => error,
-            })?;
-            if names.insert(Box::from(plain), entry).is_some() {
-                return Err(unfit("it stands twice"));
-            }
-        }
-        let unknown = match self.unknown {
-            UnknownName::Usual => Unknown::Usual,
-            UnknownName::Refused => Unknown::Refused,
-        };
-        Ok(Choice { usual, exact, wildcards, unknown })
+    pub(super) fn names(&self) -> &[(String, TlsServerBuilder)] {
+        &self.names
     }
 
-    fn entry(&self, old: Option<&Entry>) -> Result<Entry, Error> {
+    pub(super) fn unknown(&self) -> UnknownName {
+        self.unknown
+    }
+
+    /// What it describes, apart from names. Where something cannot be used, but was good in `old`, that stays.
+    pub(super) fn entry(&self, old: Option<&Entry>) -> Result<Made, Error> {
         let provider = self.settings.provider()?;
-        let (mut keys, mut speed) = (Vec::new(), Speed::Quick);
-        for identity in &self.identities {
-            let key = identity.read(&provider)?;
-            if matches!(identity.key, Key::Elsewhere(_)) || key.key.algorithm() == SignatureAlgorithm::RSA {
-                speed = Speed::Slow;
-            }
-            keys.push(Arc::new(key));
-        }
-        if keys.is_empty() {
-            let why = "a server needs one; give its chain and key in PEM".to_owned();
-            return Err(Error::Tls { what: "no certificate".to_owned(), why });
-        }
+        let old = old.and_then(|old| old.built.as_ref());
+        let (served, mut news, mut faults) = self.served(&provider, old)?;
+        let speed = match served.iter().any(|one| one.speed == Speed::Slow) {
+            true => Speed::Slow,
+            false => Speed::Quick,
+        };
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.settings.versions()?)
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?;
-        let verifier = self.verifier(&provider)?;
+        let verifier = match (self.verifier(&provider), old) {
+            (Ok(None), _) => None,
+            (Ok(verifier), _) => {
+                news = News::Some;
+                verifier
+            }
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(old)) => {
+                faults.push((error, Instead::LastGood));
+                old.verifier.clone()
+            }
+        };
         let builder = match &verifier {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         };
+        let keys = served.iter().map(|one| one.key.clone()).collect();
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
@@ -339,8 +306,44 @@ impl TlsServerBuilder {
             }
         };
         // So ticket keys may outlive what clients are checked against.
-        resumption::check(&mut config, verifier);
-        Ok(Entry { config: Arc::new(asked::noting(&config)), speed, tickets })
+        resumption::check(&mut config, verifier.clone());
+        let built = Some(Built { served, verifier, tickets });
+        Ok(Made { entry: Entry { config: Arc::new(asked::noting(&config)), speed, built }, faults, news })
+    }
+
+    /// The certificates that are served: those that can be read now, and the last good ones of those that cannot.
+    fn served(&self, provider: &Arc<CryptoProvider>, old: Option<&Built>) -> Result<ServedAndFaults, Error> {
+        let (mut served, mut news, mut faults) = (Vec::new(), News::None, Vec::new());
+        for (at, identity) in self.identities.iter().enumerate() {
+            match (identity.read(provider), old.and_then(|old| self.last_good(at, old))) {
+                (Ok(key), _) => {
+                    news = News::Some;
+                    served.push(identity.serving(key));
+                }
+                (Err(error), Some(last)) => {
+                    faults.push((error, staying([&*last.key].into_iter())));
+                    served.push(last.clone());
+                }
+                (Err(error), None) => faults.push((error, Instead::Nothing)),
+            }
+        }
+        if !served.is_empty() {
+            return Ok((served, news, faults));
+        }
+        let none = || Error::Tls {
+            what: "no certificate".to_owned(),
+            why: "a server needs one; give its chain and key in PEM".to_owned(),
+        };
+        Err(faults.into_iter().next().map_or_else(none, |(error, _)| error))
+    }
+
+    /// What was served before in the place of an identity: that of the same chain, or what stood at its position, unless it
+    /// is that of another one.
+    fn last_good<'a>(&self, at: usize, old: &'a Built) -> Option<&'a Served> {
+        let chain = &self.identities[at].chain;
+        let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain == one.chain);
+        let same = old.served.iter().find(|one| one.chain == *chain);
+        same.or_else(|| old.served.get(at).filter(of_others))
     }
 
     /// Who checks client certificates; `None` if they are not asked for.
@@ -391,7 +394,17 @@ impl TlsServerBuilder {
     }
 }
 
+type ServedAndFaults = (Vec<Served>, News, Vec<(Error, Instead)>);
+
 impl Identity {
+    fn serving(&self, key: CertifiedKey) -> Served {
+        let speed = match (&self.key, key.key.algorithm()) {
+            (Key::Elsewhere(_), _) | (_, SignatureAlgorithm::RSA) => Speed::Slow,
+            _ => Speed::Quick,
+        };
+        Served { chain: self.chain.clone(), key: Arc::new(key), speed }
+    }
+
     fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
         let chain = self.chain.chain()?;
         self.check_dates(&chain, provider)?;
