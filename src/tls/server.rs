@@ -30,6 +30,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod namesakes;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod reload;
 mod resumption;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

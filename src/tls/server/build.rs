@@ -3,8 +3,9 @@
 //! Owns the order in which they are checked, and what of a former entry outlives a reload: ticket keys, and what was
 //! good where nothing good is in its place.
 
+use super::namesakes::Namesakes;
 use super::reload::{Instead, Made, News, staying};
-use super::revocation::{ListPolicy, Measure};
+use super::revocation::{ListPolicy, Lists, Measure};
 use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -186,11 +187,11 @@ impl TlsServerBuilder {
     ///
     /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
     /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
-    /// `reload` log a warning for each of `client_roots` that has none.
+    /// `reload` log a warning for each of `client_roots` that has none. Two issuers of one name, as after a change of keys, have
+    /// a list each.
     ///
     /// `build` and `reload` refuse, and name, a list whose signature is not by its issuer's key; delta and indirect lists,
-    /// and those for some reasons alone; lists with critical extensions that are not known; and lists of two issuers of
-    /// one name. What they do about stale lists and those of strangers can be set.
+    /// and those for some reasons alone; and lists with critical extensions that are not known. What they do about stale lists and those of strangers can be set.
     pub fn revoked(mut self, lists: impl Into<Pem>) -> Self {
         self.revoked.push(lists.into());
         self
@@ -378,8 +379,18 @@ impl TlsServerBuilder {
             foreign: self.foreign_lists,
             now: UnixTime::now(),
         };
-        let lists = measure.choose(&self.revoked)?;
-        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).with_crls(lists);
+        let sets = measure.choose(&self.revoked)?;
+        let verifiers = sets.into_iter().map(|lists| self.verifier_of(&roots, provider, lists));
+        Ok(Namesakes::of(verifiers.collect::<Result<_, _>>()?))
+    }
+
+    fn verifier_of(
+        &self,
+        roots: &Arc<RootCertStore>,
+        provider: &Arc<CryptoProvider>,
+        lists: Lists,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).with_crls(lists);
         if self.stale_lists == ListPolicy::Refuse {
             builder = builder.enforce_revocation_expiration();
         }
@@ -390,7 +401,7 @@ impl TlsServerBuilder {
             what: "client roots and revocation lists".to_owned(),
             why: error.to_string(),
         };
-        Ok(Some(builder.build().map_err(failed)?))
+        builder.build().map_err(failed)
     }
 }
 

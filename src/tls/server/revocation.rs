@@ -3,7 +3,7 @@
 //! Owns what rustls leaves open: of several lists that cover the same certificates it takes the first, it looks at no
 //! date before a handshake, and it finds out then that a list is nobody's, or has a bad signature.
 //!
-//! 1. The lists that are handed on have different issuers or scopes, and the newest come first.
+//! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first.
 
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -12,6 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateRevocationListDer, TrustAnchor, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertRevocationListError, RootCertStore};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
@@ -41,6 +42,12 @@ pub(super) struct Measure<'a> {
     pub(super) foreign: ListPolicy,
     pub(super) now: UnixTime,
 }
+
+/// Lists for one verifier.
+pub(super) type Lists = Vec<CertificateRevocationListDer<'static>>;
+
+/// Verifiers that there may be for lists of issuers of one name. Of one more key to one name there are two.
+const SETS_MAX: usize = 16;
 
 /// How far ahead of this machine's clock an issuer's may be.
 const SKEW_SECONDS: u64 = 300;
@@ -103,11 +110,11 @@ impl Place<'_> {
 }
 
 impl Measure<'_> {
-    /// Those of `given` that count.
+    /// Those of `given` that count: in each set there is one key to an issuer's name, and there is at least one set.
     ///
     /// # Errors
     /// `Error::Tls` names the first that cannot be used.
-    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<Lists>, Error> {
         let mut candidates = Vec::new();
         for pem in given {
             let lists = pem.revoked()?;
@@ -120,17 +127,13 @@ impl Measure<'_> {
         candidates.sort_by(|a, b| b.age().cmp(&a.age()));
         let mut chosen: Vec<Candidate<'_>> = Vec::new();
         for candidate in candidates {
-            let same_issuer = |other: &&Candidate<'_>| other.issuer == candidate.issuer;
-            if let Some(other) = chosen.iter().filter(same_issuer).find(|other| other.signer != candidate.signer) {
-                return Err(candidate.namesake(other));
-            }
-            if !chosen.iter().filter(same_issuer).any(|other| other.scope == candidate.scope) {
+            if !chosen.iter().any(|other| other.stands_for(&candidate)) {
                 self.check_dates(&candidate)?;
                 chosen.push(candidate);
             }
         }
         self.tell_of_missing(&chosen);
-        Ok(chosen.into_iter().map(|candidate| candidate.list).collect())
+        apart(&chosen)
     }
 
     fn candidate<'p>(
@@ -248,18 +251,43 @@ impl Candidate<'_> {
         (seconds(&self.made), self.number.len(), &self.number)
     }
 
-    fn namesake(&self, other: &Candidate<'_>) -> Error {
-        let what = other.place.unfit(String::new());
-        let other = match what {
-            Error::Tls { what, .. } => what,
-            error => error.to_string(),
-        };
-        self.place.unfit(format!(
-            "it and {other} are of two issuers of the same name, {}, and lists are looked up by that name: clients of \
-             one would be refused; put the issuers in servers or names of their own",
-            named(&self.issuer)
-        ))
+    /// Whether it is about all that `older` is about.
+    fn stands_for(&self, older: &Candidate<'_>) -> bool {
+        (&self.issuer, &self.scope, &self.signer) == (&older.issuer, &older.scope, &older.signer)
     }
+}
+
+/// Sets of lists with one key to an issuer's name in each: one for every way to take a key of each name.
+fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Lists>, Error> {
+    let mut keys: BTreeMap<&[u8], Vec<&Signer>> = BTreeMap::new();
+    for one in chosen {
+        let keys = keys.entry(&one.issuer).or_default();
+        if !keys.contains(&&one.signer) {
+            keys.push(&one.signer);
+        }
+    }
+    let mut sets: Vec<Vec<&Candidate<'_>>> = vec![Vec::new()];
+    for (name, keys) in &keys {
+        if sets.len() * keys.len() > SETS_MAX {
+            let what = format!("revocation lists of {}", named(name));
+            let why = format!(
+                "issuers of one name have {} keys with lists of their own, and with those of other names there are more \
+                 than {SETS_MAX} ways to combine them; put the issuers in servers or names of their own",
+                keys.len()
+            );
+            return Err(Error::Tls { what, why });
+        }
+        let mut next = Vec::new();
+        for key in keys {
+            let its = || chosen.iter().filter(|one| one.issuer == *name && one.signer == **key);
+            next.extend(sets.iter().map(|set| set.iter().copied().chain(its()).collect::<Vec<_>>()));
+        }
+        sets = next;
+    }
+    for set in &mut sets {
+        set.sort_by(|a, b| b.age().cmp(&a.age()));
+    }
+    Ok(sets.into_iter().map(|set| set.into_iter().map(|one| one.list.clone()).collect()).collect())
 }
 
 impl<'a> Head<'a> {
