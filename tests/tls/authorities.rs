@@ -55,7 +55,8 @@ impl Authority {
     }
 
     pub(crate) fn list(&self) -> List<'_> {
-        List { by: self, made: -2 * DAY, due: 30 * DAY, number: 1, scope: None, extension: None, revoked: Vec::new() }
+        let (scope, extension, algorithm, revoked) = (None, Vec::new(), None, Vec::new());
+        List { by: self, made: -2 * DAY, due: 30 * DAY, number: 1, scope, extension, algorithm, revoked }
     }
 }
 
@@ -83,7 +84,8 @@ pub(crate) struct List<'a> {
     due: i64,
     number: u64,
     scope: Option<CrlIssuingDistributionPoint>,
-    extension: Option<Vec<u8>>,
+    extension: Vec<u8>,
+    algorithm: Option<Vec<u8>>,
     revoked: Vec<u64>,
 }
 
@@ -106,7 +108,13 @@ impl List<'_> {
 
     /// One more extension, in DER.
     pub(crate) fn extension(mut self, extension: &[u8]) -> Self {
-        self.extension = Some(extension.to_vec());
+        self.extension = extension.to_vec();
+        self
+    }
+
+    /// Said to be signed by this algorithm, in DER.
+    pub(crate) fn algorithm(mut self, algorithm: &[u8]) -> Self {
+        self.algorithm = Some(algorithm.to_vec());
         self
     }
 
@@ -132,24 +140,26 @@ impl List<'_> {
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let mut list = params.signed_by(&self.by.issuer).expect("a list").der().to_vec();
-        if let Some(extension) = &self.extension {
-            list = with_extension(&list, extension, &self.by.key);
+        if !self.extension.is_empty() || self.algorithm.is_some() {
+            list = signed_anew(&list, &self.extension, self.algorithm.as_deref(), &self.by.key);
         }
         security::pem("X509 CRL", &list)
     }
 }
 
-/// Signs a list anew, with one more extension.
-fn with_extension(list: &[u8], extension: &[u8], key: &KeyPair) -> Vec<u8> {
+/// A list with one more extension, and another algorithm in its two places.
+fn signed_anew(list: &[u8], extension: &[u8], algorithm: Option<&[u8]>, key: &KeyPair) -> Vec<u8> {
     let parts = items(value(list));
     let mut signed = items(value(parts[0]));
+    let algorithm = algorithm.unwrap_or(parts[1]);
+    signed[1] = algorithm;
     let mut extensions = value(value(signed.pop().expect("extensions"))).to_vec();
     extensions.extend_from_slice(extension);
     let extensions = item(0xa0, &item(0x30, &extensions));
     signed.push(&extensions);
     let signed = item(0x30, &signed.concat());
     let signature = [&[0][..], &key.sign(&signed).expect("a signature")].concat();
-    item(0x30, &[&signed[..], parts[1], &item(3, &signature)].concat())
+    item(0x30, &[&signed[..], algorithm, &item(3, &signature)].concat())
 }
 
 pub(crate) fn item(tag: u8, value: &[u8]) -> Vec<u8> {

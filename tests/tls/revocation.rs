@@ -149,6 +149,8 @@ fn a_list_that_cannot_be_used_is_named_with_its_cause_and_the_next_step() {
     // One that is not critical does no harm.
     let harmless = item(0x30, &[item(6, &[0x2a, 3, 4]), item(4, &item(5, &[]))].concat());
     assert!(build(&[&members.list().extension(&harmless).pem()]).is_ok());
+    let with_sha1 = item(0x30, &item(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1]));
+    says(build(&[&members.list().algorithm(&with_sha1).pem()]), &["CN=members", "algorithm", "SHA-1", "SHA-256"]);
     // Of several in one file the number is told.
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("lists.pem");

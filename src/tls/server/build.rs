@@ -272,10 +272,13 @@ impl TlsServerBuilder {
                 news = News::Some;
                 verifier
             }
-            (Err(error), None) => return Err(error),
-            (Err(error), Some(old)) => {
+            (Err(error), old) => {
+                let last = old.and_then(|old| old.verifier.clone()).filter(|last| self.asks_as(&**last));
+                if last.is_none() {
+                    return Err(error);
+                }
                 faults.push((error, Instead::LastGood));
-                old.verifier.clone()
+                last
             }
         };
         let builder = match &verifier {
@@ -345,6 +348,15 @@ impl TlsServerBuilder {
         let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain == one.chain);
         let same = old.served.iter().find(|one| one.chain == *chain);
         same.or_else(|| old.served.get(at).filter(of_others))
+    }
+
+    /// Whether it asks of clients what is wanted of them now.
+    fn asks_as(&self, verifier: &dyn ClientCertVerifier) -> bool {
+        match self.client_auth {
+            ClientAuth::None => false,
+            ClientAuth::Optional => !verifier.client_auth_mandatory(),
+            ClientAuth::Required => verifier.client_auth_mandatory(),
+        }
     }
 
     /// Who checks client certificates; `None` if they are not asked for.

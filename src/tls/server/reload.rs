@@ -141,8 +141,9 @@ impl TlsServer {
     ///
     /// What cannot be used does not keep the rest from being taken: for each certificate, and for the client roots and
     /// revocation lists of each name, what was good before stays, and what is returned names the fault. A name that had
-    /// nothing good before is left out: clients that ask for it are refused. Names that are not in the builder any more are
-    /// gone. So log what is returned:
+    /// nothing good before is left out: clients that ask for it are refused. Where other roots or lists are wrong and clients
+    /// are asked for more or less than before, the whole configuration of the name stays. Names that are not in the builder
+    /// any more are gone. So log what is returned:
     ///
     /// ```no_run
     /// # fn reload(server: &windlass::TlsServer, builder: &windlass::TlsServerBuilder) {

@@ -171,11 +171,22 @@ impl Measure<'_> {
         }
         match named_so.find(|anchor| self.has_signed(anchor, head)) {
             Some(anchor) => Ok(Signer::Key(anchor.subject_public_key_info.to_vec())),
+            None if !self.is_verifiable(head) => Err(format!(
+                "{} has signed it by an algorithm that is not supported here, such as one with SHA-1; have it sign by RSA, \
+                 ECDSA or Ed25519 with SHA-256 or a longer one",
+                named(head.issuer)
+            )),
             None => Err(format!(
                 "its signature is not by the key of {}: it was altered, or is of another issuer of that name; fetch it anew",
                 named(head.issuer)
             )),
         }
+    }
+
+    /// Whether there is any key that could verify it.
+    fn is_verifiable(&self, head: &Head<'_>) -> bool {
+        let all = self.provider.signature_verification_algorithms.all;
+        all.iter().any(|one| one.signature_alg_id().as_ref() == head.algorithm)
     }
 
     fn has_signed(&self, anchor: &TrustAnchor<'_>, head: &Head<'_>) -> bool {
