@@ -38,7 +38,8 @@ pub struct TlsClient {
 }
 
 impl From<Arc<ClientConfig>> for TlsClient {
-    /// Trusted roots, versions, suites, ALPN and remembered sessions, as rustls knows them.
+    /// Trusted roots, versions, suites and ALPN, as rustls knows them, and room for the sessions that are remembered. Each
+    /// `TlsClient` that is made so resumes its own sessions alone: make one, and clone it for each connect.
     fn from(config: Arc<ClientConfig>) -> TlsClient {
         let current = Arc::new(RwLock::new(Arc::new(Era::of(config))));
         TlsClient { current, server_name: None, truncation: Truncation::default(), offload: Offload::default() }

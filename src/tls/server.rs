@@ -58,10 +58,10 @@ struct Choice {
 }
 
 /// What a name has.
+#[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
 enum Slot {
     Taken(Entry),
     /// Nothing of it could be used so far.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
     LeftOut,
 }
 

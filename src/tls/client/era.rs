@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A configuration, and until when its sessions may be resumed.
 pub(crate) struct Era {
     given: Arc<ClientConfig>,
-    /// The same, with a resolver of its own from the second era on.
+    /// The same, with a resolver of its own: sessions that others remember with what was given are not resumed either, since
+    /// nobody saw here what they began with.
     config: Arc<ClientConfig>,
     /// Its last second, since 1970.
     last: AtomicU64,
@@ -25,14 +26,14 @@ pub(crate) struct Era {
 const WITHOUT_END: u64 = u64::MAX;
 
 impl Era {
-    pub(super) fn of(config: Arc<ClientConfig>) -> Era {
-        Era { given: config.clone(), config, last: AtomicU64::new(WITHOUT_END) }
+    pub(super) fn of(given: Arc<ClientConfig>) -> Era {
+        let mut config = (*given).clone();
+        config.client_auth_cert_resolver = Arc::new(Anew(config.client_auth_cert_resolver));
+        Era { given, config: Arc::new(config), last: AtomicU64::new(WITHOUT_END) }
     }
 
     pub(super) fn next(&self) -> Era {
-        let mut config = (*self.given).clone();
-        config.client_auth_cert_resolver = Arc::new(Anew(config.client_auth_cert_resolver));
-        Era { given: self.given.clone(), config: Arc::new(config), last: AtomicU64::new(WITHOUT_END) }
+        Era::of(self.given.clone())
     }
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {

@@ -93,7 +93,8 @@ fn a_server_whose_certificate_has_expired_is_not_resumed_with_and_a_renewed_one_
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.resumption = rustls::client::Resumption::in_memory_sessions(8);
-        let client = TlsClient::from(Arc::new(config));
+        let given = Arc::new(config);
+        let client = TlsClient::from(given.clone());
         let shown = Arc::new(Shown(Mutex::new(certified(&issuer, 10))));
         let mut server = ServerConfig::builder_with_details(provider(), clock.clone())
             .with_safe_default_protocol_versions()
@@ -110,6 +111,12 @@ fn a_server_whose_certificate_has_expired_is_not_resumed_with_and_a_renewed_one_
         assert_eq!([at(day(10) - 3600), at(day(10) - 60), at(day(10))], [Ok(Full), Ok(Resumed), Ok(Resumed)]);
         // It has expired: what was remembered does not help.
         assert!(at(day(10) + 1).is_err() && at(day(10) + 2).is_err(), "{version:?}");
+        // Nor does it help another one that was made of the same configuration and remembers sessions at the same place.
+        for seconds in [day(10) - 30, day(10) + 3] {
+            clock.0.store(seconds, Ordering::Relaxed);
+            let another = TlsClient::from(given.clone());
+            assert_eq!(shake(&another, &server).ok(), (seconds < day(10)).then_some(Full), "{version:?}");
+        }
         *shown.0.lock().expect("a certificate") = certified(&issuer, 20);
         assert_eq!(
             [at(day(20) - 3600), at(day(20) - 60), at(day(20))],
