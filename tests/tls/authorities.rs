@@ -39,6 +39,14 @@ impl Authority {
         Authority { issuer, key, above }
     }
 
+    /// The same, that may sign no lists.
+    pub(crate) fn under_without_lists(&self, name: &str) -> Authority {
+        let (mut params, key, again) = of(name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::signed_by(params, again, &self.issuer).expect("an issuer");
+        Authority { above: vec![issuer.der().clone()], issuer, key }
+    }
+
     pub(crate) fn pem(&self) -> Pem {
         Pem::bytes(self.issuer.pem())
     }
@@ -124,6 +132,10 @@ impl List<'_> {
     }
 
     pub(crate) fn pem(self) -> String {
+        security::pem("X509 CRL", &self.der())
+    }
+
+    pub(crate) fn der(self) -> Vec<u8> {
         let epoch = || rcgen::date_time_ymd(1970, 1, 1);
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: (*serial).into(),
@@ -143,7 +155,7 @@ impl List<'_> {
         if !self.extension.is_empty() || self.algorithm.is_some() {
             list = signed_anew(&list, &self.extension, self.algorithm.as_deref(), &self.by.key);
         }
-        security::pem("X509 CRL", &list)
+        list
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::authorities::{Authority, DAY, ISSUER_SERIAL, VERSIONS, item};
 use crate::building::{Own, listen, own, reload};
-use crate::support::{World, alone};
+use crate::support::{World, alone, security};
 use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
 use std::sync::Mutex;
 use windlass::rustls::{HandshakeKind, version};
@@ -159,6 +159,22 @@ fn a_list_that_cannot_be_used_is_named_with_its_cause_and_the_next_step() {
 }
 
 #[test]
+fn a_list_of_which_any_byte_was_changed_or_cut_off_is_refused() {
+    let (server, members) = (own("localhost"), Authority::root("members"));
+    let list = members.list().revoking(&[1]).der();
+    let is_taken =
+        |list: &[u8]| with(demanding(&server, &[&members]), &[&security::pem("X509 CRL", list)]).build().is_ok();
+    assert!(is_taken(&list));
+    for at in 0..list.len() {
+        let mut changed = list.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(!is_taken(&changed), "byte {at}");
+        assert!(!is_taken(&list[..at]), "{at} bytes");
+    }
+    assert!(!is_taken(&[&list[..], &[0]].concat()));
+}
+
+#[test]
 fn an_issuer_between_root_and_members_has_its_list_checked_once_it_is_known() {
     let (server, root, stranger) = (own("localhost"), Authority::root("root"), Authority::root("stranger"));
     let between = root.under("between");
@@ -170,6 +186,8 @@ fn an_issuer_between_root_and_members_has_its_list_checked_once_it_is_known() {
     assert_eq!(let_in(&server, &tls, &stranger, &[2]), [false]);
     let tls = build().foreign_lists(ListPolicy::Warn).build().expect("it is used all the same");
     assert_eq!(let_in(&server, &tls, &between, &[1, 2]), [false, true]);
+    let silent = root.under_without_lists("silent");
+    says(build().list_issuers(silent.pem()).build(), &["issuer of revocation lists", "cRLSign"]);
     // It does not make it a root.
     let alone = with(demanding(&server, &[&stranger]), &[&stranger.list().pem(), &lower]).list_issuers(between.pem());
     assert_eq!(let_in(&server, &alone.build().expect("a server"), &between, &[2]), [false]);

@@ -5,7 +5,7 @@
 
 use super::namesakes::Namesakes;
 use super::reload::{Instead, Made, News, staying};
-use super::revocation::{ListPolicy, Lists, Measure};
+use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
 use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -381,7 +381,14 @@ impl TlsServerBuilder {
         }
         let (roots, mut between) = (Arc::new(roots), RootCertStore::empty());
         for pem in &self.list_issuers {
-            pem.add_roots(&mut between)?;
+            for issuer in pem.chain()? {
+                if !may_sign_lists(&issuer) {
+                    let why = "its key usage lets it sign no revocation lists (cRLSign), so that nobody can use those it signs; \
+                               have it issued anew with that usage";
+                    return Err(pem.unfit("issuer of revocation lists", why.to_owned()));
+                }
+                between.add(issuer).map_err(|error| pem.unfit("issuer of revocation lists", error.to_string()))?;
+            }
         }
         let measure = Measure {
             roots: &roots,

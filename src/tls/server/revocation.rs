@@ -15,9 +15,10 @@ use rustls::{CertRevocationListError, RootCertStore};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use x509_cert::Certificate;
 use x509_cert::der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
 use x509_cert::der::{self, Decode, Reader, SliceReader, Tag, TagMode, TagNumber};
-use x509_cert::ext::Extensions;
+use x509_cert::ext::{Extensions, pkix::KeyUsage};
 use x509_cert::name::Name;
 use x509_cert::time::Time;
 
@@ -346,6 +347,16 @@ fn key_of<'a>(anchor: &'a TrustAnchor<'_>) -> der::Result<(&'a [u8], &'a [u8])> 
     let mut reader = SliceReader::new(anchor.subject_public_key_info.as_ref())?;
     let (algorithm, key): (AnyRef<'a>, BitStringRef<'a>) = (reader.decode()?, reader.decode()?);
     Ok((algorithm.value(), key.raw_bytes()))
+}
+
+/// Whether a certificate's key usage allows it to sign lists, or is not told; RFC 5280, section 4.2.1.3. rustls looks at
+/// that of issuers that a client shows, not at roots'.
+pub(super) fn may_sign_lists(certificate: &[u8]) -> bool {
+    let Ok(certificate) = Certificate::from_der(certificate) else { return true };
+    match certificate.tbs_certificate().get_extension::<KeyUsage>() {
+        Ok(Some((_, usage))) => usage.crl_sign(),
+        Ok(None) | Err(_) => true,
+    }
 }
 
 /// Why rustls cannot use a list.
