@@ -13,16 +13,18 @@ mod settings;
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests;
 mod threads;
+pub(crate) mod validity;
 
 use crate::error::TlsFault;
+pub(crate) use client::Era;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use client::TlsClientBuilder;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
-pub use server::TlsServer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use server::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{TlsServer, check_resumed};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

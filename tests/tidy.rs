@@ -28,7 +28,7 @@ const ROWS: [(&str, &str); 10] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 11] = [
     // Loops of others, for examples.
     ("calloop", "nowhere"),
     ("tokio", "nowhere"),
@@ -38,6 +38,7 @@ const PLACES: [(&str, &str); 10] = [
     ("nix", "net net/*"),
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
+    ("x509_cert", "tls tls/*"),
     ("serde", "settings/keys settings/keys/*"),
     ("humantime", "settings/keys/text"),
 ];

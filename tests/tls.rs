@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/authorities.rs"]
+mod authorities;
 #[path = "tls/building.rs"]
 mod building;
 #[path = "tls/canary.rs"]
@@ -23,6 +25,14 @@ mod hostile;
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/reloading.rs"]
+mod reloading;
+#[path = "tls/renewing.rs"]
+mod renewing;
+#[path = "tls/resuming.rs"]
+mod resuming;
+#[path = "tls/revocation.rs"]
+mod revocation;
 #[path = "tls/sealing.rs"]
 mod sealing;
 #[path = "tls/tickets.rs"]

@@ -121,7 +121,10 @@ fn reload_on_hangup(server: &Server, config: &ServerConfig, listen: &ListenConfi
     let Some((tls, config)) = listen.tls.clone().zip(config.tls.as_ref()) else { return Ok(()) };
     let builder = config.to_builder();
     on(server, &[signal_hook::consts::SIGHUP], move |_, _| match tls.reload(&builder) {
-        Ok(()) => eprintln!("echo: certificates read again"),
+        Ok(reloaded) => {
+            eprintln!("echo: certificates read again");
+            reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));
+        }
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     })
 }

@@ -21,7 +21,7 @@ use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
 pub(crate) use crate::tls::HandshakeThreads;
-use crate::tls::{TlsClient, TlsServer, Truncation, asked};
+use crate::tls::{Era, TlsClient, TlsServer, Truncation, asked};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -62,6 +62,19 @@ struct Client {
     rustls: UnbufferedClientConnection,
     place: Place,
     name: ServerName<'static>,
+    /// To be shown what the server is verified by, during the handshake.
+    era: Option<Arc<Era>>,
+}
+
+impl Client {
+    /// Its handshake is done.
+    fn is_through(&mut self) {
+        let Some(era) = self.era.take() else { return };
+        let chain = self.rustls.peer_certificates().unwrap_or_default();
+        if self.rustls.handshake_kind() != Some(rustls::HandshakeKind::Resumed) {
+            era.saw(chain);
+        }
+    }
 }
 
 /// Which thread works on the handshake.
@@ -234,7 +247,13 @@ impl Session {
                 }
                 done
             }
-            Engine::Client(client) => pump(&mut client.rustls, wire, plain, out, &mut self.latch),
+            Engine::Client(client) => {
+                let done = pump(&mut client.rustls, wire, plain, out, &mut self.latch);
+                if client.era.is_some() && self.latch != Latch::Shaking {
+                    client.is_through();
+                }
+                done
+            }
         };
         match done {
             Ok(eaten) => Opened { eaten, fault: None },
@@ -267,9 +286,10 @@ impl Session {
             Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
             Engine::Silent(silent) => {
                 let (tls, name) = &**silent;
-                let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
-                let (place, name) = (Place::of(tls.is_offloaded()), name.clone());
-                self.engine = Engine::Client(Box::new(Client { rustls, place, name }));
+                let era = tls.era();
+                let place = Place::of(tls.is_offloaded(era.config()));
+                let rustls = UnbufferedClientConnection::new(era.config().clone(), name.clone()).map_err(internal)?;
+                self.engine = Engine::Client(Box::new(Client { rustls, place, name: name.clone(), era: Some(era) }));
             }
             Engine::Awaiting(hello) => {
                 if hello.hear(wire) == Heard::Enough {

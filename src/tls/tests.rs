@@ -32,7 +32,7 @@ fn a_configuration_is_chosen_among_a_thousand_names_in_3_us() {
     let (one, many) = (with().build().expect("a server"), many.build().expect("a server"));
     let client = TlsClient::builder().roots(Pem::bytes(made.cert.pem())).build().expect("a client");
     let name = rustls::pki_types::ServerName::try_from("host777.example.org").expect("a name");
-    let mut client = rustls::ClientConnection::new(client.config, name).expect("a client");
+    let mut client = rustls::ClientConnection::new(client.config(), name).expect("a client");
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("a vector");
     for (what, server) in [("one", &one), ("1,000 names", &many)] {

@@ -258,7 +258,7 @@ fn with_tls_speaks_it_also_where_the_address_does_not_say_so() {
         };
         // The name that is given stands above that of the configuration.
         let good = own("given.example", |_| {});
-        let client = TlsClient { server_name: security::client().server_name, ..trusting(&good) };
+        let client = trusting(&good).for_server(security::NAME).expect("a name");
         let diary = Diary::default();
         let builder = diary.of(builder(&plain)).with_tls(client, "given.example");
         let client = builder.build().expect("a client");

@@ -81,7 +81,7 @@ fn echo_speaks_tls_by_its_file_and_reads_its_certificates_again() {
     };
     let tls = config.to_builder().build().expect("a client");
     let name = windlass::rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-    let connection = windlass::rustls::ClientConnection::new(tls.config, name).expect("a client");
+    let connection = windlass::rustls::ClientConnection::new(tls.config(), name).expect("a client");
     let mut stream = windlass::rustls::StreamOwned::new(connection, dial(&at));
     assert_eq!(exchange(&mut stream, "over tls"), "over tls");
     drop(stream);

@@ -81,10 +81,10 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 /// A client by this configuration at another place, for the name that is in it or localhost.
 fn dial(config: &ClientConfig, at: SocketAddr) -> Stream {
     let tls = config.connect_config().expect("a configuration").tls.expect("TLS");
-    let name = tls.server_name.unwrap_or(ServerName::try_from("localhost").expect("a name"));
+    let name = tls.server_name.clone().unwrap_or(ServerName::try_from("localhost").expect("a name"));
     let stream = TcpStream::connect(at).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    StreamOwned::new(ClientConnection::new(tls.config, name).expect("a client"), stream)
+    StreamOwned::new(ClientConnection::new(tls.config(), name).expect("a client"), stream)
 }
 
 /// Whether a client by this file is served.
@@ -155,7 +155,7 @@ fn versions_suites_curves_and_tickets_are_as_the_file_says() {
         let stream = TcpStream::connect(at).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let name = ServerName::try_from("localhost").expect("a name");
-        let mut stream = StreamOwned::new(ClientConnection::new(tls.config.clone(), name).expect("a client"), stream);
+        let mut stream = StreamOwned::new(ClientConnection::new(tls.config(), name).expect("a client"), stream);
         echoes(&mut stream);
         assert_eq!(stream.conn.protocol_version(), Some(ProtocolVersion::TLSv1_2));
         let suite = stream.conn.negotiated_cipher_suite().map(|suite| suite.suite());

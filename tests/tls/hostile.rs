@@ -41,7 +41,7 @@ const PRE_SHARED_KEY: u16 = 41;
 
 /// A hello without a name and without tickets: nothing that would stand twice.
 pub(crate) fn hello() -> Vec<u8> {
-    let mut config = (*security::client().config).clone();
+    let mut config = (*security::client().config()).clone();
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     let name = ServerName::try_from(security::NAME).expect("a name");
@@ -137,7 +137,7 @@ fn a_ticket_with_a_flipped_bit_is_no_ticket_and_no_error() {
     let tls = TlsServer::builder().certificate(certificate, Pem::bytes(security::key_pem()));
     let config = ListenConfig { tls: Some(tls.build().expect("a server")), ..ListenConfig::default() };
     let address = world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo);
-    let mut config = (*security::client().config).clone();
+    let mut config = (*security::client().config()).clone();
     config.resumption = Resumption::in_memory_sessions(4);
     let config = Arc::new(config);
     let visit = |world: &mut World| {
@@ -317,7 +317,7 @@ fn bad_client_certificates_are_refused_by_kind() {
     });
     let expired = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let cases = [
-        ("none", security::client().config, TlsFault::NoCertificate),
+        ("none", security::client().config(), TlsFault::NoCertificate),
         ("of a stranger", showing(&stranger, vec![], |_| {}), TlsFault::BadCertificate),
         ("expired", showing(&root, vec![], expired), TlsFault::BadCertificate),
         ("100 deep", showing(deep.last().expect("one"), chain, |_| {}), TlsFault::BadCertificate),

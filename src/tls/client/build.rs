@@ -50,6 +50,19 @@ impl TlsClient {
             offload: Offload::default(),
         }
     }
+
+    /// Builds anew, reading all files again, and takes the result for handshakes from now on: each `Client`, `Connector`
+    /// and connect with this `TlsClient` or a clone shows the new certificate and trusts the new roots when it connects
+    /// next. Connections that there are keep what they have; sessions that are remembered are not resumed. From any
+    /// thread; it blocks for as long as reading takes.
+    ///
+    /// The `server_name`, `truncation` and `offload` of the clones stay.
+    ///
+    /// # Errors
+    /// As [`TlsClientBuilder::build`]; what was current stays then.
+    pub fn reload(&self, builder: &TlsClientBuilder) -> Result<(), Error> {
+        self.replace(builder.build()?.config())
+    }
 }
 
 impl TlsClientBuilder {
@@ -163,7 +176,8 @@ impl TlsClientBuilder {
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };
-        Ok(TlsClient { config: Arc::new(config), server_name, truncation: self.truncation, offload: self.offload })
+        let made = TlsClient::from(Arc::new(config));
+        Ok(TlsClient { server_name, truncation: self.truncation, offload: self.offload, ..made })
     }
 }
 
