@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 10] = [
-    ("words", "address address/* clock config config/* counters error id tls tls/*"),
+    ("words", "address address/* clock config config/* counters error error/* id tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
     ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),
@@ -36,7 +36,7 @@ const PLACES: [(&str, &str); 10] = [
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
     ("serde", "settings/keys settings/keys/*"),
-    ("humantime", "settings/keys/text"),
+    ("humantime", "settings/keys/text tls/failure"),
 ];
 
 /// Who may read the clock (A8).

@@ -23,6 +23,8 @@ mod hostile;
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/refusals.rs"]
+mod refusals;
 #[path = "tls/sealing.rs"]
 mod sealing;
 #[path = "tls/tickets.rs"]

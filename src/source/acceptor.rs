@@ -391,7 +391,7 @@ impl Acceptor {
         };
         log::debug!("listener {id}: a connection was not admitted: {reason}");
         turn.desk.counters.failed += 1;
-        self.tell(&AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn);
+        self.tell(&AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, turn);
         None
     }
 

@@ -66,7 +66,7 @@ pub fn key_pem() -> String {
     pem("PRIVATE KEY", key())
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub fn pem(label: &str, der: &[u8]) -> String {
     // The tests' certificate is kept in DER; base64 by hand is less than a crate.
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
