@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/alerts.rs"]
+mod alerts;
 #[path = "tls/building.rs"]
 mod building;
 #[path = "tls/canary.rs"]

@@ -9,6 +9,7 @@
 //! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
 //! 3. Whenever rustls is asked to seal it is shown what was kept: it goes on from there, and panics if it is not there.
 //! 4. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
+//! 5. A peer's alert is never answered by one.
 
 mod hello;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -252,6 +253,10 @@ impl Session {
                     // Whether that is answered by an alert is not for us to say.
                     return Opened { eaten: all, fault: Some(fault) };
                 }
+                if is_of_an_alert(&error) {
+                    // Nobody is there any more who could be told something (session 5).
+                    return Opened { eaten: all, fault: Some(fault) };
+                }
                 self.answer(out);
                 if is_first && out.len() == sealed {
                     // For some faults rustls has no alert. Nothing is encrypted yet, so this one can be said without it.
@@ -278,6 +283,7 @@ impl Session {
             }
             Engine::Awaiting(hello) => match hello.hear(wire) {
                 Heard::Part => {}
+                Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
                 Heard::Enough => {
                     let chosen = hello.server().choose(wire)?;
                     match UnbufferedServerConnection::new(chosen.config.clone()) {
@@ -413,6 +419,14 @@ pub(crate) const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// What rustls says where no record begins.
 const NOT_TLS: rustls::Error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+
+/// Whether it is the peer's alert that ended it. That is never answered by another one, whatever rustls would say to its level:
+/// the peer has gone, and each would only tell the other that it was told something.
+fn is_of_an_alert(error: &rustls::Error) -> bool {
+    use rustls::Error;
+    let warned_too_often = Error::PeerMisbehaved(PeerMisbehaved::TooManyWarningAlertsReceived);
+    matches!(error, Error::AlertReceived(_)) || *error == warned_too_often
+}
 
 /// The same with unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

@@ -1,7 +1,8 @@
 //! A client's first message, as it comes in.
 //!
 //! Owns the question whether it is whole, answered at the cost of a glance at each record's header, once: before it is,
-//! no object of rustls' is made for a peer that may never finish it.
+//! no object of rustls' is made for a peer that may never finish it. And whether the peer gives up meanwhile, by an alert:
+//! that is no fault to be answered.
 //!
 //! 1. `next` is where the next record begins; all before it is whole.
 
@@ -20,10 +21,16 @@ pub(super) struct Hello {
 
 /// Record header: type, version, length; RFC 8446, section 5.1.
 const HEADER_BYTES: usize = 5;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
 const HELLO_BYTES_MAX: u32 = 0xffff;
+
+/// Level and description of an alert; RFC 8446, section 6.
+const ALERT_BYTES: usize = 2;
+const WARNING: u8 = 1;
+const CLOSE_NOTIFY: u8 = 0;
 
 /// Whether rustls should look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,8 @@ pub(super) enum Heard {
     Part,
     /// It is whole, or so wrong that it never will be: rustls says which.
     Enough,
+    /// The peer gave up, with this alert.
+    Alert(u8),
 }
 
 impl Hello {
@@ -46,11 +55,15 @@ impl Hello {
     pub(super) fn hear(&mut self, wire: &[u8]) -> Heard {
         while !self.is_whole() {
             let record = &wire[self.next as usize..];
-            if record.first().is_some_and(|kind| *kind != HANDSHAKE) || record.get(1).is_some_and(|major| *major != 3) {
+            let is_known = |kind: &u8| [ALERT, HANDSHAKE].contains(kind);
+            if record.first().is_some_and(|kind| !is_known(kind)) || record.get(1).is_some_and(|major| *major != 3) {
                 return Heard::Enough;
             }
-            let Some(&[_, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
+            let Some(&[kind, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
             let length = usize::from(u16::from_be_bytes([high, low]));
+            if kind == ALERT {
+                return self.hear_alert(length, &record[HEADER_BYTES..]);
+            }
             if length == 0 || length > RECORD_PLAIN_BYTES_MAX {
                 return Heard::Enough;
             }
@@ -73,6 +86,18 @@ impl Hello {
             self.next += (HEADER_BYTES + length) as u32;
         }
         Heard::Enough
+    }
+
+    /// Looks at an alert in front of the message, or between two records of it.
+    fn hear_alert(&self, length: usize, body: &[u8]) -> Heard {
+        match body {
+            // What has no alert's length is none.
+            _ if length != ALERT_BYTES => Heard::Enough,
+            // Other warnings than an end harm nothing where no message is under way; rustls counts them.
+            [WARNING, description, ..] if *description != CLOSE_NOTIFY && self.seen == 0 => Heard::Enough,
+            [_, description, ..] => Heard::Alert(*description),
+            [_] | [] => Heard::Part,
+        }
     }
 
     fn is_whole(&self) -> bool {
