@@ -21,6 +21,8 @@ mod foreign;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/interop.rs"]
+mod interop;
 #[path = "tls/members.rs"]
 mod members;
 #[path = "tls/raw.rs"]

@@ -58,12 +58,15 @@ impl Alert {
             ),
             49 => (
                 "access_denied",
-                "the peer does not let this side in: its certificate is valid and not allowed, or the peer has none for \
-                 the name that was asked for; look at the peer's log",
+                "the peer does not let this side in: it has no certificate for the name that was asked for (rustls), this \
+                 side's is valid and not allowed, or it was refused for whatever reason (GnuTLS): expired, or of an \
+                 issuer that the peer does not trust; look at the peer's log",
             ),
-            50 => {
-                ("decode_error", "is that port one of TLS? Else: update both TLS libraries, and look at the peer's log")
-            }
+            50 => (
+                "decode_error",
+                "is that port one of TLS, and does the peer want a client certificate (GnuTLS says so in TLS 1.2 where it \
+                 got none)? Else: update both TLS libraries, and look at the peer's log",
+            ),
             51 => (
                 "decrypt_error",
                 "a signature of this side does not verify: does the key belong to the certificate, and is the peer's \

@@ -69,6 +69,8 @@ pub(crate) fn diagnose(error: &Error, scene: &Scene<'_>) -> (TlsFault, Option<Bo
         (TlsFault::Misbehaved, Asked::Name(name), Error::InvalidMessage(_)) if name.is_empty() => TlsFault::BadName,
         // Older clients lack extensions that are looked for first.
         (_, _, Error::PeerIncompatible(_)) if offer.is_outdated() => TlsFault::NoCommonVersion,
+        // RSA key exchange, which needs no group and is never spoken.
+        (TlsFault::NoCommonGroup, ..) if offer.groups.is_empty() && !offer.suites.is_empty() => TlsFault::NoCommonSuite,
         (fault, ..) => fault,
     };
     let said = match fault {

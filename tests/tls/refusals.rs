@@ -26,13 +26,13 @@ use windlass::{
 
 // --- who issues what ---------------------------------------------------------------------------------------------------
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Issuer = CertifiedIssuer<'static, KeyPair>;
 
 /// A certificate, what is behind it in its chain, and its key.
 #[derive(Clone)]
-struct Identity(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>);
+pub(crate) struct Identity(pub(crate) Vec<CertificateDer<'static>>, pub(crate) Arc<PrivateKeyDer<'static>>);
 
-fn issuer(name: &str) -> Issuer {
+pub(crate) fn issuer(name: &str) -> Issuer {
     let mut params = CertificateParams::new(Vec::new()).expect("no name");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -40,7 +40,7 @@ fn issuer(name: &str) -> Issuer {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an issuer")
 }
 
-fn issued(issuer: &Issuer, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+pub(crate) fn issued(issuer: &Issuer, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
     let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
     params.serial_number = Some(7u64.into());
     change(&mut params);
@@ -76,17 +76,17 @@ fn list(issuer: &Issuer, serials: &[u64], year: i32) -> CertificateRevocationLis
 }
 
 /// Those whose certificates are trusted, or not.
-struct World {
-    site: Issuer,
-    members: Issuer,
+pub(crate) struct World {
+    pub(crate) site: Issuer,
+    pub(crate) members: Issuer,
     /// Of the same name as `members`, with another key.
-    namesake: Issuer,
-    strangers: Issuer,
-    server: Identity,
-    member: Identity,
+    pub(crate) namesake: Issuer,
+    pub(crate) strangers: Issuer,
+    pub(crate) server: Identity,
+    pub(crate) member: Identity,
 }
 
-fn world() -> &'static World {
+pub(crate) fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let (site, members) = (issuer("site"), issuer("members"));
@@ -97,10 +97,10 @@ fn world() -> &'static World {
 
 // --- configurations ----------------------------------------------------------------------------------------------------
 
-type Versions = &'static [&'static SupportedProtocolVersion];
+pub(crate) type Versions = &'static [&'static SupportedProtocolVersion];
 
-const TLS12: Versions = &[&version::TLS12];
-const TLS13: Versions = &[&version::TLS13];
+pub(crate) const TLS12: Versions = &[&version::TLS12];
+pub(crate) const TLS13: Versions = &[&version::TLS13];
 
 /// A server that shows `identity`; `lists` and `roots` are what it checks clients against, if it does.
 fn serving(versions: Versions, identity: &Identity) -> ServerConfig {
@@ -112,7 +112,7 @@ fn serving(versions: Versions, identity: &Identity) -> ServerConfig {
         .expect("a certificate and its key")
 }
 
-fn usual() -> TlsServer {
+pub(crate) fn usual() -> TlsServer {
     Arc::new(serving(ALL_VERSIONS, &world().server)).into()
 }
 
@@ -130,7 +130,7 @@ fn demanding(issuers: &[&Issuer], lists: Vec<CertificateRevocationListDer<'stati
     Arc::new(config.expect("a certificate and its key")).into()
 }
 
-fn members_only() -> TlsServer {
+pub(crate) fn members_only() -> TlsServer {
     demanding(&[&world().members], vec![])
 }
 
@@ -141,7 +141,11 @@ fn provider(change: impl FnOnce(&mut CryptoProvider)) -> Arc<CryptoProvider> {
 }
 
 /// A client that trusts the site, shows `identity` and is changed.
-fn visiting(versions: Versions, identity: Option<&Identity>, change: impl FnOnce(&mut ClientConfig)) -> TlsClient {
+pub(crate) fn visiting(
+    versions: Versions,
+    identity: Option<&Identity>,
+    change: impl FnOnce(&mut ClientConfig),
+) -> TlsClient {
     visiting_by(tls::provider(), versions, identity, change)
 }
 
@@ -308,10 +312,10 @@ pub(crate) fn visit(address: &Address, tls: TlsClient) -> String {
 
 /// Texts that are not as they should be, all of a table.
 #[derive(Default)]
-struct Differences(String);
+pub(crate) struct Differences(String);
 
 impl Differences {
-    fn compare(&mut self, what: &str, told: &str, expected: &str) {
+    pub(crate) fn compare(&mut self, what: &str, told: &str, expected: &str) {
         if told != expected {
             self.0 += &format!("\n{what}:\n  told     {told}\n  expected {expected}");
         }
@@ -341,25 +345,32 @@ struct Row {
 }
 
 /// What the side says that is refused by an alert.
-fn alert(name: &str, advice: &str) -> String {
+pub(crate) fn alert(name: &str, advice: &str) -> String {
     format!("TLS: the peer gave up, with the alert {name} (asked for \"localhost\"); {advice}")
 }
 
-const RENEW: &str = "this side's certificate is out of date or not valid yet: renew it and reload; if it is valid, the peer's \
+pub(crate) const RENEW: &str = "this side's certificate is out of date or not valid yet: renew it and reload; if it is valid, the peer's \
     clock is wrong";
-const UNTRUSTED: &str = "the peer does not trust the issuer of this side's certificate: give the whole chain here, the \
+pub(crate) const UNTRUSTED: &str = "the peer does not trust the issuer of this side's certificate: give the whole chain here, the \
     certificate first and then the intermediate ones, or add the root at the peer";
-const UNVERIFIED: &str = "a signature of this side does not verify: does the key belong to the certificate, and is the peer's \
+pub(crate) const UNVERIFIED: &str = "a signature of this side does not verify: does the key belong to the certificate, and is the peer's \
     root the one that issued it, and not an older one of the same name?";
-const UNFIT: &str = "this side's certificate is not for this use, or of a kind that the peer cannot verify: issue it with the \
+pub(crate) const UNFIT: &str = "this side's certificate is not for this use, or of a kind that the peer cannot verify: issue it with the \
     right extended key usage (serverAuth, clientAuth) and kind of key";
-const REFUSED: &str = "the peer refused this side's certificate, or wants one and got none; its log says why. Mostly: it does \
+pub(crate) const REFUSED: &str = "the peer refused this side's certificate, or wants one and got none; its log says why. Mostly: it does \
     not trust the issuer (give the whole chain, or add the root at the peer), it is for another name, or it has expired";
-const NOTHING_COMMON: &str = "mostly there is no cipher suite, group or signature scheme in common, or the peer wants a client \
+pub(crate) const NOTHING_COMMON: &str = "mostly there is no cipher suite, group or signature scheme in common, or the peer wants a client \
     certificate: compare both sides' suites, groups and kinds of keys, and look at the peer's log";
 
+pub(crate) const DENIED: &str = "the peer does not let this side in: it has no certificate for the name that was asked for \
+    (rustls), this side's is valid and not allowed, or it was refused for whatever reason (GnuTLS): expired, or of an issuer \
+    that the peer does not trust; look at the peer's log";
+pub(crate) const UNREAD: &str = "is that port one of TLS, and does the peer want a client certificate (GnuTLS says so in TLS \
+    1.2 where it got none)? Else: update both TLS libraries, and look at the peer's log";
+pub(crate) const NONE: &str = "the peer wants a client certificate and got none: give one with its key (certificate)";
+
 /// What a server says of a client that shows no good certificate.
-fn of_client(cause: &str, detail: &str, advice: &str) -> String {
+pub(crate) fn of_client(cause: &str, detail: &str, advice: &str) -> String {
     let detail = if detail.is_empty() { String::new() } else { format!("{detail}; ") };
     format!("TLS: {cause} ({detail}asked for \"localhost\"); {advice}")
 }
@@ -380,10 +391,7 @@ fn refused_members(versions: Versions) -> Vec<Row> {
                 "",
                 "give the client a certificate and its key; one that it has is not shown if its issuer is not among client_roots; or require none (client_auth)",
             ),
-            client_says: alert(
-                "certificate_required (116)",
-                "the peer wants a client certificate and got none: give one with its key (certificate)",
-            ),
+            client_says: alert("certificate_required (116)", NONE),
         },
         Row {
             what: "expired",
@@ -614,10 +622,7 @@ fn refused_hellos(versions: Versions) -> Vec<Row> {
                 "it can verify ECDSA_NISTP384_SHA384, ECDSA_NISTP256_SHA256, ECDSA_NISTP521_SHA512, ED25519, RSA_PSS_SHA512, RSA_PSS_SHA384 and 7 more",
                 "add one for the name that it asks for, or one with a kind of key that it can verify (RSA or ECDSA)",
             ),
-            client_says: alert(
-                "access_denied (49)",
-                "the peer does not let this side in: its certificate is valid and not allowed, or the peer has none for the name that was asked for; look at the peer's log",
-            ),
+            client_says: alert("access_denied (49)", DENIED),
         },
         Row {
             what: "no suite",
