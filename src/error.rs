@@ -475,7 +475,10 @@ impl fmt::Display for Reason {
             Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Reason::Timeout(expiry) => match expiry {
                 Expiry::Connect => "connect timeout",
-                Expiry::Handshake => "handshake timeout",
+                Expiry::Handshake => {
+                    "handshake timeout: the peer did not complete TLS in time; mostly one of the two sides speaks no TLS at \
+                     this port"
+                }
                 Expiry::Idle => "idle timeout",
                 Expiry::WriteStall => "write stall timeout",
                 Expiry::Lifetime => "lifetime over",

@@ -51,11 +51,7 @@ impl Detail {
 
     fn joined(parts: impl IntoIterator<Item = Option<String>>) -> Option<Box<Detail>> {
         let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-        if text.len() > DETAIL_BYTES_MAX {
-            let end = (0..=DETAIL_BYTES_MAX - 3).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            text.truncate(end);
-            text.push_str("...");
-        }
+        cut(&mut text, DETAIL_BYTES_MAX);
         (!text.is_empty()).then(|| Box::new(Detail(text)))
     }
 }
@@ -416,9 +412,19 @@ fn quote(bytes: &[u8]) -> String {
 
 /// What a library says of itself, on one line and not too long.
 fn shown(what: &impl fmt::Display) -> String {
-    let text = what.to_string();
-    let text = text.get(..text.len().min(2 * QUOTED_BYTES_MAX)).unwrap_or("it cannot be told");
+    let mut text = what.to_string();
+    cut(&mut text, 2 * QUOTED_BYTES_MAX);
     text.escape_debug().to_string()
+}
+
+/// Cuts a text that is longer off, and marks that.
+fn cut(text: &mut String, bytes_max: usize) {
+    const MARK: &str = "...";
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max - MARK.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(MARK);
+    }
 }
 
 /// The name of a variant as words: `TooManyKeyUpdateRequests` is "too many key update requests".
@@ -492,6 +498,45 @@ mod tests {
         assert_eq!(algorithm(&[42, 134, 72, 206, 61, 4, 1]), "SHA-1 with ECDSA");
         let other = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
         assert_eq!(told(other), (TlsFault::BadCertificate, "by this program's own verifier".to_owned()));
+    }
+
+    /// What verifiers say that are not rustls' own, too.
+    #[test]
+    #[expect(deprecated, reason = "verifiers of users may say so still")]
+    fn each_fault_of_a_certificate_is_told_apart() {
+        use CertificateError as What;
+        let sha1 = || vec![6, 9, 42, 134, 72, 134, 247, 13, 1, 1, 5];
+        let by_sha1 =
+            What::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: sha1(), supported_algorithms: vec![] };
+        let other =
+            What::Other(rustls::OtherError(std::sync::Arc::new(std::io::Error::other("a\n\u{e9}".repeat(400)))));
+        let cases = [
+            (What::Expired, TlsFault::CertificateExpired, ""),
+            (What::NotValidYet, TlsFault::CertificateNotYetValid, ""),
+            (What::Revoked, TlsFault::CertificateRevoked, ""),
+            (What::UnknownIssuer, TlsFault::UnknownIssuer, ""),
+            (What::NotValidForName, TlsFault::WrongName, ""),
+            (What::InvalidPurpose, TlsFault::WrongPurpose, ""),
+            (What::UnknownRevocationStatus, TlsFault::RevocationUnknown, ""),
+            (What::ExpiredRevocationList, TlsFault::RevocationListExpired, ""),
+            (What::BadSignature, TlsFault::BadSignature, ""),
+            (What::BadEncoding, TlsFault::BadEncoding, ""),
+            (What::UnsupportedSignatureAlgorithm, TlsFault::UnsupportedSignature, ""),
+            (by_sha1, TlsFault::UnsupportedSignature, "by SHA-1 with RSA"),
+            (
+                What::UnhandledCriticalExtension,
+                TlsFault::BadCertificate,
+                "it has a critical extension that is not known here",
+            ),
+            (What::InvalidOcspResponse, TlsFault::BadCertificate, "its OCSP answer is not valid"),
+            (other, TlsFault::BadCertificate, "a\\n\u{e9}a\\n"),
+        ];
+        for (what, fault, starts) in cases {
+            let (told_fault, text) = told(Error::InvalidCertificate(what.clone()));
+            assert_eq!(told_fault, fault, "{what:?}");
+            assert!(text.starts_with(starts) && starts.is_empty() == text.is_empty(), "{what:?}: {text}");
+            assert!(text.len() <= DETAIL_BYTES_MAX && !text.contains('\n'), "{text}");
+        }
     }
 
     #[test]

@@ -12,16 +12,18 @@ use rcgen::{
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
-use windlass::rustls::client::WebPkiServerVerifier;
+use windlass::rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use windlass::rustls::crypto::CryptoProvider;
 use windlass::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use windlass::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use windlass::rustls::sign::CertifiedKey;
-use windlass::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use windlass::rustls::{
+    ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion, version,
+};
 use windlass::tls::{Pem, UnknownName};
 use windlass::{
-    Accept, AcceptEvent, Address, Client, Conn, Error, ListenConfig, Reason, Server, TlsClient, TlsFault, TlsServer,
-    tls,
+    Accept, AcceptEvent, Address, Backoff, Client, Conn, ConnectConfig, Connector, ConnectorState, Error, Limits, Link,
+    ListenConfig, Reason, Server, TlsClient, TlsFault, TlsServer, tls,
 };
 
 // --- who issues what ---------------------------------------------------------------------------------------------------
@@ -948,6 +950,95 @@ fn a_server_that_speaks_no_tls_or_refuses_is_told_of_with_what_it_said() {
     let mut differences = Differences::default();
     for (what, bytes, cause, detail, advice) in cases {
         differences.compare(what, &of_answer(bytes), &format!("TLS: {cause} ({detail}); {advice}"));
+    }
+}
+
+/// What all say of a server that is for another name.
+const OTHER_NAME: &str = "TLS: the peer's certificate is for another name (asked for \"localhost\", and it is for \
+    \"other.example\"); connect by a name that is in the certificate, give that name (server_name), or issue the certificate for \
+    this name";
+
+fn misnamed() -> TlsServer {
+    Arc::new(serving(ALL_VERSIONS, &issued(&world().site, "other.example", |_| {}))).into()
+}
+
+#[test]
+fn a_handler_of_a_reactor_hears_the_same_when_it_closes() {
+    let house = House::new(misnamed());
+    let mut world = crate::support::World::new();
+    let told = Tale::default();
+    let tells = told.clone();
+    let handler = crate::support::Hooks::new()
+        .close(move |conn, reason| tells.tell(reason.with_detail(conn.failure_detail()).to_string()));
+    let tls = Some(visiting(ALL_VERSIONS, None, |_| {}));
+    world.connect(&house.address, ConnectConfig { tls, ..ConnectConfig::default() }, handler);
+    assert_eq!(world.until_empty(), [Reason::Tls(TlsFault::WrongName)]);
+    assert_eq!(told.all(), [OTHER_NAME]);
+}
+
+#[test]
+fn a_connector_and_a_blocking_link_hear_the_same() {
+    let house = House::new(misnamed());
+    let tls = || visiting(ALL_VERSIONS, None, |_| {});
+    let engine = windlass::Engine::start(windlass::EngineConfig::default()).expect("an engine");
+    let told = Tale::default();
+    let tells = told.clone();
+    let connector = Connector::builder(house.address.clone())
+        .connect_config(ConnectConfig { tls: Some(tls()), ..ConnectConfig::default() })
+        .backoff(Backoff { first: PATIENCE, ..Backoff::default() })
+        .on_state(move |state| {
+            if let ConnectorState::Failed(error) = state {
+                tells.tell(error.to_string());
+            }
+        })
+        .start(engine.least_loaded(), |_: &Conn<'_>| Echo)
+        .expect("a connector");
+    let expected = format!("connection to {}: {OTHER_NAME}", house.address);
+    assert_eq!(told.until_count("the failure", 1), [expected]);
+    drop(connector);
+    drop(house);
+
+    let house = House::new(misnamed());
+    let socket = connect(&house.address).expect("a connection");
+    let link = Link::new(socket, Limits::default()).and_then(|link| link.with_tls_client(&tls())).expect("a link");
+    let error = link.into_blocking().expect_err("it is refused").to_string();
+    assert!(error.ends_with(&format!(": {OTHER_NAME}")) && error.starts_with("connection of tls://"), "{error}");
+}
+
+/// Shows bytes that are no certificate.
+#[derive(Debug)]
+struct Garbage(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Garbage {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_told_of_as_that_without_its_bytes() {
+    let key = tls::provider().key_provider.load_private_key(world().member.1.clone_key()).expect("a key");
+    let garbage = Arc::new(CertifiedKey::new(vec![CertificateDer::from(b"secret garbage".to_vec())], key));
+    for (name, versions) in [("TLS 1.2", TLS12), ("TLS 1.3", TLS13)] {
+        let row = Row {
+            what: "garbage",
+            server: members_only(),
+            client: visiting(versions, None, |config| {
+                config.client_auth_cert_resolver = Arc::new(Garbage(garbage.clone()));
+            }),
+            fault: TlsFault::BadEncoding,
+            server_says: of_client(
+                "the peer's certificate cannot be read",
+                "",
+                "issue it again, as X.509 version 3 in correct DER",
+            ),
+            client_says: alert("bad_certificate (42)", REFUSED),
+        };
+        meet(name, row, &mut Differences::default());
     }
 }
 
