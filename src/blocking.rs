@@ -409,12 +409,12 @@ impl Inside {
         link.settle(&mut self.buffers, now);
     }
 
-    /// What a call says once the link is over or ended.
     /// What is known of its end beyond the reason.
     fn detail(&self) -> Option<&str> {
         self.link.as_ref().and_then(Link::failure_detail)
     }
 
+    /// What a call says once the link is over or ended.
     fn refusal(&self) -> io::Error {
         match self.phase() {
             Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => {

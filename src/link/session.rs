@@ -285,7 +285,7 @@ impl Session {
                 Heard::Part => {}
                 Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
                 Heard::Enough => {
-                    let chosen = hello.server().choose(wire)?;
+                    let chosen = hello.server().choose(hello.message(wire))?;
                     match UnbufferedServerConnection::new(chosen.config.clone()) {
                         Ok(rustls) => {
                             let place = Place::of(chosen.is_offloaded);
@@ -364,7 +364,8 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Awaiting(hello) => {
-                hello.hear(wire) == Heard::Enough && hello.server().choose(wire).is_ok_and(|chosen| chosen.is_offloaded)
+                let is_whole = hello.hear(wire) == Heard::Enough;
+                is_whole && hello.server().choose(hello.message(wire)).is_ok_and(|chosen| chosen.is_offloaded)
             }
             Engine::Server(server) => server.place == Place::Elsewhere,
             Engine::Client(client) => client.place == Place::Elsewhere,

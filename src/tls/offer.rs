@@ -1,4 +1,4 @@
-//! What a client's first message offers, read again only to tell why its handshake failed.
+//! A client's first message: in one piece, for those who choose by it, and what it offers, to tell why a handshake failed.
 //!
 //! Owns a reader of the message that takes it as it is, also where rustls refuses it: RFC 8446, section 4.1.2. Every list
 //! is cut off after [`LISTED_MAX`] entries, and no bytes make it panic.
@@ -31,7 +31,10 @@ pub(crate) enum Asked {
 /// What clients put among their suites to say something else; RFC 5746, RFC 7507. No other list has these numbers.
 const SIGNALS: [u16; 2] = [0x00ff, 0x5600];
 
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
+const HEADER_BYTES: usize = 5;
+const RECORD_BYTES_MAX: usize = 16 * 1024;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const GROUPS: u16 = 10;
@@ -121,14 +124,29 @@ impl Offer {
     }
 }
 
-/// The handshake message in these records, in one piece.
+/// The handshake message in these records, in one piece; there may be warnings in front of it.
 fn message(wire: &[u8]) -> Vec<u8> {
     let (mut records, mut message) = (Bytes(wire), Vec::new());
-    while records.byte() == Some(HANDSHAKE) && records.word().is_some() {
-        let Some(body) = records.long() else { break };
-        message.extend_from_slice(body.0);
+    while let Some(kind) = records.byte().filter(|kind| [ALERT, HANDSHAKE].contains(kind)) {
+        let Some(body) = records.word().and_then(|_| records.long()) else { break };
+        if kind == HANDSHAKE {
+            message.extend_from_slice(body.0);
+        }
     }
     message
+}
+
+/// The same message in as few records as can be; `None` if it is in one already.
+pub(crate) fn rejoined(wire: &[u8]) -> Option<Vec<u8>> {
+    let first = wire.first_chunk::<HEADER_BYTES>()?;
+    if wire.len() <= HEADER_BYTES + usize::from(u16::from_be_bytes([first[3], first[4]])) {
+        return None;
+    }
+    let record = |piece: &[u8]| {
+        let [high, low] = u16::try_from(piece.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&[HANDSHAKE, first[1], first[2], high, low], piece].concat()
+    };
+    Some(message(wire).chunks(RECORD_BYTES_MAX).flat_map(record).collect())
 }
 
 /// The one name of a list; RFC 6066, section 3.
@@ -167,6 +185,12 @@ mod tests {
     }
 
     #[test]
+    fn many_records_become_one() {
+        let whole = records(&hello(), 1000);
+        assert_eq!((rejoined(&whole), rejoined(&records(&hello(), 3))), (None, Some(whole)));
+    }
+
+    #[test]
     fn it_is_read_from_one_record_or_many() {
         for cut in [1, 50, 1000] {
             let offer = Offer::of(&records(&hello(), cut));
@@ -184,6 +208,7 @@ mod tests {
             wire[at] = byte;
             wire.truncate(end.max(1));
             wire.extend_from_slice(&tail);
+            rejoined(&wire);
             let offer = Offer::of(&wire);
             prop_assert!(offer.suites.len().max(offer.protocols.len()) <= LISTED_MAX);
         }

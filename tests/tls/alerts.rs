@@ -8,7 +8,8 @@ use crate::support::{Heard, Hooks, Kind, Peer, Sink, World, security};
 use std::net::TcpListener;
 use std::sync::Arc;
 use windlass::rustls::{ClientConfig, ContentType, RootCertStore, SupportedProtocolVersion, version};
-use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, TlsFault, tls};
+use windlass::tls::{Pem, UnknownName};
+use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, TlsFault, TlsServer, tls};
 
 const ALERT: u8 = 21;
 const CLOSE_NOTIFY: [u8; 7] = [ALERT, 3, 3, 0, 2, 1, 0];
@@ -61,6 +62,45 @@ fn an_alert_before_the_hello_is_whole_is_heard_and_not_answered() {
             world.until_empty();
             let fault = TlsFault::AlertReceived(description);
             assert_eq!(world.log.heard(), [Heard::Failed(Reason::Tls(fault))], "{what}");
+        }
+    }
+}
+
+/// Else a client would choose the configuration that checks less, and be known by the name of the one that checks more.
+#[test]
+fn a_warning_in_front_of_the_hello_hides_its_name_from_nobody() {
+    let builder =
+        || TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+    let tls = builder().alpn(["usual"]).name("localhost", builder().alpn(["named"]));
+    let tls = tls.unknown_names(UnknownName::Refused).build().expect("a server");
+    let mut config = (*security::client().config).clone();
+    config.alpn_protocols = vec![b"usual".to_vec(), b"named".to_vec()];
+    let config = Arc::new(config);
+    for warnings in 0..=4 {
+        for piece in [10_000, 1] {
+            let mut world = World::new();
+            let listen = ListenConfig { tls: Some(tls.clone()), ..ListenConfig::default() };
+            let address = world.listen(Kind::Tls, listen, |_: &Conn<'_>| Sink);
+            let warned = [ALERT, 3, 3, 0, 2, 1, 90].repeat(warnings);
+            for (name, is_served) in [("localhost", true), ("other.example", false)] {
+                let mut client = Client::new(&address, config.clone(), name);
+                for piece in [warned.clone(), client.records()].concat().chunks(piece) {
+                    client.peer.send_all_while(&mut world, piece);
+                    world.turn();
+                }
+                if is_served {
+                    client.shake(&mut world, piece);
+                    assert_eq!(client.tls.alpn_protocol(), Some(&b"named"[..]), "{warnings} warnings");
+                    world.until_open(1);
+                    drop(client);
+                } else {
+                    world.until("the refusal", |_| !client.receive());
+                    drop(client);
+                    world.until("the end", |world| world.reactor().connections() == 0);
+                    let refused = Heard::Failed(Reason::Tls(TlsFault::UnknownName));
+                    assert_eq!(world.log.heard().last(), Some(&refused), "{warnings} warnings");
+                }
+            }
         }
     }
 }

@@ -106,6 +106,45 @@ fn odd_names_end_in_a_handshake_or_an_alert() {
     }
 }
 
+/// Else a client would choose the configuration that checks less, and be known by the name of the one that checks more.
+#[test]
+fn a_hello_is_served_by_its_name_however_its_records_are_cut() {
+    let builder =
+        || TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+    let tls = builder().alpn(["usual"]).name("localhost", builder().alpn(["named"])).build().expect("a server");
+    for filler in [0u8, 150] {
+        for bytes in [1, 7, 500, 16_000] {
+            let mut config = (*security::client().config).clone();
+            config.alpn_protocols = vec![b"usual".to_vec(), b"named".to_vec()];
+            config.alpn_protocols.extend((0..filler).map(|n| vec![n; 250]));
+            let mut world = World::new();
+            let listen = ListenConfig { tls: Some(tls.clone()), ..ListenConfig::default() };
+            let address = world.listen(Kind::Tls, listen, |_: &Conn<'_>| Echo);
+            let mut client = Client::new(&address, Arc::new(config), "localhost");
+            let (whole, mut message) = (client.records(), Vec::new());
+            let mut rest = &whole[..];
+            while let Some((header, more)) = rest.split_first_chunk::<5>() {
+                let (body, more) = more.split_at(usize::from(u16::from_be_bytes([header[3], header[4]])));
+                message.extend_from_slice(body);
+                rest = more;
+            }
+            let record = |piece: &[u8]| [&[22, 3, 1], &counted(piece)[..]].concat();
+            let records: Vec<u8> = message.chunks(bytes).flat_map(record).collect();
+            client.peer.send_all_while(&mut world, &records);
+            let mut is_refused = false;
+            world.until("the handshake, or a refusal", |world| {
+                is_refused = !client.receive();
+                client.send_in_pieces(world, 10_000);
+                is_refused || !client.tls.is_handshaking()
+            });
+            let what = format!("{} bytes by {bytes}", message.len());
+            // Six bytes for each one are too much.
+            assert_eq!(is_refused, filler > 0 && bytes == 1, "{what}: {:?}", world.log.heard());
+            assert!(is_refused || client.tls.alpn_protocol() == Some(&b"named"[..]), "{what}");
+        }
+    }
+}
+
 #[test]
 fn ten_thousand_extensions_and_hundreds_of_keys_disturb_nobody() {
     let mut world = World::new();

@@ -12,6 +12,8 @@ use std::sync::Arc;
 /// A ClientHello on its way.
 pub(super) struct Hello {
     server: Arc<TlsServer>,
+    /// Where the message begins: behind warnings, which are passed over.
+    start: u32,
     next: u32,
     /// Bytes of the message in the records before `next`.
     seen: u32,
@@ -31,6 +33,8 @@ const HELLO_BYTES_MAX: u32 = 0xffff;
 const ALERT_BYTES: usize = 2;
 const WARNING: u8 = 1;
 const CLOSE_NOTIFY: u8 = 0;
+/// What rustls puts up with.
+const WARNINGS_MAX: usize = 4;
 
 /// Whether rustls should look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +46,16 @@ pub(super) enum Heard {
     Alert(u8),
 }
 
+/// What an alert means to the message.
+enum Alert {
+    /// It may be passed over.
+    Warning,
+    Other(Heard),
+}
+
 impl Hello {
     pub(super) fn new(server: Arc<TlsServer>) -> Hello {
-        Hello { server, next: 0, seen: 0, head: [0; 4] }
+        Hello { server, start: 0, next: 0, seen: 0, head: [0; 4] }
     }
 
     pub(super) fn server(&self) -> &TlsServer {
@@ -62,7 +73,14 @@ impl Hello {
             let Some(&[kind, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
             let length = usize::from(u16::from_be_bytes([high, low]));
             if kind == ALERT {
-                return self.hear_alert(length, &record[HEADER_BYTES..]);
+                match self.hear_alert(length, &record[HEADER_BYTES..]) {
+                    Alert::Warning => {
+                        self.next += (HEADER_BYTES + ALERT_BYTES) as u32;
+                        self.start = self.next;
+                        continue;
+                    }
+                    Alert::Other(heard) => return heard,
+                }
             }
             if length == 0 || length > RECORD_PLAIN_BYTES_MAX {
                 return Heard::Enough;
@@ -89,15 +107,27 @@ impl Hello {
     }
 
     /// Looks at an alert in front of the message, or between two records of it.
-    fn hear_alert(&self, length: usize, body: &[u8]) -> Heard {
-        match body {
+    fn hear_alert(&self, length: usize, body: &[u8]) -> Alert {
+        let warnings = self.start as usize / (HEADER_BYTES + ALERT_BYTES);
+        Alert::Other(match body {
             // What has no alert's length is none.
             _ if length != ALERT_BYTES => Heard::Enough,
-            // Other warnings than an end harm nothing where no message is under way; rustls counts them.
-            [WARNING, description, ..] if *description != CLOSE_NOTIFY && self.seen == 0 => Heard::Enough,
+            // Other warnings than an end harm nothing where no message is under way. They may not hide its name from those who
+            // choose by it; rustls refuses too many.
+            [WARNING, description, ..] if *description != CLOSE_NOTIFY && self.seen == 0 => {
+                if warnings < WARNINGS_MAX {
+                    return Alert::Warning;
+                }
+                Heard::Enough
+            }
             [_, description, ..] => Heard::Alert(*description),
             [_] | [] => Heard::Part,
-        }
+        })
+    }
+
+    /// What came of the message, without what is in front of it.
+    pub(super) fn message<'w>(&self, wire: &'w [u8]) -> &'w [u8] {
+        &wire[self.start as usize..]
     }
 
     fn is_whole(&self) -> bool {
