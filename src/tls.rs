@@ -5,6 +5,8 @@
 
 pub(crate) mod asked;
 mod client;
+pub(crate) mod failure;
+mod offer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
 mod server;
@@ -15,7 +17,6 @@ mod tests;
 mod threads;
 pub(crate) mod validity;
 
-use crate::error::TlsFault;
 pub(crate) use client::Era;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -56,36 +57,3 @@ pub enum Truncation {
 
 /// 0-RTT data can be replayed by anybody who saw it; handlers could not tell.
 const NO_EARLY_DATA: &str = "0-RTT data is not served; leave it off";
-
-impl TlsFault {
-    /// What a fault that rustls tells means.
-    pub(crate) fn of(error: &rustls::Error) -> TlsFault {
-        use rustls::{Error, InvalidMessage};
-        match error {
-            Error::AlertReceived(alert) => TlsFault::AlertReceived(u8::from(*alert)),
-            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-                TlsFault::NotTls
-            }
-            Error::InvalidMessage(
-                InvalidMessage::MessageTooLarge
-                | InvalidMessage::HandshakePayloadTooLarge
-                | InvalidMessage::CertificatePayloadTooLarge,
-            )
-            | Error::PeerSentOversizedRecord => TlsFault::TooLarge,
-            Error::PeerIncompatible(_) => TlsFault::Incompatible,
-            Error::NoApplicationProtocol => TlsFault::NoApplicationProtocol,
-            Error::NoCertificatesPresented => TlsFault::NoCertificate,
-            Error::InvalidCertificate(_)
-            | Error::InvalidCertRevocationList(_)
-            | Error::UnsupportedNameType
-            | Error::InvalidEncryptedClientHello(_) => TlsFault::BadCertificate,
-            Error::DecryptError => TlsFault::BadRecord,
-            Error::InvalidMessage(_)
-            | Error::PeerMisbehaved(_)
-            | Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. } => TlsFault::Misbehaved,
-            // No certificate for the name that was asked for is a fault of the configuration too.
-            _ => TlsFault::Internal,
-        }
-    }
-}

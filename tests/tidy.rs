@@ -40,7 +40,7 @@ const PLACES: [(&str, &str); 11] = [
     ("rustls", "tls tls/* link/session link/session/*"),
     ("x509_cert", "tls tls/*"),
     ("serde", "settings/keys settings/keys/*"),
-    ("humantime", "settings/keys/text"),
+    ("humantime", "settings/keys/text tls/failure"),
 ];
 
 /// Who may read the clock (A8).

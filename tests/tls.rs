@@ -5,6 +5,8 @@ mod support;
 
 #[path = "tls/authorities.rs"]
 mod authorities;
+#[path = "tls/alerts.rs"]
+mod alerts;
 #[path = "tls/building.rs"]
 mod building;
 #[path = "tls/canary.rs"]
@@ -21,6 +23,8 @@ mod foreign;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/interop.rs"]
+mod interop;
 #[path = "tls/members.rs"]
 mod members;
 #[path = "tls/raw.rs"]
@@ -33,6 +37,8 @@ mod renewing;
 mod resuming;
 #[path = "tls/revocation.rs"]
 mod revocation;
+#[path = "tls/refusals.rs"]
+mod refusals;
 #[path = "tls/sealing.rs"]
 mod sealing;
 #[path = "tls/tickets.rs"]

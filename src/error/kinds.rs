@@ -197,7 +197,7 @@ mod tests {
             Error::MailboxFull { limit: 1 },
             Error::ReactorGone,
             Error::NotDriven,
-            Error::Connection { local: at(), peer: None, reason },
+            Error::Connection { local: at(), peer: None, reason, detail: None },
             Error::Served { local: at(), peer: None, source: source() },
             Error::Unprepared { local: at(), peer: None, source: source() },
             Error::Datagram { address: at(), what: what.clone(), kind },
@@ -304,7 +304,7 @@ mod tests {
         for (error, kind) in [
             (Error::Connect { address: at(), source: source() }, ErrorKind::ConnectionRefused),
             (Error::Broken { address: at(), reason: Reason::Reset, detail: None }, ErrorKind::ConnectionReset),
-            (Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed }, ErrorKind::BrokenPipe),
+            (Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed, detail: None }, ErrorKind::BrokenPipe),
             (Error::Broken { address: at(), reason: Reason::Timeout(Expiry::Idle), detail: None }, ErrorKind::TimedOut),
             (
                 Error::Broken { address: at(), reason: Reason::Tls(TlsFault::NotTls), detail: None },

@@ -379,7 +379,7 @@ impl Acceptor {
                         Ok(place) => return Some(place),
                         Err(error) => {
                             log::warn!("listener {id}: {error}");
-                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local }
+                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local, detail: None }
                         }
                     },
                     Some(Err(error)) => {
@@ -388,7 +388,7 @@ impl Acceptor {
                     }
                     None => {
                         turn.desk.counters.panics += 1;
-                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked }
+                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked, detail: None }
                     }
                 };
                 // It was admitted.
@@ -406,7 +406,7 @@ impl Acceptor {
                 Reason::HandlerPanicked
             }
         };
-        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn)
+        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, turn)
     }
 
     fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, turn: &mut Turn<'_>) -> Option<SourceId> {

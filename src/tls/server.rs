@@ -10,6 +10,7 @@
 use super::pem::Pem;
 use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 use crate::error::{Error, TlsFault};
+use crate::tls::offer::rejoined;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -235,7 +236,10 @@ impl Entry {
 /// The name that a client asks for, in lower case; `None` too where the message is wrong.
 fn name_in(wire: &[u8]) -> Option<Box<str>> {
     let mut acceptor = Acceptor::default();
-    let mut rest = wire;
+    // It gives up on small records sooner than a connection does. A name that it cannot see is one that nobody has, and the
+    // connection would see it all the same.
+    let joined = rejoined(wire);
+    let mut rest = joined.as_deref().unwrap_or(wire);
     loop {
         if acceptor.read_tls(&mut rest).ok()? == 0 {
             return None;

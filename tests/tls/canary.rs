@@ -5,7 +5,7 @@ use crate::raw::Client;
 use crate::support::{Hooks, Kind, World, security};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use windlass::{Conn, ListenConfig};
 
 const PAYLOAD: &str = "canary-in-the-payload-7713";
@@ -27,11 +27,23 @@ impl log::Log for Listener {
     fn flush(&self) {}
 }
 
+/// Keeps what is logged from now on; other tests of this process may log meanwhile.
+pub(crate) fn keep_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Listener).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// Whether a line that was logged ends so.
+pub(crate) fn was_logged(end: &str) -> bool {
+    TOLD.lock().expect("a log").lines().any(|line| line.ends_with(end))
+}
+
 #[test]
 fn payload_and_keys_are_never_printed() {
-    // Other tests of this process may log meanwhile, which makes this one only stricter.
-    log::set_logger(&Listener).expect("the only logger");
-    log::set_max_level(log::LevelFilter::Trace);
+    keep_log();
     let told = Rc::new(RefCell::new(String::new()));
     for kind in [Kind::Tls, Kind::TlsUnix] {
         let mut world = World::new();

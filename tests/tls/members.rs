@@ -64,9 +64,9 @@ fn a_refused_certificate_is_told_by_its_alert_and_disturbs_no_other() {
     use AlertDescription as Alert;
     let cases = [
         ("none", security::client().config(), TlsFault::NoCertificate, Alert::CertificateRequired),
-        ("of a namesake", showing(&namesake, vec![], |_| {}), TlsFault::BadCertificate, Alert::DecryptError),
-        ("of a stranger", showing(&stranger, vec![], |_| {}), TlsFault::BadCertificate, Alert::UnknownCA),
-        ("expired", showing(&root, vec![], expired), TlsFault::BadCertificate, Alert::CertificateExpired),
+        ("of a namesake", showing(&namesake, vec![], |_| {}), TlsFault::BadSignature, Alert::DecryptError),
+        ("of a stranger", showing(&stranger, vec![], |_| {}), TlsFault::UnknownIssuer, Alert::UnknownCA),
+        ("expired", showing(&root, vec![], expired), TlsFault::CertificateExpired, Alert::CertificateExpired),
         ("100 deep", showing(&deep[99], chain, |_| {}), TlsFault::BadCertificate, Alert::CertificateUnknown),
     ];
     let cases = cases.map(|(what, config, fault, alert)| (what, config, fault, Some(alert)));
