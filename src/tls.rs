@@ -4,7 +4,11 @@
 //! the builders. Knows nothing of links or sessions.
 
 pub(crate) mod asked;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod check;
 mod client;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod material;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
 mod server;

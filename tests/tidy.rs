@@ -25,7 +25,7 @@ const ROWS: [(&str, &str); 10] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 10] = [
+const PLACES: [(&str, &str); 11] = [
     // Loops of others, for examples.
     ("calloop", "nowhere"),
     ("tokio", "nowhere"),
@@ -35,6 +35,7 @@ const PLACES: [(&str, &str); 10] = [
     ("nix", "net net/*"),
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
+    ("x509_cert", "tls/pem/der"),
     ("serde", "settings/keys settings/keys/*"),
     ("humantime", "settings/keys/text"),
 ];

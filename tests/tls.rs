@@ -25,6 +25,8 @@ mod members;
 mod raw;
 #[path = "tls/sealing.rs"]
 mod sealing;
+#[path = "tls/secrets.rs"]
+mod secrets;
 #[path = "tls/tickets.rs"]
 mod tickets;
 #[path = "tls/upgrade.rs"]

@@ -1,0 +1,335 @@
+//! A handshake with oneself, in memory: whether anybody can take what a configuration shows.
+//!
+//! Sizes come first, because what is too long for its field in a message has rustls assert in debug builds. Then a
+//! peer of our own takes the chain, from whatever issuer, and checks the signature: that finds suites that do not fit the
+//! key, and what no peer can read.
+
+use super::pem::{Pem, Wanted};
+use crate::error::Error;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ClientConnection, Resumption};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerConfig, ServerConnection};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{DigitallySignedStruct, DistinguishedName, NamedGroup, SignatureScheme, SupportedProtocolVersion};
+use std::sync::Arc;
+
+/// What rustls takes of a chain, and GnuTLS; OpenSSL takes 100 KiB, and Go 256.
+const CHAIN_BYTES_MAX: usize = 65_535;
+
+/// OpenSSL looks no deeper, webpki and Go check no more signatures.
+const CHAIN_LENGTH_MAX: usize = 100;
+
+/// The names of a CertificateRequest, RFC 8446, section 4.3.2, are in a field of 65,535 bytes with the other extensions,
+/// which have at most this.
+const NAMES_BYTES_MAX: usize = 65_535 - 128;
+
+/// A message each way for each flight, of which TLS 1.2 has four, and a retry.
+const ROUNDS_MAX: usize = 8;
+
+/// A chain and its key that are tried, and where the chain is from.
+pub(super) struct Shown<'a> {
+    pub(super) pem: &'a Pem,
+    pub(super) key: Arc<CertifiedKey>,
+    /// Keys that are elsewhere are not asked for a signature.
+    pub(super) is_tried: Tried,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    Yes,
+    No,
+}
+
+/// Whether the names of who may issue client certificates fit into a message.
+pub(super) fn names(names: &[DistinguishedName]) -> Result<(), Error> {
+    let bytes: usize = names.iter().map(|name| name.as_ref().len() + 2).sum();
+    if bytes <= NAMES_BYTES_MAX {
+        return Ok(());
+    }
+    let count = names.len();
+    let why = format!(
+        "the names of these {count} issuers take {bytes} bytes, and a server can name at most {NAMES_BYTES_MAX} to its \
+         clients; leave out those that issue no client certificates, or trust one that issued them"
+    );
+    Err(Error::Tls { what: "client roots".to_owned(), why })
+}
+
+/// Tries what a server shows, in each version that it speaks.
+pub(super) fn server(
+    shown: &[Shown<'_>],
+    asks: &[DistinguishedName],
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<(), Error> {
+    let mut unspoken: Vec<_> = spoken(provider, versions);
+    for shown in shown {
+        sizes(shown)?;
+        if shown.is_tried == Tried::No {
+            // Whatever it can sign: it may be for any of them.
+            unspoken.clear();
+            continue;
+        }
+        let mut failed = None;
+        let mut is_used = false;
+        for version in spoken(provider, versions) {
+            match server_shakes(&shown.key, asks, provider, version) {
+                Ok(()) => {
+                    is_used = true;
+                    unspoken.retain(|other| other.version != version.version);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if !is_used => return Err(shown.unfit(&error)),
+            _ => {}
+        }
+    }
+    match (unspoken.first(), shown) {
+        (Some(version), [first, ..]) => {
+            let number = if version.version == rustls::ProtocolVersion::TLSv1_2 { "1.2" } else { "1.3" };
+            let why = format!(
+                "no suite of TLS {number} that is allowed fits a key of {:?}; allow one (ECDHE_RSA for RSA, else ECDHE_ECDSA), \
+                 or leave that version out by `versions`",
+                first.key.key.algorithm()
+            );
+            Err(first.pem.unfit(Wanted::Certificate.noun(), why))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tries what a client shows.
+pub(super) fn client(
+    shown: &Shown<'_>,
+    provider: &Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<(), Error> {
+    sizes(shown)?;
+    let mut failed = None;
+    // Its suites are for servers' keys: any will do, so that the key is judged alone.
+    let all = super::provider();
+    for version in spoken(provider, versions) {
+        match client_shakes(&shown.key, &all, version) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(()), |error| Err(shown.unfit(&error)))
+}
+
+impl Shown<'_> {
+    fn unfit(&self, error: &rustls::Error) -> Error {
+        let why = format!("a handshake with oneself failed: {error}; no peer would do better");
+        self.pem.unfit(Wanted::Certificate.noun(), why)
+    }
+}
+
+fn sizes(shown: &Shown<'_>) -> Result<(), Error> {
+    // Each has a length and extensions before and behind it, and the list a length; RFC 8446, section 4.4.2.
+    let bytes = shown.key.cert.iter().map(|der| der.len() + 5).sum::<usize>() + 4;
+    let count = shown.key.cert.len();
+    let why = if count > CHAIN_LENGTH_MAX {
+        format!("the chain has {count} certificates, and no peer follows more than {CHAIN_LENGTH_MAX}")
+    } else if bytes > CHAIN_BYTES_MAX {
+        format!("the chain of {count} certificates takes {bytes} bytes, and peers take at most {CHAIN_BYTES_MAX}")
+    } else {
+        return Ok(());
+    };
+    let mend = "leave only the first and those that issued it, one after another";
+    Err(shown.pem.unfit(Wanted::Certificate.noun(), format!("{why}; {mend}")))
+}
+
+/// The versions that the provider has suites for; rustls leaves out others.
+fn spoken(
+    provider: &CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Vec<&'static SupportedProtocolVersion> {
+    let has_suite = |version: &&&'static SupportedProtocolVersion| {
+        provider.cipher_suites.iter().any(|suite| suite.version().version == version.version)
+    };
+    versions.iter().filter(has_suite).copied().collect()
+}
+
+/// The same with the quickest of its groups: the key is what is tried.
+fn quick(provider: &Arc<CryptoProvider>) -> Arc<CryptoProvider> {
+    const QUICK: [NamedGroup; 2] = [NamedGroup::X25519, NamedGroup::secp256r1];
+    let group = |name| provider.kx_groups.iter().find(|group| group.name() == name).copied();
+    match QUICK.into_iter().find_map(group) {
+        None => provider.clone(),
+        Some(group) => Arc::new(CryptoProvider { kx_groups: vec![group], ..(**provider).clone() }),
+    }
+}
+
+fn server_shakes(
+    key: &Arc<CertifiedKey>,
+    asks: &[DistinguishedName],
+    provider: &Arc<CryptoProvider>,
+    version: &'static SupportedProtocolVersion,
+) -> Result<(), rustls::Error> {
+    let provider = quick(provider);
+    let anyone = Arc::new(Anyone::of(&provider, asks, Demand::Ask));
+    let server = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version])?;
+    let server = match asks {
+        [] => server.with_no_client_auth(),
+        _ => server.with_client_cert_verifier(anyone.clone()),
+    };
+    let server = server.with_cert_resolver(Arc::new(SingleCertAndKey::from((**key).clone())));
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version])?;
+    let client = client.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth();
+    shake(server, client)
+}
+
+fn client_shakes(
+    key: &Arc<CertifiedKey>,
+    provider: &Arc<CryptoProvider>,
+    version: &'static SupportedProtocolVersion,
+) -> Result<(), rustls::Error> {
+    let provider = quick(provider);
+    let anyone = Arc::new(Anyone::of(&provider, &[], Demand::Require));
+    let resolver = || Arc::new(SingleCertAndKey::from((**key).clone()));
+    // The server shows the same: there is no other certificate, and its issuer counts as little.
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[version])?
+        .with_client_cert_verifier(anyone.clone())
+        .with_cert_resolver(resolver());
+    let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version])?;
+    let client = client.dangerous().with_custom_certificate_verifier(anyone).with_client_cert_resolver(resolver());
+    shake(server, client)
+}
+
+/// The whole handshake, without a socket.
+fn shake(mut server: ServerConfig, mut client: ClientConfig) -> Result<(), rustls::Error> {
+    let none = |_| rustls::Error::General("no memory to talk in".to_owned());
+    server.send_tls13_tickets = 0;
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    client.resumption = Resumption::disabled();
+    let name = ServerName::try_from("localhost").expect("it is a name");
+    let mut client = ClientConnection::new(Arc::new(client), name)?;
+    let mut server = ServerConnection::new(Arc::new(server))?;
+    let mut flight = Vec::new();
+    for _ in 0..ROUNDS_MAX {
+        flight.clear();
+        while client.wants_write() {
+            client.write_tls(&mut flight).map_err(none)?;
+        }
+        let mut rest = &flight[..];
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).map_err(none)?;
+            server.process_new_packets()?;
+        }
+        flight.clear();
+        while server.wants_write() {
+            server.write_tls(&mut flight).map_err(none)?;
+        }
+        let mut rest = &flight[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).map_err(none)?;
+            client.process_new_packets()?;
+        }
+        if !client.is_handshaking() && !server.is_handshaking() {
+            return Ok(());
+        }
+    }
+    Err(rustls::Error::HandshakeNotComplete)
+}
+
+/// Takes a certificate of anybody, if it can be read and the signature is that of its key. It never leaves this file: no
+/// connection is made with it.
+#[derive(Debug)]
+struct Anyone {
+    algorithms: WebPkiSupportedAlgorithms,
+    asks: Vec<DistinguishedName>,
+    demand: Demand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demand {
+    Ask,
+    Require,
+}
+
+impl Anyone {
+    fn of(provider: &CryptoProvider, asks: &[DistinguishedName], demand: Demand) -> Anyone {
+        Anyone { algorithms: provider.signature_verification_algorithms, asks: asks.to_vec(), demand }
+    }
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        ParsedCertificate::try_from(own).map(|_| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Anyone {
+    fn client_auth_mandatory(&self) -> bool {
+        self.demand == Demand::Require
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.asks
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        ParsedCertificate::try_from(own).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, own, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,172 @@
+//! Certificates and keys that are to be shown: whether a peer can take them.
+//!
+//! A chain that this side takes may be one that every peer refuses: then each handshake fails, and no text says why. So it
+//! is looked at as a peer would, when it is read: whose key it is, dates, uses, names and order. `check` then
+//! tries it.
+
+use super::pem::der::{self, CLIENT_AUTH, SERVER_AUTH, Says};
+use super::pem::{Found, Pem, Wanted, foreign};
+use crate::error::Error;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SigningKey};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Server,
+    Client,
+}
+
+/// The chain and its key, both in PEM.
+pub(super) fn with_pem_key(
+    chain: &Pem,
+    key: &Pem,
+    side: Side,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let found = chain.certificates()?;
+    let own = Wanted::Key.noun();
+    let der = key.key()?;
+    let bad = {
+        let der = der.clone_key();
+        move |error: rustls::Error| key.unfit(own, foreign::bad_key(der.secret_der(), &key.name(), &error))
+    };
+    let loaded = provider.key_provider.load_private_key(der).map_err(bad)?;
+    certified(chain, found, loaded, side)
+}
+
+/// The chain and its key, which is elsewhere.
+pub(super) fn with_key(chain: &Pem, key: Arc<dyn SigningKey>, side: Side) -> Result<CertifiedKey, Error> {
+    certified(chain, chain.certificates()?, key, side)
+}
+
+fn certified(chain: &Pem, found: Vec<Found>, key: Arc<dyn SigningKey>, side: Side) -> Result<CertifiedKey, Error> {
+    let name = chain.name();
+    let unfit = |found: &Found, why: String| chain.unfit_item(Wanted::Certificate, found, why);
+    for certificate in &found {
+        let parsed = ParsedCertificate::try_from(&certificate.der).map(drop);
+        let why = |error| foreign::bad_certificate(&certificate.der, Wanted::Certificate, &name, &error);
+        parsed.map_err(|error| unfit(certificate, why(error)))?;
+    }
+    // A key that is elsewhere may not tell.
+    if let Some(public) = key.public_key() {
+        fits(chain, &found, &public)?;
+    }
+    let says: Vec<Option<Says>> = found.iter().map(|found| der::says(&found.der)).collect();
+    let now = Duration::from_secs(UnixTime::now().as_secs());
+    for (certificate, says) in found.iter().zip(&says) {
+        let Some(says) = says else { continue };
+        // A root at the end is for nobody: who trusts it has it.
+        let is_own = certificate.number == found[0].number;
+        let counts = is_own || says.issuer != says.subject;
+        if let Some(why) = says.untimely(now).filter(|_| counts) {
+            return Err(unfit(certificate, why));
+        }
+    }
+    if let Some(Some(own)) = says.first() {
+        if let Some(why) = own.unusable(side) {
+            return Err(unfit(&found[0], why));
+        }
+    }
+    in_order(&found, &says).map_err(|(found, why)| unfit(found, why))?;
+    Ok(CertifiedKey::new(found.into_iter().map(|found| found.der).collect(), key))
+}
+
+/// The key is that of the first certificate.
+fn fits(chain: &Pem, found: &[Found], public: &SubjectPublicKeyInfoDer<'_>) -> Result<(), Error> {
+    let is_of = |found: &&Found| {
+        let parsed = ParsedCertificate::try_from(&found.der);
+        parsed.is_ok_and(|parsed| parsed.subject_public_key_info() == *public)
+    };
+    let Some(own) = found.first().filter(|own| !is_of(own)) else { return Ok(()) };
+    let why = match found.iter().find(is_of) {
+        Some(other) => format!(
+            "the private key is not that of this certificate, but that of item {} (line {}); put that one first, and each \
+             issuer behind what it issued",
+            other.number, other.line
+        ),
+        None => {
+            let kind = der::says(&own.der).map_or("a key".to_owned(), |says| says.key_kind);
+            format!(
+                "the private key is not that of this certificate, which is for {kind}; `openssl x509 -noout -pubkey -in {}` \
+                 and `openssl pkey -pubout -in KEY` print the same where they belong together",
+                chain.name()
+            )
+        }
+    };
+    Err(chain.unfit_item(Wanted::Certificate, own, why))
+}
+
+impl Says {
+    fn untimely(&self, now: Duration) -> Option<String> {
+        let (from, to) = (&self.not_before, &self.not_after);
+        if from.since_1970 > now {
+            let from = &from.text;
+            return Some(format!(
+                "it is not valid yet: it begins at {from}; wait until then, or set this machine's clock"
+            ));
+        }
+        let to = (to.since_1970 < now).then_some(&to.text)?;
+        Some(format!("it has expired at {to}; renew it, or set this machine's clock"))
+    }
+
+    /// Why peers refuse it, whoever issued it.
+    fn unusable(&self, side: Side) -> Option<String> {
+        let (who, purpose, name) = match side {
+            Side::Server => ("server", SERVER_AUTH, "serverAuth"),
+            Side::Client => ("client", CLIENT_AUTH, "clientAuth"),
+        };
+        if self.is_ca {
+            return Some(format!(
+                "it is an authority's (CA:TRUE), which may issue certificates but not be a {who}'s; issue one with it, or make \
+                 it anew with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+            ));
+        }
+        if self.purposes.as_ref().is_some_and(|purposes| !purposes.contains(&purpose)) {
+            return Some(format!(
+                "it is not for {who}s: its extended key usage lacks {name}; issue it anew with `-addext \
+                 extendedKeyUsage={name}`"
+            ));
+        }
+        if side == Side::Server && !self.has_names {
+            return Some(
+                "it is for no name: it has no subjectAltName, and peers look nowhere else (RFC 9525); issue it anew with \
+                 `-addext subjectAltName=DNS:host.example.org`"
+                    .to_owned(),
+            );
+        }
+        None
+    }
+}
+
+/// Each but the first issued one that is before it; RFC 5246, section 7.4.2. RFC 8446 leaves the order free, for peers who
+/// know of that.
+fn in_order<'a>(found: &'a [Found], says: &[Option<Says>]) -> Result<(), (&'a Found, String)> {
+    for (index, certificate) in found.iter().enumerate().skip(1) {
+        let (before, Some(own)) = (&says[..index], &says[index]) else { continue };
+        let has_issued = |other: &Option<Says>| other.as_ref().is_none_or(|other| other.issuer == own.subject);
+        if before.iter().any(has_issued) {
+            continue;
+        }
+        let behind = (index + 1..found.len()).find(|later| {
+            says[*later].as_ref().is_some_and(|later| later.issuer == own.subject && later.subject != own.subject)
+        });
+        let why = match behind {
+            Some(later) => {
+                let later = &found[later];
+                format!(
+                    "it is before item {} (line {}), which it issued; put it behind that: the server's own first, then each \
+                     one's issuer",
+                    later.number, later.line
+                )
+            }
+            None => "it issued none of those before it; leave it out, or give the issuers of the first one".to_owned(),
+        };
+        return Err((certificate, why));
+    }
+    Ok(())
+}
