@@ -19,10 +19,14 @@ mod foreign;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/material.rs"]
+mod material;
 #[path = "tls/members.rs"]
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/reading.rs"]
+mod reading;
 #[path = "tls/sealing.rs"]
 mod sealing;
 #[path = "tls/secrets.rs"]

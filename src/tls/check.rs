@@ -16,15 +16,13 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, NamedGroup, SignatureScheme, SupportedProtocolVersion};
 use std::sync::Arc;
 
-/// What rustls takes of a chain, and GnuTLS; OpenSSL takes 100 KiB, and Go 256.
-const CHAIN_BYTES_MAX: usize = 65_535;
+/// What rustls and GnuTLS take of a chain, together with the names of client issuers (CertificateRequest, RFC 8446, section
+/// 4.3.2): rustls puts a flight of handshake messages together in 65,535 bytes, in which a signature and the headers of
+/// records must have room too. OpenSSL takes 100 KiB, and Go 256; the names have a field of 64 KiB.
+const FLIGHT_BYTES_MAX: usize = 64_000;
 
 /// OpenSSL looks no deeper, webpki and Go check no more signatures.
 const CHAIN_LENGTH_MAX: usize = 100;
-
-/// The names of a CertificateRequest, RFC 8446, section 4.3.2, are in a field of 65,535 bytes with the other extensions,
-/// which have at most this.
-const NAMES_BYTES_MAX: usize = 65_535 - 128;
 
 /// A message each way for each flight, of which TLS 1.2 has four, and a retry.
 const ROUNDS_MAX: usize = 8;
@@ -43,20 +41,6 @@ pub(super) enum Tried {
     No,
 }
 
-/// Whether the names of who may issue client certificates fit into a message.
-pub(super) fn names(names: &[DistinguishedName]) -> Result<(), Error> {
-    let bytes: usize = names.iter().map(|name| name.as_ref().len() + 2).sum();
-    if bytes <= NAMES_BYTES_MAX {
-        return Ok(());
-    }
-    let count = names.len();
-    let why = format!(
-        "the names of these {count} issuers take {bytes} bytes, and a server can name at most {NAMES_BYTES_MAX} to its \
-         clients; leave out those that issue no client certificates, or trust one that issued them"
-    );
-    Err(Error::Tls { what: "client roots".to_owned(), why })
-}
-
 /// Tries what a server shows, in each version that it speaks.
 pub(super) fn server(
     shown: &[Shown<'_>],
@@ -64,9 +48,10 @@ pub(super) fn server(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<(), Error> {
-    let mut unspoken: Vec<_> = spoken(provider, versions);
+    // What no certificate was good for, and why.
+    let mut unspoken: Vec<_> = spoken(provider, versions).into_iter().map(|version| (version, None)).collect();
     for shown in shown {
-        sizes(shown)?;
+        names(asks, sizes(shown)?)?;
         if shown.is_tried == Tried::No {
             // Whatever it can sign: it may be for any of them.
             unspoken.clear();
@@ -78,9 +63,13 @@ pub(super) fn server(
             match server_shakes(&shown.key, asks, provider, version) {
                 Ok(()) => {
                     is_used = true;
-                    unspoken.retain(|other| other.version != version.version);
+                    unspoken.retain(|(other, _)| other.version != version.version);
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    let same = unspoken.iter_mut().find(|(other, _)| other.version == version.version);
+                    same.into_iter().for_each(|(_, why)| *why = Some(error.clone()));
+                    failed = Some(error);
+                }
             }
         }
         match failed {
@@ -88,16 +77,8 @@ pub(super) fn server(
             _ => {}
         }
     }
-    match (unspoken.first(), shown) {
-        (Some(version), [first, ..]) => {
-            let number = if version.version == rustls::ProtocolVersion::TLSv1_2 { "1.2" } else { "1.3" };
-            let why = format!(
-                "no suite of TLS {number} that is allowed fits a key of {:?}; allow one (ECDHE_RSA for RSA, else ECDHE_ECDSA), \
-                 or leave that version out by `versions`",
-                first.key.key.algorithm()
-            );
-            Err(first.pem.unfit(Wanted::Certificate.noun(), why))
-        }
+    match (unspoken.pop(), shown) {
+        (Some((version, why)), [first, ..]) => Err(first.unspoken(version, why)),
         _ => Ok(()),
     }
 }
@@ -122,24 +103,53 @@ pub(super) fn client(
 }
 
 impl Shown<'_> {
+    fn unspoken(&self, version: &SupportedProtocolVersion, error: Option<rustls::Error>) -> Error {
+        let number = if version.version == rustls::ProtocolVersion::TLSv1_2 { "1.2" } else { "1.3" };
+        let why = match error {
+            None | Some(rustls::Error::PeerIncompatible(_)) => format!(
+                "no suite of TLS {number} that is allowed fits a key of {:?}; allow one (ECDHE_RSA for RSA, else ECDHE_ECDSA), \
+                 or leave that version out by `versions`",
+                self.key.key.algorithm()
+            ),
+            Some(error) => format!("a test handshake in memory in TLS {number} failed: {error}; peers would fail too"),
+        };
+        self.pem.unfit(Wanted::Certificate.noun(), why)
+    }
+
     fn unfit(&self, error: &rustls::Error) -> Error {
-        let why = format!("a handshake with oneself failed: {error}; no peer would do better");
+        let why = format!("a test handshake in memory failed: {error}; peers would fail too");
         self.pem.unfit(Wanted::Certificate.noun(), why)
     }
 }
 
-fn sizes(shown: &Shown<'_>) -> Result<(), Error> {
+/// Whether the names of who may issue client certificates fit beside a chain.
+fn names(names: &[DistinguishedName], chain_bytes: usize) -> Result<(), Error> {
+    let bytes: usize = names.iter().map(|name| name.as_ref().len() + 2).sum();
+    let bytes_max = FLIGHT_BYTES_MAX.saturating_sub(chain_bytes);
+    if names.is_empty() || bytes <= bytes_max {
+        return Ok(());
+    }
+    let count = names.len();
+    let why = format!(
+        "the names of these {count} issuers take {bytes} bytes, and a server can send {bytes_max} bytes of them beside its \
+         chain; remove those that issue no client certificates"
+    );
+    Err(Error::Tls { what: "client roots".to_owned(), why })
+}
+
+/// The bytes of the chain, if they are not too many.
+fn sizes(shown: &Shown<'_>) -> Result<usize, Error> {
     // Each has a length and extensions before and behind it, and the list a length; RFC 8446, section 4.4.2.
     let bytes = shown.key.cert.iter().map(|der| der.len() + 5).sum::<usize>() + 4;
     let count = shown.key.cert.len();
     let why = if count > CHAIN_LENGTH_MAX {
         format!("the chain has {count} certificates, and no peer follows more than {CHAIN_LENGTH_MAX}")
-    } else if bytes > CHAIN_BYTES_MAX {
-        format!("the chain of {count} certificates takes {bytes} bytes, and peers take at most {CHAIN_BYTES_MAX}")
+    } else if bytes > FLIGHT_BYTES_MAX {
+        format!("the chain of {count} certificates takes {bytes} bytes, and peers take at most {FLIGHT_BYTES_MAX}")
     } else {
-        return Ok(());
+        return Ok(bytes);
     };
-    let mend = "leave only the first and those that issued it, one after another";
+    let mend = "keep only the first and its issuers";
     Err(shown.pem.unfit(Wanted::Certificate.noun(), format!("{why}; {mend}")))
 }
 
@@ -203,7 +213,7 @@ fn client_shakes(
 
 /// The whole handshake, without a socket.
 fn shake(mut server: ServerConfig, mut client: ClientConfig) -> Result<(), rustls::Error> {
-    let none = |_| rustls::Error::General("no memory to talk in".to_owned());
+    let none = |error: std::io::Error| rustls::Error::General(error.to_string());
     server.send_tls13_tickets = 0;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     client.resumption = Resumption::disabled();

@@ -29,13 +29,9 @@ pub(super) fn with_pem_key(
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, Error> {
     let found = chain.certificates()?;
-    let own = Wanted::Key.noun();
-    let der = key.key()?;
-    let bad = {
-        let der = der.clone_key();
-        move |error: rustls::Error| key.unfit(own, foreign::bad_key(der.secret_der(), &key.name(), &error))
-    };
-    let loaded = provider.key_provider.load_private_key(der).map_err(bad)?;
+    let held = key.key()?;
+    let bad = |error: rustls::Error| key.unfit_key(&held, foreign::bad_key(held.der.secret_der(), &key.name(), &error));
+    let loaded = provider.key_provider.load_private_key(held.der.clone_key()).map_err(bad)?;
     certified(chain, found, loaded, side)
 }
 
@@ -85,15 +81,13 @@ fn fits(chain: &Pem, found: &[Found], public: &SubjectPublicKeyInfoDer<'_>) -> R
     let Some(own) = found.first().filter(|own| !is_of(own)) else { return Ok(()) };
     let why = match found.iter().find(is_of) {
         Some(other) => format!(
-            "the private key is not that of this certificate, but that of item {} (line {}); put that one first, and each \
-             issuer behind what it issued",
+            "the private key is not that of this certificate, but that of item {} (line {}); put that one first, then the issuer of each",
             other.number, other.line
         ),
         None => {
             let kind = der::says(&own.der).map_or("a key".to_owned(), |says| says.key_kind);
             format!(
-                "the private key is not that of this certificate, which is for {kind}; `openssl x509 -noout -pubkey -in {}` \
-                 and `openssl pkey -pubout -in KEY` print the same where they belong together",
+                "the private key is not that of this certificate, which is for {kind}; `openssl x509 -noout -pubkey -in {}` and `openssl pkey -pubout -in KEY` print the same if they belong together",
                 chain.name()
             )
         }
@@ -107,11 +101,11 @@ impl Says {
         if from.since_1970 > now {
             let from = &from.text;
             return Some(format!(
-                "it is not valid yet: it begins at {from}; wait until then, or set this machine's clock"
+                "it is not valid yet: it begins at {from}; wait until then, or correct this machine's clock"
             ));
         }
         let to = (to.since_1970 < now).then_some(&to.text)?;
-        Some(format!("it has expired at {to}; renew it, or set this machine's clock"))
+        Some(format!("it expired at {to}; renew it, or correct this machine's clock"))
     }
 
     /// Why peers refuse it, whoever issued it.
@@ -122,20 +116,17 @@ impl Says {
         };
         if self.is_ca {
             return Some(format!(
-                "it is an authority's (CA:TRUE), which may issue certificates but not be a {who}'s; issue one with it, or make \
-                 it anew with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+                "it is a CA certificate (CA:TRUE), which peers refuse as that of a {who}; issue one with it, or make it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             ));
         }
         if self.purposes.as_ref().is_some_and(|purposes| !purposes.contains(&purpose)) {
             return Some(format!(
-                "it is not for {who}s: its extended key usage lacks {name}; issue it anew with `-addext \
-                 extendedKeyUsage={name}`"
+                "it is not for {who}s: its extended key usage lacks {name}; reissue it with `-addext extendedKeyUsage={name}`"
             ));
         }
         if side == Side::Server && !self.has_names {
             return Some(
-                "it is for no name: it has no subjectAltName, and peers look nowhere else (RFC 9525); issue it anew with \
-                 `-addext subjectAltName=DNS:host.example.org`"
+                "it has no subjectAltName, and peers look for its names nowhere else (RFC 9525); reissue it with `-addext subjectAltName=DNS:host.example.org`"
                     .to_owned(),
             );
         }
@@ -159,12 +150,13 @@ fn in_order<'a>(found: &'a [Found], says: &[Option<Says>]) -> Result<(), (&'a Fo
             Some(later) => {
                 let later = &found[later];
                 format!(
-                    "it is before item {} (line {}), which it issued; put it behind that: the server's own first, then each \
-                     one's issuer",
+                    "it comes before item {} (line {}), which it issued; put the certificate of the key first, then the issuer of each",
                     later.number, later.line
                 )
             }
-            None => "it issued none of those before it; leave it out, or give the issuers of the first one".to_owned(),
+            None => {
+                "it issued none of the certificates before it; remove it, or add the issuer of the first one".to_owned()
+            }
         };
         return Err((certificate, why));
     }

@@ -54,6 +54,13 @@ pub(super) struct Found {
     pub(super) line: usize,
 }
 
+/// A private key, and where it was found.
+pub(super) struct HeldKey {
+    pub(super) der: PrivateKeyDer<'static>,
+    number: usize,
+    line: usize,
+}
+
 impl Pem {
     /// From a file.
     pub fn file(path: impl Into<PathBuf>) -> Pem {
@@ -100,25 +107,31 @@ impl Pem {
 
     pub(super) fn revoked(&self) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
         let items = self.used(Wanted::List)?;
+        for item in &items {
+            if let Some(why) = foreign::bad_list(&item.der, &self.name()) {
+                return Err(self.unfit(Wanted::List.noun(), item.unfit(why).text()));
+            }
+        }
         Ok(items.into_iter().map(|item| CertificateRevocationListDer::from(item.der)).collect())
     }
 
     /// The only private key.
-    pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, Error> {
+    pub(super) fn key(&self) -> Result<HeldKey, Error> {
         let mut items = self.used(Wanted::Key)?;
         if let [first, second, ..] = &items[..] {
             let why = format!(
-                "it holds more than one private key, items {} (line {}) and {} (line {}); leave the one that is meant",
+                "it holds more than one private key, items {} (line {}) and {} (line {}); keep only the one to use",
                 first.number, first.line, second.number, second.line
             );
             return Err(self.unfit(Wanted::Key.noun(), why));
         }
         let item = items.pop().expect("`used` returns at least one");
-        Ok(match item.label {
+        let der = match item.label {
             Label::RsaKey => PrivatePkcs1KeyDer::from(item.der).into(),
             Label::EcKey => PrivateSec1KeyDer::from(item.der).into(),
             _ => PrivatePkcs8KeyDer::from(item.der).into(),
-        })
+        };
+        Ok(HeldKey { der, number: item.number, line: item.line })
     }
 
     pub(super) fn add_roots(&self, roots: &mut RootCertStore) -> Result<(), Error> {
@@ -158,7 +171,7 @@ impl Pem {
                 items::Use::Beside => beside = beside.or(Some(item)),
                 items::Use::Wrong => {
                     let why = foreign::wrong_item(&item, wanted, &name);
-                    return Err(faulty(Fault { item: Some((item.number, item.line)), why }));
+                    return Err(faulty(item.unfit(why)));
                 }
             }
         }
@@ -210,6 +223,11 @@ impl Pem {
         self.unfit(wanted.noun(), Fault { item: Some((found.number, found.line)), why }.text())
     }
 
+    /// Its key cannot be used.
+    pub(super) fn unfit_key(&self, key: &HeldKey, why: String) -> Error {
+        self.unfit(Wanted::Key.noun(), Fault { item: Some((key.number, key.line)), why }.text())
+    }
+
     fn unread(&self, wanted: Wanted, failed: &files::Unread) -> Error {
         let content = match &self.0 {
             Place::File(path) | Place::Read(path, _) if !self.is_shown() && !files::is_there_after(failed) => {
@@ -221,7 +239,7 @@ impl Pem {
         let why = match items::of(content) {
             Err(fault) => fault.why,
             Ok(all) if all.is_empty() => foreign::what_it_is(content, wanted, "FILE"),
-            Ok(_) => "it is PEM itself".to_owned(),
+            Ok(_) => "it is PEM, not the name of a file".to_owned(),
         };
         self.unfit(wanted.noun(), format!("{why}; name a file, or give the PEM itself with all of its lines"))
     }

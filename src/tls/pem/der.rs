@@ -130,8 +130,8 @@ fn algorithm_kind(algorithm: &AlgorithmIdentifierRef<'_>, bits: Option<usize>) -
             let curve = algorithm.parameters.and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
             curve.map_or("an EC key whose curve is written out".to_owned(), |curve| ec_kind(&curve))
         }
-        "1.3.101.110" => "an X25519 key, which cannot sign".to_owned(),
-        "1.3.101.111" => "an X448 key, which cannot sign".to_owned(),
+        "1.3.101.110" => "an X25519 key, for key exchange only".to_owned(),
+        "1.3.101.111" => "an X448 key, for key exchange only".to_owned(),
         "1.3.101.112" => "an Ed25519 key".to_owned(),
         "1.3.101.113" => "an Ed448 key".to_owned(),
         id if id.starts_with("2.16.840.1.101.3.4.3.") => "a post-quantum key".to_owned(),

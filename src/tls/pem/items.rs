@@ -104,11 +104,10 @@ struct Open {
     body: Vec<u8>,
 }
 
-/// Every item. None at all is no error here.
+/// Every item. None at all is no error here, nor is what is no ASCII: `foreign` says what it is.
 pub(super) fn of(bytes: &[u8]) -> Result<Vec<Item>, Fault> {
     if is_utf16(bytes) {
-        let why = "it is UTF-16, and PEM is ASCII; `iconv -f UTF-16 -t ASCII FILE > FILE.pem` converts it";
-        return Err(Fault { item: None, why: why.to_owned() });
+        return Ok(Vec::new());
     }
     let text = String::from_utf8_lossy(bytes);
     let (mut items, mut open) = (Vec::new(), None);
@@ -117,7 +116,7 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<Item>, Fault> {
     }
     match open {
         None => Ok(items),
-        Some(open) => Err(open.unfit("it has no END mark: the rest of the text is missing".to_owned())),
+        Some(open) => Err(open.unfit("it has no END line; the rest of the file is missing".to_owned())),
     }
 }
 
@@ -136,16 +135,16 @@ fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open
         };
         let Some(at) = rest.find(END) else {
             if rest.contains(BEGIN) {
-                return Err(item.unfit(format!("it has no END mark before the next BEGIN mark, in line {number}")));
+                return Err(item.unfit(format!("it has no END line before the next BEGIN line, line {number}")));
             }
             return item.add(rest, number);
         };
         item.add(rest[..at].trim(), number)?;
         let Some((label, behind)) = mark(&rest[at..], END) else {
-            return Err(item.unfit(format!("its END mark, in line {number}, lacks dashes: it must be {}", item.end())));
+            return Err(item.unfit(format!("its END line, line {number}, must be {}", item.end())));
         };
         if label != item.text {
-            let why = format!("its END mark, in line {number}, is of another kind: it must be {}", item.end());
+            let why = format!("its END line, line {number}, does not match: it must be {}", item.end());
             return Err(item.unfit(why));
         }
         if let Some(item) = open.take() {
@@ -160,24 +159,23 @@ fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open
 /// What stands outside of items: nothing that was meant to be a mark.
 fn prose(line: &str, number: usize) -> Result<(), Fault> {
     let fault = |why: String| Err(Fault { item: None, why });
-    if line.contains(BEGIN) {
-        return fault(format!("a BEGIN mark must be first in its line, and something is before that in line {number}"));
+    if line.contains(BEGIN) && !line.starts_with(BEGIN) {
+        return fault(format!("line {number} has text before -----BEGIN; remove that text"));
     }
     if line.starts_with(END) {
-        return fault(format!("the END mark in line {number} has no BEGIN mark: the text before it is missing"));
+        return fault(format!("line {number} is an END line without a BEGIN line; the text before it is missing"));
     }
     let is_dash = |c: char| c == '-' || ('\u{2010}'..='\u{2015}').contains(&c) || c == '\u{2212}';
     let plain = line.trim_matches(|c: char| is_dash(c) || c.is_whitespace()).to_ascii_uppercase();
     let dashes = line.chars().filter(|c| is_dash(*c)).count();
     let is_label = |name: &str| LABELS.iter().any(|(label, _)| *label == name.trim());
     let is_meant = match plain.strip_prefix("BEGIN") {
-        Some(name) => dashes >= 2 || is_label(name),
+        Some(name) => dashes >= 2 && name.starts_with(' ') || is_label(name),
         None => plain.strip_prefix("END").is_some_and(is_label),
     };
     if is_meant {
         return fault(format!(
-            "line {number} is almost a mark: it must be like -----BEGIN CERTIFICATE-----, in capitals, with one space and \
-             five dashes at either end"
+            "line {number} is not a valid BEGIN or END line; write it like -----BEGIN CERTIFICATE-----, in capitals, with one space and five dashes at either end"
         ));
     }
     Ok(())
@@ -195,7 +193,7 @@ impl Open {
     fn end(&self) -> String {
         match self.label.shown() {
             Some(label) => format!("{END}{label}{DASHES}"),
-            None => "like its BEGIN mark".to_owned(),
+            None => "like its BEGIN line".to_owned(),
         }
     }
 
@@ -212,7 +210,7 @@ impl Open {
         }
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte) || byte.is_ascii_whitespace();
         if !self.label.is_opaque() && !line.bytes().all(is_base64) {
-            return Err(self.unfit(format!("line {number} is not Base64: put the item's original text there")));
+            return Err(self.unfit(format!("line {number} is not Base64; restore the original text")));
         }
         self.body.extend(line.bytes().filter(|byte| !byte.is_ascii_whitespace()));
         Ok(())
@@ -225,12 +223,20 @@ impl Open {
         }
         let count = self.body.len();
         match decoded(&self.body) {
-            Some(der) if der.is_empty() => Err(self.unfit("there is nothing between its marks".to_owned())),
+            Some(der) if der.is_empty() => {
+                Err(self.unfit("there is nothing between its BEGIN and END lines".to_owned()))
+            }
             Some(der) => Ok(Item { number, line, label: self.label, der }),
             None => Err(self.unfit(format!(
-                "its {count} characters are no whole Base64: some are missing, or too many; get the original text"
+                "its Base64 ({count} characters) is damaged: characters are missing or added; restore the original text"
             ))),
         }
+    }
+}
+
+impl Item {
+    pub(super) fn unfit(&self, why: String) -> Fault {
+        Fault { item: Some((self.number, self.line)), why }
     }
 }
 
@@ -297,13 +303,13 @@ fn mark<'a>(text: &'a str, begin: &str) -> Option<(&'a str, &'a str)> {
 fn lost_newlines(behind: &str) -> String {
     let body = behind.split(DASHES).next().unwrap_or_default();
     let (what, mend) = if behind.contains("\\n") {
-        ("they are the two characters \\n", "`printf '%b' \"$PEM\" > FILE` makes newlines of them")
+        ("they became the two characters \\n", "`printf '%b' \"$PEM\" > FILE` restores them")
     } else if body.starts_with(' ') || body.trim().contains(' ') {
-        ("they are spaces", "in a shell write \"$PEM\" in quotes, in YAML `|` and not `>`")
+        ("they became spaces", "quote \"$PEM\" in a shell, and use `|` instead of `>` in YAML")
     } else {
-        ("nothing is in their place", "give the original text, line by line")
+        ("everything is on one line", "restore the original lines")
     };
-    format!("its newlines are missing, {what}; {mend}")
+    format!("its newlines are missing: {what}; {mend}")
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -317,7 +323,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn is_utf16(bytes: &[u8]) -> bool {
+pub(super) fn is_utf16(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'-', 0, b'-', 0, ..] | [0, b'-', 0, b'-', ..])
 }
 
@@ -349,7 +355,10 @@ mod tests {
         two(&format!("{one}{one}").replace("YW", "  YW\t").replace("-----BEGIN", "    -----BEGIN"));
         assert_eq!(labels(&format!("{one}{one}").replace("YWJj\n", "YWJj")), Ok(vec![(1, 1), (2, 3)]));
         assert_eq!(labels(&format!("{}{one}", one.trim_end())), Ok(vec![(1, 1), (2, 3)]));
-        assert_eq!(labels(&format!("Comment: an issuer\nbegin - here\n{one}the end\n{one}")), Ok(vec![(1, 3), (2, 7)]));
+        assert_eq!(
+            labels(&format!("Comment: an issuer\n-- beginning here --\n{one}the end\n{one}")),
+            Ok(vec![(1, 3), (2, 7)])
+        );
         assert_eq!(labels(""), Ok(vec![]));
     }
 
@@ -357,32 +366,31 @@ mod tests {
     fn what_was_meant_as_a_mark_is_no_prose() {
         let one = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
         for (from, to, words) in [
-            ("-----BEGIN", "----BEGIN", "line 1 is almost a mark"),
-            ("-----BEGIN", "----- BEGIN", "line 1 is almost a mark"),
-            ("-----BEGIN CERT", "-----begin cert", "line 1 is almost a mark"),
-            ("-----BEGIN CERTIFICATE-----", "\u{2014}BEGIN CERTIFICATE\u{2014}", "line 1 is almost a mark"),
-            ("-----BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE", "line 1 is almost a mark"),
-            ("-----BEGIN", "> -----BEGIN", "in line 1"),
-            ("-----BEGIN CERTIFICATE-----", "", "END mark in line 3 has no BEGIN mark"),
-            ("-----END CERTIFICATE-----", "", "item 1 (line 1): it has no END mark"),
-            (
-                "-----END CERTIFICATE-----",
-                "-----END CERTIFICATE",
-                "item 1 (line 1): its END mark, in line 3, lacks dashes",
-            ),
+            ("-----BEGIN", "----BEGIN", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE----", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERTIFICATE-----", "-----BEGINCERTIFICATE-----", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN", "----- BEGIN", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERT", "-----begin cert", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERTIFICATE-----", "\u{2014}BEGIN CERTIFICATE\u{2014}", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE", "line 1 is not a valid BEGIN"),
+            ("-----BEGIN", "> -----BEGIN", "line 1 has text before"),
+            ("-----BEGIN CERTIFICATE-----", "", "line 3 is an END line without"),
+            ("-----END CERTIFICATE-----", "", "item 1 (line 1): it has no END line"),
+            ("-----END CERTIFICATE-----", "-----END CERTIFICATE", "item 1 (line 1): its END line, line 3, must be"),
             ("-----END CERTIFICATE", "-----END X509 CRL", "it must be -----END CERTIFICATE-----"),
-            ("\n", " ", "its newlines are missing, they are spaces"),
-            ("\n", "\\n", "its newlines are missing, they are the two characters \\n"),
-            ("\n", "", "its newlines are missing, nothing is in their place"),
-            ("YWJj", "YWJjY", "no whole Base64"),
+            ("\n", " ", "its newlines are missing: they became spaces"),
+            ("\n", "\\n", "its newlines are missing: they became the two characters \\n"),
+            ("\n", "", "its newlines are missing: everything is on one line"),
+            ("YWJj", "YWJjY", "is damaged"),
             ("YWJj", "YW_j", "line 2 is not Base64"),
-            ("YWJj", "", "nothing between its marks"),
+            ("YWJj", "", "nothing between its BEGIN"),
         ] {
             let told = labels(&one.replace(from, to)).expect_err(to);
             assert!(told.contains(words), "{from:?} to {to:?}: {told}");
         }
         let cut = format!("{}{one}", one.replace("-----END CERTIFICATE-----\n", ""));
         let told = labels(&cut).expect_err("no END");
-        assert!(told.contains("item 1 (line 1)") && told.contains("in line 3"), "{told}");
+        assert!(told.contains("item 1 (line 1)") && told.contains("line 3"), "{told}");
     }
 }

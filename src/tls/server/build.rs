@@ -222,10 +222,11 @@ impl TlsServerBuilder {
     /// # Errors
     /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it: it
     /// cannot be read, is of another kind or form, is damaged, or has more than 16 MiB; the key is not that of the
-    /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is an
-    /// authority's, is not for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take
-    /// (65,535 bytes, 100 certificates); no suite fits the key; the names of client issuers take more than 65,407 bytes; a
-    /// name stands twice. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of PEM.
+    /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is a CA's, is not
+    /// for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take (64,000 bytes, 100
+    /// certificates); the names of client issuers take more than the chain leaves of those bytes; no suite fits the key;
+    /// a name is given twice. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of
+    /// PEM.
     pub fn build(&self) -> Result<TlsServer, Error> {
         Ok(TlsServer::new(self.read(&mut Files::default()).choice(None)?, self.truncation, self.offload))
     }
@@ -300,7 +301,6 @@ impl TlsServerBuilder {
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?;
         let (verifier, trust) = self.verifier(&provider)?;
         let asks = verifier.as_ref().map_or(&[][..], |verifier| verifier.root_hint_subjects());
-        check::names(asks)?;
         check::server(&shown, asks, &provider, &self.settings.versions()?)?;
         let keys = shown.into_iter().map(|shown| shown.key).collect();
         let builder = match verifier {
