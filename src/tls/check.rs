@@ -41,6 +41,16 @@ pub(super) enum Tried {
     No,
 }
 
+/// Whether the names of application protocols fit into a hello; RFC 7301, section 3.1.
+pub(super) fn protocols(alpn: &[Vec<u8>]) -> Result<(), Error> {
+    let bytes: usize = alpn.iter().map(|name| name.len() + 1).sum();
+    if bytes <= FLIGHT_BYTES_MAX {
+        return Ok(());
+    }
+    let value = format!("{} names of {bytes} bytes", alpn.len());
+    Err(Error::Config { field: "alpn", value, why: "a hello has room for 64,000 bytes of them; leave some out" })
+}
+
 /// Tries what a server shows, in each version that it speaks.
 pub(super) fn server(
     shown: &[Shown<'_>],

@@ -306,6 +306,54 @@ fn each_fault_is_called_by_its_name_with_its_place_and_what_mends_it() {
 }
 
 #[test]
+fn a_file_that_may_not_be_read_is_told_with_what_would_let_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = made().folder.path().join("unreadable");
+    std::fs::write(&path, &made().chain).expect("a file");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).expect("a mode");
+    if std::fs::read(&path).is_ok() {
+        return skip("root may read every file");
+    }
+    let why =
+        "Permission denied (os error 13); let the user that this program runs as read it, and enter its directories";
+    assert_eq!(told(Chain, &path), format!("cannot use certificate {}: {why}", path.display()));
+}
+
+/// Roots of the machine that are no PEM, as a child process finds them: the library that reads them has the line in its text.
+#[cfg(feature = "platform-roots")]
+#[test]
+fn platform_roots_that_are_broken_are_not_shown() {
+    const ASKED: &str = "WINDLASS_PLATFORM_ROOTS";
+    if std::env::var_os(ASKED).is_some() {
+        println!(
+            "told: {}",
+            TlsClient::builder().build().map_or_else(|error| error.to_string(), |_| "taken".to_owned())
+        );
+        return;
+    }
+    let made = made();
+    let path = made.folder.path().join("roots");
+    for text in [made.key.trim().replace('\n', " "), made.chain.replace("-----\n", " ")] {
+        std::fs::write(&path, &text).expect("a file");
+        let run = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "material::platform_roots_that_are_broken_are_not_shown", "--nocapture"])
+            .env(ASKED, "1")
+            .env("SSL_CERT_FILE", &path)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .expect("a child");
+        let told = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(
+            told.contains("told: cannot use the platform's roots: a file of them cannot be read; SSL_CERT_FILE"),
+            "{told}"
+        );
+        let body = &text[60..];
+        let parts = (0..body.len() - 8).filter(|at| told.contains(&body[*at..at + 8]));
+        assert_eq!(parts.count(), 0, "{told}");
+    }
+}
+
+#[test]
 fn the_commands_that_are_told_mend_the_file() {
     let folder = made().folder.path();
     if !has_openssl(folder) {

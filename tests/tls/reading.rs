@@ -186,6 +186,25 @@ fn suites_that_do_not_fit_the_key_are_refused_in_each_version() {
     assert!(client.versions(Version::Tls12, Version::Tls12).suites([for_rsa]).build().is_ok());
 }
 
+#[test]
+fn more_application_protocols_than_a_hello_can_name_are_refused() {
+    let issuer = issuer("servers", new_key());
+    let (chain, key) = issued(&issuer, &new_key());
+    let names = |count: usize| (0..count).map(|n| format!("{n:0250}")).collect::<Vec<_>>();
+    let server = |count| {
+        let with = TlsServer::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
+        with.alpn(names(count)).build().map(drop)
+    };
+    let client = |count| TlsClient::builder().roots(Pem::bytes(issuer.pem())).alpn(names(count)).build();
+    for refused in [server(260).expect_err("too many"), client(260).map(drop).expect_err("too many")] {
+        let text = refused.to_string();
+        assert!(text.contains("alpn cannot be 260 names of 65260 bytes"), "{text}");
+    }
+    server(200).expect("as many as fit");
+    let client = client(200).expect("as many as fit");
+    assert!(shakes(&client.config, &server_of(&issuer)), "a peer takes that hello");
+}
+
 /// A key that tells whose it is, and must not be asked for more.
 #[derive(Debug)]
 struct Elsewhere(Arc<dyn SigningKey>);

@@ -162,6 +162,7 @@ impl TlsClientBuilder {
             }
         };
         config.alpn_protocols = self.settings.alpn()?;
+        check::protocols(&config.alpn_protocols)?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {

@@ -309,6 +309,7 @@ impl TlsServerBuilder {
         };
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
+        check::protocols(&config.alpn_protocols)?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.filter(|old| old.trust == trust).and_then(|old| old.tickets.clone());
