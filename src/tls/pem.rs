@@ -25,7 +25,7 @@ mod shown;
 use files::Contents;
 
 /// Where something in PEM comes from. A file is read once whenever a configuration is built or reloaded, however often it
-/// is named there, so it can be a pipe; it has at most 16 MiB.
+/// is named there, so it can be a pipe; it has at most 64 MiB.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(Place);
 
@@ -208,14 +208,18 @@ impl Pem {
 
     /// It cannot be used as `what`.
     pub(super) fn unfit(&self, what: &str, why: String) -> Error {
-        let what = match &self.0 {
+        Error::Tls { what: self.described(what), why }
+    }
+
+    /// `what`, and where it is from.
+    pub(super) fn described(&self, what: &str) -> String {
+        match &self.0 {
             Place::File(path) | Place::Read(path, _) if self.is_shown() => format!("{what} {}", Path::display(path)),
             Place::File(path) | Place::Read(path, _) => {
                 format!("{what} from {}", shown::instead_of(path))
             }
             Place::Bytes(_) => format!("{what} given as bytes"),
-        };
-        Error::Tls { what, why }
+        }
     }
 
     /// One of its items cannot be used.

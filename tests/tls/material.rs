@@ -173,6 +173,16 @@ fn make() -> Made {
     put("printed", "Certificate:\n    Data:\n        Version: 3 (0x2)\n".to_owned());
     put("another key", both((chain.clone(), other().1)));
     put("expired", both(own(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))));
+    // With a serial number that only webpki reads.
+    put("expired, with a long number", {
+        let change = |params: &mut CertificateParams| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+            params.serial_number = Some(vec![7; 30].into());
+        };
+        both(own(change))
+    });
+    let any = ExtendedKeyUsagePurpose::Any;
+    put("for any use", both(own(|params| params.extended_key_usages = vec![any])));
     put("not valid yet", both(own(|params| params.not_before = rcgen::date_time_ymd(2100, 1, 1))));
     put("authority", both(own(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))));
     put("no names", both(own(|params| params.subject_alt_names.clear())));
@@ -210,7 +220,7 @@ fn make() -> Made {
     }
     std::fs::create_dir(folder.path().join("a folder")).expect("a folder");
     let large = std::fs::File::create(folder.path().join("large")).expect("a file");
-    large.set_len((16 << 20) + 1).expect("a length");
+    large.set_len((64 << 20) + 1).expect("a length");
     Made { folder, chain, key, texts }
 }
 

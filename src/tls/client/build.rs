@@ -150,13 +150,9 @@ impl TlsClientBuilder {
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let key = Arc::new(material::with_pem_key(
-                    &chain.read(&mut files),
-                    &key.read(&mut files),
-                    Side::Client,
-                    &provider,
-                )?);
-                let shown = Shown { pem: chain, key: key.clone(), is_tried: Tried::Yes };
+                let (chain, key) = (chain.read(&mut files), key.read(&mut files));
+                let key = Arc::new(material::with_pem_key(&chain, &key, Side::Client, &provider)?);
+                let shown = Shown { pem: &chain, key: key.clone(), is_tried: Tried::Yes };
                 check::client(&shown, &provider, &versions)?;
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from((*key).clone())))
             }

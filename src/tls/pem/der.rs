@@ -179,6 +179,9 @@ pub(in crate::tls) struct Moment {
 pub(in crate::tls) const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 pub(in crate::tls) const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
+/// For whatever; GnuTLS, OpenSSL and Go take it for these too.
+pub(in crate::tls) const ANY_USE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
+
 /// `None` for what this reader is too strict for.
 pub(in crate::tls) fn says(certificate: &[u8]) -> Option<Says> {
     let parsed = Certificate::from_der(certificate).ok()?;

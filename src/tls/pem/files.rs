@@ -21,8 +21,9 @@ pub(super) struct Unread {
 #[derive(Default)]
 pub(crate) struct Files(HashMap<PathBuf, Arc<Contents>>);
 
-/// Roots of all public issuers take a quarter of a megabyte; a file without an end, such as a device, has more than this.
-const BYTES_MAX: u64 = 16 << 20;
+/// Roots of all public issuers take a quarter of a megabyte, the largest revocation lists some ten; a file without an end,
+/// such as a device, has more than this.
+const BYTES_MAX: u64 = 64 << 20;
 
 impl Files {
     pub(super) fn read(&mut self, path: &Path) -> Arc<Contents> {
@@ -50,7 +51,7 @@ pub(super) fn read(path: &Path) -> Contents {
     let mut file = File::open(path).map_err(failed)?.take(BYTES_MAX + 1);
     file.read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > BYTES_MAX {
-        let text = "it has more than 16 MiB, which no file of certificates or keys has; name another".to_owned();
+        let text = "it has more than 64 MiB; name another file".to_owned();
         return Err(Unread { kind: ErrorKind::FileTooLarge, text });
     }
     Ok(bytes)

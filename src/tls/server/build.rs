@@ -221,7 +221,7 @@ impl TlsServerBuilder {
     ///
     /// # Errors
     /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it: it
-    /// cannot be read, is of another kind or form, is damaged, or has more than 16 MiB; the key is not that of the
+    /// cannot be read, is of another kind or form, is damaged, or has more than 64 MiB; the key is not that of the
     /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is a CA's, is not
     /// for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take (64,000 bytes, 100
     /// certificates); the names of client issuers take more than the chain leaves of those bytes; no suite fits the key;
@@ -377,10 +377,10 @@ impl TlsServerBuilder {
 type Verifier = (Option<Arc<dyn ClientCertVerifier>>, Vec<Vec<u8>>);
 
 impl Identity {
-    fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+    fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
         match &self.key {
             Key::Pem(key) => material::with_pem_key(&self.chain, key, Side::Server, provider),
-            Key::Elsewhere(key) => material::with_key(&self.chain, key.clone(), Side::Server),
+            Key::Elsewhere(key) => material::with_key(&self.chain, key.clone(), Side::Server, provider),
         }
     }
 }
