@@ -35,7 +35,7 @@ fn material() -> &'static Material {
         params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an issuer");
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let params = CertificateParams::new(["only-inline".to_owned()]).expect("a name");
         let own = params.signed_by(&key, &issuer).expect("a certificate");
         let chain = own.pem() + &issuer.pem();
         let list = CertificateRevocationListParams {
