@@ -105,13 +105,15 @@ fn fits(chain: &Pem, found: &[Found], pem: Option<&Pem>, public: &SubjectPublicK
     let key = pem.map_or_else(|| noun.to_owned(), |pem| pem.described(noun));
     let why = match found.iter().find(is_of) {
         Some(other) => format!(
-            "the {key} is not that of this certificate, but that of item {} (line {}); put that one first, then the issuer of each",
+            "the {key} is not that of this certificate, but that of item {} (line {}); put that one first, then the \
+             issuer of each",
             other.number, other.line
         ),
         None => {
             let kind = der::says(&own.der).map_or("a key".to_owned(), |says| says.key_kind);
             format!(
-                "the {key} is not that of this certificate, which is for {kind}; `openssl x509 -noout -pubkey -in {}` and `openssl pkey -pubout -in {}` print the same if they belong together",
+                "the {key} is not that of this certificate, which is for {kind}; `openssl x509 -noout -pubkey -in \
+                 {}` and `openssl pkey -pubout -in {}` print the same if they belong together",
                 chain.name(),
                 pem.map_or_else(|| "KEY".to_owned(), Pem::name)
             )
@@ -159,17 +161,20 @@ impl Says {
         };
         if self.is_ca {
             return Some(format!(
-                "it is a CA certificate (CA:TRUE), which peers refuse as that of a {who}; issue one with it, or make it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+                "it is a CA certificate (CA:TRUE), which peers refuse as that of a {who}; issue one with it, or make \
+                 it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             ));
         }
         if self.purposes.as_ref().is_some_and(|all| !all.contains(&purpose) && !all.contains(&ANY_USE)) {
             return Some(format!(
-                "it is not for {who}s: its extended key usage lacks {name}; reissue it with `-addext extendedKeyUsage={name}`"
+                "it is not for {who}s: its extended key usage lacks {name}; reissue it with `-addext \
+                 extendedKeyUsage={name}`"
             ));
         }
         if side == Side::Server && !self.has_names {
             return Some(
-                "it has no subjectAltName, and peers look for its names nowhere else (RFC 9525); reissue it with `-addext subjectAltName=DNS:host.example.org`"
+                "it has no subjectAltName, and peers look for its names nowhere else (RFC 9525); reissue it with \
+                 `-addext subjectAltName=DNS:host.example.org`"
                     .to_owned(),
             );
         }
@@ -193,13 +198,14 @@ fn in_order<'a>(found: &'a [Found], says: &[Option<Says>]) -> Result<(), (&'a Fo
             Some(later) => {
                 let later = &found[later];
                 format!(
-                    "it comes before item {} (line {}), which it issued; put the certificate of the key first, then the issuer of each",
+                    "it comes before item {} (line {}), which it issued; put the certificate of the key first, then \
+                     the issuer of each",
                     later.number, later.line
                 )
             }
-            None => {
-                "it issued none of the certificates before it; remove it, or add the issuer of the first one".to_owned()
-            }
+            None => "it issued none of the certificates before it; remove it, or add the issuer of the first \
+                 one"
+            .to_owned(),
         };
         return Err((certificate, why));
     }

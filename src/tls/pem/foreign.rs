@@ -15,7 +15,10 @@ pub(super) fn what_it_is(bytes: &[u8], wanted: Wanted, name: &str) -> String {
         return format!("there is no {noun} in it: it is empty");
     }
     if is_utf16(bytes) {
-        return format!("it is UTF-16, and PEM is ASCII; `iconv -f UTF-16 -t UTF-8 < {name} > {name}.pem` converts it");
+        return format!(
+            "it is UTF-16, and PEM is ASCII; `iconv -f UTF-16 -t UTF-8 < {name} > {name}.pem` converts \
+            it"
+        );
     }
     // Base64 may begin as DER does, with a 0.
     let is_text = bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
@@ -25,7 +28,8 @@ pub(super) fn what_it_is(bytes: &[u8], wanted: Wanted, name: &str) -> String {
     match bytes {
         [0xfe, 0xed, 0xfe, 0xed, ..] => {
             return format!(
-                "it is a Java keystore; `keytool -importkeystore -srckeystore {name} -destkeystore {name}.p12 -deststoretype PKCS12` converts it to PKCS #12, and {}",
+                "it is a Java keystore; `keytool -importkeystore -srckeystore {name} -destkeystore {name}.p12 \
+                 -deststoretype PKCS12` converts it to PKCS #12, and {}",
                 mend(Kind::Pkcs12, "", wanted, &format!("{name}.p12"))
             );
         }
@@ -43,7 +47,8 @@ pub(super) fn what_it_is(bytes: &[u8], wanted: Wanted, name: &str) -> String {
     }
     if begins(&["putty-user-key-file"]) {
         return format!(
-            "it is a PuTTY key; `puttygen {name} -O private-openssh -o {name}.ssh` and then `ssh-keygen -p -N '' -m PEM -f {name}.ssh` convert it to PEM"
+            "it is a PuTTY key; `puttygen {name} -O private-openssh -o {name}.ssh` and then `ssh-keygen -p -N '' -m \
+             PEM -f {name}.ssh` convert it to PEM"
         );
     }
     if begins(&["{"]) && lower.contains("\"kty\"") {
@@ -83,10 +88,12 @@ fn base64(plain: &str, wanted: Wanted, name: &str) -> Option<String> {
     let (begin, end) = (begin(wanted), begin(wanted).replace("BEGIN", "END"));
     Some(match der::kind(&whole) {
         Some(Kind::Unknown) | None => format!(
-            "it looks like Base64, or part of it, without BEGIN and END lines; a {noun} has {begin} before it and {end} behind it, each on its own line"
+            "it looks like Base64, or part of it, without BEGIN and END lines; a {noun} has {begin} before it and \
+             {end} behind it, each on its own line"
         ),
         Some(kind) if is_wanted(kind, wanted) => format!(
-            "its BEGIN and END lines are missing: it is the Base64 of {}; put {} before it and {} behind it, each on its own line",
+            "its BEGIN and END lines are missing: it is the Base64 of {}; put {} before it and {} behind it, each on \
+             its own line",
             thing(kind),
             begin_of(kind),
             begin_of(kind).replace("BEGIN", "END")
@@ -127,16 +134,19 @@ pub(super) fn wrong_item(item: &Item, wanted: Wanted, name: &str) -> String {
     let what = label_thing(&item.label);
     match &item.label {
         Label::OldCertificate => format!(
-            "it is {what} with the old label X509 CERTIFICATE; `sed -E 's/X\\.?509 CERT/CERT/' {name} > {name}.pem` renames it"
+            "it is {what} with the old label X509 CERTIFICATE; `sed -E 's/X\\.?509 CERT/CERT/' {name} > {name}.pem` \
+             renames it"
         ),
         Label::TrustedCertificate if matches!(wanted, Wanted::Certificate | Wanted::Root) => format!(
-            "it is a certificate with OpenSSL's trust settings; `openssl x509 -in {name} -out {name}.pem` removes them"
+            "it is a certificate with OpenSSL's trust settings; `openssl x509 -in {name} -out {name}.pem` removes \
+             them"
         ),
         Label::EncryptedKey | Label::OldEncryptedKey if wanted == Wanted::Key => {
             format!("it is {what}; {}", mend(Kind::EncryptedKey, "", wanted, name))
         }
         Label::OpenSshKey if wanted == Wanted::Key => format!(
-            "it is {what}; `ssh-keygen -p -N '' -m PEM -f {name}` converts it in place, unless it is an Ed25519 key, for which OpenSSH has no other format"
+            "it is {what}; `ssh-keygen -p -N '' -m PEM -f {name}` converts it in place, unless it is an Ed25519 key, \
+             for which OpenSSH has no other format"
         ),
         Label::Other(_) => match item.label.shown() {
             Some(label) => format!("its label {label} is not known; did you mean {}?", begin(wanted)),
@@ -167,7 +177,8 @@ pub(in crate::tls) fn bad_certificate(bytes: &[u8], wanted: Wanted, name: &str, 
     }
     match (der::kind(bytes), der::says(bytes)) {
         (_, Some(says)) if says.version < 3 => format!(
-            "it is an X.509 certificate of version {}, which TLS peers refuse; reissue it with extensions, as `openssl x509 -req … -extfile EXTENSIONS` does",
+            "it is an X.509 certificate of version {}, which TLS peers refuse; reissue it with extensions, as \
+             `openssl x509 -req … -extfile EXTENSIONS` does",
             says.version
         ),
         (Some(Kind::Certificate), _) | (_, Some(_)) => format!("it cannot be read: {error}; reissue it"),
@@ -333,7 +344,8 @@ fn mend(kind: Kind, form: &str, wanted: Wanted, name: &str) -> String {
         }
         (Kind::PublicKey, Wanted::Key) => "give the private key that it belongs to".to_owned(),
         (Kind::DsaKey, Wanted::Key) => {
-            "TLS has no use for it; `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes a P-256 key, which needs a new certificate"
+            "TLS has no use for it; `openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes a P-256 \
+             key, which needs a new certificate"
                 .to_owned()
         }
         (_, Wanted::Certificate) => "name the certificate file instead".to_owned(),

@@ -133,12 +133,11 @@ fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open
             *open = Some(item);
             return Ok(());
         };
-        let Some(at) = rest.find(END) else {
-            if rest.contains(BEGIN) {
-                return Err(item.unfit(format!("it has no END line before the next BEGIN line, line {number}")));
-            }
-            return item.add(rest, number);
-        };
+        let at = rest.find(END);
+        if rest.find(BEGIN).is_some_and(|begin| at.is_none_or(|at| begin < at)) {
+            return Err(item.unfit(format!("it has no END line before the next BEGIN line, line {number}")));
+        }
+        let Some(at) = at else { return item.add(rest, number) };
         item.add(rest[..at].trim(), number)?;
         let Some((label, behind)) = mark(&rest[at..], END) else {
             return Err(item.unfit(format!("its END line, line {number}, must be {}", item.end())));
@@ -175,7 +174,8 @@ fn prose(line: &str, number: usize) -> Result<(), Fault> {
     };
     if is_meant {
         return fault(format!(
-            "line {number} is not a valid BEGIN or END line; write it like -----BEGIN CERTIFICATE-----, in capitals, with one space and five dashes at either end"
+            "line {number} is not a valid BEGIN or END line; write it like -----BEGIN CERTIFICATE-----, in capitals, \
+             with one space and five dashes at either end"
         ));
     }
     Ok(())
@@ -228,7 +228,8 @@ impl Open {
             }
             Some(der) => Ok(Item { number, line, label: self.label, der }),
             None => Err(self.unfit(format!(
-                "its Base64 ({count} characters) is damaged: characters are missing or added; restore the original text"
+                "its Base64 ({count} characters) is damaged: characters are missing or added; restore the original \
+                 text"
             ))),
         }
     }
@@ -392,5 +393,51 @@ mod tests {
         let cut = format!("{}{one}", one.replace("-----END CERTIFICATE-----\n", ""));
         let told = labels(&cut).expect_err("no END");
         assert!(told.contains("item 1 (line 1)") && told.contains("line 3"), "{told}");
+    }
+
+    /// What texts are put together of.
+    const PIECES: [&str; 18] = [
+        "-----BEGIN CERTIFICATE-----",
+        "-----END CERTIFICATE-----",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "-----BEGIN",
+        " ",
+        "-----",
+        "\n",
+        "\r\n",
+        "\r",
+        "\u{feff}",
+        "YWJj",
+        "YWJjYWJj",
+        "=",
+        "prose: here",
+        "-----BEGIN ODD-----",
+        "-----END ODD-----",
+        "\\n",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn no_begin_mark_is_lost_in_silence(pieces in proptest::collection::vec(0..PIECES.len(), 0..24)) {
+            let text: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+            if let Ok(items) = of(text.as_bytes()) {
+                proptest::prop_assert_eq!(items.len(), text.matches(BEGIN).count(), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn whatever_it_is_somebody_says_something(bytes: Vec<u8>, begins in 0..4usize) {
+            use crate::tls::pem::{Wanted, foreign};
+            let begin: [&[u8]; 4] = [b"", b"\x30\x82", b"-----BEGIN PRIVATE KEY-----\n", b"MIIB"];
+            let bytes = [begin[begins], &bytes].concat();
+            for wanted in [Wanted::Certificate, Wanted::Root, Wanted::Key, Wanted::List] {
+                match of(&bytes) {
+                    Ok(items) if items.is_empty() => proptest::prop_assert!(!foreign::what_it_is(&bytes, wanted, "F").is_empty()),
+                    Ok(_) => {}
+                    Err(fault) => proptest::prop_assert!(!fault.text().is_empty()),
+                }
+            }
+        }
     }
 }
