@@ -234,7 +234,7 @@ impl Pem {
 
     fn unread(&self, wanted: Wanted, failed: &files::Unread) -> Error {
         let content = match &self.0 {
-            Place::File(path) | Place::Read(path, _) if !self.is_shown() && !files::is_there_after(failed) => {
+            Place::File(path) | Place::Read(path, _) if !self.is_shown() && !failed.is_denied() => {
                 Some(path.as_os_str().as_encoded_bytes())
             }
             _ => None,

@@ -228,6 +228,7 @@ fn make() -> Made {
 const OPENSSL: &str = r#"
 set -e
 openssl() { command openssl "$@" 2>> log; }
+fold -w 64 certificate > folded
 openssl pkey -in key -out 'encrypted key' -aes256 -passout pass:x
 openssl pkcs8 -topk8 -in key -outform DER -out 'DER of an encrypted key' -v2 aes256 -passout pass:x
 openssl ec -in key -aes256 -passout pass:x -out 'old encrypted key'
@@ -242,14 +243,14 @@ openssl genrsa -out short.pem 1024
 openssl pkcs8 -topk8 -nocrypt -in short.pem -out 'RSA-1024'
 openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out RSA-PSS
 openssl dsaparam -noout -genkey -out DSA 1024
-openssl pkcs12 -export -in certificate -inkey key -passout pass:x -out 'PKCS 12'
-openssl crl2pkcs7 -nocrl -certfile certificate -out 'PKCS 7'
-openssl crl2pkcs7 -nocrl -certfile certificate -outform DER -out 'DER of PKCS 7'
-openssl x509 -in certificate -trustout -out trusted
+openssl pkcs12 -export -in folded -inkey key -passout pass:x -out 'PKCS 12'
+openssl crl2pkcs7 -nocrl -certfile folded -out 'PKCS 7'
+openssl crl2pkcs7 -nocrl -certfile folded -outform DER -out 'DER of PKCS 7'
+openssl x509 -in folded -trustout -out trusted
 openssl req -new -key key -subj /CN=localhost -out request.pem
 openssl x509 -req -in request.pem -signkey key -days 30 -out v1.pem
 cat v1.pem key > 'version 1'
-openssl x509 -in certificate -text -noout -out 'printed by openssl'
+openssl x509 -in folded -text -noout -out 'printed by openssl'
 base64 < key > 'Base64 of PEM'
 if command -v ssh-keygen >> log; then ssh-keygen -q -t ecdsa -N '' -f OpenSSH; fi
 "#;
@@ -327,6 +328,26 @@ fn a_file_that_may_not_be_read_is_told_with_what_would_let_it() {
     let why =
         "Permission denied (os error 13); let the user that this program runs as read it, and enter its directories";
     assert_eq!(told(Chain, &path), format!("cannot use certificate {}: {why}", path.display()));
+}
+
+#[test]
+fn a_key_in_place_of_a_files_name_is_told_from_a_name() {
+    let key = &made().key;
+    let lost =
+        "its newlines are missing: they became spaces; quote \"$PEM\" in a shell, and use `|` instead of `>` in YAML";
+    let bare = "its BEGIN and END lines are missing: it is the Base64 of a private key (PKCS #8); put -----BEGIN PRIVATE \
+                KEY----- before it and -----END PRIVATE KEY----- behind it, each on its own line";
+    for (given, why) in [
+        (key.trim().replace('\n', " "), lost),
+        (body(key).to_owned(), bare),
+        (format!("\"{}\"", body(key)), bare),
+        (key.clone(), "it is PEM, not the name of a file"),
+    ] {
+        let told = told(Key, Path::new(&given));
+        let what = format!("private key from a text of {} bytes that is no file's name", given.len());
+        let mend = "name a file, or give the PEM itself with all of its lines";
+        assert_eq!(told, format!("cannot use {what}: {why}; {mend}"));
+    }
 }
 
 /// Roots of the machine that are no PEM, as a child process finds them: the library that reads them has the line in its text.

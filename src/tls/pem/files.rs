@@ -57,11 +57,18 @@ pub(super) fn read(path: &Path) -> Contents {
     Ok(bytes)
 }
 
-/// Whether there is such a file.
+/// Whether there surely is such a file.
 pub(super) fn is_there(contents: &Contents) -> bool {
     contents.as_ref().map_or_else(is_there_after, |_| true)
 }
 
-pub(super) fn is_there_after(failed: &Unread) -> bool {
-    matches!(failed.kind, ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::FileTooLarge)
+fn is_there_after(failed: &Unread) -> bool {
+    matches!(failed.kind, ErrorKind::IsADirectory | ErrorKind::FileTooLarge)
+}
+
+impl Unread {
+    /// Nobody knows whether there is such a file: the text may be a key behind the name of a folder.
+    pub(super) fn is_denied(&self) -> bool {
+        self.kind == ErrorKind::PermissionDenied
+    }
 }
