@@ -4,8 +4,12 @@
 //! the builders. Knows nothing of links or sessions.
 
 pub(crate) mod asked;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod check;
 mod client;
 pub(crate) mod failure;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod material;
 mod offer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;

@@ -3,10 +3,10 @@
 
 mod support;
 
-#[path = "tls/authorities.rs"]
-mod authorities;
 #[path = "tls/alerts.rs"]
 mod alerts;
+#[path = "tls/authorities.rs"]
+mod authorities;
 #[path = "tls/building.rs"]
 mod building;
 #[path = "tls/canary.rs"]
@@ -25,10 +25,16 @@ mod handshakes;
 mod hostile;
 #[path = "tls/interop.rs"]
 mod interop;
+#[path = "tls/material.rs"]
+mod material;
 #[path = "tls/members.rs"]
 mod members;
 #[path = "tls/raw.rs"]
 mod raw;
+#[path = "tls/reading.rs"]
+mod reading;
+#[path = "tls/refusals.rs"]
+mod refusals;
 #[path = "tls/reloading.rs"]
 mod reloading;
 #[path = "tls/renewing.rs"]
@@ -37,10 +43,10 @@ mod renewing;
 mod resuming;
 #[path = "tls/revocation.rs"]
 mod revocation;
-#[path = "tls/refusals.rs"]
-mod refusals;
 #[path = "tls/sealing.rs"]
 mod sealing;
+#[path = "tls/secrets.rs"]
+mod secrets;
 #[path = "tls/tickets.rs"]
 mod tickets;
 #[path = "tls/upgrade.rs"]

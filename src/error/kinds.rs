@@ -304,7 +304,10 @@ mod tests {
         for (error, kind) in [
             (Error::Connect { address: at(), source: source() }, ErrorKind::ConnectionRefused),
             (Error::Broken { address: at(), reason: Reason::Reset, detail: None }, ErrorKind::ConnectionReset),
-            (Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed, detail: None }, ErrorKind::BrokenPipe),
+            (
+                Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed, detail: None },
+                ErrorKind::BrokenPipe,
+            ),
             (Error::Broken { address: at(), reason: Reason::Timeout(Expiry::Idle), detail: None }, ErrorKind::TimedOut),
             (
                 Error::Broken { address: at(), reason: Reason::Tls(TlsFault::NotTls), detail: None },

@@ -1,7 +1,7 @@
 //! Why a peer was refused: the golden table of faults and texts, as a server's `on_error`, `on_event` and the log have them,
 //! and as a client does. Somebody who knows a little of TLS must know from each text what to do.
 
-use crate::canary::{keep_log, was_logged};
+use crate::canary::{listen_to_the_log, was_logged};
 use crate::hostile::{SERVER_NAME, counted, extension, hello, with_extensions};
 use crate::support::blocking::{Tale, connect};
 use crate::support::{Echo, PATIENCE};
@@ -221,7 +221,7 @@ impl Accept for Porter {
 
 impl House {
     pub(crate) fn new(tls: TlsServer) -> House {
-        keep_log();
+        listen_to_the_log();
         let (errors, events) = (Tale::default(), Tale::default());
         let (tells, hears) = (errors.clone(), events.clone());
         let server = Server::builder()

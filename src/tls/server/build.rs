@@ -8,20 +8,22 @@ use super::reload::{Instead, Made, News, staying};
 use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
 use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
+use crate::tls::check::{self, Shown, Trial, Tried};
+use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
+use crate::tls::pem::files::Files;
 use crate::tls::settings::{Settings, Version};
 use crate::tls::{Offload, Truncation, asked};
-use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert, ServerConfig,
     WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{CertificateError, RootCertStore, SignatureAlgorithm};
+use rustls::{DistinguishedName, RootCertStore, SignatureAlgorithm};
 use std::fmt;
 use std::sync::Arc;
 
@@ -125,6 +127,9 @@ impl TlsServerBuilder {
 
     /// A certificate chain whose key is elsewhere, in a security module or another process. `SigningKey` signs on one of
     /// `ReactorConfig::handshake_threads`; without them on the reactor's, which it holds up for as long as it takes.
+    ///
+    /// `build` asks it for its public key, which must be that of the certificate if it tells one, and for no signature: a
+    /// security module may not be open yet, or take long.
     pub fn certificate_with_key(mut self, chain: impl Into<Pem>, key: Arc<dyn SigningKey>) -> Self {
         self.identities.push(Identity { chain: chain.into(), key: Key::Elsewhere(key) });
         self
@@ -245,6 +250,24 @@ impl TlsServerBuilder {
         TlsServer::new(choice, self.truncation, self.offload)
     }
 
+    /// The same with all of its files read, each once. What could not be read is told where it is used.
+    pub(super) fn read(&self, files: &mut Files) -> TlsServerBuilder {
+        let mut read = self.clone();
+        for identity in &mut read.identities {
+            identity.chain = identity.chain.read(files);
+            if let Key::Pem(pem) = &identity.key {
+                identity.key = Key::Pem(pem.read(files));
+            }
+        }
+        for pem in read.client_roots.iter_mut().chain(&mut read.revoked).chain(&mut read.list_issuers) {
+            *pem = pem.read(files);
+        }
+        for (_, builder) in &mut read.names {
+            *builder = builder.read(files);
+        }
+        read
+    }
+
     pub(super) fn names(&self) -> &[(String, TlsServerBuilder)] {
         &self.names
     }
@@ -257,29 +280,32 @@ impl TlsServerBuilder {
     pub(super) fn entry(&self, old: Option<&Entry>) -> Result<Made, Error> {
         let provider = self.settings.provider()?;
         let old = old.and_then(|old| old.built.as_ref());
-        let (served, mut news, mut faults) = self.served(&provider, old)?;
-        let speed = match served.iter().any(|one| one.speed == Speed::Slow) {
-            true => Speed::Slow,
-            false => Speed::Quick,
-        };
+        let (found, mut faults) = self.found(&provider, old)?;
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.settings.versions()?)
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?;
-        let verifier = match (self.verifier(&provider), old) {
-            (Ok(None), _) => None,
-            (Ok(verifier), _) => {
-                news = News::Some;
-                verifier
-            }
+        let (verifier, mut news) = match (self.verifier(&provider), old) {
+            (Ok(None), _) => (None, News::None),
+            (Ok(verifier), _) => (verifier, News::Some),
             (Err(error), old) => {
                 let last = old.and_then(|old| old.verifier.clone()).filter(|last| self.asks_as(&**last));
                 if last.is_none() {
                     return Err(error);
                 }
                 faults.push((error, Instead::LastGood));
-                last
+                (last, News::None)
             }
+        };
+        let asks = verifier.as_ref().map_or(&[][..], |verifier| verifier.root_hint_subjects());
+        let served = self.tried(found, asks, &provider, &mut faults)?;
+        if served.iter().any(|(_, freshness)| *freshness == News::Some) {
+            news = News::Some;
+        }
+        let served: Vec<Served> = served.into_iter().map(|(one, _)| one).collect();
+        let speed = match served.iter().any(|one| one.speed == Speed::Slow) {
+            true => Speed::Slow,
+            false => Speed::Quick,
         };
         let builder = match &verifier {
             None => builder.with_no_client_auth(),
@@ -288,6 +314,7 @@ impl TlsServerBuilder {
         let keys = served.iter().map(|one| one.key.clone()).collect();
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
+        check::protocols(&config.alpn_protocols)?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.and_then(|old| old.tickets.clone());
@@ -315,24 +342,22 @@ impl TlsServerBuilder {
         Ok(Made { entry: Entry { config: Arc::new(asked::noting(&config)), speed, built }, faults, news })
     }
 
-    /// The certificates that are served: those that can be read now, and the last good ones of those that cannot.
-    fn served(&self, provider: &Arc<CryptoProvider>, old: Option<&Built>) -> Result<ServedAndFaults, Error> {
-        let (mut served, mut news, mut faults) = (Vec::new(), News::None, Vec::new());
+    /// The certificates that can be read now, and the last good ones of those that cannot.
+    fn found<'a>(&self, provider: &Arc<CryptoProvider>, old: Option<&'a Built>) -> Result<FoundAndFaults<'a>, Error> {
+        let (mut found, mut faults) = (Vec::new(), Vec::new());
         for (at, identity) in self.identities.iter().enumerate() {
-            match (identity.read(provider), old.and_then(|old| self.last_good(at, old))) {
-                (Ok(key), _) => {
-                    news = News::Some;
-                    served.push(identity.serving(key));
-                }
+            let last = old.and_then(|old| self.last_good(at, old));
+            match (identity.read(provider), last) {
+                (Ok(key), _) => found.push(Found { at, one: identity.serving(key), news: News::Some, last }),
                 (Err(error), Some(last)) => {
                     faults.push((error, staying([&*last.key].into_iter())));
-                    served.push(last.clone());
+                    found.push(Found { at, one: last.clone(), news: News::None, last: None });
                 }
                 (Err(error), None) => faults.push((error, Instead::Nothing)),
             }
         }
-        if !served.is_empty() {
-            return Ok((served, news, faults));
+        if !found.is_empty() {
+            return Ok((found, faults));
         }
         let none = || Error::Tls {
             what: "no certificate".to_owned(),
@@ -341,12 +366,64 @@ impl TlsServerBuilder {
         Err(faults.into_iter().next().map_or_else(none, |(error, _)| error))
     }
 
+    /// Those of them that a peer can take, and the last good ones of those that none can.
+    fn tried(
+        &self,
+        found: Vec<Found<'_>>,
+        asks: &[DistinguishedName],
+        provider: &Arc<CryptoProvider>,
+        faults: &mut Vec<(Error, Instead)>,
+    ) -> Result<Vec<(Served, News)>, Error> {
+        let versions = self.settings.versions()?;
+        let mut trial = Trial::of(provider, &versions);
+        let (mut served, mut first, mut failed) = (Vec::new(), None, None);
+        for Found { at, one, news, last } in found {
+            let Identity { chain, key } = &self.identities[at];
+            // What is good since before was tried then.
+            let is_tried = match (key, news) {
+                (Key::Pem(_), News::Some) => Tried::Yes,
+                _ => Tried::No,
+            };
+            let shown = Shown { pem: chain, key: one.key.clone(), is_tried };
+            let tried = match check::sizes(&shown) {
+                Ok(bytes) => {
+                    // Whoever is asked for does not depend on what is shown: nothing of the entry can be used then.
+                    check::names(asks, bytes)?;
+                    trial.one(&shown, asks)
+                }
+                Err(error) => Err(error),
+            };
+            match (tried, last) {
+                (Ok(()), _) => {
+                    served.push((one, news));
+                    first.get_or_insert(shown);
+                }
+                (Err(error), Some(last)) => {
+                    let shown = Shown { pem: chain, key: last.key.clone(), is_tried: Tried::No };
+                    check::names(asks, check::sizes(&shown)?)?;
+                    faults.push((error, staying([&*last.key].into_iter())));
+                    trial.pass();
+                    served.push((last.clone(), News::None));
+                }
+                (Err(error), None) => failed = failed.or(Some((error, Instead::Nothing))),
+            }
+        }
+        if served.is_empty() {
+            if let Some((error, _)) = failed {
+                return Err(error);
+            }
+        }
+        faults.extend(failed);
+        first.map_or(Ok(()), |first| trial.end(&first))?;
+        Ok(served)
+    }
+
     /// What was served before in the place of an identity: that of the same chain, or what stood at its position, unless it
     /// is that of another one.
     fn last_good<'a>(&self, at: usize, old: &'a Built) -> Option<&'a Served> {
-        let chain = &self.identities[at].chain;
-        let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain == one.chain);
-        let same = old.served.iter().find(|one| one.chain == *chain);
+        let chain = self.identities[at].chain.place();
+        let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain.place() == one.chain);
+        let same = old.served.iter().find(|one| one.chain == chain);
         same.or_else(|| old.served.get(at).filter(of_others))
     }
 
@@ -424,7 +501,18 @@ impl TlsServerBuilder {
     }
 }
 
-type ServedAndFaults = (Vec<Served>, News, Vec<(Error, Instead)>);
+type FoundAndFaults<'a> = (Vec<Found<'a>>, Vec<(Error, Instead)>);
+
+/// A certificate that may be served.
+struct Found<'a> {
+    /// Which identity it is of.
+    at: usize,
+    one: Served,
+    /// Whether it was read just now.
+    news: News,
+    /// What was served in its place before.
+    last: Option<&'a Served>,
+}
 
 impl Identity {
     fn serving(&self, key: CertifiedKey) -> Served {
@@ -432,57 +520,14 @@ impl Identity {
             (Key::Elsewhere(_), _) | (_, SignatureAlgorithm::RSA) => Speed::Slow,
             _ => Speed::Quick,
         };
-        Served { chain: self.chain.clone(), key: Arc::new(key), speed }
+        Served { chain: self.chain.place(), key: Arc::new(key), speed }
     }
 
     fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
-        let chain = self.chain.chain()?;
-        self.check_dates(&chain, provider)?;
-        let unfit = |error: rustls::Error| {
-            let why = match error {
-                rustls::Error::InconsistentKeys(_) => "the private key is not that of this certificate".to_owned(),
-                error => error.to_string(),
-            };
-            self.chain.unfit("certificate", why)
-        };
         match &self.key {
-            Key::Pem(pem) => {
-                let key = provider.key_provider.load_private_key(pem.key()?);
-                let key = key.map_err(|error| pem.unfit("private key", error.to_string()))?;
-                fitting(chain, key).map_err(unfit)
-            }
-            Key::Elsewhere(key) => fitting(chain, key.clone()).map_err(unfit),
+            Key::Pem(key) => material::with_pem_key(&self.chain, key, Side::Server, provider),
+            Key::Elsewhere(key) => material::with_key(&self.chain, key.clone(), Side::Server, provider),
         }
-    }
-
-    /// Whether it is valid now. rustls tells the dates of no certificate, but it refuses one by them before it looks at
-    /// anything else, also its issuer.
-    fn check_dates(&self, chain: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Result<(), Error> {
-        let mut roots = RootCertStore::empty();
-        let Some((own, others)) = chain.split_first() else { return Ok(()) };
-        if let Err(error) = roots.add(own.clone()) {
-            return Err(self.chain.unfit("certificate", error.to_string()));
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        let (Ok(verifier), Ok(name)) = (verifier, ServerName::try_from("localhost")) else { return Ok(()) };
-        match verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()) {
-            Err(rustls::Error::InvalidCertificate(
-                why @ (CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. }),
-            )) => Err(self.chain.unfit("certificate", rustls::Error::InvalidCertificate(why).to_string())),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn fitting(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<CertifiedKey, rustls::Error> {
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        // A key that is elsewhere may not tell.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(error) => Err(error),
     }
 }
 
