@@ -33,6 +33,7 @@ mod post;
 mod reactor;
 mod server;
 mod settings;
+mod shown;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;

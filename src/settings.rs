@@ -7,10 +7,12 @@ mod client;
 #[cfg(feature = "serde")]
 mod keys;
 mod server;
+
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
 use crate::error::Error;
+use crate::shown::scrubbed;
 pub use client::ClientConfig;
 pub use server::ServerConfig;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -59,13 +61,15 @@ const KEYS: [(&str, &str); 39] = [
     ("server_name", "tls.server-name"),
 ];
 
-/// An error of a lower row, its field named as in files.
+/// An error of a lower row, its field named as in files, without anything that may be secret.
 fn by_key(error: Error) -> Error {
     match error {
         Error::Config { field, value, why } => {
             let field = KEYS.iter().find(|(known, _)| *known == field).map_or(field, |(_, key)| key);
-            Error::Config { field, value, why }
+            Error::Config { field, value: scrubbed(&value), why }
         }
+        #[cfg(feature = "tls")]
+        Error::Tls { what, why } => Error::Tls { what: scrubbed(&what), why: scrubbed(&why) },
         error => error,
     }
 }

@@ -6,6 +6,8 @@
 pub(crate) mod asked;
 mod client;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod key_log;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
 mod server;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -18,6 +20,8 @@ use crate::error::TlsFault;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use client::TlsClientBuilder;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use key_log::KeyLog;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
 pub use server::TlsServer;

@@ -3,6 +3,9 @@
 
 mod support;
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/canary.rs"]
+mod canary;
 #[path = "settings/keys.rs"]
 mod keys;
 #[path = "settings/refusals.rs"]

@@ -56,10 +56,11 @@ const CLOCK_READERS: [(&str, &str); 12] = [
 ];
 
 /// File, word and reason of each exception from the two tables above. One that is not needed any more is a finding.
-const EXCEPTIONS: [(&str, &str, &str); 4] = [
+const EXCEPTIONS: [(&str, &str, &str); 5] = [
     ("config", "socket2", "the `prepare` hook shows the user the raw socket"),
     ("fuzzing", "rustls", "configurations for sessions that are shown any bytes"),
     ("lib", "rustls", "re-exported, so that users build configurations of the same version"),
+    ("tls/key_log", "rustix", "flags of open(2), and its errors, that std has no names for"),
     ("source/acceptor", "rustix", "accept(2)'s errors are told apart by their `Errno` names; no call is made"),
 ];
 

@@ -255,6 +255,7 @@ impl ServerConfig {
                 let why = "an address asks for TLS: give a table `tls` with `certs`";
                 return refuse("tls", format!("nothing for {address}"), why);
             }
+            self.tls.as_ref().map_or(Ok(()), |tls| tls.check(""))?;
             if secured.is_none() && self.tls.is_some() {
                 let why = "no address is for TLS: write tls:// or tls+unix:, or network tcp or unix, or leave tls out";
                 return refuse("tls", "given", why);

@@ -2,8 +2,11 @@
 //!
 //! Owns the fields; what is wrong with them the builders tell.
 
+use super::refuse;
+use crate::error::Error;
+use crate::shown::shown_key;
 use crate::tls::{
-    ClientAuth, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, Truncation,
+    ClientAuth, KeyLog, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, Truncation,
     UnknownName, Version,
 };
 use std::collections::BTreeMap;
@@ -46,6 +49,8 @@ pub struct TlsTerms {
     pub truncation: Truncation,
     /// Whether handshake threads work on its handshakes. Default: if they may take long.
     pub offload: Offload,
+    /// Whether secrets of sessions are written to a file: **whoever reads it reads the traffic**. Default: off.
+    pub key_log: KeyLog,
 }
 
 impl Default for TlsTerms {
@@ -59,6 +64,7 @@ impl Default for TlsTerms {
             session_tickets: SessionTickets::On,
             truncation: Truncation::Refused,
             offload: Offload::Auto,
+            key_log: KeyLog::Off,
         }
     }
 }
@@ -109,6 +115,26 @@ impl TlsServerConfig {
         TlsServerConfig { certs: vec![pair], ..TlsServerConfig::default() }
     }
 
+    /// Whether what is said of client certificates fits together, for the clients that ask for `name`.
+    pub(super) fn check(&self, name: &str) -> Result<(), Error> {
+        let of =
+            |value: &str| if name.is_empty() { value.to_owned() } else { format!("{value} for {}", shown_key(name)) };
+        match (self.auth_client, self.client_ca.is_empty(), self.client_crl.is_empty()) {
+            (ClientAuth::None, true, true) | (ClientAuth::Optional | ClientAuth::Required, false, _) => {
+                self.names.iter().try_for_each(|(name, own)| own.check(name))
+            }
+            (ClientAuth::None, ..) => {
+                let why =
+                    "tls.client-ca or tls.client-crl is given: write \"strict\" or \"verify\", or leave those out";
+                refuse("tls.auth-client", of("none"), why)
+            }
+            (ClientAuth::Optional | ClientAuth::Required, true, _) => {
+                let why = "tls.auth-client asks clients for certificates: name those of who may issue them";
+                refuse("tls.client-ca", of("nothing"), why)
+            }
+        }
+    }
+
     /// What builds it, and reads its files again: `TlsServer::reload`.
     pub fn to_builder(&self) -> TlsServerBuilder {
         let mut builder = TlsServer::builder()
@@ -119,7 +145,8 @@ impl TlsServerConfig {
             .alpn(self.terms.alpn.iter().map(String::as_bytes))
             .unknown_names(self.unknown_names)
             .truncation(self.terms.truncation)
-            .offload(self.terms.offload);
+            .offload(self.terms.offload)
+            .key_log(self.terms.key_log.clone());
         if self.terms.session_tickets == SessionTickets::Off {
             builder = builder.tickets(Tickets::Off);
         }
@@ -128,7 +155,12 @@ impl TlsServerConfig {
         }
         builder = self.client_ca.iter().cloned().fold(builder, TlsServerBuilder::client_roots);
         builder = self.client_crl.iter().cloned().fold(builder, TlsServerBuilder::revoked);
-        self.names.iter().fold(builder, |builder, (name, own)| builder.name(name.clone(), own.to_builder()))
+        // Who logs keys means those of all names.
+        let own = |own: &TlsServerConfig| match own.terms.key_log {
+            KeyLog::Off => own.to_builder().key_log(self.terms.key_log.clone()),
+            _ => own.to_builder(),
+        };
+        self.names.iter().fold(builder, |builder, (name, config)| builder.name(name.clone(), own(config)))
     }
 }
 
@@ -178,7 +210,8 @@ impl TlsClientConfig {
             .groups(self.terms.curve_list.iter().cloned())
             .alpn(self.terms.alpn.iter().map(String::as_bytes))
             .truncation(self.terms.truncation)
-            .offload(self.terms.offload);
+            .offload(self.terms.offload)
+            .key_log(self.terms.key_log.clone());
         if self.terms.session_tickets == SessionTickets::Off {
             builder = builder.resumption(0);
         }

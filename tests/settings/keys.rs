@@ -44,12 +44,15 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
     vec![
         ("perm-file = '0660'", usual().perm_file(0o660)),
         ("perm-file = 'rw-rw-r--'", usual().perm_file(0o664)),
-        ("perm-file = 0o600", usual().perm_file(0o600)),
+        ("perm-file = '-rw-------'", usual().perm_file(0o600)),
+        ("perm-file = '0000'", usual().perm_file(0)),
         ("group-perm = 4000000000", usual().group_perm(4_000_000_000)),
         ("group-perm = 0", usual().group_perm(0)),
         ("group-perm = -1", usual()),
         ("con-idle-timeout = '90s'", usual().con_idle_timeout(SECONDS(90))),
         ("con-idle-timeout = '1h30m'", usual().con_idle_timeout(SECONDS(5400))),
+        ("Con-Idle-Timeout = '1m0s'", usual().con_idle_timeout(SECONDS(60))),
+        ("conIdleTimeout = '0s'", usual()),
         ("idle-timeout = '250ms'", usual().con_idle_timeout(Duration::from_millis(250))),
         ("reactors = 3", usual().reactors(3)),
         ("placement = 'round-robin'", ServerConfig { placement: Placement::RoundRobin, ..usual() }),
@@ -176,7 +179,7 @@ fn network_and_address_make_an_address_in_either_order() {
 #[test]
 fn each_format_has_the_same_settings() {
     let of_toml = server(
-        "network = 'unix'\naddress = '/run/x.sock'\nperm-file = 0o660\ngroup-perm = 12\ncon-idle-timeout = '5m'\n\
+        "network = 'unix'\naddress = '/run/x.sock'\nperm-file = '0o660'\ngroup-perm = 12\ncon-idle-timeout = '5m'\n\
          nodelay = true\n[datagram]\nttl = 3\n",
     );
     let of_json = r#"{"network": "unix", "address": "/run/x.sock", "perm-file": "0660", "group-perm": 12,

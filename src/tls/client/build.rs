@@ -4,7 +4,7 @@ use super::TlsClient;
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation};
+use crate::tls::{KeyLog, Offload, Truncation};
 use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::ServerName;
@@ -21,6 +21,7 @@ pub struct TlsClientBuilder {
     sessions: usize,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 /// Whether the platform's roots are trusted.
@@ -48,6 +49,7 @@ impl TlsClient {
             sessions: SESSIONS,
             truncation: Truncation::default(),
             offload: Offload::default(),
+            key_log: KeyLog::default(),
         }
     }
 }
@@ -122,6 +124,13 @@ impl TlsClientBuilder {
         self
     }
 
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
@@ -147,6 +156,7 @@ impl TlsClientBuilder {
             }
         };
         config.alpn_protocols = self.settings.alpn()?;
+        config.key_log = self.key_log.open()?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {

@@ -6,7 +6,7 @@ use super::{Choice, Entry, Speed, TlsServer, Unknown};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation, asked};
+use crate::tls::{KeyLog, Offload, Truncation, asked};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -84,6 +84,7 @@ pub struct TlsServerBuilder {
     unknown: UnknownName,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 #[derive(Clone)]
@@ -210,6 +211,13 @@ impl TlsServerBuilder {
         self
     }
 
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Configurations of names have their own. Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
     /// Reads and checks everything.
     ///
     /// # Errors
@@ -276,6 +284,7 @@ impl TlsServerBuilder {
         };
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
+        config.key_log = self.key_log.open()?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.filter(|old| old.trust == trust).and_then(|old| old.tickets.clone());
