@@ -6,6 +6,9 @@ mod support;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/canary.rs"]
 mod canary;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/dumps.rs"]
+mod dumps;
 #[path = "settings/keys.rs"]
 mod keys;
 #[path = "settings/refusals.rs"]

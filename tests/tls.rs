@@ -19,6 +19,8 @@ mod foreign;
 mod handshakes;
 #[path = "tls/hostile.rs"]
 mod hostile;
+#[path = "tls/key_log.rs"]
+mod key_log;
 #[path = "tls/members.rs"]
 mod members;
 #[path = "tls/raw.rs"]

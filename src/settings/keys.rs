@@ -151,7 +151,7 @@ impl<'a> Scope<'a> {
                 }
                 continue;
             }
-            let is_zero = *node == Node::Null || inside && node.is_zero();
+            let is_zero = *node == Node::Null || inside && (node.is_zero() || *node == Node::from("none"));
             match (S::FOREIGN.iter().find(|(foreign, _)| is_same(foreign, name)), keys::<S>().find(|key| key.is(name)))
             {
                 (Some(_), _) if is_zero && inside => {}
