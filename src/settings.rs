@@ -8,15 +8,10 @@ mod client;
 mod keys;
 mod server;
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-mod tls;
-
 use crate::error::Error;
 use crate::shown::scrubbed;
 pub use client::ClientConfig;
 pub use server::ServerConfig;
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use tls::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 
 /// Fields of lower rows, and the keys that they have in files.
 const KEYS: [(&str, &str); 39] = [

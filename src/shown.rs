@@ -47,6 +47,7 @@ fn is_base64(run: &str, long: usize) -> bool {
 }
 
 /// `text` in quotes, or what it is.
+#[cfg(any(feature = "serde", test))]
 pub(crate) fn shown(text: &str) -> String {
     match text {
         _ if may_be_shown(text) => format!("{text:?}"),
@@ -56,6 +57,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// A key of a table. Those that there are have few capitals and digits, and the names of hosts have dots.
+#[cfg(any(feature = "serde", feature = "aws-lc-rs", feature = "ring"))]
 pub(crate) fn shown_key(key: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.*:$ ".contains(c);
     let parts = |c: char| !c.is_ascii_alphanumeric();
@@ -66,6 +68,7 @@ pub(crate) fn shown_key(key: &str) -> String {
     }
 }
 
+#[cfg(any(feature = "serde", feature = "aws-lc-rs", feature = "ring"))]
 fn capitals(word: &str) -> usize {
     let count = word.chars().filter(char::is_ascii_uppercase).count();
     if count == word.len() { 0 } else { count }

@@ -9,6 +9,8 @@ mod client;
 mod key_log;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub(crate) mod plain;
 mod server;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod settings;

@@ -2,21 +2,18 @@
 //!
 //! Owns the fields and how they fit together. Opens nothing.
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::TlsClientConfig;
 use super::{by_key, refuse};
 use crate::address::{Address, Transport};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, Limits, SocketOptions};
 use crate::error::Error;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::tls::plain::TlsClientConfig;
 use std::time::Duration;
 
 /// What a client is to be: plain values.
 ///
-/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does, with these keys: `network`
-/// and `address` (one), `bind`, `connect-timeout`, `read-timeout`, `write-timeout`, and of those of a server
-/// `con-idle-timeout`, `tls` (see [`TlsClientConfig`](crate::TlsClientConfig)), `datagram`, and all that stand in `limits`
-/// and `socket`. `bind` is `"IP:PORT"`, or a Unix address in full.
+/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does.
 ///
 /// ```
 /// use std::time::Duration;

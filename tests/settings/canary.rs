@@ -237,6 +237,9 @@ fn told(error: &(impl std::error::Error + 'static), said: &mut Vec<String>) {
     }
 }
 
+/// Tells all of an error.
+type Tells = Box<dyn Fn(&mut Vec<String>)>;
+
 /// What is said of a file in each format, and what came of it.
 fn read<T: serde::de::DeserializeOwned + Debug>(file: &Value, said: &mut Vec<String>) -> Option<T> {
     let json = file.to_string();
@@ -245,11 +248,11 @@ fn read<T: serde::de::DeserializeOwned + Debug>(file: &Value, said: &mut Vec<Str
     let Value::Object(map) = file else { unreachable!("it is a table") };
     let inline: String = map.iter().map(|(key, value)| format!("{} = {}\n", json!(key), inline_toml(value))).collect();
     let mut good = None;
-    let mut note = |read: Result<T, Box<dyn Fn(&mut Vec<String>)>>| match read {
+    let mut note = |read: Result<T, Tells>| match read {
         Ok(config) => good = Some(config),
         Err(tell) => tell(said),
     };
-    fn boxed<E: std::error::Error + 'static>(error: E) -> Box<dyn Fn(&mut Vec<String>)> {
+    fn boxed<E: std::error::Error + 'static>(error: E) -> Tells {
         Box::new(move |said| told(&error, said))
     }
     note(serde_json::from_str(&json).map_err(boxed));

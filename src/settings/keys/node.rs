@@ -159,7 +159,7 @@ impl<'de> DeserializeSeed<'de> for Reads<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
-        from.deserialize_any(self)
+        if self.0.borrow().is_some() { from.deserialize_option(self) } else { from.deserialize_any(self) }
     }
 }
 
@@ -203,7 +203,7 @@ impl<'de> Visitor<'de> for Reads<'_> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
-        self.deserialize(from)
+        if self.0.borrow().is_some() { from.deserialize_str(self) } else { from.deserialize_any(self) }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
@@ -218,47 +218,11 @@ impl<'de> Visitor<'de> for Reads<'_> {
         let mut table = Vec::new();
         while let Some(key) = map.next_key_seed(self)? {
             let key = if let Node::Text(key) = key { key } else { key.to_string() };
-            let node = if is_same(IN_DIGITS, &key) {
-                *self.0.borrow_mut() = Some(IN_DIGITS);
-                let node = map.next_value_seed(Digits(self))?;
-                self.0.take();
-                node
-            } else {
-                map.next_value_seed(self)?
-            };
+            *self.0.borrow_mut() = is_same(IN_DIGITS, &key).then_some(IN_DIGITS);
+            let node = map.next_value_seed(self)?;
+            self.0.take();
             table.push((key, node));
         }
         Ok(Node::Table(table))
-    }
-}
-
-/// Reads a text, or nothing.
-struct Digits<'a>(Reads<'a>);
-
-impl<'de> DeserializeSeed<'de> for Digits<'_> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
-        from.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Digits<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
-        from.deserialize_str(self.0)
     }
 }

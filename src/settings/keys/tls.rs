@@ -3,8 +3,8 @@
 use super::node::Node;
 use super::text::{Unsaid, indexed, names, switch, words};
 use super::{Key, Read, Refusal, Scope, Section, Setting, fill, table};
-use crate::settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 use crate::shown::{is_material, shown, shown_key};
+use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 use crate::tls::{ClientAuth, KeyLog, Offload, Pem, Truncation, UnknownName, Version};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};

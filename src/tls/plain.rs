@@ -1,8 +1,7 @@
-//! TLS as plain values.
+//! What servers and clients with TLS are to be, as plain values, which settings in files hold.
 //!
-//! Owns the fields; what is wrong with them the builders tell.
+//! Owns the fields, and how those about client certificates fit together; what else is wrong the builders tell.
 
-use super::refuse;
 use crate::error::Error;
 use crate::shown::shown_key;
 use crate::tls::{
@@ -71,25 +70,7 @@ impl Default for TlsTerms {
 
 /// How a server speaks TLS.
 ///
-/// In a file it is the table `tls` of a server. The predecessor's names of the keys, in its own spelling, are taken too:
-///
-/// | key | of old | value |
-/// |---|---|---|
-/// | `certs` | `certs` | tables of `cert` (or `pem`, `pub`, `chain`) and `key` |
-/// | `client-ca`, `auth-client` | `clientCA`, `authClient` | certificates of issuers; `"none"`, `"verify"` (a client may show a certificate, which must be good), `"strict"` (it must show one) |
-/// | `client-crl` | | revocation lists for client certificates |
-/// | `version-min`, `version-max` | `versionMin`, `versionMax` | `"1.2"` or `"1.3"` |
-/// | `cipher-list`, `curve-list` | `cipherList`, `curveList` | names, the best first: `"TLS_AES_128_GCM_SHA256"`, `"X25519"`, `"P256"` |
-/// | `session-ticket-disable` | `sessionTicketDisable` | true or false |
-/// | `alpn` | | protocols, the best first |
-/// | `names` | | a table of its own like this one for each name that clients may ask for, as in `names."*.example.org"` |
-/// | `unknown-names` | | `"usual"`, `"refused"` |
-/// | `truncation`, `offload` | | `"refused"`, `"tolerated"`; `"auto"`, `"always"`, `"never"` |
-/// | `enabled` | `enable` | false: as if the table were not there |
-///
-/// What comes from PEM is a path, or PEM itself if it holds `-----BEGIN`; a text or a list of them. `auth-client` cannot
-/// be `request` or `require`: a certificate that is shown is checked. `rootCA`, `inheritDefault` and
-/// `dynamicSizingDisable` have no meaning for a server here, and are refused with what to use instead.
+/// In a file it is the table `tls` of a server: see the [guide](crate::guide::settings).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsServerConfig {
     /// Certificates and keys; at least one is needed. Of several, a client gets one for the name that it asks for.
@@ -116,7 +97,7 @@ impl TlsServerConfig {
     }
 
     /// Whether what is said of client certificates fits together, for the clients that ask for `name`.
-    pub(super) fn check(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
         let of =
             |value: &str| if name.is_empty() { value.to_owned() } else { format!("{value} for {}", shown_key(name)) };
         match (self.auth_client, self.client_ca.is_empty(), self.client_crl.is_empty()) {
@@ -126,11 +107,11 @@ impl TlsServerConfig {
             (ClientAuth::None, ..) => {
                 let why =
                     "tls.client-ca or tls.client-crl is given: write \"strict\" or \"verify\", or leave those out";
-                refuse("tls.auth-client", of("none"), why)
+                Err(Error::Config { field: "tls.auth-client", value: of("none"), why })
             }
             (ClientAuth::Optional | ClientAuth::Required, true, _) => {
                 let why = "tls.auth-client asks clients for certificates: name those of who may issue them";
-                refuse("tls.client-ca", of("nothing"), why)
+                Err(Error::Config { field: "tls.client-ca", value: of("nothing"), why })
             }
         }
     }
@@ -178,17 +159,7 @@ pub enum Roots {
 
 /// How a client speaks TLS.
 ///
-/// In a file it is the table `tls` of a client. Of the keys of [`TlsServerConfig`] it has `version-min`, `version-max`,
-/// `cipher-list`, `curve-list`, `session-ticket-disable`, `alpn`, `truncation`, `offload`, `enabled`, `certs` (one pair,
-/// to be shown to servers that ask), and these:
-///
-/// | key | of old | value |
-/// |---|---|---|
-/// | `server-name` | `serverName` | the name, or IP address, that the certificate must be for |
-/// | `root-ca` | `rootCA` | trusted certificates, instead of the platform's |
-/// | `inherit-default` | `inheritDefault` | true: they are added to the platform's |
-///
-/// `clientCA` and `authClient` are a server's, and `dynamicSizingDisable` has no meaning here: they are refused.
+/// In a file it is the table `tls` of a client: see the [guide](crate::guide::settings).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientConfig {
     /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.
