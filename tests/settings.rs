@@ -18,6 +18,8 @@ mod running;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/secured.rs"]
 mod secured;
+#[path = "settings/values.rs"]
+mod values;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

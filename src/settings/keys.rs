@@ -137,6 +137,11 @@ impl<'a> Scope<'a> {
         self.found.iter().find(|(known, ..)| *known == name).map(|(.., node)| *node)
     }
 
+    /// The same, unless it is a zero.
+    fn said(&self, name: &str) -> Option<&'a Node> {
+        self.node(name).filter(|node| !node.is_zero())
+    }
+
     /// Finds out which key is which.
     fn find<S: Section>(&mut self, table: &'a [(String, Node)], path: &str, inside: bool) -> Read<()> {
         for (name, node) in table {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use windlass::rustls::pki_types::ServerName;
 use windlass::rustls::{CipherSuite, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, StreamOwned};
-use windlass::tls::{ClientAuth, Offload, Pem, Truncation, UnknownName, Version};
+use windlass::tls::{ClientAuth, KeyLog, Offload, Pem, Truncation, UnknownName, Version};
 use windlass::{
     CertPair, ClientConfig, Conn, Roots, Server, ServerConfig, SessionTickets, TlsClientConfig, TlsServerConfig,
     TlsTerms,
@@ -287,6 +287,10 @@ fn each_key_sets_its_field_and_the_predecessors_spelling_is_taken() {
         ("truncation = 'tolerated'", terms(TlsTerms { truncation: Truncation::Tolerated, ..t() })),
         ("offload = 'always'", terms(TlsTerms { offload: Offload::Always, ..t() })),
         ("offload = 'never'", terms(TlsTerms { offload: Offload::Never, ..t() })),
+        ("key-log = '/run/keys'", terms(TlsTerms { key_log: KeyLog::File("/run/keys".into()), ..t() })),
+        ("keyLog = 'environment'", terms(TlsTerms { key_log: KeyLog::Environment, ..t() })),
+        ("key-log = 'off'", usual()),
+        ("key-log = false", usual()),
         ("unknown-names = 'refused'", TlsServerConfig { unknown_names: UnknownName::Refused, ..usual() }),
         ("names.'x.example'.alpn = 'own'", named),
         ("enabled = true", usual()),
@@ -362,6 +366,9 @@ fn what_tls_cannot_be_is_told() {
         ("dynamicSizingDisable = true", &["tls.dynamicSizingDisable cannot be set here", "remove it"]),
         ("server-name = 'x'", &["tls.server-name cannot be set here", "a client's"]),
         ("version-mim = '1.2'", &["tls.version-mim is no key", "did you mean version-min?"]),
+        ("key-log = true", &["tls.key-log cannot be true", "a text"]),
+        ("key-log = ''", &["tls.key-log cannot be", "name a file"]),
+        ("key-log = '/nowhere/keys'", &["key log /nowhere/keys", "No such file"]),
         ("session-ticket-disable = 'no'", &["tls.session-ticket-disable cannot be \"no\"", "true or false"]),
     ] {
         says(&files.server(line), words);
@@ -404,4 +411,18 @@ fn what_tls_cannot_be_is_told() {
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
     assert!(toml::to_string(&none).is_err(), "nor do they read as those");
     assert!(toml::to_string(&TlsServerConfig::new(Pem::bytes("x"), Pem::bytes("y"))).is_err());
+}
+
+/// Who logs keys means those of all names.
+#[test]
+fn the_log_of_keys_is_that_of_a_servers_names_too() {
+    let (files, folder) = (files(), tempfile::tempdir().expect("a folder"));
+    let log = folder.path().join("keys");
+    let own = format!("certs = {{ cert = {:?}, key = {:?} }}", files.path("cert.pem"), files.path("key.pem"));
+    let text = format!("{}[tls.names.localhost]\n{own}\n", files.server(&format!("key-log = {log:?}")));
+    let (server, at) = run(&text);
+    assert!(is_served(&files.client(""), at));
+    server.close().expect("a report");
+    let written = std::fs::read_to_string(&log).expect("a log");
+    assert!(written.contains("SERVER_TRAFFIC_SECRET_0"), "{written}");
 }

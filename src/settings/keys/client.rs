@@ -58,7 +58,7 @@ const TABLES: &[Key<ClientConfig>] = &[
         "tls",
         |s, node, scope| {
             s.tls = super::tls::read_tls(node)?;
-            if super::shared::has_network(scope) && s.tls.is_some() {
+            if scope.said("network").is_some() && s.tls.is_some() {
                 s.address = s.address.clone().over_tls();
             }
             Ok(())

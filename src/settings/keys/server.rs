@@ -76,7 +76,7 @@ const TABLES: &[Key<ServerConfig>] = &[
         "tls",
         |s, node, scope| {
             s.tls = super::tls::read_tls(node)?;
-            if super::shared::has_network(scope) && s.tls.is_some() {
+            if scope.said("network").is_some() && s.tls.is_some() {
                 s.addresses = s.addresses.drain(..).map(crate::address::Address::over_tls).collect();
             }
             Ok(())

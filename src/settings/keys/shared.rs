@@ -71,12 +71,7 @@ fn network(node: &Node) -> Read<&'static str> {
 }
 
 pub(super) const fn network_key<S: Section>() -> Key<S> {
-    Key::own("network", |_, n, _| if n.is_zero() { Ok(()) } else { network(n).map(drop) }, |_| Node::Null)
-}
-
-/// Whether a network was said that leaves open whether TLS is spoken.
-pub(super) fn has_network(scope: &Scope<'_>) -> bool {
-    scope.node("network").is_some_and(|node| !node.is_zero())
+    Key::own("network", |_, n, _| if *n == Node::from("") { Ok(()) } else { network(n).map(drop) }, |_| Node::Null)
 }
 
 /// One address. Of the predecessor's, a host `0` is 0.0.0.0.
@@ -87,7 +82,7 @@ pub(super) fn address(node: &Node, scope: &Scope<'_>) -> Read<Address> {
         node.refused(format_args!("{}{more}", scrubbed(&error.to_string())))
     };
     let (whole, is_whole) = (text.parse::<Address>(), text.parse::<Address>().is_ok());
-    let full = match scope.node("network").filter(|node| !node.is_zero()) {
+    let full = match scope.said("network") {
         None => {
             return whole.map_err(|error| match error {
                 AddressError::UnknownScheme(_) => node.refused(format_args!(

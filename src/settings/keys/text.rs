@@ -32,7 +32,8 @@ pub(super) struct Unsaid<'a, T>(pub(super) &'a mut T);
 
 impl<T: Setting> Setting for Unsaid<'_, T> {
     fn read(&mut self, node: &Node) -> Read<()> {
-        if node.is_zero() { Ok(()) } else { self.0.read(node) }
+        let is_simple = matches!(node, Node::Text(_) | Node::Whole(_));
+        if is_simple && node.is_zero() { Ok(()) } else { self.0.read(node) }
     }
 
     fn write(&self) -> Node {

@@ -48,7 +48,7 @@ pub(super) fn read_tls<C: Side>(node: &Node) -> Read<Option<C>> {
         None | Some(Node::Null) => !scope.is_nested,
         Some(node) => truth(node)?,
     };
-    if !is_on && scope.node("enabled").is_none() && scope.node("certs").is_some_and(|certs| !certs.is_zero()) {
+    if !is_on && scope.node("enabled").is_none() && scope.said("certs").is_some() {
         log::warn!("settings: tls.config has certificates, and no tls.enabled = true: TLS is off");
     }
     // A list of suites was for TLS 1.2 alone: those of TLS 1.3 were always there.
