@@ -61,12 +61,6 @@ impl ClientConfig {
         }
     }
 
-    /// The local address to connect from.
-    #[must_use]
-    pub fn bind(self, address: Address) -> ClientConfig {
-        ClientConfig { bind: Some(address), ..self }
-    }
-
     /// For `tls://` and `tls+unix:` addresses.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     #[must_use]
@@ -79,18 +73,6 @@ impl ClientConfig {
     pub fn connect_timeout(mut self, timeout: Duration) -> ClientConfig {
         self.limits.connect_timeout = timeout;
         self
-    }
-
-    /// How long a read may wait.
-    #[must_use]
-    pub fn read_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { read_timeout: Some(timeout), ..self }
-    }
-
-    /// How long a write may wait.
-    #[must_use]
-    pub fn write_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { write_timeout: Some(timeout), ..self }
     }
 
     /// How long no byte may move in either direction.

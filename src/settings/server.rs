@@ -28,9 +28,8 @@ use std::time::Duration;
 /// # impl Handler for Echo {
 /// #     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
 /// # }
-/// let config = ServerConfig::default()
+/// let config = ServerConfig { reactors: 1, ..ServerConfig::default() }
 ///     .address("tcp://127.0.0.1:0".parse()?)
-///     .reactors(1)
 ///     .con_idle_timeout(Duration::from_secs(90));
 /// config.validate()?;
 /// let server = Server::builder().config(&config)?.handler(|| |_: &Conn<'_>| Echo).build()?;
@@ -124,18 +123,6 @@ impl ServerConfig {
         self
     }
 
-    /// The permission bits of socket files.
-    #[must_use]
-    pub fn perm_file(self, bits: u32) -> ServerConfig {
-        ServerConfig { perm_file: bits, ..self }
-    }
-
-    /// The group of socket files, by number.
-    #[must_use]
-    pub fn group_perm(self, group: u32) -> ServerConfig {
-        ServerConfig { group_perm: Some(group), ..self }
-    }
-
     /// How long no byte may move in either direction of a connection.
     #[must_use]
     pub fn con_idle_timeout(mut self, timeout: Duration) -> ServerConfig {
@@ -148,30 +135,6 @@ impl ServerConfig {
     #[must_use]
     pub fn tls(self, tls: TlsServerConfig) -> ServerConfig {
         ServerConfig { tls: Some(tls), ..self }
-    }
-
-    /// Reactor threads.
-    #[must_use]
-    pub fn reactors(self, reactors: usize) -> ServerConfig {
-        ServerConfig { reactors, ..self }
-    }
-
-    /// Connections of all addresses together.
-    #[must_use]
-    pub fn connections_max(self, connections: usize) -> ServerConfig {
-        ServerConfig { connections_max: Some(connections), ..self }
-    }
-
-    /// Connections that one peer address may have.
-    #[must_use]
-    pub fn per_peer_max(self, connections: usize) -> ServerConfig {
-        ServerConfig { per_peer_max: Some(connections), ..self }
-    }
-
-    /// How long a drain may take.
-    #[must_use]
-    pub fn drain_timeout(self, timeout: Duration) -> ServerConfig {
-        ServerConfig { drain_timeout: timeout, ..self }
     }
 
     /// Checks that the values can work, reading what files of certificates it names. Nothing is bound or started.

@@ -48,10 +48,8 @@ fn a_plain_servers_dump_means_what_it_meant() {
     let files =
         [include_str!("dumps/server.json"), include_str!("dumps/server.yaml"), include_str!("dumps/server.toml")];
     for config in dumped::<ServerConfig>(files, &PathBuf::new()) {
-        let expected = ServerConfig::default()
+        let expected = ServerConfig { perm_file: 0o660, group_perm: Some(33), ..ServerConfig::default() }
             .address("unix:/run/app/app.sock".parse().expect("an address"))
-            .perm_file(0o660)
-            .group_perm(33)
             .con_idle_timeout(Duration::from_secs(5400));
         assert_eq!(config, expected);
         config.validate().expect("it can be used");

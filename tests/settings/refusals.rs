@@ -134,9 +134,13 @@ fn what_does_not_fit_together_is_told_by_validate() {
             .and_then(|builder| builder.handler(|| |_: &windlass::Conn<'_>| crate::support::Echo).build());
         assert!(error.is_err(), "{text}");
     }
-    let mode = ServerConfig::default().address("unix:/x".parse().expect("an address")).perm_file(0o1000);
+    let mode =
+        ServerConfig { perm_file: 0o1000, ..ServerConfig::default().address("unix:/x".parse().expect("an address")) };
     assert!(mode.validate().expect_err("no bits").to_string().starts_with("perm-file cannot be"));
-    let group = ServerConfig::default().address("unix:/x".parse().expect("an address")).group_perm(u32::MAX);
+    let group = ServerConfig {
+        group_perm: Some(u32::MAX),
+        ..ServerConfig::default().address("unix:/x".parse().expect("an address"))
+    };
     assert!(group.validate().expect_err("no group").to_string().starts_with("group-perm cannot be"));
 }
 
@@ -163,7 +167,10 @@ fn a_client_has_one_address_and_nothing_of_servers() {
     says("address = 'tcp://h:1'\nbind = 'unixgram:/x'", &["bind cannot be unixgram:/x"]);
     says("address = 'tcp://h:1'\nconnections-max = 1", &["connections-max cannot be set here"]);
     says("address = 'tcp://h:1'\nreactors = 1", &["reactors is no key"]);
-    let zero = ClientConfig::new("tcp://h:1".parse().expect("an address")).write_timeout(std::time::Duration::ZERO);
+    let zero = ClientConfig {
+        write_timeout: Some(std::time::Duration::ZERO),
+        ..ClientConfig::new("tcp://h:1".parse().expect("an address"))
+    };
     assert!(zero.validate().expect_err("no time").to_string().starts_with("write-timeout cannot be"));
 }
 

@@ -165,14 +165,10 @@ impl<T: Copy + PartialEq> Setting for Words<'_, T> {
     }
 }
 
-impl Setting for bool {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        switch(self, true, false).read(node)
-    }
-
-    fn write(&self) -> Node {
-        Node::Truth(*self)
-    }
+pub(super) fn truth(node: &Node) -> Read<bool> {
+    let mut truth = false;
+    switch(&mut truth, true, false).read(node)?;
+    Ok(truth)
 }
 
 impl Setting for String {
