@@ -28,11 +28,13 @@ fn runs(text: &str) -> Vec<String> {
     let joined = text.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '\u{feff}' && *c != '\\');
     let joined: String = joined.collect();
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    // What begins as a path is one, if all its names are short.
-    let is_path = text.starts_with(['/', '.', '~']) && !joined.contains(['+', '=']);
+    // A path has names of a bearable length, and far fewer digits than Base64, which is one in six.
+    let digits = joined.chars().filter(char::is_ascii_digit).count();
+    let share = if text.starts_with(['/', '.', '~']) { 8 } else { 16 };
+    let is_path = joined.contains('/') && !joined.contains(['+', '=']) && digits * share < joined.len();
     let parted: Vec<&str> = joined.split(|c| !is_part(c)).filter(|run| run.len() >= RUN_SHOWN_MAX).collect();
     let names = |run: &&str| run.split('/').map(str::to_owned).collect::<Vec<_>>();
-    match is_path && parted.iter().flat_map(names).all(|name| name.len() < RUN_MAX / 2) {
+    match is_path && parted.iter().flat_map(names).all(|name| name.len() < RUN_MAX) {
         true => parted.iter().flat_map(names).collect(),
         false => parted.into_iter().map(str::to_owned).collect(),
     }
@@ -83,9 +85,10 @@ pub(crate) fn scrubbed(text: &str) -> String {
     text.split(' ').map(part).collect::<Vec<_>>().join(" ")
 }
 
-/// A word that has many capitals and digits may be a part of a line of a key.
+/// A word that has many capitals and digits may be a part of a line of a key. A path is wanted, however long.
 fn is_shown_word(word: &str) -> bool {
-    may_be_shown(word) && !word.contains("\\n") && !word.contains('\n')
+    let is_short = || !runs(word).iter().any(|run| is_base64(run, RUN_SHOWN_MAX));
+    !is_material(word) && !word.contains("\\n") && !word.contains('\n') && (word.starts_with('/') || is_short())
 }
 
 /// A message of a parser, which may quote what it stopped at: only plain words and numbers are kept.
@@ -118,6 +121,7 @@ mod tests {
             "/etc/letsencrypt/live/www.example.org/fullchain.pem",
             "/Users/JohnDoe/Projects/Certificates2024/ServerKey.pem",
             "/run/secrets/tls_key",
+            "certs/MyCompany/ServerCertificateForProduction.pem",
             "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
             "ECDHE-ECDSA-AES256-GCM-SHA384",
             "X25519MLKEM768",
@@ -129,6 +133,22 @@ mod tests {
             assert_eq!(shown(text), format!("{text:?}"));
             assert!(!is_material(text), "{text}");
         }
+    }
+
+    #[test]
+    fn paths_with_long_names_are_paths() {
+        for text in
+            ["/var/run/MyVeryLongServiceName2024/server.sock", "./certs/MyCompany2024/ServerCertificateProduction.pem"]
+        {
+            assert!(!is_material(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_its_paths() {
+        let path = format!("/srv/{}/MyServersCertificate2024.pem", "a-folder/".repeat(12));
+        let told = format!("cannot use certificate {path}: No such file or directory");
+        assert_eq!(scrubbed(&told), told);
     }
 
     #[test]

@@ -209,7 +209,8 @@ fn pem(node: &Node) -> Read<Pem> {
     }
     if !text.contains("-----BEGIN") {
         let is_path = !is_material(text) && !text.contains(char::is_control);
-        let why = "it is no path of a file, and no PEM: give it with its line -----BEGIN and its newlines";
+        let why =
+            "it is no path of a file (begin one with / or ./), and no PEM: that has a line -----BEGIN, and newlines";
         return if is_path { Ok(Pem::of_text(text)) } else { Err(node.refused_unseen(why)) };
     }
     // Quoted once more, as the predecessor writes YAML and environments have it.
