@@ -6,20 +6,21 @@
 
 /// A value as it is told of is at most so long.
 const SHOWN_MAX: usize = 80;
-/// From here on a run of Base64 is taken for a key or a certificate; no name, path or word has one.
+/// So much Base64 is taken for a key or a certificate; no name, path or word has it.
 const RUN_MAX: usize = 40;
-/// From here on one is not shown, though it is used.
+/// From here on a run of it is not shown, though it is used.
 const RUN_SHOWN_MAX: usize = 12;
 
 /// Whether `text` is a key or certificate, or a part of one: it is refused wherever none belongs.
 pub(crate) fn is_material(text: &str) -> bool {
-    text.contains("-----") || text.contains("BEGIN ") || runs(text).iter().any(|run| is_base64(run, RUN_MAX))
+    let bytes = || runs(text).iter().filter(|run| is_base64(run)).map(String::len).sum::<usize>();
+    text.contains("-----") || text.contains("BEGIN ") || bytes() >= RUN_MAX
 }
 
 /// Whether `text` may be shown. More is not than what is refused: it may be a short end of a key.
 fn may_be_shown(text: &str) -> bool {
     let is_short = text.chars().count() <= SHOWN_MAX;
-    is_short && !is_material(text) && !runs(text).iter().any(|run| is_base64(run, RUN_SHOWN_MAX))
+    is_short && !is_material(text) && !runs(text).iter().any(|run| is_base64(run))
 }
 
 /// What is left of `text` between characters that Base64 has not; line ends and what became of them do not part it.
@@ -35,17 +36,17 @@ fn runs(text: &str) -> Vec<String> {
     let parted: Vec<&str> = joined.split(|c| !is_part(c)).filter(|run| run.len() >= RUN_SHOWN_MAX).collect();
     let names = |run: &&str| run.split('/').map(str::to_owned).collect::<Vec<_>>();
     match is_path && parted.iter().flat_map(names).all(|name| name.len() < RUN_MAX) {
-        true => parted.iter().flat_map(names).collect(),
+        true => parted.iter().flat_map(names).filter(|name| name.len() >= RUN_SHOWN_MAX).collect(),
         false => parted.into_iter().map(str::to_owned).collect(),
     }
 }
 
-/// Whether `run` is at least so long, and has the letters and digits of Base64 and not those of words.
-fn is_base64(run: &str, long: usize) -> bool {
+/// Whether `run` has the letters and digits of Base64 and not those of words.
+fn is_base64(run: &str) -> bool {
     let count = |is: fn(&char) -> bool| run.chars().filter(is).count();
     let (upper, lower) = (count(char::is_ascii_uppercase), count(char::is_ascii_lowercase));
     let others = run.len() - upper - lower;
-    run.len() >= long && upper >= run.len() / 8 && lower >= run.len() / 8 && others > 0
+    upper >= run.len() / 8 && lower >= run.len() / 8 && others > 0
 }
 
 /// `text` in quotes, or what it is.
@@ -63,7 +64,7 @@ pub(crate) fn shown(text: &str) -> String {
 pub(crate) fn shown_key(key: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.*:$ ".contains(c);
     let parts = |c: char| !c.is_ascii_alphanumeric();
-    let is_word = |word: &str| word.len() < 8 || !is_base64(word, 8) && capitals(word) <= 4 && word.len() <= 24;
+    let is_word = |word: &str| word.len() < 8 || !is_base64(word) && capitals(word) <= 4 && word.len() <= 24;
     match key.chars().all(is_part) && may_be_shown(key) && key.split(parts).all(is_word) {
         true => key.to_owned(),
         false => "(a key that is not shown)".to_owned(),
@@ -87,7 +88,7 @@ pub(crate) fn scrubbed(text: &str) -> String {
 
 /// A word that has many capitals and digits may be a part of a line of a key. A path is wanted, however long.
 fn is_shown_word(word: &str) -> bool {
-    let is_short = || !runs(word).iter().any(|run| is_base64(run, RUN_SHOWN_MAX));
+    let is_short = || !runs(word).iter().any(|run| is_base64(run));
     !is_material(word) && !word.contains("\\n") && !word.contains('\n') && (word.starts_with('/') || is_short())
 }
 
@@ -121,6 +122,7 @@ mod tests {
             "/etc/letsencrypt/live/www.example.org/fullchain.pem",
             "/Users/JohnDoe/Projects/Certificates2024/ServerKey.pem",
             "/run/secrets/tls_key",
+            "/a1/b2/c3/d4/e5/f6/g7/h8/i9/J0/k1/L2/m3/n4/o5/p6/q7",
             "certs/MyCompany/ServerCertificateForProduction.pem",
             "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
             "ECDHE-ECDSA-AES256-GCM-SHA384",

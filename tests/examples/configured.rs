@@ -91,7 +91,7 @@ fn echo_speaks_tls_by_its_file_and_reads_its_certificates_again() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_told_with_file_line_and_key() {
+fn a_file_that_cannot_be_used_is_told_with_file_and_key_or_line() {
     let files = Files::new();
     for (text, words) in [
         ("address = 'tcp://:0'\nbacklog = 0\n", &["backlog cannot be 0"][..]),

@@ -4,6 +4,7 @@
 
 use super::node::Node;
 use super::{Read, Setting};
+use crate::shown::{is_material, scrubbed};
 use humantime::{format_duration, parse_duration};
 use std::time::Duration;
 
@@ -192,7 +193,12 @@ pub(super) fn names(node: &Node) -> Read<Vec<String>> {
         let names: Vec<_> = name.split(is_separator).filter(|name| !name.is_empty()).collect();
         match name.contains(is_separator) {
             false => Ok(name.to_owned()),
-            true => Err(node.refused(format_args!("no name is like that; write a list of names, as in {names:?}"))),
+            true => {
+                let list =
+                    if is_material(&names.concat()) { "[\"one\", \"two\"]".to_owned() } else { format!("{names:?}") };
+                Err(node
+                    .refused(format_args!("no name is like that; write a list of names, as in {}", scrubbed(&list))))
+            }
         }
     })
 }
