@@ -97,7 +97,7 @@ fn forms(pem: &str) -> Vec<String> {
         pem.lines().map(|line| format!("    {line}\n")).collect(),
         plain.as_bytes().chunks(16).map(|part| format!("{},", String::from_utf8_lossy(part))).collect(),
         plain.as_bytes().chunks(20).map(|part| format!("{}-", String::from_utf8_lossy(part))).collect(),
-        plain[half..].as_bytes().chunks(24).map(|part| format!("{} : ", String::from_utf8_lossy(part))).collect(),
+        plain.as_bytes()[half..].chunks(24).map(|part| format!("{} : ", String::from_utf8_lossy(part))).collect(),
         format!("file://{one_line}"),
         format!("/etc/ssl/{plain}"),
         format!("./{plain}.pem"),

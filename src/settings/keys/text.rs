@@ -166,12 +166,6 @@ impl<T: Copy + PartialEq> Setting for Words<'_, T> {
     }
 }
 
-pub(super) fn truth(node: &Node) -> Read<bool> {
-    let mut truth = false;
-    switch(&mut truth, true, false).read(node)?;
-    Ok(truth)
-}
-
 impl Setting for String {
     fn read(&mut self, node: &Node) -> Read<()> {
         node.text().map(|text| text.clone_into(self))

@@ -1,7 +1,7 @@
 //! The table `tls` of servers and of clients, in our spelling and in the predecessor's.
 
 use super::node::Node;
-use super::text::{Unsaid, indexed, names, switch, truth, words};
+use super::text::{Unsaid, indexed, names, switch, words};
 use super::{Key, Read, Refusal, Scope, Section, Setting, fill, table};
 use crate::shown::{is_material, shown, shown_key};
 use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
@@ -64,6 +64,12 @@ pub(super) fn read_tls<C: Side>(node: &Node) -> Read<Option<C>> {
 
 pub(super) fn write_tls<C: Side>(config: Option<&C>) -> Node {
     config.map_or(Node::Null, |config| table(config, &C::default()))
+}
+
+fn truth(node: &Node) -> Read<bool> {
+    let mut truth = false;
+    switch(&mut truth, true, false).read(node)?;
+    Ok(truth)
 }
 
 /// What the tables of both sides have.
