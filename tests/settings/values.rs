@@ -228,3 +228,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bad_address_is_blamed_on_the_key_address_in_each_format_and_order() {
+    for (network, address, words) in [
+        ("tcp", "localhost:99999", "out of range"),
+        ("tcp", "here", "has no port"),
+        ("tcp6", "127.0.0.1:80", "IP version"),
+        ("udp", "[::1:80", "malformed"),
+        ("unix", "", "is empty"),
+        ("tcp", "tls://h:1", "leave the key `network` out"),
+    ] {
+        for error in read(&json!({ "network": network, "address": address })).map(Result::unwrap_err) {
+            let begins = format!("address cannot be {address:?}: ");
+            assert!(error.starts_with(&begins) && error.contains(words), "{words} is not in {error}");
+        }
+        for error in read(&json!({ "network": network, "address": [address] })).map(Result::unwrap_err) {
+            assert!(error.starts_with(&format!("address[0] cannot be {address:?}: ")), "{error}");
+        }
+    }
+    for error in read(&json!({ "network": "ip", "address": ":80" })).map(Result::unwrap_err) {
+        assert!(error.starts_with("network cannot be \"ip\": it must be one of tcp"), "{error}");
+    }
+}
