@@ -33,6 +33,7 @@ mod post;
 mod reactor;
 mod server;
 mod settings;
+mod shown;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -73,9 +74,9 @@ pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, WeakServer, Writer};
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 pub use settings::{ClientConfig, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

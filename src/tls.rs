@@ -9,10 +9,14 @@ mod check;
 mod client;
 pub(crate) mod failure;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod key_log;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod material;
 mod offer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub(crate) mod plain;
 mod server;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod settings;
@@ -25,6 +29,8 @@ pub(crate) use client::Era;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use client::TlsClientBuilder;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use key_log::KeyLog;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -25,6 +25,8 @@ mod handshakes;
 mod hostile;
 #[path = "tls/interop.rs"]
 mod interop;
+#[path = "tls/key_log.rs"]
+mod key_log;
 #[path = "tls/material.rs"]
 mod material;
 #[path = "tls/members.rs"]

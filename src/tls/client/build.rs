@@ -7,7 +7,7 @@ use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation};
+use crate::tls::{KeyLog, Offload, Truncation};
 use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::ServerName;
@@ -25,6 +25,7 @@ pub struct TlsClientBuilder {
     sessions: usize,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 /// Whether the platform's roots are trusted.
@@ -52,6 +53,7 @@ impl TlsClient {
             sessions: SESSIONS,
             truncation: Truncation::default(),
             offload: Offload::default(),
+            key_log: KeyLog::default(),
         }
     }
 
@@ -139,6 +141,13 @@ impl TlsClientBuilder {
         self
     }
 
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
     /// Reads and checks everything, as [`TlsServerBuilder::build`](crate::TlsServerBuilder::build) does, and shows its own
     /// certificate, if there is one, to itself.
     ///
@@ -172,6 +181,7 @@ impl TlsClientBuilder {
         };
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
+        config.key_log = self.key_log.open()?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {

@@ -169,7 +169,7 @@ fn prose(line: &str, number: usize) -> Result<(), Fault> {
     let dashes = line.chars().filter(|c| is_dash(*c)).count();
     let is_label = |name: &str| LABELS.iter().any(|(label, _)| *label == name.trim());
     let is_meant = match plain.strip_prefix("BEGIN") {
-        Some(name) => dashes >= 2 && name.starts_with(' ') || is_label(name),
+        Some(name) => dashes >= 2 && (name.is_empty() || name.starts_with(' ')) || is_label(name),
         None => plain.strip_prefix("END").is_some_and(is_label),
     };
     if is_meant {

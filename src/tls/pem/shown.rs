@@ -19,7 +19,14 @@ const RUN_CHARS_MIN: usize = 16;
 
 /// Letters and digits to a word: in Base64 case or kind change after 2.2 characters, in names after 4 and more.
 const PER_WORD_MIN: usize = 3;
-const PER_WORD_MIN_IN_A_RUN: usize = 5;
+const PER_WORD_MIN_IN_A_RUN: usize = 6;
+
+/// In Base64 every second letter is a capital one, in names every fifth.
+const CAPITALS_SHARE: usize = 3;
+
+/// No name has so many letters and digits, small and capital, without anything between: what DER has at its beginning looks
+/// more like words than keys do.
+const RUN_CHARS_MAX: usize = 40;
 
 /// As many hexadecimal digits in a row are a key or a digest.
 const HEX_DIGITS_MAX: usize = 63;
@@ -66,8 +73,12 @@ fn is_wordy(text: &str) -> bool {
     if count < if is_placed { KEY_CHARS_MIN } else { LINE_CHARS_MIN } || !has_both(text) {
         return true;
     }
-    let is_run =
-        |run: &str| run.len() >= RUN_CHARS_MIN && has_both(run) && run.len() < PER_WORD_MIN_IN_A_RUN * words(run);
+    let is_run = |run: &str| {
+        let letters = run.bytes().filter(u8::is_ascii_alphabetic).count();
+        let capitals = run.bytes().filter(u8::is_ascii_uppercase).count();
+        let is_mixed = capitals * CAPITALS_SHARE > letters || run.len() < PER_WORD_MIN_IN_A_RUN * words(run);
+        has_both(run) && (run.len() >= RUN_CHARS_MAX || run.len() >= RUN_CHARS_MIN && is_mixed)
+    };
     // What may be Base64, slashes and all.
     let is_stretch = |stretch: &str| {
         let runs = || stretch.split(['+', '/', '=']).filter(|run| !run.is_empty());
@@ -127,6 +138,8 @@ mod tests {
             "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
             "INTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
             "/INTuctv5E1hK1bbY8fdpK06nwoyHUCXqI9EdVhC",
+            "/tmp/.tmpYQVPvT/MDBaMA8xDTALBgNVBAMMBGxlYWYwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARJ",
+            "/etc/ssl/DTALBgNVBAMMBGxlYWYwWTATBgcq",
             "\"MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp\".pem",
             "MC4CAQAwBQYDK2VwBCIE.INTuctv5E1hK1bbY8fdp",
             "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1DNENBUUF3QlFZREsyVndCQ0lFSU5UdQ==",

@@ -13,7 +13,7 @@ use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation, asked};
+use crate::tls::{KeyLog, Offload, Truncation, asked};
 use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{ServerName, UnixTime};
@@ -95,6 +95,7 @@ pub struct TlsServerBuilder {
     unknown: UnknownName,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 #[derive(Clone)]
@@ -246,6 +247,13 @@ impl TlsServerBuilder {
         self
     }
 
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Configurations of names have their own. Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
     pub(super) fn server(&self, choice: Choice) -> TlsServer {
         TlsServer::new(choice, self.truncation, self.offload)
     }
@@ -315,6 +323,7 @@ impl TlsServerBuilder {
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
+        config.key_log = self.key_log.open()?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.and_then(|old| old.tickets.clone());
