@@ -5,8 +5,8 @@
 use crate::error::Error;
 use crate::shown::shown_key;
 use crate::tls::{
-    ClientAuth, KeyLog, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, Truncation,
-    UnknownName, Version,
+    ClientAuth, KeyLog, ListPolicy, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder,
+    Truncation, UnknownName, Version,
 };
 use std::collections::BTreeMap;
 
@@ -81,6 +81,12 @@ pub struct TlsServerConfig {
     pub client_ca: Vec<Pem>,
     /// Those that were revoked.
     pub client_crl: Vec<Pem>,
+    /// Issuers of such lists that are between `client_ca` and clients; `TlsServerBuilder::list_issuers`.
+    pub client_crl_issuers: Vec<Pem>,
+    /// What becomes of a list that is past its next update. Default: it is refused.
+    pub client_crl_stale: ListPolicy,
+    /// What becomes of a list of an issuer that is not known. Default: it is refused.
+    pub client_crl_foreign: ListPolicy,
     /// Versions, lists and the like.
     pub terms: TlsTerms,
     /// Configurations of their own for names, as `TlsServerBuilder::name`.
@@ -100,7 +106,8 @@ impl TlsServerConfig {
     pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
         let of =
             |value: &str| if name.is_empty() { value.to_owned() } else { format!("{value} for {}", shown_key(name)) };
-        match (self.auth_client, self.client_ca.is_empty(), self.client_crl.is_empty()) {
+        let has_lists = !(self.client_crl.is_empty() && self.client_crl_issuers.is_empty());
+        match (self.auth_client, self.client_ca.is_empty(), !has_lists) {
             (ClientAuth::None, true, true) | (ClientAuth::Optional | ClientAuth::Required, false, _) => {
                 self.names.iter().try_for_each(|(name, own)| own.check(name))
             }
@@ -125,6 +132,8 @@ impl TlsServerConfig {
             .groups(self.terms.curve_list.iter().cloned())
             .alpn(self.terms.alpn.iter().map(String::as_bytes))
             .unknown_names(self.unknown_names)
+            .stale_lists(self.client_crl_stale)
+            .foreign_lists(self.client_crl_foreign)
             .truncation(self.terms.truncation)
             .offload(self.terms.offload)
             .key_log(self.terms.key_log.clone());
@@ -136,6 +145,7 @@ impl TlsServerConfig {
         }
         builder = self.client_ca.iter().cloned().fold(builder, TlsServerBuilder::client_roots);
         builder = self.client_crl.iter().cloned().fold(builder, TlsServerBuilder::revoked);
+        builder = self.client_crl_issuers.iter().cloned().fold(builder, TlsServerBuilder::list_issuers);
         // Who logs keys means those of all names.
         let own = |own: &TlsServerConfig| match own.terms.key_log {
             KeyLog::Off => own.to_builder().key_log(self.terms.key_log.clone()),

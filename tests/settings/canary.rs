@@ -159,6 +159,8 @@ const OF_TLS: &[&str] = &[
     "clientCA",
     "authClient",
     "client-crl",
+    "client-crl-issuers",
+    "client-crl-stale",
     "unknown-names",
     "rootCA",
     "server-name",

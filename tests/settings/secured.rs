@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use windlass::rustls::pki_types::ServerName;
 use windlass::rustls::{CipherSuite, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, StreamOwned};
-use windlass::tls::{ClientAuth, KeyLog, Offload, Pem, Truncation, UnknownName, Version};
+use windlass::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
 use windlass::{
     CertPair, ClientConfig, Conn, Roots, Server, ServerConfig, SessionTickets, TlsClientConfig, TlsServerConfig,
     TlsTerms,
@@ -270,6 +270,10 @@ fn each_key_sets_its_field_and_the_predecessors_spelling_is_taken() {
         ("client-ca = 'a'", TlsServerConfig { client_ca: vec![pem("a")], ..usual() }),
         ("clientCA = ['a', 'b']", TlsServerConfig { client_ca: vec![pem("a"), pem("b")], ..usual() }),
         ("client-crl = 'a'", TlsServerConfig { client_crl: vec![pem("a")], ..usual() }),
+        ("client-crl-issuers = 'a'", TlsServerConfig { client_crl_issuers: vec![pem("a")], ..usual() }),
+        ("client-crl-stale = 'warn'", TlsServerConfig { client_crl_stale: ListPolicy::Warn, ..usual() }),
+        ("client-crl-foreign = 'warn'", TlsServerConfig { client_crl_foreign: ListPolicy::Warn, ..usual() }),
+        ("client-crl-stale = 'refuse'", usual()),
         ("auth-client = 'verify'", auth_client(ClientAuth::Optional)),
         ("authClient = 'strict'", auth_client(ClientAuth::Required)),
         ("authClient = 'none'", usual()),
@@ -345,6 +349,8 @@ fn what_tls_cannot_be_is_told() {
         ("names.x.auth-client = 'strict'", &["tls.client-ca cannot be nothing for x", "tls.auth-client asks"]),
         ("client-ca = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-ca"]),
         ("client-crl = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-crl"]),
+        ("client-crl-issuers = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-crl"]),
+        ("client-crl-stale = 'never'", &["tls.client-crl-stale cannot be \"never\"", "\"refuse\", \"warn\""]),
         ("version-min = '1.1'", &["tls.version-min cannot be \"1.1\"", "broken", "1.2"]),
         ("version-max = 'new'", &["tls.version-max cannot be \"new\""]),
         ("version-min = '1.3'\nversion-max = '1.2'", &["tls.version-min cannot be", "above the newest"]),

@@ -179,7 +179,7 @@ fn lists_in_one_text_are_refused_with_the_list_to_write() {
             }
         }
     }
-    for key in ["client-ca", "client-crl"] {
+    for key in ["client-ca", "client-crl", "client-crl-issuers"] {
         for error in told(key, json!("a.pem,b.pem")) {
             assert!(error.contains("several are a list") && error.starts_with(&format!("tls.{key} ")), "{error}");
         }

@@ -5,7 +5,7 @@ use super::text::{Unsaid, indexed, names, switch, words};
 use super::{Key, Read, Refusal, Scope, Section, Setting, fill, table};
 use crate::shown::{is_material, shown, shown_key};
 use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
-use crate::tls::{ClientAuth, KeyLog, Offload, Pem, Truncation, UnknownName, Version};
+use crate::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use std::marker::PhantomData;
@@ -284,6 +284,12 @@ fn of_pairs(pairs: &[CertPair]) -> Node {
     if pairs.is_empty() { Node::Null } else { Node::List(pairs) }
 }
 
+const LIST_POLICIES: &[(&str, ListPolicy)] = &[("refuse", ListPolicy::Refuse), ("warn", ListPolicy::Warn)];
+
+fn list_issuers(config: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read<()> {
+    pems(node).map(|pems| config.client_crl_issuers = pems)
+}
+
 const ISSUERS: &str = "it is a client's; who may issue certificates of clients is said by client-ca";
 
 impl Section for TlsServerConfig {
@@ -293,6 +299,9 @@ impl Section for TlsServerConfig {
             Key::of("auth-client", |s| Box::new(&mut s.auth_client)),
             Key::own("client-ca", issuers, |s| of_pems(&s.client_ca)),
             Key::own("client-crl", |s, n, _| pems(n).map(|n| s.client_crl = n), |s| of_pems(&s.client_crl)),
+            Key::own("client-crl-issuers", list_issuers, |s| of_pems(&s.client_crl_issuers)),
+            Key::of("client-crl-stale", |s| words(&mut s.client_crl_stale, LIST_POLICIES)),
+            Key::of("client-crl-foreign", |s| words(&mut s.client_crl_foreign, LIST_POLICIES)),
             Key::of("unknown-names", |s| words(&mut s.unknown_names, UNKNOWN_NAMES)),
             Key::own("certs", |s, node, _| s.add(pairs(node)?), |s| of_pairs(&s.certs)),
             Key::own("names", read_names, write_names),
@@ -384,6 +393,9 @@ impl Section for TlsClientConfig {
         ("client-ca", SERVERS_ALONE),
         ("client-ca-files", SERVERS_ALONE),
         ("client-crl", SERVERS_ALONE),
+        ("client-crl-issuers", SERVERS_ALONE),
+        ("client-crl-stale", SERVERS_ALONE),
+        ("client-crl-foreign", SERVERS_ALONE),
         ("auth-client", SERVERS_ALONE),
     ];
     const NESTED: Option<&'static str> = Some("config");
