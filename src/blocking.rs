@@ -71,7 +71,7 @@ pub struct BlockingLink {
     observer: Option<Observer>,
 }
 
-/// Is told what is done with a link, by the thread that does it.
+/// Called with each thing that was done with a link, by the thread that did it.
 struct Observer(Box<dyn Fn(ConnState) + Send + Sync>);
 
 impl std::fmt::Debug for Observer {
@@ -149,7 +149,7 @@ impl BlockingLink {
         BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default(), observer: None }
     }
 
-    /// Reads, writes and ends are told to `observer` from now on, each when it was done.
+    /// Calls `observer` from now on with each read, write and end, once it is done.
     pub(crate) fn observe(&mut self, observer: impl Fn(ConnState) + Send + Sync + 'static) {
         self.observer = Some(Observer(Box::new(observer)));
     }
@@ -310,7 +310,8 @@ impl BlockingLink {
         let link = inside.link.as_ref();
         let local = link.and_then(Link::local_address).unwrap_or(Address::unix_unnamed());
         let peer = link.and_then(Link::peer_address).map(Box::new);
-        Err(Error::Connection { local: Box::new(local), peer, reason })
+        let detail = link.and_then(Link::failure_detail).map(str::to_owned);
+        Err(Error::Connection { local: Box::new(local), peer, reason, detail })
     }
 
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
@@ -357,10 +358,10 @@ impl BlockingLink {
             if let Some(Phase::Closed(reason)) = inside.phase() {
                 // Both sides have ended, or something broke it.
                 inside.usage = Usage::Closed;
-                let is_lost = inside.wants_to_send() == Wanted::Yes;
+                let lost = (inside.wants_to_send() == Wanted::Yes).then(|| told(reason, inside.detail()));
                 drop(inside);
-                if is_lost {
-                    return Err(told(reason));
+                if let Some(error) = lost {
+                    return Err(error);
                 }
                 self.tell_last(Phase::Closed(reason));
                 return Ok(());
@@ -443,7 +444,7 @@ impl BlockingLink {
             Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) => Some(reason),
             _ => None,
         };
-        (reason, link.tls_failure())
+        (reason, link.failure_detail().map(str::to_owned))
     }
 
     /// Ends it at once, whatever waits: whoever reads or writes it returns with an error.
@@ -521,10 +522,17 @@ impl Inside {
         link.settle(&mut self.buffers, now);
     }
 
+    /// What is known of its end beyond the reason.
+    fn detail(&self) -> Option<&str> {
+        self.link.as_ref().and_then(Link::failure_detail)
+    }
+
     /// What a call says once the link is over or ended.
     fn refusal(&self) -> io::Error {
         match self.phase() {
-            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => told(reason),
+            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => {
+                told(reason, self.detail())
+            }
             Some(Phase::Finishing | Phase::WriteClosed) => io::ErrorKind::BrokenPipe.into(),
             _ => io::ErrorKind::NotConnected.into(),
         }
@@ -573,7 +581,7 @@ impl Inside {
             if let Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) = link.phase() {
                 // The peer's end is told as long as it is asked for.
                 let at_end = link.has_ended() && !reason.is_trouble() && self.usage == Usage::Open;
-                return Tried::Done(if at_end { Ok(0) } else { Err(told(reason)) });
+                return Tried::Done(if at_end { Ok(0) } else { Err(told(reason, link.failure_detail())) });
             }
             if link.has_ended() {
                 return Tried::Done(peer_ended(link, now));
@@ -646,7 +654,7 @@ impl Inside {
         match self.phase() {
             Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
             Some(Phase::Closed(Reason::PeerClosed | Reason::Local)) => Tried::Done(Ok(())),
-            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason))),
+            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason, self.detail()))),
             _ => Tried::Done(Ok(())),
         }
     }
@@ -698,7 +706,7 @@ impl Drop for Inside {
 fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
     if link.is_truncated() {
         link.signal(Signal::Close(Reason::Truncated), now);
-        return Err(told(Reason::Truncated));
+        return Err(told(Reason::Truncated, link.failure_detail()));
     }
     if matches!(link.phase(), Phase::Open | Phase::Finishing | Phase::WriteClosed) {
         link.signal(Signal::PeerEnded, now);
@@ -707,10 +715,10 @@ fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
 }
 
 /// Why a link ended, as an error of input or output.
-fn told(reason: Reason) -> io::Error {
+fn told(reason: Reason, detail: Option<&str>) -> io::Error {
     match reason {
         Reason::Os(number) => io::Error::from_raw_os_error(number),
-        _ => io::Error::new(reason.kind(), reason.to_string()),
+        _ => io::Error::new(reason.kind(), reason.with_detail(detail).to_string()),
     }
 }
 

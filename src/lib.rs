@@ -35,6 +35,7 @@ mod reactor;
 mod seldom;
 mod server;
 mod settings;
+mod shown;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -75,9 +76,9 @@ pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, WeakServer, Writer};
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 pub use settings::{ClientConfig, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

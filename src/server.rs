@@ -96,8 +96,8 @@ impl ServerBuilder {
     }
 
     /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
-    /// [`ListenConfig::prepare_accepted`], in whose place it stands. What it refuses is told to `on_error`, as
-    /// [`Error::Unprepared`]; a panic in it as `Error::Connection` with
+    /// [`ListenConfig::prepare_accepted`], in whose place it stands. `on_error` gets each
+    /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
     /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
     ///
     /// ```
@@ -517,7 +517,7 @@ impl Server {
 
     /// Drains it within `drain` and waits until it is gone: accepting stops at once, what was begun is finished and flushed,
     /// and what is left at the deadline is cut. Whoever asks gets the same report; the soonest deadline counts. One that has
-    /// not begun will not begin.
+    /// not begun will not begin. `Ok` says that it has ended; whether anybody was cut for that, [`Report::is_clean`] says.
     ///
     /// # Errors
     /// `OnReactorThread` in a callback or a blocking handler, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up

@@ -3,6 +3,12 @@
 
 mod support;
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/canary.rs"]
+mod canary;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/dumps.rs"]
+mod dumps;
 #[path = "settings/keys.rs"]
 mod keys;
 #[path = "settings/refusals.rs"]
@@ -12,6 +18,8 @@ mod running;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/secured.rs"]
 mod secured;
+#[path = "settings/values.rs"]
+mod values;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -13,15 +13,22 @@ use windlass::{
     Turn,
 };
 
-/// Reads and checks everything that a file says; the message of a fault names the file, and line and key where there are
-/// any.
+/// Reads and checks everything that a file says; the message of a fault names the file and the key, or the line that is no
+/// TOML.
 pub(crate) fn read(path: &Path, options: &Options) -> Result<ServerConfig, String> {
     let at = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{at}: {error}"))?;
-    let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {error}"))?;
+    let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {}", told(&text, &error)))?;
     overlay(&mut config, options);
     config.validate().map_err(|error| format!("{at}: {error}"))?;
     Ok(config)
+}
+
+/// An error without the line that it is about, which displaying it would show: the line may be a private key's.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    let line = error.span().map(|span| format!("line {}: ", line(span.start)));
+    format!("{}{}", line.unwrap_or_default(), error.message())
 }
 
 fn overlay(config: &mut ServerConfig, options: &Options) {
@@ -121,7 +128,10 @@ fn reload_on_hangup(server: &Server, config: &ServerConfig, listen: &ListenConfi
     let Some((tls, config)) = listen.tls.clone().zip(config.tls.as_ref()) else { return Ok(()) };
     let builder = config.to_builder();
     on(server, &[signal_hook::consts::SIGHUP], move |_, _| match tls.reload(&builder) {
-        Ok(()) => eprintln!("echo: certificates read again"),
+        Ok(reloaded) => {
+            eprintln!("echo: certificates read again");
+            reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));
+        }
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     })
 }

@@ -153,7 +153,10 @@ fn secured(
     let server = builder.build()?;
     let reloaded = server.clone();
     let reload = move |_: &mut windlass::Turn<'_>, _| match reloaded.reload(&builder) {
-        Ok(()) => eprintln!("echo: certificates read again"),
+        Ok(reloaded) => {
+            eprintln!("echo: certificates read again");
+            reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));
+        }
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     };
     host.on_signals(&[signal_hook::consts::SIGHUP], reload)?;

@@ -68,7 +68,7 @@ impl Handler for Carried {
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         // Its panic is told as any other, after the next attempt was prepared.
         let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
-        let (connector, detail) = (self.connector.clone(), conn.link.tls_failure());
+        let (connector, detail) = (self.connector.clone(), conn.failure_detail().map(str::to_owned));
         connector.ended(reason, detail, conn.turn());
         if told.is_none() {
             std::panic::resume_unwind(Box::new("on_close"));

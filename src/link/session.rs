@@ -9,6 +9,7 @@
 //! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
 //! 3. Whenever rustls is asked to seal it is shown what was kept: it goes on from there, and panics if it is not there.
 //! 4. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
+//! 5. A peer's alert is never answered by one.
 
 mod hello;
 #[cfg(test)]
@@ -21,13 +22,15 @@ use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
 pub(crate) use crate::tls::HandshakeThreads;
-use crate::tls::{TlsClient, TlsServer, Truncation, asked};
+use crate::tls::failure::{Detail, Scene, diagnose};
+use crate::tls::{Era, TlsClient, TlsServer, Truncation, asked};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -36,8 +39,8 @@ pub(crate) struct Session {
     engine: Engine,
     latch: Latch,
     truncation: Truncation,
-    /// What rustls said when it failed; the reason that is told is coarser.
-    failure: Option<Box<rustls::Error>>,
+    /// What is known of its failure beyond the reason that is told.
+    failure: Option<Box<Detail>>,
 }
 
 enum Engine {
@@ -62,6 +65,19 @@ struct Client {
     rustls: UnbufferedClientConnection,
     place: Place,
     name: ServerName<'static>,
+    /// To be shown what the server is verified by, during the handshake.
+    era: Option<Arc<Era>>,
+}
+
+impl Client {
+    /// Its handshake is done.
+    fn is_through(&mut self) {
+        let Some(era) = self.era.take() else { return };
+        let chain = self.rustls.peer_certificates().unwrap_or_default();
+        if self.rustls.handshake_kind() != Some(rustls::HandshakeKind::Resumed) {
+            era.saw(chain);
+        }
+    }
 }
 
 /// Which thread works on the handshake.
@@ -217,33 +233,47 @@ impl Session {
             return Opened { eaten: all, fault: None };
         }
         let (is_first, sealed) = (self.is_unmade(), out.len());
-        if let Err(fault) = self.begin(wire) {
-            self.latch = Latch::Failed;
-            if fault == TlsFault::UnknownName {
-                out.push(&UNRECOGNIZED_NAME);
+        let config = match self.begin(wire) {
+            Ok(config) => config,
+            Err(fault) => {
+                self.latch = Latch::Failed;
+                if fault == TlsFault::UnknownName {
+                    self.failure = Detail::of_unknown_name(wire);
+                    out.push(&UNRECOGNIZED_NAME);
+                }
+                return Opened { eaten: all, fault: Some(fault) };
             }
-            return Opened { eaten: all, fault: Some(fault) };
-        }
+        };
+        let is_shaking = self.latch == Latch::Shaking;
         let done = match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => return Opened { eaten: 0, fault: None },
             Engine::Server(server) => {
-                let is_shaking = self.latch == Latch::Shaking;
                 let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
                 if is_shaking && server.name.is_none() {
                     server.name = asked::take();
                 }
                 done
             }
-            Engine::Client(client) => pump(&mut client.rustls, wire, plain, out, &mut self.latch),
+            Engine::Client(client) => {
+                let done = pump(&mut client.rustls, wire, plain, out, &mut self.latch);
+                if client.era.is_some() && self.latch != Latch::Shaking {
+                    client.is_through();
+                }
+                done
+            }
         };
         match done {
             Ok(eaten) => Opened { eaten, fault: None },
             Err(error) => {
                 self.latch = Latch::Failed;
-                let fault = TlsFault::of(&error);
-                self.failure = Some(Box::new(error));
+                let first = (is_shaking && (is_first || error == NOT_TLS)).then_some(&*wire);
+                let fault = self.explain(&error, first, config.as_deref());
                 if is_first && fault == TlsFault::NotTls {
                     // Whether that is answered by an alert is not for us to say.
+                    return Opened { eaten: all, fault: Some(fault) };
+                }
+                if is_of_an_alert(&error) {
+                    // Nobody is there any more who could be told something (session 5).
                     return Opened { eaten: all, fault: Some(fault) };
                 }
                 self.answer(out);
@@ -256,36 +286,56 @@ impl Session {
         }
     }
 
-    /// Makes rustls' connection once it is time.
-    fn begin(&mut self, wire: &[u8]) -> Result<(), TlsFault> {
-        let failure = &mut self.failure;
-        let internal = |error: rustls::Error| {
-            *failure = Some(Box::new(error));
-            TlsFault::Internal
-        };
+    /// Makes rustls' connection once it is time; returns what a server's goes by, where this made it.
+    fn begin(&mut self, wire: &[u8]) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
         match &mut self.engine {
             Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
             Engine::Silent(silent) => {
                 let (tls, name) = &**silent;
-                let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
-                let (place, name) = (Place::of(tls.is_offloaded()), name.clone());
-                self.engine = Engine::Client(Box::new(Client { rustls, place, name }));
-            }
-            Engine::Awaiting(hello) => {
-                if hello.hear(wire) == Heard::Enough {
-                    let chosen = hello.server().choose(wire)?;
-                    let rustls = UnbufferedServerConnection::new(chosen.config).map_err(internal)?;
-                    let place = Place::of(chosen.is_offloaded);
-                    self.engine = Engine::Server(Box::new(Server { rustls, place, name: None }));
+                let era = tls.era();
+                match UnbufferedClientConnection::new(era.config().clone(), name.clone()) {
+                    Ok(rustls) => {
+                        let place = Place::of(tls.is_offloaded(era.config()));
+                        let client = Client { rustls, place, name: name.clone(), era: Some(era) };
+                        self.engine = Engine::Client(Box::new(client));
+                    }
+                    Err(error) => return Err(self.explain(&error, None, None)),
                 }
             }
+            Engine::Awaiting(hello) => match hello.hear(wire) {
+                Heard::Part => {}
+                Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
+                Heard::Enough => {
+                    let chosen = hello.server().choose(hello.message(wire))?;
+                    match UnbufferedServerConnection::new(chosen.config.clone()) {
+                        Ok(rustls) => {
+                            let place = Place::of(chosen.is_offloaded);
+                            self.engine = Engine::Server(Box::new(Server { rustls, place, name: None }));
+                            return Ok(Some(chosen.config));
+                        }
+                        Err(error) => return Err(self.explain(&error, None, None)),
+                    }
+                }
+            },
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// What went wrong, in rustls' words.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| error.to_string())
+    /// Which fault an error is. What else it says is kept.
+    fn explain(&mut self, error: &rustls::Error, first: Option<&[u8]>, config: Option<&ServerConfig>) -> TlsFault {
+        let name = match &self.engine {
+            Engine::Server(server) => server.name.as_deref().map(Cow::Borrowed),
+            Engine::Client(client) => Some(client.name.to_str()),
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
+        };
+        let (fault, detail) = diagnose(error, &Scene { asked: name.as_deref(), first, config });
+        self.failure = detail;
+        fault
+    }
+
+    /// What is known of its failure beyond the fault.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref().map(Detail::text)
     }
 
     /// Seals the alert after a failure.
@@ -335,7 +385,8 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Awaiting(hello) => {
-                hello.hear(wire) == Heard::Enough && hello.server().choose(wire).is_ok_and(|chosen| chosen.is_offloaded)
+                let is_whole = hello.hear(wire) == Heard::Enough;
+                is_whole && hello.server().choose(hello.message(wire)).is_ok_and(|chosen| chosen.is_offloaded)
             }
             Engine::Server(server) => server.place == Place::Elsewhere,
             Engine::Client(client) => client.place == Place::Elsewhere,
@@ -352,6 +403,11 @@ impl Session {
     /// Ends it after user code of its configuration panicked: rustls is not asked again.
     pub(crate) fn fail(&mut self) {
         self.latch = Latch::Failed;
+    }
+
+    /// Whether the handshake is under way.
+    pub(crate) fn is_shaking(&self) -> bool {
+        self.latch == Latch::Shaking
     }
 
     /// Whether the handshake is done.
@@ -382,6 +438,17 @@ impl Session {
 
 /// A record with the fatal alert decode_error; RFC 8446, section 6.
 pub(crate) const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// What rustls says where no record begins.
+const NOT_TLS: rustls::Error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+
+/// Whether it is the peer's alert that ended it. That is never answered by another one, whatever rustls would say to its level:
+/// the peer has gone, and each would only tell the other that it was told something.
+fn is_of_an_alert(error: &rustls::Error) -> bool {
+    use rustls::Error;
+    let warned_too_often = Error::PeerMisbehaved(PeerMisbehaved::TooManyWarningAlertsReceived);
+    matches!(error, Error::AlertReceived(_)) || *error == warned_too_often
+}
 
 /// The same with unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];

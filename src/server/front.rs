@@ -182,7 +182,7 @@ impl Handler for Departing {
                 Some(Err(source)) => callbacks.tell_error(&Error::Served { local: at, peer: of, source }),
                 None => {
                     let reason = Reason::HandlerPanicked;
-                    callbacks.tell_error(&Error::Connection { local: at, peer: of, reason });
+                    callbacks.tell_error(&Error::Connection { local: at, peer: of, reason, detail: None });
                 }
             }
             let leave = move || {
@@ -229,9 +229,10 @@ pub(super) struct Front<A> {
 }
 
 impl<A> Front<A> {
-    fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason) {
+    fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason, detail: Option<&String>) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
-        self.parts.callbacks.tell_error(&Error::Connection { local: Box::new(self.parts.local.clone()), peer, reason });
+        let local = Box::new(self.parts.local.clone());
+        self.parts.callbacks.tell_error(&Error::Connection { local, peer, reason, detail: detail.cloned() });
     }
 
     /// Whether a connection that leaves its reactor goes on with a blocking handler, which tells the end.
@@ -282,9 +283,11 @@ impl<A: Accept> Accept for Front<A> {
         match event {
             // Refused, or given up here: that is no error.
             AcceptEvent::Failed { reason: Reason::Local | Reason::Drain, .. } => {}
-            AcceptEvent::Failed { peer, reason } if reason.is_trouble() => self.failed(*peer, *reason),
+            AcceptEvent::Failed { peer, reason, detail } if reason.is_trouble() => {
+                self.failed(*peer, *reason, detail.as_ref());
+            }
             AcceptEvent::Failed { .. } => {}
-            AcceptEvent::Broken { peer, reason } => self.failed(*peer, *reason),
+            AcceptEvent::Broken { peer, reason, detail } => self.failed(*peer, *reason, detail.as_ref()),
             AcceptEvent::Unprepared { peer, error } => {
                 let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
                 let (local, source) = (Box::new(self.parts.local.clone()), same(error));
@@ -412,7 +415,7 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
         let reason = if closed.is_none() && !reason.is_trouble() { Reason::HandlerPanicked } else { reason };
         if reason.is_trouble() {
             let local = Box::new(self.local.clone());
-            self.callbacks.tell_error(&Error::Connection { local, peer: None, reason });
+            self.callbacks.tell_error(&Error::Connection { local, peer: None, reason, detail: None });
         }
         self.callbacks.tell_state(&self.local, None, ConnState::Close);
         closed.unwrap_or_else(|| resume_unwind(Box::new("on_close")));

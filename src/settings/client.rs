@@ -2,21 +2,18 @@
 //!
 //! Owns the fields and how they fit together. Opens nothing.
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::TlsClientConfig;
 use super::{by_key, refuse};
 use crate::address::{Address, Transport};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, Limits, SocketOptions};
 use crate::error::Error;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::tls::plain::TlsClientConfig;
 use std::time::Duration;
 
 /// What a client is to be: plain values.
 ///
-/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does, with these keys: `network`
-/// and `address` (one), `bind`, `connect-timeout`, `read-timeout`, `write-timeout`, and of those of a server
-/// `con-idle-timeout`, `tls` (see [`TlsClientConfig`](crate::TlsClientConfig)), `datagram`, and all that stand in `limits`
-/// and `socket`. `bind` is `"IP:PORT"`, or a Unix address in full.
+/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,12 +61,6 @@ impl ClientConfig {
         }
     }
 
-    /// The local address to connect from.
-    #[must_use]
-    pub fn bind(self, address: Address) -> ClientConfig {
-        ClientConfig { bind: Some(address), ..self }
-    }
-
     /// For `tls://` and `tls+unix:` addresses.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     #[must_use]
@@ -82,18 +73,6 @@ impl ClientConfig {
     pub fn connect_timeout(mut self, timeout: Duration) -> ClientConfig {
         self.limits.connect_timeout = timeout;
         self
-    }
-
-    /// How long a read may wait.
-    #[must_use]
-    pub fn read_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { read_timeout: Some(timeout), ..self }
-    }
-
-    /// How long a write may wait.
-    #[must_use]
-    pub fn write_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { write_timeout: Some(timeout), ..self }
     }
 
     /// How long no byte may move in either direction.

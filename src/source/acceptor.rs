@@ -407,7 +407,7 @@ impl Acceptor {
                             if let Some(missed) = FULL.passes() {
                                 log::warn!("listener {id}: {error}{missed}");
                             }
-                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local }
+                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local, detail: None }
                         }
                     },
                     Some(Err(error)) => {
@@ -416,7 +416,7 @@ impl Acceptor {
                     }
                     None => {
                         turn.desk.counters.panics += 1;
-                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked }
+                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked, detail: None }
                     }
                 };
                 // It was admitted.
@@ -434,7 +434,7 @@ impl Acceptor {
                 Reason::HandlerPanicked
             }
         };
-        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn)
+        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, turn)
     }
 
     fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, turn: &mut Turn<'_>) -> Option<SourceId> {

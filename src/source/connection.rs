@@ -623,8 +623,9 @@ impl Connection {
         self.link.take_leave(reason, &mut turn.desk.buffers);
         let lost = self.link.unsent_bytes() as u64;
         if log::log_enabled!(log::Level::Debug) {
-            let failure = self.link.tls_failure().map(|failure| format!(": {failure}")).unwrap_or_default();
-            log::debug!("connection {id}: ended: {reason}{failure}; {lost} bytes of output were not sent");
+            let peer = self.link.peer_ip().map(|ip| format!(" of {ip}")).unwrap_or_default();
+            let ended = reason.with_detail(self.link.failure_detail());
+            log::debug!("connection {id}{peer}: ended: {ended}; {lost} bytes of output were not sent");
         }
         if lost > 0 {
             turn.desk.counters.bytes_lost += lost;

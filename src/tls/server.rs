@@ -4,19 +4,39 @@
 //! Owns what listeners share of it: a handshake takes the configuration that is current when its first message is
 //! whole.
 //!
-//! 1. What is current was checked before it became so; a replacement that cannot be used changes nothing.
+//! 1. What is current was checked before it became so; what cannot be used replaces nothing.
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use super::pem::Pem;
 use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 use crate::error::{Error, TlsFault};
+use crate::tls::offer::rejoined;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
-use rustls::server::{Acceptor, ProducesTickets, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use reload::{Instead, NotTaken, Reloaded};
+pub use resumption::check_resumed;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use revocation::ListPolicy;
+use rustls::server::{Acceptor, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use rustls::{
+    server::{ProducesTickets, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod namesakes;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod reload;
+mod resumption;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod revocation;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
 #[derive(Clone)]
@@ -32,10 +52,27 @@ pub struct TlsServer {
 struct Choice {
     /// For clients that ask for no name, and for unknown names.
     usual: Entry,
-    exact: HashMap<Box<str>, Entry>,
+    exact: HashMap<Box<str>, Slot>,
     /// By what follows the first label.
-    wildcards: HashMap<Box<str>, Entry>,
+    wildcards: HashMap<Box<str>, Slot>,
     unknown: Unknown,
+}
+
+/// What a name has.
+#[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+enum Slot {
+    Taken(Entry),
+    /// Nothing of it could be used so far.
+    LeftOut,
+}
+
+impl Slot {
+    fn entry(&self) -> Option<&Entry> {
+        match self {
+            Slot::Taken(entry) => Some(entry),
+            Slot::LeftOut => None,
+        }
+    }
 }
 
 /// What a name that nobody has gets.
@@ -46,16 +83,33 @@ enum Unknown {
     Refused,
 }
 
-/// One configuration, and what decides whether its tickets stay good when it is replaced.
+/// One configuration, and what outlives it when it is replaced.
+#[derive(Clone)]
 struct Entry {
     config: Arc<ServerConfig>,
     speed: Speed,
+    /// `None` of one that was given.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    built: Option<Built>,
+}
+
+/// What an entry was built of.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone)]
+struct Built {
+    served: Vec<Served>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Of the builder's own.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
     tickets: Option<Arc<dyn ProducesTickets>>,
-    /// What client certificates were checked against, in DER. Tickets remember who was let in by it.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
-    trust: Vec<Vec<u8>>,
+}
+
+/// A certificate, and where its chain comes from.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone)]
+struct Served {
+    chain: Pem,
+    key: Arc<CertifiedKey>,
+    speed: Speed,
 }
 
 /// How long its signatures may take.
@@ -76,7 +130,8 @@ pub(crate) struct Chosen {
 
 impl From<Arc<ServerConfig>> for TlsServer {
     /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
-    /// its tickets.
+    /// its tickets. If it asks for client certificates, call [`check_resumed`] first, or their holders resume for as long
+    /// as their tickets last, also when they were revoked or have expired.
     fn from(config: Arc<ServerConfig>) -> TlsServer {
         TlsServer::new(Choice::of(&config), Truncation::default(), Offload::default())
     }
@@ -96,7 +151,7 @@ impl TlsServer {
     }
 
     /// Takes another configuration, given as rustls knows it, for handshakes from now on; connections that there are
-    /// keep theirs. From any thread.
+    /// keep theirs. From any thread. If it asks for client certificates, call [`check_resumed`] first.
     ///
     /// # Errors
     /// As [`TlsServer::validate`]; the old one stays then.
@@ -113,7 +168,7 @@ impl TlsServer {
     /// `Error::Config` names the field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
         let choice = self.choice();
-        let mut all = choice.exact.values().chain(choice.wildcards.values());
+        let mut all = choice.exact.values().chain(choice.wildcards.values()).filter_map(Slot::entry);
         choice.usual.validate().and_then(|()| all.try_for_each(Entry::validate))
     }
 
@@ -126,7 +181,7 @@ impl TlsServer {
         }
         let found = name_in(wire).map(|name| choice.find(&name));
         let entry = match (found, choice.unknown) {
-            (Some(Some(entry)), _) => entry,
+            (Some(Some(slot)), _) => slot.entry().ok_or(TlsFault::UnknownName)?,
             (None, _) | (Some(None), Unknown::Usual) => &choice.usual,
             (Some(None), Unknown::Refused) => return Err(TlsFault::UnknownName),
         };
@@ -142,13 +197,18 @@ impl TlsServer {
 impl Choice {
     fn of(config: &ServerConfig) -> Choice {
         let config = Arc::new(asked::noting(config));
-        let usual = Entry { config, speed: Speed::Slow, tickets: None, trust: Vec::new() };
+        let usual = Entry {
+            config,
+            speed: Speed::Slow,
+            #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+            built: None,
+        };
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
     }
 
     /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section
     /// 6.3.
-    fn find(&self, name: &str) -> Option<&Entry> {
+    fn find(&self, name: &str) -> Option<&Slot> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
         self.exact.get(name).or_else(wildcard)
@@ -156,6 +216,15 @@ impl Choice {
 }
 
 impl Entry {
+    /// What it means that it stays.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    fn staying(&self) -> Instead {
+        match &self.built {
+            Some(built) => reload::staying(built.served.iter().map(|one| &*one.key)),
+            None => Instead::LastGood,
+        }
+    }
+
     fn validate(&self) -> Result<(), Error> {
         match self.config.max_early_data_size {
             0 => Ok(()),
@@ -167,7 +236,10 @@ impl Entry {
 /// The name that a client asks for, in lower case; `None` too where the message is wrong.
 fn name_in(wire: &[u8]) -> Option<Box<str>> {
     let mut acceptor = Acceptor::default();
-    let mut rest = wire;
+    // It gives up on small records sooner than a connection does. A name that it cannot see is one that nobody has, and the
+    // connection would see it all the same.
+    let joined = rejoined(wire);
+    let mut rest = joined.as_deref().unwrap_or(wire);
     loop {
         if acceptor.read_tls(&mut rest).ok()? == 0 {
             return None;

@@ -10,22 +10,26 @@ fn says(text: &str, words: &[&str]) {
     for word in words {
         assert!(error.contains(word), "{word:?} is not in\n{error}");
     }
+    assert!(!error.trim_end().contains('\n'), "a line of the file may be a secret one\n{error}");
 }
 
 #[test]
-fn a_value_that_cannot_work_is_told_with_key_line_and_what_would_do() {
+fn a_value_that_cannot_work_is_told_with_key_and_what_would_do() {
     for (line, words) in [
         ("network = 'ip'", &["network cannot be \"ip\"", "tcp, tcp4"][..]),
-        ("network = 'tcp'", &["network cannot be \"tcp\"", "leave the key `network` out"]),
+        ("network = 'tcp'", &["address cannot be \"tcp://:8080\"", "leave the key `network` out"]),
         ("perm-file = '0999'", &["perm-file cannot be \"0999\"", "\"0660\"", "rw-rw----"]),
         ("perm-file = 'rw-rw---'", &["perm-file cannot be \"rw-rw---\""]),
-        ("perm-file = 770", &["perm-file cannot be 770", "decimal", "0o660"]),
+        ("perm-file = 770", &["perm-file cannot be 770", "bare number", "0o660"]),
+        ("perm-file = 440", &["perm-file cannot be 440", "\"0660\""]),
+        ("perm-file = 0o660", &["perm-file cannot be 432", "TOML's 0o660 comes as 432"]),
+        ("perm-file = '01777'", &["perm-file cannot be \"01777\"", "write \"0777\""]),
         ("perm-file = true", &["perm-file cannot be true"]),
         ("group-perm = 'staff'", &["group-perm cannot be \"staff\"", "number of a group"]),
         ("group-perm = -2", &["group-perm cannot be -2"]),
         ("group-perm = 4294967295", &["group-perm cannot be 4294967295"]),
         ("con-idle-timeout = 90", &["con-idle-timeout cannot be 90", "90s"]),
-        ("con-idle-timeout = '0s'", &["con-idle-timeout cannot be \"0s\"", "leave it out"]),
+        ("lifetime = '0s'", &["lifetime cannot be \"0s\"", "leave it out"]),
         ("con-idle-timeout = 'soon'", &["con-idle-timeout cannot be \"soon\"", "with its unit"]),
         ("con-idle-timeout = '5M'", &["con-idle-timeout cannot be \"5M\"", "minutes are m"]),
         ("con-idle-timeout = ['5m']", &["con-idle-timeout cannot be [\"5m\"]"]),
@@ -41,26 +45,28 @@ fn a_value_that_cannot_work_is_told_with_key_line_and_what_would_do() {
         ("datagram.ttl = 300", &["datagram.ttl cannot be 300", "too large"]),
         ("datagram.multicast-groups = 'here'", &["datagram.multicast-groups cannot be \"here\"", "239.1.2.3"]),
         ("datagram.multicast-interface = 'lo'", &["datagram.multicast-interface cannot be \"lo\"", "IPv4 address"]),
-        ("datagram = 5", &["settings for datagram"]),
+        ("datagram = 5", &["datagram cannot be a number", "a table of settings"]),
         ("backlog = { a = 1 }", &["backlog"]),
-        ("adress = ':80'", &["adress is no key", "address", "con-idle-timeout"]),
+        ("adress = ':80'", &["adress is no key", "did you mean address?", "con-idle-timeout"]),
         ("datagram.nothing = 1", &["datagram.nothing is no key", "bytes-max"]),
         ("read-timeout = '1s'", &["read-timeout cannot be set here", "con-idle-timeout"]),
-        ("idle-timeout = '1s'\ncon-idle-timeout = '2s'", &["con-idle-timeout stands twice", "remove one"]),
+        (
+            "idle-timeout = '1s'\ncon-idle-timeout = '2s'",
+            &["idle-timeout stands twice, as con-idle-timeout too", "remove one"],
+        ),
     ] {
         says(&format!("{AT}{line}"), words);
-        says(&format!("{AT}{line}"), &["line 2"]);
     }
 }
 
 #[test]
 fn keepalive_that_is_off_cannot_be_described() {
     for (key, value) in [("keepalive-idle", "\"1m\""), ("keepalive-interval", "\"5s\""), ("keepalive-count", "3")] {
-        says(&format!("{AT}keepalive = false\n{key} = {value}"), &[key, "keepalive is false", "line 3"]);
-        // In JSON they come as they stand.
+        says(&format!("{AT}keepalive = false\n{key} = {value}"), &[key, "keepalive is false"]);
+        // Whatever comes first.
         let text = format!("{{\"address\": \"tcp://:80\", \"{key}\": {value}, \"keepalive\": false}}");
         let error = serde_json::from_str::<ServerConfig>(&text).expect_err("a contradiction").to_string();
-        assert!(error.contains("keepalive cannot be false") && error.contains("leave the keys out"), "{error}");
+        assert!(error.starts_with(key) && error.contains("keepalive is false: leave the keys out"), "{error}");
     }
 }
 
@@ -68,16 +74,16 @@ fn keepalive_that_is_off_cannot_be_described() {
 fn json_and_yaml_name_the_key_too() {
     let told = |text: &str| serde_json::from_str::<ServerConfig>(text).expect_err(text).to_string();
     let error = told("{\"address\": \"tcp://:80\",\n \"backlog\": \"x\"}");
-    assert!(error.contains("backlog cannot be \"x\"") && error.contains("line 2"), "{error}");
+    assert!(error.starts_with("backlog cannot be \"x\""), "{error}");
     let error = told("{\"address\": \"tcp://:80\", \"perm-file\": 504}");
-    assert!(error.contains("perm-file") && error.contains("504"), "{error}");
+    assert!(error.starts_with("perm-file cannot be 504: write permission bits in quotes"), "{error}");
     assert!(told("{\"backlog\": 1, \"backlog\": 2}").contains("backlog stands twice"));
     assert!(told("[]").contains("table of settings"));
     assert!(told("null").contains("table of settings"));
     let nested = format!("{{\"address\": {}1{}}}", "[".repeat(3), "]".repeat(3));
-    assert!(told(&nested).contains("cannot hold lists"));
+    assert!(told(&nested).starts_with("address[0] cannot be a list: write a text"));
     let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nbacklog: x\n").expect_err("no number");
-    assert!(error.to_string().contains("backlog cannot be \"x\"") && error.to_string().contains("line 2"), "{error}");
+    assert!(error.to_string().contains("backlog cannot be \"x\"") && !error.to_string().contains('|'), "{error}");
     let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nnonsense: x\n").expect_err("no key");
     assert!(error.to_string().contains("nonsense is no key"), "{error}");
 }
@@ -85,16 +91,22 @@ fn json_and_yaml_name_the_key_too() {
 #[test]
 fn addresses_that_are_none_are_told() {
     says("address = ':8080'", &["\":8080\" has no known scheme", "key `network`"]);
-    // Whichever of the two is read last is told, with both: TOML tables come in the order of their keys.
-    says("network = 'tcp'\naddress = 'tcp://:80'", &["line 1", "\"tcp://:80\"", "leave the key `network` out"]);
-    says("network = 'tcp'\naddress = 'here'", &["line 1", "\"tcp://here\" has no port"]);
-    says("network = 'tcp'\naddress = ':99999'", &["line 1", "\"tcp://:99999\" is out of range", "0 to 65535"]);
+    // Whichever of the two is read last.
+    says("network = 'tcp'\naddress = 'tcp://:80'", &["address cannot be \"tcp://:80\"", "leave the key `network` out"]);
+    says("network = 'tcp'\naddress = 'here'", &["address cannot be \"here\"", "\"tcp://here\" has no port"]);
+    says(
+        "network = 'tcp'\naddress = ':99999'",
+        &["address cannot be \":99999\"", "\"tcp://:99999\" is out of range", "0 to 65535"],
+    );
     let error =
         serde_json::from_str::<ServerConfig>("{\"network\": \"tcp\",\n\"address\": \"here\"}").expect_err("no port");
-    assert!(error.to_string().starts_with("address cannot be \"here\"") && error.line() == 2, "{error}");
+    assert!(error.to_string().starts_with("address cannot be \"here\""), "{error}");
     says("network = 'tcp6'\naddress = '127.0.0.1:80'", &["IP version"]);
     says("address = []", &["address cannot be []", "at least one"]);
-    says("address = [8080]", &["address cannot be [8080]", "a text"]);
+    says("address = [8080]", &["address[0] cannot be 8080", "a text"]);
+    says("address = 'tcp://:1,tcp://:2'", &["address cannot be", "several are a list"]);
+    says("address = ['tcp://:1', ':2']", &["address[1] cannot be \":2\"", "key `network`"]);
+    says("network = 'tcp'\naddress = 'localhost:'", &["address cannot be \"localhost:\"", "HOST:8080"]);
     says("network = 'unix'\naddress = ''", &["address"]);
     let long = "x".repeat(200);
     says(&format!("network = 'unix'\naddress = '/{long}'"), &["201 bytes long, the limit is"]);
@@ -122,9 +134,13 @@ fn what_does_not_fit_together_is_told_by_validate() {
             .and_then(|builder| builder.handler(|| |_: &windlass::Conn<'_>| crate::support::Echo).build());
         assert!(error.is_err(), "{text}");
     }
-    let mode = ServerConfig::default().address("unix:/x".parse().expect("an address")).perm_file(0o1000);
+    let mode =
+        ServerConfig { perm_file: 0o1000, ..ServerConfig::default().address("unix:/x".parse().expect("an address")) };
     assert!(mode.validate().expect_err("no bits").to_string().starts_with("perm-file cannot be"));
-    let group = ServerConfig::default().address("unix:/x".parse().expect("an address")).group_perm(u32::MAX);
+    let group = ServerConfig {
+        group_perm: Some(u32::MAX),
+        ..ServerConfig::default().address("unix:/x".parse().expect("an address"))
+    };
     assert!(group.validate().expect_err("no group").to_string().starts_with("group-perm cannot be"));
 }
 
@@ -151,7 +167,10 @@ fn a_client_has_one_address_and_nothing_of_servers() {
     says("address = 'tcp://h:1'\nbind = 'unixgram:/x'", &["bind cannot be unixgram:/x"]);
     says("address = 'tcp://h:1'\nconnections-max = 1", &["connections-max cannot be set here"]);
     says("address = 'tcp://h:1'\nreactors = 1", &["reactors is no key"]);
-    let zero = ClientConfig::new("tcp://h:1".parse().expect("an address")).write_timeout(std::time::Duration::ZERO);
+    let zero = ClientConfig {
+        write_timeout: Some(std::time::Duration::ZERO),
+        ..ClientConfig::new("tcp://h:1".parse().expect("an address"))
+    };
     assert!(zero.validate().expect_err("no time").to_string().starts_with("write-timeout cannot be"));
 }
 
@@ -182,5 +201,5 @@ fn no_file_panics() {
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 #[test]
 fn tls_without_tls_is_told() {
-    says("address = 'tcp://h:1'\n[tls]\nenabled = true", &["line 2", "tls cannot be set", "`aws-lc-rs`"]);
+    says("address = 'tcp://h:1'\n[tls]\nenabled = true", &["tls cannot be set", "`aws-lc-rs`"]);
 }

@@ -19,7 +19,7 @@ pub(crate) fn echoes(stream: &mut (impl Read + Write)) {
 #[test]
 fn a_socket_file_has_the_mode_and_group_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (bits, mode) in [("'rw-rw----'", 0o660), ("'0600'", 0o600), ("0o666", 0o666)] {
+    for (bits, mode) in [("'rw-rw----'", 0o660), ("'0600'", 0o600), ("'0o666'", 0o666)] {
         let path = folder.path().join(format!("{mode:o}.sock"));
         let group = std::fs::metadata(folder.path()).expect("a folder").gid();
         let config = server(&format!(

@@ -103,8 +103,7 @@ pub(super) fn world(
         .with_client_auth_cert(chain, key())
         .expect("a key that fits");
     change(&mut server, &mut client);
-    let name = ServerName::try_from("localhost").expect("a name");
-    let client = TlsClient { server_name: Some(name), ..Arc::new(client).into() };
+    let client = TlsClient::from(Arc::new(client)).for_server("localhost").expect("a name");
     World { server: Arc::new(server).into(), client }
 }
 

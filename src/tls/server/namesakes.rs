@@ -1,0 +1,97 @@
+//! Issuers of one name with different keys, as after a change of keys, of which each has revocation lists of its own.
+//!
+//! Owns the way around rustls, which looks a list up by its issuer's name alone, takes the first, and refuses clients whose
+//! issuer's key did not sign it. Lists by different keys go to different verifiers here.
+//!
+//! 1. Who is let in was let in by one verifier alone: for each issuer in its chain there is a list there, by that issuer's key.
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+};
+use std::sync::Arc;
+
+/// Verifiers that differ in their revocation lists only.
+#[derive(Debug)]
+pub(super) struct Namesakes {
+    first: Arc<dyn ClientCertVerifier>,
+    others: Vec<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Namesakes {
+    /// One for all of them; `None` if there are none.
+    pub(super) fn of(mut verifiers: Vec<Arc<dyn ClientCertVerifier>>) -> Option<Arc<dyn ClientCertVerifier>> {
+        match verifiers.len() {
+            0 | 1 => verifiers.pop(),
+            _ => Some(Arc::new(Namesakes { first: verifiers.remove(0), others: verifiers })),
+        }
+    }
+}
+
+/// Whether it says no more than that something was signed by another key.
+fn is_of_a_namesake(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertRevocationList(CertRevocationListError::BadSignature)
+            | Error::InvalidCertificate(CertificateError::BadSignature)
+    )
+}
+
+impl ClientCertVerifier for Namesakes {
+    fn offer_client_auth(&self) -> bool {
+        self.first.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.first.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.first.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let mut why = match self.first.verify_client_cert(own, others, now) {
+            Err(why) => why,
+            verified => return verified,
+        };
+        for verifier in &self.others {
+            match verifier.verify_client_cert(own, others, now) {
+                // Of several causes the one that is not about another issuer's key is told.
+                Err(next) if is_of_a_namesake(&why) => why = next,
+                Err(_) => {}
+                verified => return verified,
+            }
+        }
+        Err(why)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.first.verify_tls12_signature(message, own, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.first.verify_tls13_signature(message, own, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.first.supported_verify_schemes()
+    }
+}
