@@ -515,10 +515,12 @@ impl Engine {
         }
         let config = ListenConfig { reuse: Reuse::Port, ..config.clone() };
         let first = Listener::bind(address, &config)?;
+        // Sockets of two families would not share the port: the kernel prefers those of IPv4.
+        let shared = first.bound_at().map_err(refused)?.map(|ip| real_address(Address::tcp(ip), address.transport()));
         let address = real_address(first.local_address().map_err(refused)?, address.transport());
         let mut listeners = vec![first];
         for _ in 1..self.remotes.len() {
-            listeners.push(Listener::bind(&address, &config)?);
+            listeners.push(Listener::bind(shared.as_ref().unwrap_or(&address), &config)?);
         }
         Ok(BoundListeners { address, listeners })
     }
@@ -611,10 +613,11 @@ impl Engine {
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
         let first = DatagramSocket::bind_checked(address, &config)?;
         let real = first.local_address().map_err(refused)?;
+        let shared = first.bound_at().map_err(refused)?.map_or(real.clone(), Address::udp);
         let mut sockets = vec![first];
         let is_spread = config.reuse == Reuse::Port && !address.transport().is_unix();
         for _ in 1..if is_spread { self.remotes.len() } else { 1 } {
-            sockets.push(DatagramSocket::bind_checked(&real, &config)?);
+            sockets.push(DatagramSocket::bind_checked(&shared, &config)?);
         }
         let make = Arc::new(make);
         let mut bound = BoundEndpoints { address: real, parts: Vec::new() };

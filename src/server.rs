@@ -187,7 +187,8 @@ impl ServerBuilder {
     /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
     /// # Threads
-    /// On the reactor's thread; errors of binding on that of `listen`.
+    /// On the reactor's thread; errors of binding on that of `listen`, those of blocking handlers on theirs, the end of a
+    /// reactor on one of the server's own.
     pub fn on_error(mut self, call: impl Fn(&Error) + Send + Sync + 'static) -> ServerBuilder {
         self.callbacks.error = Some(Arc::new(call));
         self
