@@ -12,3 +12,5 @@ mod placement;
 mod retiring;
 #[path = "engine/rolling.rs"]
 mod rolling;
+#[path = "engine/scenarios.rs"]
+mod scenarios;
