@@ -112,8 +112,10 @@ const IDLE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-static LOOKUPS: Lookups =
-    Lookups { inside: Mutex::new(Inside { jobs: VecDeque::new(), threads: 0, idle: 0 }), came: Condvar::new() };
+static LOOKUPS: Lookups = Lookups {
+    inside: Mutex::new(Inside { jobs: VecDeque::new(), threads: 0, started: 0, idle: 0 }),
+    came: Condvar::new(),
+};
 
 struct Lookups {
     inside: Mutex<Inside>,
@@ -123,6 +125,8 @@ struct Lookups {
 struct Inside {
     jobs: VecDeque<Job>,
     threads: usize,
+    /// Threads that were started so far: the number of the last one.
+    started: u64,
     idle: usize,
 }
 
@@ -141,9 +145,12 @@ impl Lookups {
                 cores::roam();
                 self.work();
             };
-            let started = std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(work);
-            match started {
-                Ok(_) => inside.threads += 1,
+            let name = cores::name("windlass-lookup", &format!("-{}", inside.started + 1));
+            match std::thread::Builder::new().name(name).spawn(work) {
+                Ok(_) => {
+                    inside.threads += 1;
+                    inside.started += 1;
+                }
                 Err(error) if inside.threads == 0 => return Err(error),
                 // Those that there are will come to it.
                 Err(_) => {}
