@@ -15,7 +15,7 @@ use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::phase::Phase;
 use crate::link::session::Template;
-use crate::mailbox::Accepting;
+use crate::mailbox::{Accepting, Remote};
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
@@ -23,7 +23,7 @@ use crate::net::wait::look;
 use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::seldom::Seldom;
 use crate::source::Cause;
-use crate::turn::{Life, Turn};
+use crate::turn::{Life, Sharing, Turn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub(crate) struct Acceptor {
     /// What it shares with listeners of other reactors.
     quotas: Arc<[Arc<Quota>]>,
     spread: Option<Spread>,
+    feeder: Option<Remote>,
 }
 
 /// Whether connections are accepted.
@@ -153,8 +154,7 @@ impl Acceptor {
         listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
-        spread: Option<Spread>,
+        sharing: Sharing,
     ) -> Acceptor {
         let limits = Arc::new(config.limits.clone());
         let sessions = Template::of(&config);
@@ -162,11 +162,32 @@ impl Acceptor {
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
         let (maker, shown) = (Some(maker), Accepting::Absent);
-        Acceptor { gate, config, limits, sessions, maker, observed, pace, failures: 0, live: 0, shown, quotas, spread }
+        let Sharing { quotas, spread, feeder } = sharing;
+        let (failures, live) = (0, 0);
+        Acceptor {
+            gate,
+            config,
+            limits,
+            sessions,
+            maker,
+            observed,
+            pace,
+            failures,
+            live,
+            shown,
+            quotas,
+            spread,
+            feeder,
+        }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
         &mut self.maker
+    }
+
+    /// What it shares with listeners of other reactors.
+    pub(crate) fn quotas(&self) -> &Arc<[Arc<Quota>]> {
+        &self.quotas
     }
 
     /// One of its connections has ended; says whether that was the last thing to wait for.
@@ -207,8 +228,14 @@ impl Acceptor {
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),
-            // The reactor that accepts for it removes it, behind what it has accepted.
-            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => return self.rest(),
+            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => {
+                // The reactor that accepts for it removes it, behind what it has accepted; one that has ended did so.
+                if let Some(feeder) = self.feeder.take() {
+                    let own = turn.remote();
+                    let _ = feeder.run_asked(move |turn| turn.unfeed(&own));
+                }
+                return self.rest();
+            }
             Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, turn),
             Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
@@ -216,8 +243,13 @@ impl Acceptor {
             Cause::Order(Order::SeatBack) => {
                 turn.desk.away -= 1;
                 turn.desk.remote.away_less();
-                self.release();
+                // What it held of the quotas is given back already.
+                self.live -= 1;
                 turn.desk.free_held();
+                return self.rest();
+            }
+            Cause::Order(Order::Unfeed(remote)) => {
+                self.spread.iter_mut().for_each(|spread| spread.unfeed(&remote));
                 return self.rest();
             }
             Cause::Order(Order::Hurry) => {}
@@ -575,6 +607,8 @@ impl Acceptor {
 
     fn ended(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
         turn.desk.listeners.retain(|(listener, _)| *listener != id);
+        // Nothing more comes for the other reactors, however long connections of this one go on.
+        self.spread = None;
         if let Some(error) = &error {
             log::error!("listener {id}: closed: {error}");
         }
