@@ -493,7 +493,9 @@ impl Core {
             match order {
                 // It was reserved in vain.
                 Order::Remove => {
-                    let _ = self.table.remove(id);
+                    if let Some(kept) = self.table.remove(id) {
+                        self.timers.truncate(kept);
+                    }
                 }
                 // Behind what fills the place.
                 order => self.desk.local.push_back(Local::Order(id, order)),

@@ -466,7 +466,8 @@ impl Workers {
 
     fn serve_one(&self, job: Job, last: &LastWord) {
         let Job { link, states, seat, .. } = job;
-        let outcome = match link.into_blocking() {
+        // What a handler returns may be its own, whose drop is user code.
+        let outcome = guarded(|| match link.into_blocking() {
             Ok(mut link) => {
                 if let Some(states) = states {
                     link.observe(move |state| states.report(state));
@@ -476,7 +477,8 @@ impl Workers {
                 self.run(&Arc::new(link))
             }
             Err(error) => Some(Err(error.into())),
-        };
+        });
+        let outcome = outcome.flatten();
         {
             let mut inside = self.lock();
             inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));

@@ -539,6 +539,9 @@ impl Acceptor {
     }
 
     fn pause(&mut self, turn: &mut Turn<'_>) {
+        if let Gate::Paused(_) = self.gate {
+            return;
+        }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Paused(listener);
             self.tell(&AcceptEvent::Paused(PauseCause::Asked), turn);
@@ -546,8 +549,12 @@ impl Acceptor {
     }
 
     fn resume(&mut self, turn: &mut Turn<'_>) {
-        if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Open(listener);
+        // Of these nobody was told that they pause.
+        if let Gate::Open(_) | Gate::Paced(..) = self.gate {
+            return;
+        }
+        self.resume_quietly();
+        if let Gate::Open(_) = self.gate {
             self.tell(&AcceptEvent::Resumed, turn);
         }
     }

@@ -168,6 +168,46 @@ fn output_that_a_peer_never_takes_is_told_of_whatever_the_handler_says() {
     });
 }
 
+/// The thread was gone, its connection open for ever, and its place taken.
+#[test]
+fn an_error_whose_drop_panics_costs_no_thread_and_no_place() {
+    #[derive(Debug)]
+    struct Spiteful;
+    impl std::fmt::Display for Spiteful {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("out of luck")
+        }
+    }
+    impl std::error::Error for Spiteful {}
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            panic!("asked for");
+        }
+    }
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = BlockingConfig { threads_max: 1, ..BlockingConfig::default() };
+        let builder = rig.builder(1).blocking_handler(config, |mut reader, mut writer| {
+            let mut word = [0; 4];
+            reader.read_exact(&mut word)?;
+            writer.write_all(&word)?;
+            if &word == b"fail" { Err(io::Error::other(Spiteful)) } else { Ok(()) }
+        });
+        let (server, address) = rig.listen(builder, kind);
+        for _ in 0..3 {
+            let mut client = Client::dial(&address);
+            client.echoes(b"fail");
+            client.read_to_close();
+        }
+        let mut client = Client::dial(&address);
+        client.echoes(b"well");
+        drop(client);
+        until("all to be over", || server.open_connections() == 0);
+        assert_eq!(rig.errors.all().iter().filter(|told| told.text.contains("out of luck")).count(), 3);
+        assert_eq!(server.shutdown(PATIENCE).expect("a report").cut, 0);
+    });
+}
+
 #[test]
 fn what_a_cut_blocking_connection_had_not_sent_is_in_the_report() {
     each_kind(|kind| {
