@@ -56,6 +56,8 @@ enum Gate {
     Open(Listener),
     /// Was full or starved and tries again; it is open once nobody waits any more, or a turn's budget went through.
     Probing(Listener),
+    /// It closes with this drive, and takes what the kernel has completed; nobody is told any more that it pauses.
+    Closing(Listener),
     /// Asked for; only a resume opens it.
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
@@ -201,14 +203,15 @@ impl Acceptor {
         match self.gate {
             Gate::Starved(_, until) | Gate::Paced(_, until) => Some(until),
             Gate::Full(_, until) => Some(until).filter(|until| *until != Tick::NEVER),
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) => None,
+            Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
         }
     }
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         let next = self.follow(id, cause, turn);
         let accepting = match self.gate {
-            Gate::Open(_) => Accepting::Yes,
+            Gate::Open(_) | Gate::Closing(_) => Accepting::Yes,
             Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) | Gate::Paced(..) => {
                 Accepting::Paused
             }
@@ -287,7 +290,9 @@ impl Acceptor {
             return self.rest();
         }
         for _ in 0..budget {
-            let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
+            let (Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener)) = &self.gate else {
+                return self.rest();
+            };
             let (full, until) = match &self.spread {
                 None => (self.full_of(turn), Tick::NEVER),
                 // When others have room again is not told here.
@@ -476,7 +481,8 @@ impl Acceptor {
     fn rest(&self) -> Next {
         match self.gate {
             Gate::Closed if self.live == 0 => Next::Remove,
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) => Next::Wait,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) | Gate::Paused(_) => Next::Wait,
+            Gate::Full(..) | Gate::Starved(..) => Next::Wait,
             Gate::Paced(..) => Next::Wait,
             Gate::Closed | Gate::Fed => Next::Wait,
         }
@@ -484,7 +490,8 @@ impl Acceptor {
 
     fn take_listener(&mut self) -> Option<Listener> {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => Some(listener),
+            Gate::Paused(listener) => Some(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => Some(listener),
             Gate::Fed => {
                 self.gate = Gate::Fed;
@@ -495,7 +502,7 @@ impl Acceptor {
     }
 
     fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
@@ -506,7 +513,7 @@ impl Acceptor {
     }
 
     fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.counters.accepts_starved += 1;
@@ -553,17 +560,15 @@ impl Acceptor {
         if let Gate::Open(_) | Gate::Paced(..) = self.gate {
             return;
         }
-        self.resume_quietly();
-        if let Gate::Open(_) = self.gate {
+        if let Some(listener) = self.take_listener() {
+            self.gate = Gate::Open(listener);
             self.tell(&AcceptEvent::Resumed, turn);
         }
     }
 
     /// Takes what the kernel has completed already, at most the backlog, and closes.
     fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.resume_quietly();
-        // One more than the backlog, which the kernel counts so.
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.take_the_last(id, turn);
         self.close(id, None, turn);
         self.rest()
     }
@@ -571,7 +576,8 @@ impl Acceptor {
     /// Whether the socket itself says so: an event alone may be a stray one.
     fn is_shut_down(&self) -> bool {
         match &self.gate {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => is_over(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => is_over(listener),
+            Gate::Paused(listener) => is_over(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => is_over(listener),
             Gate::Fed | Gate::Closed => false,
         }
@@ -580,15 +586,17 @@ impl Acceptor {
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
     /// Unix socket, as if somebody could still come.
     fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.take_the_last(id, turn);
         self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
 
-    fn resume_quietly(&mut self) {
+    fn take_the_last(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Open(listener);
+            self.gate = Gate::Closing(listener);
         }
+        // One more than the backlog, which the kernel counts so. What else it says is of no use: it closes.
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
     }
 
     fn close(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
