@@ -250,6 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn lookups_at_once_have_threads_of_different_names() {
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let (tell, told) = mpsc::channel();
+        let meets = both.clone();
+        let resolver = Resolver::new(move |_| {
+            tell.send(std::thread::current().name().unwrap_or_default().to_owned()).expect("somebody waits");
+            meets.wait();
+            Ok(vec![([127, 0, 0, 1], 1).into()])
+        });
+        let address = "tcp://host.example:1".parse().expect("an address");
+        let _tickets = [(); 2].map(|()| resolver.find(&address, |_| ()).expect("a thread"));
+        let names: Vec<String> = told.iter().take(2).collect();
+        let is_one = |name: &String| name.starts_with("windlass-") && name.len() <= 15;
+        assert!(names[0] != names[1] && names.iter().all(is_one), "{names:?}");
+    }
+
+    #[test]
     fn what_a_resolver_says_and_does_wrong_names_the_address() {
         let fails = Resolver::new(|_| Err(io::Error::other("no such service")));
         let none = Resolver::new(|_| Ok(Vec::new()));
