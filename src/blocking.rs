@@ -447,12 +447,14 @@ impl BlockingLink {
         (reason, link.failure_detail().map(str::to_owned))
     }
 
-    /// Ends it at once, whatever waits: whoever reads or writes it returns with an error.
-    pub(crate) fn cut(&self) {
+    /// Ends it at once, whatever waits: whoever reads or writes it returns with an error. Returns how many bytes waited.
+    pub(crate) fn cut(&self) -> usize {
         let mut inside = self.lock();
+        let unsent = inside.link.as_ref().map_or(0, Link::unsent_bytes);
         inside.usage = Usage::Closed;
         inside.signal(Signal::Abort);
         self.say_goodbye(&mut inside);
+        unsent
     }
 
     /// Tells the peer, and wakes whoever waits elsewhere, as all that is said does but a reset elsewhere than on Linux.

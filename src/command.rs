@@ -12,13 +12,14 @@ use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::handshake::Away;
 use crate::link::session::Session;
+use crate::mailbox::Remote;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::stream::{Stream, Target};
 use crate::net::watched::Foreign;
-use crate::placement::{Handed, Quota, Spread};
+use crate::placement::Handed;
 use crate::post::Post;
-use crate::turn::Turn;
+use crate::turn::{Sharing, Turn};
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
@@ -55,6 +56,8 @@ pub(crate) enum Order {
     Freed,
     /// A listener: one of its connections that had left the reactor is over.
     SeatBack,
+    /// A listener: the reactor of this mailbox drains, and takes no more connections that are accepted here.
+    Unfeed(Remote),
 }
 
 /// What another thread tells a reactor.
@@ -114,8 +117,7 @@ pub(crate) enum Local {
         listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
-        spread: Option<Spread>,
+        sharing: Sharing,
     },
     Bind {
         id: SourceId,

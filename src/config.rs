@@ -482,8 +482,9 @@ pub struct ReactorConfig {
     /// eighth is free. A connection that holds input alone is reset only where nothing else can make room, after 30 s.
     ///
     /// Output that handlers write of themselves is bounded by each connection's own limits. TLS handshakes go on. Not
-    /// counted: what the kernel holds, and 1.7 MiB of buffers that are kept for reuse. Default: `None`, no bound but each
-    /// connection's.
+    /// counted: what the kernel holds, 1.7 MiB of buffers that are kept for reuse, and what waits for threads, of which there are
+    /// so many: a connection of a blocking handler holds 64 KiB of output, and as much input as its last read brought. Default:
+    /// `None`, no bound but each connection's.
     pub queued_bytes_max: Option<usize>,
     /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
     /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.

@@ -246,7 +246,7 @@ impl Listening {
 
     fn order(&self, order: fn() -> Order) {
         for (remote, id) in &self.parts {
-            remote.order_listener(id.0, order());
+            remote.order_asked(id.0, order());
         }
     }
 }
@@ -559,7 +559,7 @@ impl Engine {
         for (reactor, listener) in listeners.into_iter().enumerate() {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
-            let sharing = Sharing { quotas: quotas.clone(), spread: None };
+            let sharing = Sharing { quotas: quotas.clone(), ..Sharing::default() };
             let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
             let id = self.ask_by("make", reactor, listen, unlisten)??;
             listening.parts.push((self.remotes[reactor].clone(), id));
@@ -587,11 +587,12 @@ impl Engine {
             for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
                 let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
                 let address = listening.address.clone();
-                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), quotas);
+                let sharing = Sharing { quotas, spread: None, feeder: Some(self.remotes[0].clone()) };
+                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), sharing);
                 spread.feed(remote.clone(), self.ask_by("make", reactor, listen, unlisten)??.0);
             }
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
-            let sharing = Sharing { quotas, spread: Some(spread) };
+            let sharing = Sharing { quotas, spread: Some(spread), feeder: None };
             let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
             listening.parts.push((self.remotes[0].clone(), self.ask_by("make", 0, listen, unlisten)??));
         }
@@ -631,7 +632,7 @@ impl Engine {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
                 Err(error) => {
                     for (remote, id) in &bound.parts {
-                        remote.order_listener(id.0, Order::Remove);
+                        remote.order_asked(id.0, Order::Remove);
                     }
                     return Err(error);
                 }
@@ -651,18 +652,22 @@ impl Engine {
         }
     }
 
-    /// Waits until all reactor threads have ended; `died` is told of each that panics or fails, as soon as it has.
-    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(Error)) {
+    /// Waits until all reactor threads have ended; `died` is told of each that panics or fails, as soon as it has, and `ended`
+    /// whenever some have ended, however.
+    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(Error), mut ended: impl FnMut()) {
         let mut ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = 0;
         loop {
-            let (dead, ended) = (std::mem::take(&mut ends.died), ends.ended);
-            if !dead.is_empty() {
+            let dead = std::mem::take(&mut ends.died);
+            if !dead.is_empty() || ends.ended > told {
+                told = ends.ended;
                 drop(ends);
                 dead.into_iter().for_each(&mut died);
+                ended();
                 ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            if ended >= self.remotes.len() {
+            if told >= self.remotes.len() {
                 return;
             }
             ends = self.deaths.changed.wait(ends).unwrap_or_else(PoisonError::into_inner);

@@ -296,7 +296,7 @@ impl Remote {
 
     /// Gives back the place of a connection that had left.
     pub(crate) fn give_back(&self, acceptor: SourceId) {
-        self.order_listener(acceptor, Order::SeatBack);
+        self.order_asked(acceptor, Order::SeatBack);
     }
 
     /// TLS handshakes of accepted connections that are under way there, or on their way.
@@ -432,8 +432,9 @@ impl Remote {
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
-    /// Orders something of a listener or an endpoint; never refused for lack of room, since one that stays by mistake serves on.
-    pub(crate) fn order_listener(&self, id: SourceId, order: Order) {
+    /// Orders something of a listener or datagram socket; never refused for lack of room, since one that stays by mistake
+    /// serves on.
+    pub(crate) fn order_asked(&self, id: SourceId, order: Order) {
         self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
     }
 

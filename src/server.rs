@@ -27,7 +27,7 @@ pub use front::ServerEvent;
 use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
 use peers::Peers;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 use workers::Serve;
 use workers::Workers;
@@ -424,6 +424,17 @@ impl Server {
     fn start(&self) -> Result<(Arc<Engine>, Vec<Address>), Error> {
         let Face { plan, shared } = &*self.0;
         let engine = Arc::new(Engine::start(plan.engine.clone())?);
+        // Before anybody can be accepted: there may be no thread to be had.
+        let (tell, told) = mpsc::channel::<Arc<Engine>>();
+        let (name, watcher) = (cores::name(&plan.engine.name, "-server"), shared.clone());
+        let watch = move || {
+            cores::roam();
+            if let Ok(engine) = told.recv() {
+                watcher.watch(&engine);
+            }
+        };
+        let started = std::thread::Builder::new().name(name.clone()).spawn(watch);
+        started.map_err(|source| Error::Thread { name, source })?;
         let peers = plan.per_peer_max.map(|max| Arc::new(Peers::new(max)));
         let mut bound = Vec::new();
         for address in plan.addresses.iter().filter(|address| !address.transport().is_datagram()) {
@@ -452,10 +463,8 @@ impl Server {
                 addresses.push(real.swap_remove(at).1);
             }
         }
-        let (watched, watcher) = (engine.clone(), shared.clone());
-        let name = cores::name(&plan.engine.name, "-server");
-        let started = std::thread::Builder::new().name(name.clone()).spawn(move || watcher.watch(&watched));
-        started.map_err(|source| Error::Thread { name, source })?;
+        // It waits for this.
+        let _ = tell.send(engine.clone());
         Ok((engine, addresses))
     }
 
@@ -586,11 +595,12 @@ impl Shared {
 
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
-        engine.wait_for_threads(|death| {
+        let died = |death: Error| {
             self.callbacks.tell_error(&death);
             // What it held is lost, and what it accepted for others: those end in order.
             self.stop(DEATH_DRAIN);
-        });
+        };
+        engine.wait_for_threads(died, || self.workers.iter().for_each(|workers| workers.watch_on(engine)));
         let mut report = engine.wait(Duration::ZERO).ok();
         if let Some(workers) = &self.workers {
             let served = workers.drain(|| self.lock_until().unwrap_or_else(Instant::now));

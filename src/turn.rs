@@ -29,7 +29,7 @@ use crate::net::listener::Listener;
 use crate::net::stream::Target;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
-use crate::placement::{Handed, Quota, Spread};
+use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::post::{Departures, Post};
 use crate::seldom::Seldom;
 use bytes::Bytes;
@@ -203,10 +203,13 @@ pub(crate) enum Place {
 pub(crate) struct Seat {
     pub(crate) remote: Remote,
     pub(crate) acceptor: SourceId,
+    pub(crate) quotas: Arc<[Arc<Quota>]>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        // Here, since the reactor may have ended: other reactors go on.
+        Permit::return_to(&self.quotas);
         self.remote.give_back(self.acceptor);
     }
 }
@@ -251,6 +254,8 @@ pub(crate) struct Sharing {
     pub(crate) quotas: Arc<[Arc<Quota>]>,
     /// Where its connections go.
     pub(crate) spread: Option<Spread>,
+    /// The reactor that accepts for it.
+    pub(crate) feeder: Option<Remote>,
 }
 
 /// Names a closure that waits for its time, so that it can be cancelled.
@@ -434,8 +439,8 @@ impl Turn<'_> {
             return Err(failed(source));
         }
         self.desk.listeners.push((id, address));
-        let (listener, config, quotas) = (Some(listener), Box::new(config), sharing.quotas);
-        self.desk.local.push_back(Local::Listen { id, listener, config, maker, quotas, spread: sharing.spread });
+        let (listener, config) = (Some(listener), Box::new(config));
+        self.desk.local.push_back(Local::Listen { id, listener, config, maker, sharing });
         Ok(ListenerId(id))
     }
 
@@ -457,14 +462,20 @@ impl Turn<'_> {
         address: Address,
         config: ListenConfig,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
+        sharing: Sharing,
     ) -> Result<ListenerId, Error> {
         self.check_running()?;
         let id = self.table.reserve()?;
         self.desk.listeners.push((id, address));
         let config = Box::new(config);
-        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, quotas, spread: None });
+        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, sharing });
         Ok(ListenerId(id))
+    }
+
+    /// Hands nothing more over to a reactor that drains.
+    pub(crate) fn unfeed(&mut self, remote: &Remote) {
+        let listeners = self.desk.listeners.iter().map(|(id, _)| Local::Order(*id, Order::Unfeed(remote.clone())));
+        self.desk.local.extend(listeners);
     }
 
     /// Stops accepting on a listener until it is resumed; its backlog waits in the kernel.

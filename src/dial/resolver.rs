@@ -112,8 +112,10 @@ const IDLE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-static LOOKUPS: Lookups =
-    Lookups { inside: Mutex::new(Inside { jobs: VecDeque::new(), threads: 0, idle: 0 }), came: Condvar::new() };
+static LOOKUPS: Lookups = Lookups {
+    inside: Mutex::new(Inside { jobs: VecDeque::new(), threads: 0, started: 0, idle: 0 }),
+    came: Condvar::new(),
+};
 
 struct Lookups {
     inside: Mutex<Inside>,
@@ -123,6 +125,8 @@ struct Lookups {
 struct Inside {
     jobs: VecDeque<Job>,
     threads: usize,
+    /// Threads that were started so far: the number of the last one.
+    started: u64,
     idle: usize,
 }
 
@@ -141,9 +145,12 @@ impl Lookups {
                 cores::roam();
                 self.work();
             };
-            let started = std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(work);
-            match started {
-                Ok(_) => inside.threads += 1,
+            let name = cores::name("windlass-lookup", &format!("-{}", inside.started + 1));
+            match std::thread::Builder::new().name(name).spawn(work) {
+                Ok(_) => {
+                    inside.threads += 1;
+                    inside.started += 1;
+                }
                 Err(error) if inside.threads == 0 => return Err(error),
                 // Those that there are will come to it.
                 Err(_) => {}
@@ -240,6 +247,23 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(*asked.lock().expect("the lock") <= THREADS_MAX);
+    }
+
+    #[test]
+    fn lookups_at_once_have_threads_of_different_names() {
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let (tell, told) = mpsc::channel();
+        let meets = both.clone();
+        let resolver = Resolver::new(move |_| {
+            tell.send(std::thread::current().name().unwrap_or_default().to_owned()).expect("somebody waits");
+            meets.wait();
+            Ok(vec![([127, 0, 0, 1], 1).into()])
+        });
+        let address = "tcp://host.example:1".parse().expect("an address");
+        let _tickets = [(); 2].map(|()| resolver.find(&address, |_| ()).expect("a thread"));
+        let names: Vec<String> = told.iter().take(2).collect();
+        let is_one = |name: &String| name.starts_with("windlass-") && name.len() <= 15;
+        assert!(names[0] != names[1] && names.iter().all(is_one), "{names:?}");
     }
 
     #[test]

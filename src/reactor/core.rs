@@ -425,8 +425,8 @@ impl Core {
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
             }
-            Local::Listen { id, listener, config, maker, quotas, spread } => {
-                let acceptor = Acceptor::new(listener, config, maker, quotas, spread);
+            Local::Listen { id, listener, config, maker, sharing } => {
+                let acceptor = Acceptor::new(listener, config, maker, sharing);
                 self.bring(id, Source::Acceptor(Box::new(acceptor)));
             }
             Local::Bind { id, post, handler } => {
@@ -505,7 +505,9 @@ impl Core {
             match order {
                 // It was reserved in vain.
                 Order::Remove => {
-                    let _ = self.table.remove(id);
+                    if let Some(kept) = self.table.remove(id) {
+                        self.timers.truncate(kept);
+                    }
                 }
                 // Behind what fills the place.
                 order => self.desk.local.push_back(Local::Order(id, order)),
@@ -611,7 +613,13 @@ impl Core {
                     let link = connection.into_link();
                     self.desk.buffers.pool.count_out(link.held_bytes());
                     let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
-                    let seat = acceptor_id.map(|acceptor| Seat { remote: self.desk.remote.clone(), acceptor });
+                    let seat = acceptor_id.and_then(|acceptor| match self.table.get(acceptor)? {
+                        Source::Acceptor(listener) => {
+                            let quotas = listener.quotas().clone();
+                            Some(Seat { remote: self.desk.remote.clone(), acceptor, quotas })
+                        }
+                        Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
+                    });
                     if seat.is_some() {
                         self.desk.connection_leaves()
                     } else {

@@ -144,10 +144,7 @@ impl Core {
         for command in left {
             match command {
                 Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
-                Command::Accepted(handed) => {
-                    drop(handed);
-                    self.desk.remote.load_less();
-                }
+                Command::Accepted(handed) => self.desk.lose(&handed),
                 other => self.drop_guarded(other),
             }
         }

@@ -176,14 +176,19 @@ impl Handler for Departing {
         let reported = states.clone();
         let done = move |outcome: Option<std::io::Result<()>>| {
             let boxed = |address: &Address| Box::new(address.clone());
-            let (at, of) = (boxed(&local), peer.as_ref().map(boxed));
-            match outcome {
-                Some(Ok(())) => {}
-                Some(Err(source)) => callbacks.tell_error(&Error::Served { local: at, peer: of, source }),
-                None => {
-                    let reason = Reason::HandlerPanicked;
-                    callbacks.tell_error(&Error::Connection { local: at, peer: of, reason, detail: None });
-                }
+            let ends = || (boxed(&local), peer.as_ref().map(boxed));
+            // What it returned may be the handler's own, whose drop is user code.
+            let told = outcome.and_then(|outcome| {
+                guarded(|| {
+                    if let Err(source) = outcome {
+                        let (local, peer) = ends();
+                        callbacks.tell_error(&Error::Served { local, peer, source });
+                    }
+                })
+            });
+            if told.is_none() {
+                let (local, peer) = ends();
+                callbacks.tell_error(&Error::Connection { local, peer, reason: Reason::HandlerPanicked, detail: None });
             }
             let leave = move || {
                 if let Some((peers, ip)) = peers.zip(ip) {

@@ -7,6 +7,7 @@
 
 use crate::blocking::BlockingLink;
 use crate::cores;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::handler::guarded;
 use crate::link::Link;
@@ -195,11 +196,15 @@ struct Inside {
     served: Vec<Arc<BlockingLink>>,
     /// How often a reactor looks at limits in time, if one does.
     watches: Option<Duration>,
+    /// What one did that has ended.
+    orphan: Option<Looks>,
     /// Connections that a thread has taken, and whose end it has not counted.
     taken: Vec<LastWord>,
     /// Those of them whose end is counted and being told.
     telling_ends: Vec<LastWord>,
     threads: usize,
+    /// Threads that were started so far: the number of the last one.
+    started: u64,
     idle: usize,
     crowd: Crowd,
     /// Whether an idle thread looks for the end of the crowd.
@@ -341,6 +346,8 @@ impl Workers {
         inside.waiting.push_back(job);
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
+        inside.started += u64::from(starts);
+        let number = inside.started;
         if !starts && inside.idle < inside.waiting.len() {
             inside.meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
         }
@@ -349,7 +356,8 @@ impl Workers {
         if !starts {
             return;
         }
-        let (workers, name, signals) = (self.clone(), "windlass-worker".to_owned(), sigpipe::inherited());
+        let name = cores::name("windlass-worker", &format!("-{number}"));
+        let (workers, signals) = (self.clone(), sigpipe::inherited());
         let thread = std::thread::Builder::new().name(name.clone()).stack_size(self.config.stack_bytes);
         let work = move || {
             signals.undo();
@@ -391,13 +399,20 @@ impl Workers {
     pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, turn: &mut Turn<'_>) {
         let interval = (shortest / 8).clamp(WATCH_LEAST, WATCH_MOST);
         let mut inside = self.lock();
-        let before = inside.watches.replace(interval);
-        if let Some(before) = before {
-            inside.watches = Some(before.min(interval));
-        }
+        let before = inside.watches;
+        inside.watches = Some(before.map_or(interval, |before| before.min(interval)));
         drop(inside);
         if before.is_none() {
-            look_after(interval, Arc::downgrade(self), turn);
+            Looks { workers: Arc::downgrade(self), interval }.go_on(turn);
+        }
+    }
+
+    /// Has a reactor of `engine` look after limits in time, if one did that has ended.
+    pub(super) fn watch_on(&self, engine: &Engine) {
+        let orphan = self.lock().orphan.take();
+        if let Some(looks) = orphan {
+            // Refused or not run, it is an orphan again, of a reactor whose end is told, too.
+            let _ = engine.least_loaded().run_asked(move |turn| looks.go_on(turn));
         }
     }
 
@@ -458,7 +473,8 @@ impl Workers {
 
     fn serve_one(&self, job: Job, last: &LastWord) {
         let Job { link, states, seat, .. } = job;
-        let outcome = match link.into_blocking() {
+        // What a handler returns may be its own, whose drop is user code.
+        let outcome = guarded(|| match link.into_blocking() {
             Ok(mut link) => {
                 if let Some(states) = states {
                     link.observe(move |state| states.report(state));
@@ -468,7 +484,8 @@ impl Workers {
                 self.run(&Arc::new(link))
             }
             Err(error) => Some(Err(error.into())),
-        };
+        });
+        let outcome = outcome.flatten();
         {
             let mut inside = self.lock();
             if inside.ended == Ended::Draining {
@@ -499,10 +516,13 @@ impl Workers {
         };
         // As on a reactor, an idle connection that is ended is no trouble.
         let is_trouble = link.ended().0.is_none_or(|reason| reason.is_trouble() || !reason.is_timeout());
-        // It may have ended or failed, or have panicked.
-        let _ = link.close();
+        // It may be over already. What else fails is output that the handler believes to be on its way.
+        let closed = link.close().or_else(|error| match error.kind() {
+            io::ErrorKind::NotConnected => Ok(()),
+            _ => Err(error),
+        });
         self.lock().served.retain(|other| !Arc::ptr_eq(other, link));
-        outcome.map(|outcome| if is_trouble { outcome } else { Ok(()) })
+        outcome.map(|outcome| if is_trouble { outcome.and(closed) } else { Ok(()) })
     }
 
     /// What ends from now on has been drained.
@@ -537,13 +557,13 @@ impl Workers {
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
         inside.report.cut += (waiting.len() + inside.taken.len()) as u64;
-        let report = inside.report;
+        let mut report = inside.report;
         drop(inside);
         self.work.notify_all();
         for job in waiting {
             (job.done)(Some(Ok(())));
         }
-        served.iter().for_each(|link| link.cut());
+        report.unsent_bytes += served.iter().map(|link| link.cut() as u64).sum::<u64>();
         // Handlers that notice have a moment to return; nothing is told of the others behind the server's own end.
         let until = Instant::now() + CUT_GRACE;
         let mut inside = self.lock();
@@ -559,12 +579,39 @@ impl Workers {
     }
 }
 
-/// Looks at limits in time every so often, as long as anything is served.
-fn look_after(interval: Duration, workers: Weak<Workers>, turn: &mut Turn<'_>) {
-    turn.after(interval, move |turn| {
-        let Some(interval) = workers.upgrade().and_then(|workers| workers.look()) else { return };
-        look_after(interval, workers, turn);
-    });
+/// Looks at limits in time every so often, as long as anything is served; dropped before, by a reactor that ends, it is left
+/// to another one.
+struct Looks {
+    /// Nobody's, once nothing is served.
+    workers: Weak<Workers>,
+    interval: Duration,
+}
+
+impl Looks {
+    fn go_on(mut self, turn: &mut Turn<'_>) {
+        turn.after(self.interval, move |turn| match self.workers.upgrade().and_then(|workers| workers.look()) {
+            Some(interval) => {
+                self.interval = interval;
+                self.go_on(turn);
+            }
+            None => self.end(),
+        });
+    }
+
+    fn end(mut self) {
+        self.workers = Weak::new();
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        if let Some(workers) = self.workers.upgrade() {
+            let looks = Looks { workers: std::mem::take(&mut self.workers), interval: self.interval };
+            let other = workers.lock().orphan.replace(looks);
+            // One is enough.
+            other.into_iter().for_each(Looks::end);
+        }
+    }
 }
 
 /// How often limits in time are looked at, at the most and at the least.

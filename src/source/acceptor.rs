@@ -15,7 +15,7 @@ use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::phase::Phase;
 use crate::link::session::Template;
-use crate::mailbox::Accepting;
+use crate::mailbox::{Accepting, Remote};
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
@@ -23,7 +23,7 @@ use crate::net::wait::look;
 use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::seldom::Seldom;
 use crate::source::Cause;
-use crate::turn::{Life, Turn};
+use crate::turn::{Life, Sharing, Turn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub(crate) struct Acceptor {
     /// What it shares with listeners of other reactors.
     quotas: Arc<[Arc<Quota>]>,
     spread: Option<Spread>,
+    feeder: Option<Remote>,
 }
 
 /// Whether connections are accepted.
@@ -55,6 +56,8 @@ enum Gate {
     Open(Listener),
     /// Was full or starved and tries again; it is open once nobody waits any more, or a turn's budget went through.
     Probing(Listener),
+    /// It closes with this drive, and takes what the kernel has completed; nobody is told any more that it pauses.
+    Closing(Listener),
     /// Asked for; only a resume opens it.
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
@@ -112,14 +115,6 @@ impl Pace {
     }
 }
 
-/// Whether accepting goes on afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepts {
-    On,
-    /// The listener closes behind it.
-    Last,
-}
-
 /// What an error of accept(2) asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -161,8 +156,7 @@ impl Acceptor {
         listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
-        spread: Option<Spread>,
+        sharing: Sharing,
     ) -> Acceptor {
         let limits = Arc::new(config.limits.clone());
         let sessions = Template::of(&config);
@@ -170,11 +164,32 @@ impl Acceptor {
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
         let (maker, shown) = (Some(maker), Accepting::Absent);
-        Acceptor { gate, config, limits, sessions, maker, observed, pace, failures: 0, live: 0, shown, quotas, spread }
+        let Sharing { quotas, spread, feeder } = sharing;
+        let (failures, live) = (0, 0);
+        Acceptor {
+            gate,
+            config,
+            limits,
+            sessions,
+            maker,
+            observed,
+            pace,
+            failures,
+            live,
+            shown,
+            quotas,
+            spread,
+            feeder,
+        }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
         &mut self.maker
+    }
+
+    /// What it shares with listeners of other reactors.
+    pub(crate) fn quotas(&self) -> &Arc<[Arc<Quota>]> {
+        &self.quotas
     }
 
     /// One of its connections has ended; says whether that was the last thing to wait for.
@@ -188,14 +203,15 @@ impl Acceptor {
         match self.gate {
             Gate::Starved(_, until) | Gate::Paced(_, until) => Some(until),
             Gate::Full(_, until) => Some(until).filter(|until| *until != Tick::NEVER),
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) => None,
+            Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
         }
     }
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         let next = self.follow(id, cause, turn);
         let accepting = match self.gate {
-            Gate::Open(_) => Accepting::Yes,
+            Gate::Open(_) | Gate::Closing(_) => Accepting::Yes,
             Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) | Gate::Paced(..) => {
                 Accepting::Paused
             }
@@ -215,8 +231,14 @@ impl Acceptor {
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),
-            // The reactor that accepts for it removes it, behind what it has accepted.
-            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => return self.rest(),
+            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => {
+                // The reactor that accepts for it removes it, behind what it has accepted; one that has ended did so.
+                if let Some(feeder) = self.feeder.take() {
+                    let own = turn.remote();
+                    let _ = feeder.run_asked(move |turn| turn.unfeed(&own));
+                }
+                return self.rest();
+            }
             Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, turn),
             Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
@@ -224,8 +246,13 @@ impl Acceptor {
             Cause::Order(Order::SeatBack) => {
                 turn.desk.away -= 1;
                 turn.desk.remote.away_less();
-                self.release();
+                // What it held of the quotas is given back already.
+                self.live -= 1;
                 turn.desk.free_held();
+                return self.rest();
+            }
+            Cause::Order(Order::Unfeed(remote)) => {
+                self.spread.iter_mut().for_each(|spread| spread.unfeed(&remote));
                 return self.rest();
             }
             Cause::Order(Order::Hurry) => {}
@@ -244,7 +271,7 @@ impl Acceptor {
                 return self.rest();
             }
         }
-        self.accept(id, self.accepts_per_turn(), Accepts::On, turn)
+        self.accept(id, self.accepts_per_turn(), turn)
     }
 
     /// With TLS a quarter: what comes of accepting would else wait in front of everybody.
@@ -262,12 +289,14 @@ impl Acceptor {
     }
 
     /// Accepts up to `budget` connections.
-    fn accept(&mut self, id: SourceId, budget: usize, accepts: Accepts, turn: &mut Turn<'_>) -> Next {
+    fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
         if let Life::Stopped(_) = turn.desk.life {
             return self.rest();
         }
         for _ in 0..budget {
-            let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
+            let (Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener)) = &self.gate else {
+                return self.rest();
+            };
             let (full, until) = match &self.spread {
                 None => (self.full_of(turn), Tick::NEVER),
                 // When others have room again is not told here.
@@ -275,16 +304,17 @@ impl Acceptor {
             };
             let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
             if let Some(cause) = full {
-                self.hold_full(id, cause, until, accepts, turn);
+                self.hold_full(id, cause, until, turn);
                 return Next::Wait;
             }
             let Some(permit) = Permit::take(&self.quotas) else {
                 let until = turn.desk.now.after(self.config.starved_pause);
-                self.hold_full(id, PauseCause::ConnectionLimit, until, accepts, turn);
+                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
                 return Next::Wait;
             };
             // What is there at the end is taken at once: there is no later.
-            let pace = self.pace.as_mut().filter(|_| accepts == Accepts::On);
+            let is_last = matches!(self.gate, Gate::Closing(_)) || turn.is_draining();
+            let pace = self.pace.as_mut().filter(|_| !is_last);
             if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
                 // There is room, so nobody is to believe in a limit any more.
                 self.probed(turn);
@@ -329,12 +359,12 @@ impl Acceptor {
                         if self.failures >= FAILURES_MAX {
                             // The next failure pauses at once.
                             self.failures = FAILURES_MAX - 1;
-                            self.starve(id, errno, accepts, turn);
+                            self.starve(id, errno, turn);
                             return Next::Wait;
                         }
                     }
                     Trouble::Starved(errno) => {
-                        self.starve(id, errno, accepts, turn);
+                        self.starve(id, errno, turn);
                         // A descriptor of ours that comes free may be what it lacks.
                         turn.desk.held.push(id);
                         return Next::Wait;
@@ -456,7 +486,8 @@ impl Acceptor {
     fn rest(&self) -> Next {
         match self.gate {
             Gate::Closed if self.live == 0 => Next::Remove,
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) => Next::Wait,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) | Gate::Paused(_) => Next::Wait,
+            Gate::Full(..) | Gate::Starved(..) => Next::Wait,
             Gate::Paced(..) => Next::Wait,
             Gate::Closed | Gate::Fed => Next::Wait,
         }
@@ -464,7 +495,8 @@ impl Acceptor {
 
     fn take_listener(&mut self) -> Option<Listener> {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => Some(listener),
+            Gate::Paused(listener) => Some(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => Some(listener),
             Gate::Fed => {
                 self.gate = Gate::Fed;
@@ -474,8 +506,8 @@ impl Acceptor {
         }
     }
 
-    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, accepts: Accepts, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || accepts == Accepts::Last;
+    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
@@ -485,8 +517,8 @@ impl Acceptor {
         }
     }
 
-    fn starve(&mut self, id: SourceId, errno: i32, accepts: Accepts, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || accepts == Accepts::Last;
+    fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.counters.accepts_starved += 1;
@@ -519,6 +551,9 @@ impl Acceptor {
     }
 
     fn pause(&mut self, turn: &mut Turn<'_>) {
+        if let Gate::Paused(_) = self.gate {
+            return;
+        }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Paused(listener);
             self.tell(&AcceptEvent::Paused(PauseCause::Asked), turn);
@@ -526,6 +561,10 @@ impl Acceptor {
     }
 
     fn resume(&mut self, turn: &mut Turn<'_>) {
+        // Of these nobody was told that they pause.
+        if let Gate::Open(_) | Gate::Paced(..) = self.gate {
+            return;
+        }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Open(listener);
             self.tell(&AcceptEvent::Resumed, turn);
@@ -534,9 +573,7 @@ impl Acceptor {
 
     /// Takes what the kernel has completed already, at most the backlog, and closes.
     fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.resume_quietly();
-        // One more than the backlog, which the kernel counts so.
-        let _ = self.accept(id, self.config.backlog as usize + 1, Accepts::Last, turn);
+        self.take_the_last(id, turn);
         self.close(id, None, turn);
         self.rest()
     }
@@ -544,7 +581,8 @@ impl Acceptor {
     /// Whether the socket itself says so: an event alone may be a stray one.
     fn is_shut_down(&self) -> bool {
         match &self.gate {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => is_over(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => is_over(listener),
+            Gate::Paused(listener) => is_over(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => is_over(listener),
             Gate::Fed | Gate::Closed => false,
         }
@@ -553,15 +591,17 @@ impl Acceptor {
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
     /// Unix socket, as if somebody could still come.
     fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        let _ = self.accept(id, self.config.backlog as usize + 1, Accepts::Last, turn);
+        self.take_the_last(id, turn);
         self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
 
-    fn resume_quietly(&mut self) {
+    fn take_the_last(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Open(listener);
+            self.gate = Gate::Closing(listener);
         }
+        // One more than the backlog, which the kernel counts so. What else it says is of no use: it closes.
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
     }
 
     fn close(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
@@ -589,6 +629,8 @@ impl Acceptor {
         // It removes what it feeds, behind the last that was handed over.
         self.spread = None;
         turn.desk.listeners.retain(|(listener, _)| *listener != id);
+        // Nothing more comes for the other reactors, however long connections of this one go on.
+        self.spread = None;
         if let Some(error) = &error {
             log::error!("listener {id}: closed: {error}");
         }

@@ -266,7 +266,12 @@ impl Connection {
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::Relieve => self.link.signal(Signal::Failed(Reason::QueueLimit), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
-            Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed | Order::SeatBack => {}
+            Order::SendTo(..)
+            | Order::Remove
+            | Order::Release(_)
+            | Order::Freed
+            | Order::SeatBack
+            | Order::Unfeed(_) => {}
         }
     }
 

@@ -148,7 +148,8 @@ impl Endpoint {
             | Order::Release(_)
             | Order::Freed
             | Order::Relieve
-            | Order::SeatBack => {}
+            | Order::SeatBack
+            | Order::Unfeed(_) => {}
         }
     }
 

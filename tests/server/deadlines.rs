@@ -182,6 +182,33 @@ fn a_peer_that_takes_nothing_is_reset_wherever_it_is_served() {
     });
 }
 
+/// Its reactor looked after limits of handlers that are in no call, and had stopped.
+#[test]
+fn limits_in_time_hold_during_a_drain_and_when_a_reactor_has_stopped() {
+    each_kind_at_once(|kind| {
+        for stops_alone in [false, true] {
+            let (rig, hold) = (Rig::new(), Hold::default());
+            let (came, _outcome) = mpsc::channel();
+            let limits = Limits { lifetime: Some(Duration::from_millis(500)), ..Limits::default() };
+            let builder = rig.builder(2).listen_config(ListenConfig { limits, ..listen_config() });
+            let (server, address) = rig.listen(echoing(Place::Elsewhere, builder, &hold, came), kind);
+            let mut clients = [Client::dial(&address), Client::dial(&address)];
+            until("both to be served", || rig.stated(ConnState::New) == 2 && server.open_connections() == 2);
+            if stops_alone {
+                // The one that was given the first connection, and looks.
+                server.remotes()[1].shutdown(PATIENCE).expect("a report");
+            } else {
+                server.stop(PATIENCE);
+            }
+            let begun = Instant::now();
+            clients.iter_mut().for_each(|client| _ = client.read_to_close());
+            assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+            hold.open();
+            server.shutdown(PATIENCE).expect("a report");
+        }
+    });
+}
+
 #[test]
 fn a_peer_whose_bytes_wait_for_a_handler_is_not_idle() {
     each_kind_at_once(|kind| {

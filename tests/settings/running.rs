@@ -83,9 +83,11 @@ fn clients_of_both_kinds_run_by_a_file() {
         answer.read_to_string(&mut all).map(|_| all)
     });
     assert_eq!(answer.expect("an answer"), "hello");
-    let refused = Client::configured(&client(&format!("address = '{at}'\nlinger-timeout = '1s'")));
-    let refused = refused.expect("a configuration").build().expect_err("it cannot be").to_string();
-    assert!(refused.starts_with("linger_timeout cannot be 1s"), "{refused}");
+    let idle = client(&format!("address = '{at}'\ncon-idle-timeout = '50ms'"));
+    let idle = Client::configured(&idle).expect("a configuration").build().expect("a client");
+    idle.connect(PATIENCE).expect("a connection");
+    let late = (&idle).read(&mut [0; 1]).expect_err("nobody speaks");
+    assert_eq!(late.kind(), std::io::ErrorKind::TimedOut, "{late}");
 
     let remote = server.remotes().remove(0);
     let (tell, told) = std::sync::mpsc::channel();
