@@ -37,6 +37,8 @@ mod reload;
 mod resumption;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod revocation;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod scopes;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
 #[derive(Clone)]

@@ -4,9 +4,10 @@
 //! good where nothing good is in its place.
 
 use super::namesakes::Namesakes;
-use super::reload::{Instead, Made, News, staying};
-use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
-use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
+use super::reload::{Instead, Made, News, Unmade, staying};
+use super::revocation::{ListPolicy, Lists, Measure, Rest, may_sign_lists};
+use super::scopes::Scopes;
+use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Trial, Tried};
 use crate::tls::material::{self, Side};
@@ -188,8 +189,12 @@ impl TlsServerBuilder {
     }
 
     /// Lists of revoked client certificates (CRL, RFC 5280, section 5). May be called again, for more of them. Of several
-    /// lists of one issuer (and one distribution point) the newest counts, by its date and then its number, wherever it
-    /// stands.
+    /// lists of one issuer and one scope (issuing distribution point) the newest counts, by its date and then its number,
+    /// wherever it stands.
+    ///
+    /// Lists of several scopes all count, complete ones too: a certificate that any list revokes which may be for it is
+    /// refused. One with distribution points is looked up in the lists for those and in complete ones, one without in all of
+    /// its issuer's, which costs a verification for each list.
     ///
     /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
     /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
@@ -484,9 +489,17 @@ impl TlsServerBuilder {
             foreign: self.foreign_lists,
             now: UnixTime::now(),
         };
-        let sets = measure.choose(&self.revoked)?;
-        let verifiers = sets.into_iter().map(|lists| self.verifier_of(&roots, provider, lists));
-        Ok(Namesakes::of(verifiers.collect::<Result<_, _>>()?))
+        let mut verifiers = Vec::new();
+        for set in measure.choose(&self.revoked)? {
+            let one = |(lists, rest)| self.verifier_of(&roots, provider, lists, rest);
+            let all = one((set.all, Rest::Refused))?;
+            let complete =
+                set.complete.into_iter().map(|lists| one((lists, Rest::Passed))).collect::<Result<_, _>>()?;
+            let each = set.each.into_iter().map(|lists| one((lists, Rest::Passed))).collect::<Result<_, _>>()?;
+            verifiers.push(Scopes::of(all, complete, each));
+        }
+        let first = verifiers.remove(0);
+        Ok(Some(Namesakes::of(first, verifiers)))
     }
 
     fn verifier_of(
@@ -516,8 +529,12 @@ type FoundAndFaults<'a> = (Vec<Found<'a>>, Vec<(Error, Instead)>);
 struct Found<'a> {
     /// Which identity it is of.
     at: usize,
+        rest: Rest,
     one: Served,
     /// Whether it was read just now.
+        if rest == Rest::Passed {
+            builder = builder.allow_unknown_revocation_status();
+        }
     news: News,
     /// What was served in its place before.
     last: Option<&'a Served>,

@@ -21,11 +21,14 @@ pub(super) struct Namesakes {
 }
 
 impl Namesakes {
-    /// One for all of them; `None` if there are none.
-    pub(super) fn of(mut verifiers: Vec<Arc<dyn ClientCertVerifier>>) -> Option<Arc<dyn ClientCertVerifier>> {
-        match verifiers.len() {
-            0 | 1 => verifiers.pop(),
-            _ => Some(Arc::new(Namesakes { first: verifiers.remove(0), others: verifiers })),
+    /// One for all of them.
+    pub(super) fn of(
+        first: Arc<dyn ClientCertVerifier>,
+        others: Vec<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<dyn ClientCertVerifier> {
+        match others.is_empty() {
+            true => first,
+            false => Arc::new(Namesakes { first, others }),
         }
     }
 }
@@ -37,6 +40,12 @@ fn is_of_a_namesake(error: &Error) -> bool {
         Error::InvalidCertRevocationList(CertRevocationListError::BadSignature)
             | Error::InvalidCertificate(CertificateError::BadSignature)
     )
+}
+
+/// Whether lists by other keys may say something else. They do not of what is wrong apart from lists, nor where a list by
+/// the right key has spoken: a refused client costs one verification then.
+fn is_open(error: &Error) -> bool {
+    is_of_a_namesake(error) || matches!(error, Error::InvalidCertificate(CertificateError::UnknownRevocationStatus))
 }
 
 impl ClientCertVerifier for Namesakes {
@@ -59,15 +68,14 @@ impl ClientCertVerifier for Namesakes {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let mut why = match self.first.verify_client_cert(own, others, now) {
-            Err(why) => why,
-            verified => return verified,
+            Err(why) if is_open(&why) => why,
+            decided => return decided,
         };
         for verifier in &self.others {
             match verifier.verify_client_cert(own, others, now) {
                 // Of several causes the one that is not about another issuer's key is told.
-                Err(next) if is_of_a_namesake(&why) => why = next,
-                Err(_) => {}
-                verified => return verified,
+                Err(next) if is_open(&next) => why = if is_of_a_namesake(&why) { next } else { why },
+                decided => return decided,
             }
         }
         Err(why)
@@ -95,3 +103,6 @@ impl ClientCertVerifier for Namesakes {
         self.first.supported_verify_schemes()
     }
 }
+
+#[cfg(all(test, feature = "aws-lc-rs"))]
+pub(super) mod tests;

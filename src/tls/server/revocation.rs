@@ -3,7 +3,9 @@
 //! Owns what rustls leaves open: of several lists that cover the same certificates it takes the first, it looks at no
 //! date before a handshake, and it finds out then that a list is nobody's, or has a bad signature.
 //!
-//! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first.
+//! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first; those for all
+//!    certificates of their issuer come last, since rustls asks none behind them.
+//! 2. For each certificate that several lists of one issuer may be for, each of those comes first somewhere in the set.
 
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -46,6 +48,24 @@ pub(super) struct Measure<'a> {
 
 /// Lists for one verifier.
 pub(super) type Lists = Vec<CertificateRevocationListDer<'static>>;
+
+/// Lists with one key to each issuer's name. Who is let in passes all of them.
+pub(super) struct Set {
+    /// All of them.
+    pub(super) all: Lists,
+    /// Of issuers with several lists those that are for all of their certificates; `None` if there are none.
+    pub(super) complete: Option<Lists>,
+    /// Of issuers with several lists for some of their certificates one each, but for the newest.
+    pub(super) each: Vec<Lists>,
+}
+
+/// What a verifier does with certificates that none of its lists is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Refused,
+    /// Another verifier looks at them.
+    Passed,
+}
 
 /// Verifiers that there may be for lists of issuers of one name. Of one more key to one name there are two.
 const SETS_MAX: usize = 16;
@@ -115,7 +135,7 @@ impl Measure<'_> {
     ///
     /// # Errors
     /// `Error::Tls` names the first that cannot be used.
-    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<Lists>, Error> {
+    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<Set>, Error> {
         let mut candidates = Vec::new();
         for pem in given {
             let lists = pem.revoked()?;
@@ -263,6 +283,11 @@ impl Candidate<'_> {
         (seconds(&self.made), self.number.len(), &self.number)
     }
 
+    /// Whether it is for all certificates of its issuer.
+    fn is_complete(&self) -> bool {
+        self.scope.is_empty()
+    }
+
     /// Whether it is about all that `older` is about.
     fn stands_for(&self, older: &Candidate<'_>) -> bool {
         (&self.issuer, &self.scope, &self.signer) == (&older.issuer, &older.scope, &older.signer)
@@ -270,7 +295,7 @@ impl Candidate<'_> {
 }
 
 /// Sets of lists with one key to an issuer's name in each: one for every way to take a key of each name.
-fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Lists>, Error> {
+fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Set>, Error> {
     let mut keys: BTreeMap<&[u8], Vec<&Signer>> = BTreeMap::new();
     for one in chosen {
         let keys = keys.entry(&one.issuer).or_default();
@@ -296,10 +321,28 @@ fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Lists>, Error> {
         }
         sets = next;
     }
-    for set in &mut sets {
-        set.sort_by(|a, b| b.age().cmp(&a.age()));
+    Ok(sets.into_iter().map(Set::of).collect())
+}
+
+impl Set {
+    fn of(mut given: Vec<&Candidate<'_>>) -> Set {
+        let lists = |some: &[&Candidate<'_>]| some.iter().map(|one| one.list.clone()).collect::<Lists>();
+        given.sort_by(|a, b| a.is_complete().cmp(&b.is_complete()).then(b.age().cmp(&a.age())));
+        let mut issuers: BTreeMap<&[u8], usize> = BTreeMap::new();
+        let (mut complete, mut each) = (Vec::new(), Vec::<Vec<&Candidate<'_>>>::new());
+        for one in &given {
+            let before = issuers.entry(&one.issuer).or_default();
+            match *before {
+                0 => {}
+                _ if one.is_complete() => complete.push(*one),
+                nth if nth > each.len() => each.push(vec![*one]),
+                nth => each[nth - 1].push(*one),
+            }
+            *before += 1;
+        }
+        let complete = (!complete.is_empty()).then(|| lists(&complete));
+        Set { all: lists(&given), complete, each: each.iter().map(|some| lists(some)).collect() }
     }
-    Ok(sets.into_iter().map(|set| set.into_iter().map(|one| one.list.clone()).collect()).collect())
 }
 
 impl<'a> Head<'a> {
