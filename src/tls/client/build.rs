@@ -3,6 +3,7 @@
 use super::TlsClient;
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Tried};
+use crate::tls::key_log::Logs;
 use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
@@ -181,7 +182,7 @@ impl TlsClientBuilder {
         };
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
-        config.key_log = self.key_log.open()?;
+        config.key_log = Logs::default().open(&self.key_log)?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {

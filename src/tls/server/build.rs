@@ -10,6 +10,7 @@ use super::scopes::Scopes;
 use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Trial, Tried};
+use crate::tls::key_log::Logs;
 use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
@@ -328,7 +329,7 @@ impl TlsServerBuilder {
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
-        config.key_log = self.key_log.open()?;
+        config.key_log = logs.open(&self.key_log)?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.and_then(|old| old.tickets.clone());
