@@ -24,7 +24,9 @@ mod era;
 /// connect with it, each at its next handshake.
 ///
 /// Remembered sessions are not resumed with other roots or another certificate than they began with, nor after a
-/// certificate has expired that the server showed then: the next handshake is a full one.
+/// certificate has expired that the server showed then: the next handshake is a full one. The first certificate that
+/// expires of all that servers have shown ends the sessions with all of them, also if it was not needed to verify its
+/// server: a server that shows one with a short life costs the others one full handshake each.
 #[derive(Clone)]
 pub struct TlsClient {
     current: Arc<RwLock<Arc<Era>>>,
