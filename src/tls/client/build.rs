@@ -67,8 +67,13 @@ impl TlsClient {
     ///
     /// # Errors
     /// As [`TlsClientBuilder::build`]; what was current stays then.
+    ///
+    /// # Threads
+    /// A `reload` or [`replace`](TlsClient::replace) waits for one that has begun before it, so that the last one counts.
     pub fn reload(&self, builder: &TlsClientBuilder) -> Result<(), Error> {
-        self.replace(builder.build()?.config())
+        let _turn = self.turn();
+        self.swap(builder.build()?.config());
+        Ok(())
     }
 }
 
