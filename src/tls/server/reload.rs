@@ -162,10 +162,11 @@ impl TlsServer {
     /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
     /// What cannot be used does not keep the rest from being taken: for each certificate, and for the client roots and
-    /// revocation lists of each name, what was good before stays, and what is returned names the fault. A name that had
-    /// nothing good before is left out: clients that ask for it are refused. The whole configuration of a name stays where
-    /// the certificate that was good before does not fit the new settings, and where roots or lists are wrong and clients
-    /// are asked for something else than before ([`Instead::AsksOtherwise`]). Names that are not in the builder any more
+    /// revocation lists of each name, what was good before stays, and what is returned names the fault (of the roots and
+    /// lists of one name the first). A name that had nothing good before is left out: clients that ask for it are refused.
+    /// The whole configuration of a name stays where the certificate that was good before does not fit the new settings,
+    /// and where roots or lists are wrong and clients are asked for something else than before
+    /// ([`Instead::AsksOtherwise`]). Names that are not in the builder any more
     /// are gone. So log what is returned:
     ///
     /// ```no_run
