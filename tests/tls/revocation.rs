@@ -95,26 +95,22 @@ fn who_is_revoked_on_one_list_of_an_issuer_is_refused_whatever_the_others_say() 
     let revoking = shard("2", None).dated(-DAY, 30 * DAY).revoking(&[3]).pem();
     let of_members = shard("3", Some(CrlScope::UserCertsOnly)).dated(-DAY / 2, DAY).revoking(&[4]).pem();
     let of_issuers = shard("4", Some(CrlScope::CaCertsOnly)).dated(-DAY / 3, DAY).revoking(&[1, 2]).pem();
-    for (lists, without, of_1, of_2) in [
-        (vec![&full, &new], [false, true, true, true], [false, true, true, true], [false, true, true, true]),
-        (vec![&old, &full], [false, false, true, true], [false, false, true, true], [false, true, true, true]),
-        (vec![&old, &new], [true, false, true, true], [true, false, true, true], [true, true, true, true]),
-        (vec![&old, &revoking], [true, false, false, true], [true, false, true, true], [true, true, false, true]),
-        (
-            vec![&full, &old, &revoking, &of_members, &of_issuers],
-            [false, false, false, false],
-            [false, false, true, true],
-            [false, true, false, true],
-        ),
+    for (lists, expected) in [
+        (vec![&full, &new], [false, true, true, true]),
+        (vec![&old, &full], [false, false, true, true]),
+        (vec![&old, &new], [true, false, true, true]),
+        (vec![&old, &revoking], [true, false, false, true]),
+        (vec![&full, &old, &revoking, &of_members, &of_issuers], [false; 4]),
     ] {
         for turned in [false, true] {
             let mut lists: Vec<&str> = lists.iter().map(|list| list.as_str()).collect();
             if turned {
                 lists.reverse();
             }
-            assert_eq!(visits(&lists, &[1, 2, 3, 4], None), without, "{} lists", lists.len());
-            assert_eq!(visits(&lists, &[1, 2, 3, 4], Some("1")), of_1, "{} lists", lists.len());
-            assert_eq!(visits(&lists, &[1, 2, 3, 4], Some("2")), of_2, "{} lists", lists.len());
+            for own_point in [None, Some("2")] {
+                let found = visits(&lists, &[1, 2, 3, 4], own_point);
+                assert_eq!(found, expected, "{} lists, {own_point:?}", lists.len());
+            }
         }
     }
     // Nobody knows of one whose own list is not there.
@@ -168,6 +164,19 @@ fn two_issuers_of_one_name_have_a_list_each() {
     let tls = with(demanding(&server, &[&old, &new]), &[&a]).build().expect("a server");
     assert_eq!(let_in(&server, &tls, &old, &[1, 2]), [false, true]);
     assert_eq!(let_in(&server, &tls, &new, &[1, 2]), [false, false]);
+    // Who shows an expired certificate for its issuer too, by the older one, is no less let in.
+    for dated in [0, -DAY] {
+        let lists =
+            [old.list().dated(-DAY / 2, DAY).pem(), new.list().dated(-DAY / 2 + dated, DAY).revoking(&[2]).pem()];
+        let tls = with(demanding(&server, &[&old, &new]), &lists.each_ref().map(String::as_str)).build();
+        let mut world = World::new();
+        let address = listen(&mut world, &tls.expect("a server"));
+        for (serial, is_let_in) in [(1_u64, true), (2, false)] {
+            let member = new.member(&server, |params| params.serial_number = Some(serial.into()));
+            let member = member.showing(new.crossed("members", &old, -DAY)).speaking(&version::TLS13);
+            assert_eq!(member.visit(&mut world, &address).is_some(), is_let_in, "{serial}");
+        }
+    }
     // There is an end to it.
     let many: Vec<_> = (0..17).map(|_| Authority::root("many")).collect();
     let lists: Vec<_> = many.iter().map(|issuer| issuer.list().pem()).collect();

@@ -5,7 +5,7 @@
 
 use super::namesakes::Namesakes;
 use super::reload::{Instead, Made, News, Unmade, staying};
-use super::revocation::{ListPolicy, Lists, Measure, Rest, may_sign_lists};
+use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
 use super::scopes::Scopes;
 use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
@@ -193,9 +193,8 @@ impl TlsServerBuilder {
     /// lists of one issuer and one scope (issuing distribution point) the newest counts, by its date and then its number,
     /// wherever it stands.
     ///
-    /// Lists of several scopes all count, complete ones too: a certificate that any list revokes which may be for it is
-    /// refused. One with distribution points is looked up in the lists for those and in complete ones, one without in all of
-    /// its issuer's, which costs a verification for each list.
+    /// Lists of several scopes all count, complete ones too: a client is refused if a certificate that it shows is on any
+    /// list of its issuer. It needs one that is for it: complete, or for one of its distribution points if it has some.
     ///
     /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
     /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
@@ -513,12 +512,8 @@ impl TlsServerBuilder {
         };
         let mut verifiers = Vec::new();
         for set in measure.choose(&self.revoked)? {
-            let one = |(lists, rest)| self.verifier_of(&roots, provider, lists, rest);
-            let all = one((set.all, Rest::Refused))?;
-            let complete =
-                set.complete.into_iter().map(|lists| one((lists, Rest::Passed))).collect::<Result<_, _>>()?;
-            let each = set.each.into_iter().map(|lists| one((lists, Rest::Passed))).collect::<Result<_, _>>()?;
-            verifiers.push(Scopes::of(all, complete, each));
+            let one = self.verifier_of(&roots, provider, set.lists)?;
+            verifiers.push(Scopes::of(one, set.several, self.stale_lists));
         }
         let first = verifiers.remove(0);
         Ok(Some(Namesakes::of(first, verifiers)))
@@ -529,12 +524,8 @@ impl TlsServerBuilder {
         roots: &Arc<RootCertStore>,
         provider: &Arc<CryptoProvider>,
         lists: Lists,
-        rest: Rest,
     ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
         let mut builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).with_crls(lists);
-        if rest == Rest::Passed {
-            builder = builder.allow_unknown_revocation_status();
-        }
         if self.stale_lists == ListPolicy::Refuse {
             builder = builder.enforce_revocation_expiration();
         }

@@ -12,6 +12,8 @@ use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 use std::sync::Arc;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
 
 /// Verifiers that differ in their revocation lists only.
 #[derive(Debug)]
@@ -48,6 +50,19 @@ fn is_open(error: &Error) -> bool {
     is_of_a_namesake(error) || matches!(error, Error::InvalidCertificate(CertificateError::UnknownRevocationStatus))
 }
 
+/// Whether a client that shows these beside its own may have been refused on one path for another cause than on the next,
+/// of which one is told: there are two with one name, or one with the name of a root. An expired cross-certificate is such.
+fn is_forked(others: &[CertificateDer<'_>], roots: &[DistinguishedName]) -> bool {
+    let mut names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_ref().to_vec()).collect();
+    others.iter().any(|other| {
+        let Ok(parsed) = Certificate::from_der(other) else { return false };
+        let Ok(name) = parsed.tbs_certificate().subject().to_der() else { return true };
+        let is_known = names.contains(&name);
+        names.push(name);
+        is_known
+    })
+}
+
 impl ClientCertVerifier for Namesakes {
     fn offer_client_auth(&self) -> bool {
         self.first.offer_client_auth()
@@ -68,13 +83,17 @@ impl ClientCertVerifier for Namesakes {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let mut why = match self.first.verify_client_cert(own, others, now) {
-            Err(why) if is_open(&why) => why,
-            decided => return decided,
+            Err(why) => why,
+            verified => return verified,
         };
+        let is_forked = is_forked(others, self.root_hint_subjects());
+        if !is_open(&why) && !is_forked {
+            return Err(why);
+        }
         for verifier in &self.others {
             match verifier.verify_client_cert(own, others, now) {
                 // Of several causes the one that is not about another issuer's key is told.
-                Err(next) if is_open(&next) => why = if is_of_a_namesake(&why) { next } else { why },
+                Err(next) if is_forked || is_open(&next) => why = if is_of_a_namesake(&why) { next } else { why },
                 decided => return decided,
             }
         }
@@ -105,4 +124,4 @@ impl ClientCertVerifier for Namesakes {
 }
 
 #[cfg(all(test, feature = "aws-lc-rs"))]
-pub(super) mod tests;
+mod tests;

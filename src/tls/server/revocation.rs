@@ -4,9 +4,9 @@
 //! date before a handshake, and it finds out then that a list is nobody's, or has a bad signature.
 //!
 //! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first; those for all
-//!    certificates of their issuer come last, since rustls asks none behind them.
-//! 2. For each certificate that several lists of one issuer may be for, each of those comes first somewhere in the set.
+//!    certificates of their issuer come last, since rustls asks none behind them. What it overlooks then `scopes` looks at.
 
+use super::scopes::{Listed, Several};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::validity::seconds;
@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateRevocationListDer, TrustAnchor, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertRevocationListError, RootCertStore};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use x509_cert::Certificate;
@@ -49,22 +49,10 @@ pub(super) struct Measure<'a> {
 /// Lists for one verifier.
 pub(super) type Lists = Vec<CertificateRevocationListDer<'static>>;
 
-/// Lists with one key to each issuer's name. Who is let in passes all of them.
+/// Lists with one key to each issuer's name.
 pub(super) struct Set {
-    /// All of them.
-    pub(super) all: Lists,
-    /// Of issuers with several lists those that are for all of their certificates; `None` if there are none.
-    pub(super) complete: Option<Lists>,
-    /// Of issuers with several lists for some of their certificates one each, but for the newest.
-    pub(super) each: Vec<Lists>,
-}
-
-/// What a verifier does with certificates that none of its lists is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    Refused,
-    /// Another verifier looks at them.
-    Passed,
+    pub(super) lists: Lists,
+    pub(super) several: Several,
 }
 
 /// Verifiers that there may be for lists of issuers of one name. Of one more key to one name there are two.
@@ -86,6 +74,8 @@ struct Head<'a> {
     issuer: &'a [u8],
     made: Time,
     due: Time,
+    /// Its entries, with the tag around them; empty if there are none.
+    revoked: &'a [u8],
     /// Its most significant byte first, without zeros in front.
     number: Vec<u8>,
     /// Its issuing distribution point, in DER; empty if it is for all certificates of its issuer.
@@ -321,27 +311,22 @@ fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Set>, Error> {
         }
         sets = next;
     }
-    Ok(sets.into_iter().map(Set::of).collect())
+    sets.into_iter().map(Set::of).collect()
 }
 
 impl Set {
-    fn of(mut given: Vec<&Candidate<'_>>) -> Set {
-        let lists = |some: &[&Candidate<'_>]| some.iter().map(|one| one.list.clone()).collect::<Lists>();
+    fn of(mut given: Vec<&Candidate<'_>>) -> Result<Set, Error> {
         given.sort_by(|a, b| a.is_complete().cmp(&b.is_complete()).then(b.age().cmp(&a.age())));
-        let mut issuers: BTreeMap<&[u8], usize> = BTreeMap::new();
-        let (mut complete, mut each) = (Vec::new(), Vec::<Vec<&Candidate<'_>>>::new());
+        let mut several = Several::new();
         for one in &given {
-            let before = issuers.entry(&one.issuer).or_default();
-            match *before {
-                0 => {}
-                _ if one.is_complete() => complete.push(*one),
-                nth if nth > each.len() => each.push(vec![*one]),
-                nth => each[nth - 1].push(*one),
+            if given.iter().filter(|other| other.issuer == one.issuer).count() > 1 {
+                let serials = Head::read(&one.list).and_then(|head| head.serials());
+                let serials = serials.map_err(|error| one.place.unfit(format!("it cannot be read: {error}")))?;
+                let listed = Listed { is_complete: one.is_complete(), due_seconds: seconds(&one.due), serials };
+                several.entry(one.issuer.clone()).or_default().push(listed);
             }
-            *before += 1;
         }
-        let complete = (!complete.is_empty()).then(|| lists(&complete));
-        Set { all: lists(&given), complete, each: each.iter().map(|some| lists(some)).collect() }
+        Ok(Set { lists: given.iter().map(|one| one.list.clone()).collect(), several })
     }
 }
 
@@ -357,9 +342,10 @@ impl<'a> Head<'a> {
         }
         let issuer = inner.tlv_bytes()?;
         let (made, due) = (inner.decode()?, inner.decode()?);
-        if Tag::peek(&inner)? == Tag::Sequence {
-            inner.tlv_bytes()?;
-        }
+        let revoked = match Tag::peek(&inner)? {
+            Tag::Sequence => inner.tlv_bytes()?,
+            _ => &[],
+        };
         let extensions: Option<Extensions> = inner.context_specific(TagNumber(0), TagMode::Explicit)?;
         let extensions = extensions.unwrap_or_default();
         let value = |id| extensions.iter().find(|one| one.extn_id == id).map(|one| one.extn_value.as_bytes());
@@ -374,9 +360,24 @@ impl<'a> Head<'a> {
             issuer,
             made,
             due,
+            revoked,
             number: number[zeros..].to_vec(),
             scope,
         })
+    }
+
+    /// Those that are revoked, with their tags.
+    fn serials(&self) -> der::Result<HashSet<Vec<u8>>> {
+        let mut serials = HashSet::new();
+        if self.revoked.is_empty() {
+            return Ok(serials);
+        }
+        let mut entries = SliceReader::new(AnyRef::from_der(self.revoked)?.value())?;
+        while !entries.is_finished() {
+            let entry: AnyRef<'_> = entries.decode()?;
+            serials.insert(SliceReader::new(entry.value())?.tlv_bytes()?.to_vec());
+        }
+        Ok(serials)
     }
 
     /// The name without its tag, as rustls keeps those of issuers.

@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Answers as it was told, and counts.
 #[derive(Debug)]
-pub(in crate::tls::server) struct Fixed(
-    pub(in crate::tls::server) Option<Error>,
-    pub(in crate::tls::server) AtomicUsize,
-);
+struct Fixed(Option<Error>, AtomicUsize);
 
 impl ClientCertVerifier for Fixed {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
