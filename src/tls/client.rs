@@ -14,7 +14,7 @@ pub(crate) use era::Era;
 use rustls::client::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
@@ -24,10 +24,12 @@ mod era;
 /// connect with it, each at its next handshake.
 ///
 /// Remembered sessions are not resumed with other roots or another certificate than they began with, nor after a
-/// certificate has expired that the server showed then: the next handshake is a full one.
+/// certificate has expired that the server showed then: the next handshake is a full one. The first certificate that
+/// expires of all that servers have shown ends the sessions with all of them, also if it was not needed to verify its
+/// server: a server that shows one with a short life costs the others one full handshake each.
 #[derive(Clone)]
 pub struct TlsClient {
-    current: Arc<RwLock<Arc<Era>>>,
+    current: Arc<Current>,
     /// The name that the server's certificate must be for, and that it is told (SNI). Default: the host of the address;
     /// a Unix address has none, so it must be given there.
     pub server_name: Option<ServerName<'static>>,
@@ -37,23 +39,35 @@ pub struct TlsClient {
     pub offload: Offload,
 }
 
+/// What clones share.
+struct Current {
+    era: RwLock<Arc<Era>>,
+    /// Held by who replaces it, from its first look at files on. No handshake waits for it.
+    turn: Mutex<()>,
+}
+
 impl From<Arc<ClientConfig>> for TlsClient {
     /// Trusted roots, versions, suites and ALPN, as rustls knows them, and room for the sessions that are remembered. Each
     /// `TlsClient` that is made so resumes its own sessions alone: make one, and clone it for each connect.
     fn from(config: Arc<ClientConfig>) -> TlsClient {
-        let current = Arc::new(RwLock::new(Arc::new(Era::of(config))));
-        TlsClient { current, server_name: None, truncation: Truncation::default(), offload: Offload::default() }
+        let current = Current { era: RwLock::new(Arc::new(Era::of(config))), turn: Mutex::new(()) };
+        TlsClient {
+            current: Arc::new(current),
+            server_name: None,
+            truncation: Truncation::default(),
+            offload: Offload::default(),
+        }
     }
 }
 
 impl TlsClient {
     /// What a handshake that begins now is done with.
     pub(crate) fn era(&self) -> Arc<Era> {
-        let era = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let era = self.current.era.read().unwrap_or_else(PoisonError::into_inner).clone();
         if !era.is_over() {
             return era;
         }
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.era.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, &era) {
             *current = Arc::new(era.next());
         }
@@ -70,10 +84,23 @@ impl TlsClient {
     ///
     /// # Errors
     /// As [`TlsClient::validate`]; the old one stays then.
+    ///
+    /// # Threads
+    /// It waits for a `reload` that has begun before it, so that the last one counts.
     pub fn replace(&self, config: Arc<ClientConfig>) -> Result<(), Error> {
         validate(&config)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Era::of(config));
+        let _turn = self.turn();
+        self.swap(config);
         Ok(())
+    }
+
+    fn swap(&self, config: Arc<ClientConfig>) {
+        *self.current.era.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Era::of(config));
+    }
+
+    /// The right to replace what is current, once whoever had it before is done.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.current.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether other threads should do handshakes with this configuration.

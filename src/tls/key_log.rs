@@ -4,6 +4,7 @@
 
 use crate::error::Error;
 use rustix::fs::OFlags;
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -18,9 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// **Whoever reads that file reads the traffic**, of connections that are over too, if they were recorded. It is for
 /// debugging with a copy of the traffic at hand, and for nothing else: turn it off again, and delete the file.
 ///
-/// The file is created with mode 0600 and appended to. It is not opened through a symbolic link, and one that others may
-/// read or write, or that is no regular file, is refused: `build` and `reload` return `Error::Tls`. Each build of a
-/// configuration with it logs one warning. If writing fails later, connections go on and one warning is logged.
+/// The file is created with mode 0600 and appended to. It is not opened through a symbolic link, and one that belongs to
+/// another user than this program runs as, whose mode gives others rights to it, that has another name too (a hard link), or
+/// that is no regular file, is refused: `build` and `reload` return `Error::Tls`. Access control lists beside the mode
+/// are not looked at. A build or reload opens it once for all names of a server that log to it, and logs one warning. If
+/// writing fails later, connections go on and one warning is logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeyLog {
     /// They are not.
@@ -33,10 +36,14 @@ pub enum KeyLog {
     File(PathBuf),
 }
 
-impl KeyLog {
+/// The logs of one decision. What several names log to is opened once.
+#[derive(Default)]
+pub(super) struct Logs(HashMap<PathBuf, Arc<Lines>>);
+
+impl Logs {
     /// Opens the file, where there is to be one.
-    pub(super) fn open(&self) -> Result<Arc<dyn rustls::KeyLog>, Error> {
-        let path = match self {
+    pub(super) fn open(&mut self, key_log: &KeyLog) -> Result<Arc<dyn rustls::KeyLog>, Error> {
+        let path = match key_log {
             KeyLog::Off => return Ok(Arc::new(rustls::NoKeyLog)),
             KeyLog::Environment => match std::env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()) {
                 None => return Ok(Arc::new(rustls::NoKeyLog)),
@@ -44,13 +51,18 @@ impl KeyLog {
             },
             KeyLog::File(path) => path.clone(),
         };
+        if let Some(lines) = self.0.get(&path) {
+            return Ok(lines.clone());
+        }
         let unfit = |why: String| Error::Tls { what: format!("key log {}", path.display()), why };
         let file = open(&path).map_err(unfit)?;
         log::warn!(
             "tls: the secrets of all sessions are written to {}: whoever reads it reads the traffic",
             path.display()
         );
-        Ok(Arc::new(Lines { file, path, has_failed: AtomicBool::new(false) }))
+        let lines = Arc::new(Lines { file, path: path.clone(), has_failed: AtomicBool::new(false) });
+        self.0.insert(path, lines.clone());
+        Ok(lines)
     }
 }
 
@@ -68,6 +80,12 @@ fn open(path: &Path) -> Result<File, String> {
     let found = file.metadata().map_err(|error| error.to_string())?;
     if !found.is_file() {
         return Err("it is no regular file: name another".to_owned());
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err("it belongs to another user, who could read it: name another".to_owned());
+    }
+    if found.nlink() != 1 {
+        return Err("it has another name too (a hard link), or none: name another".to_owned());
     }
     match found.mode() & 0o077 {
         0 => Ok(file),

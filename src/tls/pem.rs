@@ -25,7 +25,8 @@ mod shown;
 use files::Contents;
 
 /// Where something in PEM comes from. A file is read once whenever a configuration is built or reloaded, however often it
-/// is named there, so it can be a pipe; it has at most 64 MiB.
+/// is named there, also by a symbolic link, so it can be a pipe; it has at most 64 MiB. Reading waits for whoever writes to a
+/// pipe: for as long as nobody does, `build` and `reload` do not return.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(Place);
 

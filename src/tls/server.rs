@@ -6,9 +6,9 @@
 //!
 //! 1. What is current was checked before it became so; what cannot be used replaces nothing.
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::pem::Pem;
 use super::{NO_EARLY_DATA, Offload, Truncation, asked};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use super::{check::Tried, pem::Pem};
 use crate::error::{Error, TlsFault};
 use crate::tls::offer::rejoined;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -26,7 +26,7 @@ use rustls::{
 };
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
@@ -37,15 +37,24 @@ mod reload;
 mod resumption;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod revocation;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod scopes;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
 #[derive(Clone)]
 pub struct TlsServer {
-    current: Arc<RwLock<Arc<Choice>>>,
+    current: Arc<Current>,
     /// Default: refused.
     pub truncation: Truncation,
     /// Whether its handshakes are worked on by other threads, where the reactor has some. Default: if they may take long.
     pub offload: Offload,
+}
+
+/// What clones share.
+struct Current {
+    choice: RwLock<Arc<Choice>>,
+    /// Held by who replaces it, from its first look at the old one on. No handshake waits for it.
+    turn: Mutex<()>,
 }
 
 /// Configurations, of which each handshake takes one.
@@ -99,16 +108,32 @@ struct Entry {
 struct Built {
     served: Vec<Served>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    asks: Asks,
     /// Of the builder's own.
     tickets: Option<Arc<dyn ProducesTickets>>,
+}
+
+/// What is asked of clients, apart from who issues their certificates.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asks {
+    client_auth: ClientAuth,
+    /// How often lists were given.
+    lists: usize,
+    /// That of lists of unknown issuers is not here: it says which are taken, not what they mean.
+    stale: ListPolicy,
 }
 
 /// A certificate, and where its chain comes from.
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[derive(Clone)]
 struct Served {
+    /// Its place among those that were given, of which some may be left out.
+    at: usize,
     chain: Pem,
     key: Arc<CertifiedKey>,
+    /// Whether it may be asked to sign for a trial.
+    is_tried: Tried,
     speed: Speed,
 }
 
@@ -139,15 +164,21 @@ impl From<Arc<ServerConfig>> for TlsServer {
 
 impl TlsServer {
     fn new(choice: Choice, truncation: Truncation, offload: Offload) -> TlsServer {
-        TlsServer { current: Arc::new(RwLock::new(Arc::new(choice))), truncation, offload }
+        let current = Current { choice: RwLock::new(Arc::new(choice)), turn: Mutex::new(()) };
+        TlsServer { current: Arc::new(current), truncation, offload }
     }
 
     fn choice(&self) -> Arc<Choice> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.choice.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn swap(&self, choice: Choice) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(choice);
+        *self.current.choice.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(choice);
+    }
+
+    /// The right to look at what is current and to replace it, once whoever had it before is done.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.current.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes another configuration, given as rustls knows it, for handshakes from now on; connections that there are
@@ -155,9 +186,13 @@ impl TlsServer {
     ///
     /// # Errors
     /// As [`TlsServer::validate`]; the old one stays then.
+    ///
+    /// # Threads
+    /// It waits for a `reload` that has begun before it, so that the last one counts.
     pub fn replace(&self, config: Arc<ServerConfig>) -> Result<(), Error> {
         let choice = Choice::of(&config);
         choice.usual.validate()?;
+        let _turn = self.turn();
         self.swap(choice);
         Ok(())
     }

@@ -47,6 +47,13 @@ impl Authority {
         Authority { above: vec![issuer.der().clone()], issuer, key }
     }
 
+    /// A certificate for this one's name and key by another issuer, to the end of so many seconds.
+    pub(crate) fn crossed(&self, name: &str, by: &Authority, seconds: i64) -> CertificateDer<'static> {
+        let (mut params, ..) = of(name);
+        lasting(seconds)(&mut params);
+        params.signed_by(&self.key, &by.issuer).expect("a certificate").der().clone()
+    }
+
     pub(crate) fn pem(&self) -> Pem {
         Pem::bytes(self.issuer.pem())
     }
@@ -233,6 +240,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Shows one more.
+    pub(crate) fn showing(mut self, other: CertificateDer<'static>) -> Member {
+        self.chain.push(other);
+        self
+    }
+
     pub(crate) fn speaking(mut self, version: &'static SupportedProtocolVersion) -> Member {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).expect("a root");

@@ -2,6 +2,7 @@
 #![cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 
 use crate::support::security::{certificate_pem, key_pem};
+use crate::support::skip;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -128,6 +129,16 @@ fn a_file_that_is_not_for_its_owner_alone_is_refused_at_build() {
     std::fs::write(at("shared"), "").expect("a file");
     std::fs::set_permissions(at("shared"), std::fs::Permissions::from_mode(0o640)).expect("its mode");
     std::os::unix::fs::symlink(at("target"), at("link")).expect("a link");
+    std::fs::write(at("one"), "").expect("a file");
+    std::fs::set_permissions(at("one"), std::fs::Permissions::from_mode(0o600)).expect("its mode");
+    std::fs::hard_link(at("one"), at("two")).expect("another name");
+    let mut others = vec![("two", "another name")];
+    std::fs::write(at("another's"), "").expect("a file");
+    std::fs::set_permissions(at("another's"), std::fs::Permissions::from_mode(0o600)).expect("its mode");
+    match std::os::unix::fs::chown(at("another's"), Some(65_534), None) {
+        Ok(()) => others.push(("another's", "another user")),
+        Err(_) => skip("it takes root to give a file to another user"),
+    }
     rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
     for (name, words) in [
         ("shared", "chmod 600"),
@@ -135,11 +146,44 @@ fn a_file_that_is_not_for_its_owner_alone_is_refused_at_build() {
         ("fifo", "no regular file"),
         (".", "directory"),
         ("nowhere/log", "No such file"),
-    ] {
+    ]
+    .into_iter()
+    .chain(others)
+    {
         for error in [server(KeyLog::File(at(name))).err(), client(KeyLog::File(at(name)), Version::Tls13).err()] {
             let error = error.expect(name).to_string();
             assert!(error.contains("key log") && error.contains(words), "{words} is not in {error}");
         }
     }
     assert!(!at("target").exists(), "no link is followed");
+}
+
+/// Each name had a descriptor, and a warning, of its own.
+#[test]
+fn many_names_that_log_to_one_file_open_it_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let one = || {
+        let certificate = TlsServer::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
+        certificate.key_log(KeyLog::File(path.clone()))
+    };
+    let builder = (0..20).fold(one(), |builder, number| builder.name(format!("{number}.example"), one()));
+    let tls = builder.build().expect("a server");
+    let opened = || {
+        let open = std::fs::read_dir("/proc/self/fd").ok()?;
+        let target = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_link(entry.ok()?.path()).ok();
+        Some(open.filter_map(target).filter(|target| *target == path).count())
+    };
+    match opened() {
+        None => skip("there is no /proc"),
+        Some(count) => {
+            assert_eq!(count, 1);
+            assert!(tls.reload(&builder).expect("nothing has changed").is_complete());
+            assert_eq!(opened(), Some(1));
+            // A name that is given up lets go of it.
+            let without = TlsServer::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
+            assert!(tls.reload(&without).expect("nothing has changed").is_complete());
+            assert_eq!(opened(), Some(0));
+        }
+    }
 }

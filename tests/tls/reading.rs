@@ -103,6 +103,21 @@ fn every_root_of_a_file_is_trusted_however_its_lines_end_and_begin() {
     }
 }
 
+/// "Once" went by how a file was spelt: the second reading of a pipe waited for ever.
+#[test]
+fn a_pipe_is_read_once_although_it_is_named_by_a_link_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let issuer = issuer("members", new_key());
+    let (chain, key) = issued(&issuer, &new_key());
+    let Some(path) = pipe(folder.path(), "both", chain + &key) else { return };
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("both", &link).expect("a link");
+    let (done, wait) = std::sync::mpsc::channel();
+    let builder = TlsServer::builder().certificate(path.as_path(), link.as_path());
+    std::thread::spawn(move || done.send(builder.build().map(drop)));
+    wait.recv_timeout(std::time::Duration::from_secs(10)).expect("it is read once").expect("a server");
+}
+
 #[test]
 fn a_pipe_is_read_once_for_all_that_it_is_named_for() {
     let folder = tempfile::tempdir().expect("a folder");

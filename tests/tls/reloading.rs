@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use windlass::rustls::ClientConfig;
 use windlass::rustls::client::Resumption;
 use windlass::rustls::version;
-use windlass::tls::{ClientAuth, Instead, Pem, UnknownName};
+use windlass::tls::{ClientAuth, Instead, ListPolicy, Pem, UnknownName, Version};
 use windlass::{Address, Reason, TlsClient, TlsFault, TlsServer, TlsServerBuilder};
 
 /// Pairs of files that are written anew.
@@ -38,6 +38,17 @@ impl Files {
     fn add(&self, name: &str, builder: TlsServerBuilder) -> TlsServerBuilder {
         builder.certificate(self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")))
     }
+}
+
+/// As rustls knows it.
+fn given(own: &Own) -> Arc<windlass::rustls::ServerConfig> {
+    use windlass::rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+    let config = windlass::rustls::ServerConfig::builder_with_provider(windlass::tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der()], PrivateKeyDer::from_pem_slice(&own.key).expect("a key"));
+    Arc::new(config.expect("a certificate and its key"))
 }
 
 fn expired(name: &str) -> Own {
@@ -136,22 +147,13 @@ fn a_name_that_is_left_out_gets_no_configuration_that_asks_for_less() {
         .server("usual")
         .unknown_names(UnknownName::Usual)
         .name("admin.example.org", strict)
-        .name("*.example.org", wild.server())
-        .name("no name", wild.server())
-        .name("ADMIN.example.org.", wild.server());
+        .name("*.example.org", wild.server());
     let error = builder.build().expect_err("one has expired").to_string();
     assert!(error.contains("admin.pem") && error.contains("expired"), "{error}");
     let (tls, built) = builder.build_lenient().expect("the usual one is good");
     assert_eq!(built.taken, [None, Some("*.example.org".to_owned())]);
-    tells(
-        &built.faults,
-        &[
-            (Some("admin.example.org"), Instead::Nothing, &["admin.pem", "expired", "left out"]),
-            (Some("no name"), Instead::Nothing, &["no DNS name"]),
-            (Some("ADMIN.example.org."), Instead::Nothing, &["stands twice"]),
-        ],
-    );
-    assert!(built.to_string().starts_with("2 of 5 configurations are new; cannot use certificate"), "{built}");
+    tells(&built.faults, &[(Some("admin.example.org"), Instead::Nothing, &["admin.pem", "expired", "left out"])]);
+    assert!(built.to_string().starts_with("2 of 3 configurations are new; cannot use certificate"), "{built}");
     let mut world = World::new();
     let address = listen(&mut world, &tls);
     assert!(serves(&mut world, &address, &usual, "usual.example"));
@@ -172,6 +174,207 @@ fn a_name_that_is_left_out_gets_no_configuration_that_asks_for_less() {
     files.put("usual", &expired("usual.example"));
     let error = builder.build_lenient().map(|_| ()).expect_err("the usual one has expired").to_string();
     assert!(error.contains("usual.pem"), "{error}");
+}
+
+/// It was left out of what was built, and its clients got the usual configuration, which asks for less.
+#[test]
+fn a_name_that_no_client_could_ask_for_is_an_error_and_opens_no_way_around_what_was_there() {
+    let (usual, admin, other) = (own("usual.example"), own("admin.example.org"), own("c.example.org"));
+    let root = Authority::root("members");
+    let strict = || admin.server().client_auth(ClientAuth::Required).client_roots(root.pem());
+    let nested = || strict().name("c.example.org", other.server());
+    let tls = usual.server().name("admin.example.org", strict()).build().expect("a server");
+    let mut world = World::new();
+    let address = listen(&mut world, &tls);
+    let is_open = |world: &mut World, address: &Address| {
+        let name = "admin.example.org";
+        let mut client = Client::new(address, trusting(&[&usual, &admin]), name);
+        shakes(world, &mut client)
+    };
+    assert!(!is_open(&mut world, &address));
+    for (builder, word) in [
+        (usual.server().name("admin.example.org", nested()), "names of its own"),
+        (usual.server().name("*.example.org", nested()), "names of its own"),
+        (usual.server().name("admin.example.org ", strict()), "no DNS name"),
+        (usual.server().name("admin.example.org..", strict()), "no DNS name"),
+        (usual.server().name("*.", strict()), "no DNS name"),
+        (usual.server().name("no name", other.server()), "no DNS name"),
+        (usual.server().name("admin.example.org", strict()).name("ADMIN.example.org.", other.server()), "twice"),
+    ] {
+        for error in
+            [tls.reload(&builder).map(drop).err(), builder.build_lenient().map(drop).err(), builder.build().err()]
+        {
+            let error = error.expect("such a name is an error").to_string();
+            assert!(error.contains(word), "{word:?} is not in {error:?}");
+        }
+        assert!(!is_open(&mut world, &address), "{word}");
+    }
+    let member = root.member(&admin, |_| {}).speaking(&version::TLS13);
+    assert!(shakes(&mut world, &mut Client::new(&address, member.config(), "admin.example.org")));
+}
+
+/// The certificate that was good before was kept under settings that it does not fit, and every handshake failed.
+#[test]
+fn a_last_good_certificate_stays_with_its_own_settings_where_the_new_ones_do_not_fit_it() {
+    let files = Files::new();
+    let (site, other) = (own("localhost"), own("other.example"));
+    let build = || files.server("site").versions(Version::Tls12, Version::Tls12);
+    let unfit = || build().suites(["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    files.put("site", &site);
+    let mut world = World::new();
+    for is_torn in [false, true] {
+        let tls = build().build().expect("a server");
+        let named = other.server().name("localhost", build()).build().expect("a server");
+        if is_torn {
+            std::fs::write(files.path("site.key"), "nothing").expect("a file");
+        }
+        let error = tls.reload(&unfit()).expect_err("no suite fits the key").to_string();
+        assert!(error.contains("site.") && error.contains("stays"), "{error}");
+        let reloaded = named.reload(&other.server().name("localhost", unfit())).expect("the usual one is good");
+        assert_eq!(reloaded.taken, [None]);
+        assert!(reloaded.faults.iter().all(|fault| fault.instead == Instead::LastGood), "{reloaded}");
+        assert!(reloaded.faults.iter().any(|fault| fault.error.to_string().contains("site.")), "{reloaded}");
+        for tls in [&tls, &named] {
+            let address = listen(&mut world, tls);
+            assert!(serves(&mut world, &address, &site, "localhost"), "torn: {is_torn}");
+        }
+    }
+    // Settings that do fit are taken, with the certificate that was good before.
+    files.put("site", &site);
+    let tls = build().build().expect("a server");
+    std::fs::write(files.path("site.key"), "nothing").expect("a file");
+    files.put("extra", &other);
+    let fit = files.add("extra", build().suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]));
+    let reloaded = tls.reload(&fit).expect("one is good");
+    tells(&reloaded.faults, &[(None, Instead::LastGood, &["site.key"])]);
+    let address = listen(&mut world, &tls);
+    assert!(serves(&mut world, &address, &site, "localhost"));
+}
+
+#[test]
+fn every_certificate_that_cannot_be_used_is_named_also_beside_other_faults() {
+    let (good, root) = (own("localhost"), Authority::root("members"));
+    let files = Files::new();
+    for name in ["one", "two"] {
+        let mut long = own("localhost");
+        long.chain = long.chain.repeat(101);
+        files.put(name, &long);
+    }
+    let (tls, built) = files.add("two", files.add("one", good.server())).build_lenient().expect("one is good");
+    let long = |name: &'static str| (None, Instead::Nothing, [name, "101 certificates"]);
+    let expected = [long("one.pem"), long("two.pem")];
+    tells(&built.faults, &expected.each_ref().map(|(name, instead, words)| (*name, *instead, &words[..])));
+    let mut world = World::new();
+    let address = listen(&mut world, &tls);
+    assert!(serves(&mut world, &address, &good, "localhost"));
+    // None is good, or something else is wrong too.
+    files.put("old", &expired("localhost"));
+    let lists = files.path("lists.pem");
+    std::fs::write(&lists, "nothing").expect("a file");
+    let neither = || files.add("two", files.server("one"));
+    let strict = || files.add("old", good.server()).client_auth(ClientAuth::Required).client_roots(root.pem());
+    for (builder, words) in
+        [(neither(), ["one.pem", "two.pem"]), (strict().revoked(lists.as_path()), ["lists.pem", "old.pem"])]
+    {
+        let (tls, built) = good.server().name("localhost", builder.clone()).build_lenient().expect("the usual one");
+        let named = |name: &'static str| (Some("localhost"), Instead::Nothing, [name]);
+        let expected = words.map(named);
+        tells(&built.faults, &expected.each_ref().map(|(name, instead, words)| (*name, *instead, &words[..])));
+        let error = tls.reload(&builder).expect_err("nothing is good").to_string();
+        words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
+        let error = builder.build().expect_err("nothing is good").to_string();
+        assert!(error.starts_with("cannot use") && error.contains(words[0]), "{error}");
+    }
+}
+
+/// What was left out at the start does not move the others up to its place.
+#[test]
+fn a_certificate_that_was_renewed_at_another_path_leaves_none_of_the_old_ones_behind() {
+    let files = Files::new();
+    let (b1, b2) = (own("localhost"), own("localhost"));
+    for (name, own) in [("a1", &expired("a.example")), ("b1", &b1), ("a2", &expired("a.example")), ("b2", &b2)] {
+        files.put(name, own);
+    }
+    let (tls, _) = files.add("b1", files.server("a1")).build_lenient().expect("one is good");
+    let reloaded = tls.reload(&files.add("b2", files.server("a2"))).expect("one is good");
+    tells(&reloaded.faults, &[(None, Instead::Nothing, &["a2.pem", "left out"])]);
+    let mut world = World::new();
+    let address = listen(&mut world, &tls);
+    assert!(serves(&mut world, &address, &b2, "localhost"));
+    assert!(!serves(&mut world, &address, &b1, "localhost"));
+}
+
+/// Former lists, which may be used stale, were kept under a builder that refuses that, and it counted as reloaded.
+#[test]
+fn where_a_stricter_policy_cannot_be_taken_the_whole_configuration_stays_and_that_is_told() {
+    let files = Files::new();
+    let (site, renewed, root) = (own("localhost"), own("localhost"), Authority::root("members"));
+    let lists = files.path("lists.pem");
+    let stale = root.list().dated(-60 * DAY, -30 * DAY).pem();
+    let strict = || files.server("site").client_auth(ClientAuth::Required).client_roots(root.pem());
+    let listed = |policy| strict().revoked(lists.as_path()).stale_lists(policy);
+    let mut world = World::new();
+    // More is asked than before: stale lists are refused now, or there are lists for the first time.
+    for (before, after, list) in [
+        (listed(ListPolicy::Warn), listed(ListPolicy::Refuse), stale.as_str()),
+        (strict(), listed(ListPolicy::Refuse), "nothing"),
+        (listed(ListPolicy::Warn), listed(ListPolicy::Warn).revoked(files.path("none.pem")), stale.as_str()),
+    ] {
+        files.put("site", &site);
+        std::fs::write(&lists, list).expect("a file");
+        let tls = before.build().expect("a server");
+        let named = site.server().name("localhost", before).build().expect("a server");
+        files.put("site", &renewed);
+        let error = tls.reload(&after).expect_err("the whole configuration stays").to_string();
+        assert!(error.contains(".pem") && error.contains("asks its clients"), "{error}");
+        let reloaded = named.reload(&site.server().name("localhost", after)).expect("the usual one is good");
+        assert_eq!(reloaded.taken, [None]);
+        assert!(reloaded.to_string().contains("asks its clients"), "{reloaded}");
+        let address = listen(&mut world, &tls);
+        let member = |own: &Own| root.member(own, |_| {}).speaking(&version::TLS13);
+        assert!(member(&site).visit(&mut world, &address).is_some(), "with the certificate of then");
+        assert!(member(&renewed).visit(&mut world, &address).is_none());
+    }
+}
+
+/// Who began first had read what was there first, and put it back over what the other had taken.
+#[test]
+fn of_two_reloads_at_once_the_one_that_began_last_counts() {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    let (first, last) = (own("localhost"), own("localhost"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let fifo = folder.path().join("key");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+    let mut world = World::new();
+    for by_reload in [true, false] {
+        let tls = own("localhost").server().build().expect("a server");
+        std::thread::scope(|scope| {
+            let slow = TlsServer::builder().certificate(Pem::bytes(first.chain.clone()), fifo.as_path());
+            let begun = scope.spawn({
+                let tls = tls.clone();
+                move || reload(&tls, &slow)
+            });
+            // It opens once the other side reads.
+            let mut key = std::fs::File::options().write(true).open(&fifo).expect("the FIFO");
+            let (done, wait) = channel();
+            let (tls, last) = (tls.clone(), &last);
+            let second = scope.spawn(move || {
+                match by_reload {
+                    true => reload(&tls, &last.server()),
+                    false => tls.replace(given(last)).expect("a good one"),
+                }
+                let _ = done.send(());
+            });
+            let waited = wait.recv_timeout(Duration::from_millis(200));
+            std::io::Write::write_all(&mut key, &first.key).expect("a key");
+            drop(key);
+            begun.join().expect("the first");
+            second.join().expect("the second");
+            assert_eq!(waited, Err(RecvTimeoutError::Timeout), "it waits for the one that has begun");
+        });
+        let address = listen(&mut world, &tls);
+        assert!(serves(&mut world, &address, &last, "localhost"), "by reload: {by_reload}");
+    }
 }
 
 #[test]

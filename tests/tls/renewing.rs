@@ -169,6 +169,49 @@ fn a_reloaded_client_trusts_its_new_roots_alone() {
 }
 
 #[test]
+fn of_two_reloads_of_a_client_at_once_the_one_that_began_last_counts() {
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    let (root, site) = (Authority::root("members"), own("localhost"));
+    let folder = tempfile::tempdir().expect("a folder");
+    renew(folder.path(), &root);
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+    for by_reload in [true, false] {
+        let tls = trusting(&site).build().expect("a client");
+        let last = trusting(&site).build().expect("a client").config();
+        let before = tls.config();
+        std::thread::scope(|scope| {
+            let slow = trusting(&site).certificate(Pem::file(folder.path().join("me.pem")), Pem::file(&fifo));
+            let begun = scope.spawn({
+                let tls = tls.clone();
+                move || tls.reload(&slow).expect("files that fit")
+            });
+            // It opens once the other side reads.
+            let mut key = std::fs::File::options().write(true).open(&fifo).expect("the FIFO");
+            let (done, wait) = channel();
+            let second = scope.spawn({
+                let (tls, last, site) = (tls.clone(), last.clone(), &site);
+                move || {
+                    match by_reload {
+                        true => tls.reload(&trusting(site)).expect("the root"),
+                        false => tls.replace(last).expect("a good one"),
+                    }
+                    let _ = done.send(());
+                }
+            });
+            let waited = wait.recv_timeout(Duration::from_millis(200));
+            key.write_all(&std::fs::read(folder.path().join("me.key")).expect("a key")).expect("a key");
+            drop(key);
+            begun.join().expect("the first");
+            second.join().expect("the second");
+            assert_eq!(waited, Err(RecvTimeoutError::Timeout), "it waits for the one that has begun");
+        });
+        assert!(!Arc::ptr_eq(&before, &tls.config()));
+        assert!(!tls.config().client_auth_cert_resolver.has_certs(), "by reload: {by_reload}");
+    }
+}
+
+#[test]
 fn a_connector_comes_back_with_the_certificate_that_was_reloaded() {
     let (root, site) = (Authority::root("members"), own("localhost"));
     let folder = tempfile::tempdir().expect("a folder");

@@ -68,6 +68,69 @@ fn lists_of_two_issuers_and_of_two_scopes_all_count() {
     assert_eq!(let_in(&server, &tls, &ours, &[1, 2]), [false, true]);
 }
 
+/// Of a certificate without distribution points webpki asks the first list of its issuer alone, whatever that is for.
+#[test]
+fn who_is_revoked_on_one_list_of_an_issuer_is_refused_whatever_the_others_say() {
+    let (server, members) = (own("localhost"), Authority::root("members"));
+    let point = |name: &str| CrlDistributionPoint { uris: vec![format!("http://example.org/{name}")] };
+    let shard = |name: &str, scope: Option<CrlScope>| {
+        members.list().scope(CrlIssuingDistributionPoint { distribution_point: point(name), scope })
+    };
+    // Whether members with these serial numbers get in: without distribution points, and with this one.
+    let visits = |lists: &[&str], serials: &[u64], own_point: Option<&str>| -> Vec<bool> {
+        let tls = with(demanding(&server, &[&members]), lists).build().expect("a server");
+        let mut world = World::new();
+        let address = listen(&mut world, &tls);
+        let visit = |serial: &u64| {
+            let member = members.member(&server, |params| {
+                params.serial_number = Some((*serial).into());
+                params.crl_distribution_points = own_point.map(point).into_iter().collect();
+            });
+            member.speaking(&version::TLS13).visit(&mut world, &address).is_some()
+        };
+        serials.iter().map(visit).collect()
+    };
+    let full = members.list().revoking(&[1]).pem();
+    let (old, new) = (shard("1", None).revoking(&[2]).pem(), shard("2", None).dated(-DAY, 30 * DAY).pem());
+    let revoking = shard("2", None).dated(-DAY, 30 * DAY).revoking(&[3]).pem();
+    let of_members = shard("3", Some(CrlScope::UserCertsOnly)).dated(-DAY / 2, DAY).revoking(&[4]).pem();
+    let of_issuers = shard("4", Some(CrlScope::CaCertsOnly)).dated(-DAY / 3, DAY).revoking(&[1, 2]).pem();
+    for (lists, expected) in [
+        (vec![&full, &new], [false, true, true, true]),
+        (vec![&old, &full], [false, false, true, true]),
+        (vec![&old, &new], [true, false, true, true]),
+        (vec![&old, &revoking], [true, false, false, true]),
+        (vec![&full, &old, &revoking, &of_members, &of_issuers], [false; 4]),
+    ] {
+        for turned in [false, true] {
+            let mut lists: Vec<&str> = lists.iter().map(|list| list.as_str()).collect();
+            if turned {
+                lists.reverse();
+            }
+            for own_point in [None, Some("2")] {
+                let found = visits(&lists, &[1, 2, 3, 4], own_point);
+                assert_eq!(found, expected, "{} lists, {own_point:?}", lists.len());
+            }
+        }
+    }
+    // Nobody knows of one whose own list is not there.
+    assert_eq!(visits(&[&old, &new], &[1], Some("5")), [false]);
+    assert_eq!(visits(&[&old, &full], &[1, 5], Some("5")), [false, true]);
+    // An issuer between root and members as well, and by two keys of one name.
+    let (between, again) = (members.under("between"), members.under("between"));
+    let revoked = shard("1", None).revoking(&[ISSUER_SERIAL]).pem();
+    let (lower, upper) = (between.list().revoking(&[1]).pem(), again.list().pem());
+    let build = |lists: &[&str]| {
+        let builder = with(demanding(&server, &[&members]), lists).list_issuers(between.pem());
+        builder.list_issuers(again.pem()).build().expect("a server")
+    };
+    let good = shard("1", None).pem();
+    assert_eq!(let_in(&server, &build(&[&good, &new, &lower, &upper]), &between, &[1, 2]), [false, true]);
+    assert_eq!(let_in(&server, &build(&[&good, &new, &lower, &upper]), &again, &[1, 2]), [true, true]);
+    assert_eq!(let_in(&server, &build(&[&revoked, &new, &lower, &upper]), &again, &[2]), [false]);
+    assert_eq!(let_in(&server, &build(&[&revoked, &new, &lower]), &between, &[2]), [false]);
+}
+
 #[test]
 fn two_issuers_of_one_name_have_a_list_each() {
     let server = own("localhost");
@@ -101,6 +164,19 @@ fn two_issuers_of_one_name_have_a_list_each() {
     let tls = with(demanding(&server, &[&old, &new]), &[&a]).build().expect("a server");
     assert_eq!(let_in(&server, &tls, &old, &[1, 2]), [false, true]);
     assert_eq!(let_in(&server, &tls, &new, &[1, 2]), [false, false]);
+    // Who shows an expired certificate for its issuer too, by the older one, is no less let in.
+    for dated in [0, -DAY] {
+        let lists =
+            [old.list().dated(-DAY / 2, DAY).pem(), new.list().dated(-DAY / 2 + dated, DAY).revoking(&[2]).pem()];
+        let tls = with(demanding(&server, &[&old, &new]), &lists.each_ref().map(String::as_str)).build();
+        let mut world = World::new();
+        let address = listen(&mut world, &tls.expect("a server"));
+        for (serial, is_let_in) in [(1_u64, true), (2, false)] {
+            let member = new.member(&server, |params| params.serial_number = Some(serial.into()));
+            let member = member.showing(new.crossed("members", &old, -DAY)).speaking(&version::TLS13);
+            assert_eq!(member.visit(&mut world, &address).is_some(), is_let_in, "{serial}");
+        }
+    }
     // There is an end to it.
     let many: Vec<_> = (0..17).map(|_| Authority::root("many")).collect();
     let lists: Vec<_> = many.iter().map(|issuer| issuer.list().pem()).collect();

@@ -3,6 +3,7 @@
 use super::TlsClient;
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Tried};
+use crate::tls::key_log::Logs;
 use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
@@ -66,8 +67,13 @@ impl TlsClient {
     ///
     /// # Errors
     /// As [`TlsClientBuilder::build`]; what was current stays then.
+    ///
+    /// # Threads
+    /// A `reload` or [`replace`](TlsClient::replace) waits for one that has begun before it, so that the last one counts.
     pub fn reload(&self, builder: &TlsClientBuilder) -> Result<(), Error> {
-        self.replace(builder.build()?.config())
+        let _turn = self.turn();
+        self.swap(builder.build()?.config());
+        Ok(())
     }
 }
 
@@ -181,7 +187,7 @@ impl TlsClientBuilder {
         };
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
-        config.key_log = self.key_log.open()?;
+        config.key_log = Logs::default().open(&self.key_log)?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {

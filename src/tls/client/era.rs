@@ -3,7 +3,8 @@
 //! rustls verifies a server's certificates in full handshakes only. It resumes no session, though, that began with another
 //! certificate resolver than it has now. So the sessions of a configuration are those of an era, which ends with the first
 //! of all certificates that were shown in it; the next one has a resolver of its own, and begins without any session.
-//! That costs every server one full handshake, as seldom as certificates expire, and others the look at one number.
+//! That costs every server one full handshake, as seldom as certificates expire, and others the look at one number. Which
+//! certificates were needed to verify a server rustls does not say: all that it showed count, so that none is missed.
 
 use crate::tls::validity::{not_after, seconds};
 use rustls::SignatureScheme;

@@ -16,10 +16,14 @@ pub(super) struct Unread {
     pub(super) text: String,
 }
 
-/// The files that one decision has read. What is named twice is read once: between two readings it may have been
-/// replaced, and a pipe gives what it holds only once.
+/// The files that one decision has read. What is named twice, by a link too, is read once: between two readings it may
+/// have been replaced, and a pipe gives what it holds only once. Two hard links are two files.
 #[derive(Default)]
-pub(crate) struct Files(HashMap<PathBuf, Arc<Contents>>);
+pub(crate) struct Files {
+    named: HashMap<PathBuf, Arc<Contents>>,
+    /// By its path without links; not by the number of its inode, which a file that replaces one may have again.
+    found: HashMap<PathBuf, Arc<Contents>>,
+}
 
 /// Roots of all public issuers take a quarter of a megabyte, the largest revocation lists some ten; a file without an end,
 /// such as a device, has more than this.
@@ -27,11 +31,17 @@ const BYTES_MAX: u64 = 64 << 20;
 
 impl Files {
     pub(super) fn read(&mut self, path: &Path) -> Arc<Contents> {
-        if let Some(contents) = self.0.get(path) {
+        if let Some(contents) = self.named.get(path) {
             return contents.clone();
         }
-        let contents = Arc::new(read(path));
-        self.0.insert(path.to_owned(), contents.clone());
+        // What has no such path, as a pipe in /proc/self/fd, goes by its name alone.
+        let plain = std::fs::canonicalize(path).ok();
+        let known = plain.as_ref().and_then(|plain| self.found.get(plain)).cloned();
+        let contents = known.unwrap_or_else(|| Arc::new(read(path)));
+        if let Some(plain) = plain {
+            self.found.insert(plain, contents.clone());
+        }
+        self.named.insert(path.to_owned(), contents.clone());
         contents
     }
 }

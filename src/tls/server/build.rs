@@ -4,11 +4,13 @@
 //! good where nothing good is in its place.
 
 use super::namesakes::Namesakes;
-use super::reload::{Instead, Made, News, staying};
+use super::reload::{Instead, Made, News, Unmade, staying};
 use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
-use super::{Built, Choice, Entry, Served, Speed, TlsServer, resumption};
+use super::scopes::Scopes;
+use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Trial, Tried};
+use crate::tls::key_log::Logs;
 use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
 use crate::tls::pem::files::Files;
@@ -188,8 +190,11 @@ impl TlsServerBuilder {
     }
 
     /// Lists of revoked client certificates (CRL, RFC 5280, section 5). May be called again, for more of them. Of several
-    /// lists of one issuer (and one distribution point) the newest counts, by its date and then its number, wherever it
-    /// stands.
+    /// lists of one issuer and one scope (issuing distribution point) the newest counts, by its date and then its number,
+    /// wherever it stands.
+    ///
+    /// Lists of several scopes all count, complete ones too: a client is refused if a certificate that it shows is on any
+    /// list of its issuer. It needs one that is for it: complete, or for one of its distribution points if it has some.
     ///
     /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
     /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
@@ -285,10 +290,17 @@ impl TlsServerBuilder {
     }
 
     /// What it describes, apart from names. Where something cannot be used, but was good in `old`, that stays.
-    pub(super) fn entry(&self, old: Option<&Entry>) -> Result<Made, Error> {
+    pub(super) fn entry(&self, old: Option<&Entry>, logs: &mut Logs) -> Result<Made, Unmade> {
+        let mut faults = Vec::new();
+        match self.made(old.and_then(|old| old.built.as_ref()), logs, &mut faults) {
+            Ok((entry, news)) => Ok(Made { entry, faults, news }),
+            Err(why) => Err(Unmade { why, beside: faults.into_iter().map(|(error, _)| error).collect() }),
+        }
+    }
+
+    fn made(&self, old: Option<&Built>, logs: &mut Logs, faults: &mut Faults) -> Result<(Entry, News), Error> {
         let provider = self.settings.provider()?;
-        let old = old.and_then(|old| old.built.as_ref());
-        let (found, mut faults) = self.found(&provider, old)?;
+        let found = self.found(&provider, old, faults)?;
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.settings.versions()?)
@@ -297,16 +309,15 @@ impl TlsServerBuilder {
             (Ok(None), _) => (None, News::None),
             (Ok(verifier), _) => (verifier, News::Some),
             (Err(error), old) => {
-                let last = old.and_then(|old| old.verifier.clone()).filter(|last| self.asks_as(&**last));
-                if last.is_none() {
+                let Some(old) = old.filter(|old| old.verifier.is_some() && old.asks == self.asks()) else {
                     return Err(error);
-                }
+                };
                 faults.push((error, Instead::LastGood));
-                (last, News::None)
+                (old.verifier.clone(), News::None)
             }
         };
         let asks = verifier.as_ref().map_or(&[][..], |verifier| verifier.root_hint_subjects());
-        let served = self.tried(found, asks, &provider, &mut faults)?;
+        let served = self.tried(found, asks, &provider, faults)?;
         if served.iter().any(|(_, freshness)| *freshness == News::Some) {
             news = News::Some;
         }
@@ -323,7 +334,7 @@ impl TlsServerBuilder {
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
         check::protocols(&config.alpn_protocols)?;
-        config.key_log = self.key_log.open()?;
+        config.key_log = logs.open(&self.key_log)?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let kept = old.and_then(|old| old.tickets.clone());
@@ -347,82 +358,91 @@ impl TlsServerBuilder {
         };
         // So ticket keys may outlive what clients are checked against.
         resumption::check(&mut config, verifier.clone());
-        let built = Some(Built { served, verifier, tickets });
-        Ok(Made { entry: Entry { config: Arc::new(asked::noting(&config)), speed, built }, faults, news })
+        let built = Some(Built { served, verifier, asks: self.asks(), tickets });
+        Ok((Entry { config: Arc::new(asked::noting(&config)), speed, built }, news))
     }
 
     /// The certificates that can be read now, and the last good ones of those that cannot.
-    fn found<'a>(&self, provider: &Arc<CryptoProvider>, old: Option<&'a Built>) -> Result<FoundAndFaults<'a>, Error> {
-        let (mut found, mut faults) = (Vec::new(), Vec::new());
+    fn found<'a>(
+        &self,
+        provider: &Arc<CryptoProvider>,
+        old: Option<&'a Built>,
+        faults: &mut Faults,
+    ) -> Result<Vec<Found<'a>>, Error> {
+        let mut found = Vec::new();
         for (at, identity) in self.identities.iter().enumerate() {
             let last = old.and_then(|old| self.last_good(at, old));
             match (identity.read(provider), last) {
-                (Ok(key), _) => found.push(Found { at, one: identity.serving(key), news: News::Some, last }),
+                (Ok(key), _) => found.push(Found { at, one: identity.serving(key, at), news: News::Some, last }),
                 (Err(error), Some(last)) => {
                     faults.push((error, staying([&*last.key].into_iter())));
-                    found.push(Found { at, one: last.clone(), news: News::None, last: None });
+                    found.push(Found { at, one: Served { at, ..last.clone() }, news: News::None, last: None });
                 }
                 (Err(error), None) => faults.push((error, Instead::Nothing)),
             }
-        }
-        if !found.is_empty() {
-            return Ok((found, faults));
         }
         let none = || Error::Tls {
             what: "no certificate".to_owned(),
             why: "a server needs one; give its chain and key in PEM".to_owned(),
         };
-        Err(faults.into_iter().next().map_or_else(none, |(error, _)| error))
+        match (found.is_empty(), faults.is_empty()) {
+            (false, _) => Ok(found),
+            (true, true) => Err(none()),
+            (true, false) => Err(faults.remove(0).0),
+        }
     }
 
-    /// Those of them that a peer can take, and the last good ones of those that none can.
+    /// Those of them that a peer can take, and the last good ones of those that none can. A last good one that no peer can
+    /// take with the present settings was good with others only: nothing of the entry can be used then.
     fn tried(
         &self,
         found: Vec<Found<'_>>,
         asks: &[DistinguishedName],
         provider: &Arc<CryptoProvider>,
-        faults: &mut Vec<(Error, Instead)>,
+        faults: &mut Faults,
     ) -> Result<Vec<(Served, News)>, Error> {
         let versions = self.settings.versions()?;
         let mut trial = Trial::of(provider, &versions);
-        let (mut served, mut first, mut failed) = (Vec::new(), None, None);
+        let (mut served, mut first, mut failed) = (Vec::new(), None, Vec::new());
         for Found { at, one, news, last } in found {
-            let Identity { chain, key } = &self.identities[at];
-            // What is good since before was tried then.
-            let is_tried = match (key, news) {
-                (Key::Pem(_), News::Some) => Tried::Yes,
-                _ => Tried::No,
-            };
-            let shown = Shown { pem: chain, key: one.key.clone(), is_tried };
-            let tried = match check::sizes(&shown) {
-                Ok(bytes) => {
-                    // Whoever is asked for does not depend on what is shown: nothing of the entry can be used then.
-                    check::names(asks, bytes)?;
-                    trial.one(&shown, asks)
+            let pem = &self.identities[at].chain;
+            let mut attempt = |one: &Served| {
+                let shown = Shown { pem, key: one.key.clone(), is_tried: one.is_tried };
+                let bytes = check::sizes(&shown)?;
+                // Whoever is asked for does not depend on what is shown: nothing of the entry can be used then.
+                let crowded = check::names(asks, bytes).err();
+                if crowded.is_none() {
+                    trial.one(&shown, asks)?;
                 }
-                Err(error) => Err(error),
+                Ok((shown, crowded))
             };
-            match (tried, last) {
-                (Ok(()), _) => {
+            let (tried, one, news) = match (attempt(&one), last) {
+                (Err(error), Some(last)) => {
+                    let last = Served { at, ..last.clone() };
+                    let tried = attempt(&last);
+                    let instead = match tried {
+                        Ok(_) => staying([&*last.key].into_iter()),
+                        Err(_) => return Err(error),
+                    };
+                    faults.push((error, instead));
+                    (tried, last, News::None)
+                }
+                (Err(error), None) if news == News::None => return Err(error),
+                (tried, _) => (tried, one, news),
+            };
+            match tried {
+                Ok((_, Some(crowded))) => return Err(crowded),
+                Ok((shown, None)) => {
                     served.push((one, news));
                     first.get_or_insert(shown);
                 }
-                (Err(error), Some(last)) => {
-                    let shown = Shown { pem: chain, key: last.key.clone(), is_tried: Tried::No };
-                    check::names(asks, check::sizes(&shown)?)?;
-                    faults.push((error, staying([&*last.key].into_iter())));
-                    trial.pass();
-                    served.push((last.clone(), News::None));
-                }
-                (Err(error), None) => failed = failed.or(Some((error, Instead::Nothing))),
+                Err(error) => failed.push((error, Instead::Nothing)),
             }
         }
-        if served.is_empty() {
-            if let Some((error, _)) = failed {
-                return Err(error);
-            }
-        }
-        faults.extend(failed);
+        // None is left: that the first cannot be used is why.
+        let why = if first.is_none() && !failed.is_empty() { Some(failed.remove(0).0) } else { None };
+        faults.append(&mut failed);
+        why.map_or(Ok(()), Err)?;
         first.map_or(Ok(()), |first| trial.end(&first))?;
         Ok(served)
     }
@@ -433,15 +453,21 @@ impl TlsServerBuilder {
         let chain = self.identities[at].chain.place();
         let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain.place() == one.chain);
         let same = old.served.iter().find(|one| one.chain == chain);
-        same.or_else(|| old.served.get(at).filter(of_others))
+        // Where none was served at a position, those behind it do not move up.
+        same.or_else(|| old.served.iter().find(|one| one.at == at).filter(of_others))
     }
 
-    /// Whether it asks of clients what is wanted of them now.
-    fn asks_as(&self, verifier: &dyn ClientCertVerifier) -> bool {
-        match self.client_auth {
-            ClientAuth::None => false,
-            ClientAuth::Optional => !verifier.client_auth_mandatory(),
-            ClientAuth::Required => verifier.client_auth_mandatory(),
+    /// What it asks of clients, apart from who issues their certificates.
+    fn asks(&self) -> Asks {
+        Asks { client_auth: self.client_auth, lists: self.revoked.len(), stale: self.stale_lists }
+    }
+
+    /// Whether an entry asks of clients what is wanted of them now.
+    pub(super) fn asks_as(&self, old: &Entry) -> bool {
+        match &old.built {
+            Some(old) => old.asks == self.asks(),
+            // Nobody knows what one that was given asks for; it cannot be less than nothing.
+            None => self.client_auth == ClientAuth::None,
         }
     }
 
@@ -484,9 +510,13 @@ impl TlsServerBuilder {
             foreign: self.foreign_lists,
             now: UnixTime::now(),
         };
-        let sets = measure.choose(&self.revoked)?;
-        let verifiers = sets.into_iter().map(|lists| self.verifier_of(&roots, provider, lists));
-        Ok(Namesakes::of(verifiers.collect::<Result<_, _>>()?))
+        let mut verifiers = Vec::new();
+        for set in measure.choose(&self.revoked)? {
+            let one = self.verifier_of(&roots, provider, set.lists)?;
+            verifiers.push(Scopes::of(one, set.several, self.stale_lists));
+        }
+        let first = verifiers.remove(0);
+        Ok(Some(Namesakes::of(first, verifiers)))
     }
 
     fn verifier_of(
@@ -510,7 +540,8 @@ impl TlsServerBuilder {
     }
 }
 
-type FoundAndFaults<'a> = (Vec<Found<'a>>, Vec<(Error, Instead)>);
+/// What cannot be used, and what is in its place.
+type Faults = Vec<(Error, Instead)>;
 
 /// A certificate that may be served.
 struct Found<'a> {
@@ -524,12 +555,16 @@ struct Found<'a> {
 }
 
 impl Identity {
-    fn serving(&self, key: CertifiedKey) -> Served {
+    fn serving(&self, key: CertifiedKey, at: usize) -> Served {
+        let is_tried = match &self.key {
+            Key::Pem(_) => Tried::Yes,
+            Key::Elsewhere(_) => Tried::No,
+        };
         let speed = match (&self.key, key.key.algorithm()) {
             (Key::Elsewhere(_), _) | (_, SignatureAlgorithm::RSA) => Speed::Slow,
             _ => Speed::Quick,
         };
-        Served { chain: self.chain.place(), key: Arc::new(key), speed }
+        Served { at, chain: self.chain.place(), key: Arc::new(key), is_tried, speed }
     }
 
     fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {

@@ -12,6 +12,8 @@ use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 use std::sync::Arc;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
 
 /// Verifiers that differ in their revocation lists only.
 #[derive(Debug)]
@@ -21,11 +23,14 @@ pub(super) struct Namesakes {
 }
 
 impl Namesakes {
-    /// One for all of them; `None` if there are none.
-    pub(super) fn of(mut verifiers: Vec<Arc<dyn ClientCertVerifier>>) -> Option<Arc<dyn ClientCertVerifier>> {
-        match verifiers.len() {
-            0 | 1 => verifiers.pop(),
-            _ => Some(Arc::new(Namesakes { first: verifiers.remove(0), others: verifiers })),
+    /// One for all of them.
+    pub(super) fn of(
+        first: Arc<dyn ClientCertVerifier>,
+        others: Vec<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<dyn ClientCertVerifier> {
+        match others.is_empty() {
+            true => first,
+            false => Arc::new(Namesakes { first, others }),
         }
     }
 }
@@ -37,6 +42,25 @@ fn is_of_a_namesake(error: &Error) -> bool {
         Error::InvalidCertRevocationList(CertRevocationListError::BadSignature)
             | Error::InvalidCertificate(CertificateError::BadSignature)
     )
+}
+
+/// Whether lists by other keys may say something else. They do not of what is wrong apart from lists, nor where a list by
+/// the right key has spoken: a refused client costs one verification then.
+fn is_open(error: &Error) -> bool {
+    is_of_a_namesake(error) || matches!(error, Error::InvalidCertificate(CertificateError::UnknownRevocationStatus))
+}
+
+/// Whether a client that shows these beside its own may have been refused on one path for another cause than on the next,
+/// of which one is told: there are two with one name, or one with the name of a root. An expired cross-certificate is such.
+fn is_forked(others: &[CertificateDer<'_>], roots: &[DistinguishedName]) -> bool {
+    let mut names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_ref().to_vec()).collect();
+    others.iter().any(|other| {
+        let Ok(parsed) = Certificate::from_der(other) else { return false };
+        let Ok(name) = parsed.tbs_certificate().subject().to_der() else { return true };
+        let is_known = names.contains(&name);
+        names.push(name);
+        is_known
+    })
 }
 
 impl ClientCertVerifier for Namesakes {
@@ -62,12 +86,15 @@ impl ClientCertVerifier for Namesakes {
             Err(why) => why,
             verified => return verified,
         };
+        let is_forked = is_forked(others, self.root_hint_subjects());
+        if !is_open(&why) && !is_forked {
+            return Err(why);
+        }
         for verifier in &self.others {
             match verifier.verify_client_cert(own, others, now) {
                 // Of several causes the one that is not about another issuer's key is told.
-                Err(next) if is_of_a_namesake(&why) => why = next,
-                Err(_) => {}
-                verified => return verified,
+                Err(next) if is_forked || is_open(&next) => why = if is_of_a_namesake(&why) { next } else { why },
+                decided => return decided,
             }
         }
         Err(why)
@@ -95,3 +122,6 @@ impl ClientCertVerifier for Namesakes {
         self.first.supported_verify_schemes()
     }
 }
+
+#[cfg(all(test, feature = "aws-lc-rs"))]
+mod tests;

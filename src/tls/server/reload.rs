@@ -3,17 +3,20 @@
 //! Owns what becomes of names, and what is told of them. Pieces are the certificates of a name, each by itself, and what
 //! its clients are checked against.
 //!
-//! 1. A name that has nothing is refused; it never falls back to a configuration that asks for less.
+//! 1. A name that has nothing is refused; it never falls back to a configuration that asks for less. So each name of a
+//!    builder gets a slot, and a name that cannot have one is an error of the whole builder.
 //! 2. A reload that could take nothing changes nothing.
+//! 3. Of two reloads the one that began last counts: each waits for the one before it.
 
 use super::build::{TlsServerBuilder, UnknownName};
 use super::{Choice, Entry, Slot, TlsServer, Unknown};
 use crate::error::Error;
+use crate::tls::key_log::Logs;
 use crate::tls::pem::files::Files;
 use crate::tls::validity::{not_after, seconds};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// What [`TlsServer::reload`] took and what it could not, or what [`TlsServerBuilder::build_lenient`] left out.
@@ -44,8 +47,11 @@ pub enum Instead {
     LastGood,
     /// The same, of which the certificate has expired meanwhile: clients refuse it.
     Expired,
-    /// Nothing. One certificate among several is not served; a name is refused with the alert unrecognized_name, whatever
-    /// [`UnknownName`] says, since another configuration may ask its clients for less.
+    /// The whole configuration that was good before, which asks clients for something else than the builder does, possibly
+    /// for less: for no certificate, without these lists, or with stale ones. It stays until its fault is mended.
+    AsksOtherwise,
+    /// Nothing. One certificate among several is not served. A client that asks for a name that has none is refused with the
+    /// alert unrecognized_name, whatever [`UnknownName`] says, since another configuration may ask its clients for less.
     Nothing,
 }
 
@@ -74,6 +80,9 @@ impl fmt::Display for Instead {
         f.write_str(match self {
             Instead::LastGood => "what was good before stays",
             Instead::Expired => "what was good before stays, and has expired",
+            Instead::AsksOtherwise => {
+                "the whole configuration that was good before stays, which asks its clients for something else, possibly less"
+            }
             Instead::Nothing => "it is left out",
         })
     }
@@ -85,6 +94,12 @@ impl Reloaded {
         names.sort();
         names.dedup();
         names.iter().filter(|name| !self.taken.contains(name)).count()
+    }
+
+    /// The first fault alone.
+    fn into_first(mut self) -> Error {
+        self.faults.truncate(1);
+        self.into_error()
     }
 
     /// All faults as one error.
@@ -121,6 +136,12 @@ pub(super) struct Made {
     pub(super) news: News,
 }
 
+/// Why there is no entry, and what else could not be used for it.
+pub(super) struct Unmade {
+    pub(super) why: Error,
+    pub(super) beside: Vec<Error>,
+}
+
 /// Whether there is anything in an entry that was not there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
@@ -141,10 +162,12 @@ impl TlsServer {
     /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
     /// What cannot be used does not keep the rest from being taken: for each certificate, and for the client roots and
-    /// revocation lists of each name, what was good before stays, and what is returned names the fault. A name that had
-    /// nothing good before is left out: clients that ask for it are refused. Where other roots or lists are wrong and clients
-    /// are asked for more or less than before, the whole configuration of the name stays. Names that are not in the builder
-    /// any more are gone. So log what is returned:
+    /// revocation lists of each name, what was good before stays, and what is returned names the fault (of the roots and
+    /// lists of one name the first). A name that had nothing good before is left out: clients that ask for it are refused.
+    /// The whole configuration of a name stays where the certificate that was good before does not fit the new settings,
+    /// and where roots or lists are wrong and clients are asked for something else than before
+    /// ([`Instead::AsksOtherwise`]). Names that are not in the builder any more
+    /// are gone. So log what is returned:
     ///
     /// ```no_run
     /// # fn reload(server: &windlass::TlsServer, builder: &windlass::TlsServerBuilder) {
@@ -159,9 +182,16 @@ impl TlsServer {
     /// checked against what is new.
     ///
     /// # Errors
-    /// As [`TlsServerBuilder::build`], if nothing at all could be taken; everything stays as it was then.
+    /// As [`TlsServerBuilder::build`], if nothing at all could be taken, or if a name of the builder is no DNS name, is
+    /// there twice or has names of its own; everything stays as it was then.
+    ///
+    /// # Threads
+    /// A `reload` or [`replace`](TlsServer::replace) waits for one that has begun before it, so that the last one counts.
     pub fn reload(&self, builder: &TlsServerBuilder) -> Result<Reloaded, Error> {
-        let (choice, reloaded) = builder.read(&mut Files::default()).choice(Some(&self.choice()))?;
+        builder.check_names()?;
+        let _turn = self.turn();
+        let choice = builder.read(&mut Files::default()).choice(Some(&self.choice()));
+        let (choice, reloaded) = choice.map_err(Reloaded::into_error)?;
         if reloaded.taken.is_empty() {
             return Err(reloaded.into_error());
         }
@@ -181,13 +211,14 @@ impl TlsServerBuilder {
     /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is a CA's, is not
     /// for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take (64,000 bytes, 100
     /// certificates); the names of client issuers take more than the chain leaves of those bytes; no suite fits the key;
-    /// a name is given twice. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of
+    /// a name is no DNS name, is there twice or has names of its own. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of
     /// PEM.
     pub fn build(&self) -> Result<TlsServer, Error> {
-        let (choice, mut built) = self.read(&mut Files::default()).choice(None)?;
+        self.check_names()?;
+        let (choice, built) = self.read(&mut Files::default()).choice(None).map_err(Reloaded::into_first)?;
         match built.faults.is_empty() {
             true => Ok(self.server(choice)),
-            false => Err(built.faults.swap_remove(0).into_error()),
+            false => Err(built.into_first()),
         }
     }
 
@@ -198,41 +229,50 @@ impl TlsServerBuilder {
     /// against. Clients that ask for a name that is left out are refused, also where a wildcard would be for it.
     ///
     /// # Errors
-    /// As [`TlsServerBuilder::build`], if the usual configuration cannot be built.
+    /// As [`TlsServerBuilder::build`], if the usual configuration cannot be built, or if a name is no DNS name, is there
+    /// twice or has names of its own.
     pub fn build_lenient(&self) -> Result<(TlsServer, Reloaded), Error> {
-        let (choice, built) = self.read(&mut Files::default()).choice(None)?;
+        self.check_names()?;
+        let (choice, built) = self.read(&mut Files::default()).choice(None).map_err(Reloaded::into_error)?;
         Ok((self.server(choice), built))
     }
 
-    /// What can be used, with what was good in `old` in the place of what cannot.
-    fn choice(&self, old: Option<&Choice>) -> Result<(Choice, Reloaded), Error> {
-        let mut told = Reloaded::default();
-        let usual = self.entry(old.map(|old| &old.usual));
-        let usual = match told.note(None, usual, old.map(|old| &old.usual)) {
-            Some(usual) => usual,
-            None => return Err(told.into_error()),
-        };
+    /// Whether each name is one that clients can ask for. What is wrong here is the program's: no file mends it, and nobody
+    /// knows which name was meant to have its configuration.
+    fn check_names(&self) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        for (name, builder) in self.names() {
+            let plain = plain(name);
+            let host = plain.strip_prefix("*.").unwrap_or(&plain);
+            let is_name = matches!(ServerName::try_from(host), Ok(ServerName::DnsName(_))) && !host.ends_with('.');
+            let why = match (is_name, builder.names().is_empty()) {
+                (false, _) => "it is no DNS name, and no *. before one",
+                (true, false) => "its configuration has names of its own; put them beside it",
+                (true, true) if seen.insert(plain.clone()) => continue,
+                (true, true) => "it stands twice",
+            };
+            return Err(Error::Tls { what: format!("name {name:?}"), why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// What can be used, with what was good in `old` in the place of what cannot; else what is wrong with the usual
+    /// configuration.
+    fn choice(&self, old: Option<&Choice>) -> Result<(Choice, Reloaded), Reloaded> {
+        let (mut told, mut logs) = (Reloaded::default(), Logs::default());
+        let before = old.map(|old| &old.usual);
+        let made = self.entry(before, &mut logs);
+        let Some(usual) = told.note(None, made, self.staying(before), before) else { return Err(told) };
         let (mut exact, mut wildcards) = (HashMap::new(), HashMap::new());
         for (name, builder) in self.names() {
-            let plain = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+            let plain = plain(name);
             let (slots, old, plain) = match plain.strip_prefix("*.") {
                 Some(parent) => (&mut wildcards, old.map(|old| &old.wildcards), parent),
                 None => (&mut exact, old.map(|old| &old.exact), plain.as_str()),
             };
-            let is_name = matches!(ServerName::try_from(plain), Ok(ServerName::DnsName(_)));
-            let unfit = match (is_name, slots.contains_key(plain), builder.names().is_empty()) {
-                (false, _, _) => Some("it is no DNS name, and no *. before one"),
-                (_, true, _) => Some("it stands twice"),
-                (_, _, false) => Some("its configuration has names of its own; put them beside it"),
-                (true, false, true) => None,
-            };
-            if let Some(why) = unfit {
-                let error = Error::Tls { what: format!("name {name:?}"), why: why.to_owned() };
-                told.faults.push(NotTaken { name: Some(name.clone()), error, instead: Instead::Nothing });
-                continue;
-            }
             let old = old.and_then(|old| old.get(plain)).and_then(Slot::entry);
-            let slot = match told.note(Some(name), builder.entry(old), old) {
+            let made = builder.entry(old, &mut logs);
+            let slot = match told.note(Some(name), made, builder.staying(old), old) {
                 Some(entry) => Slot::Taken(entry),
                 None => Slot::LeftOut,
             };
@@ -244,11 +284,31 @@ impl TlsServerBuilder {
         };
         Ok((Choice { usual, exact, wildcards, unknown }, told))
     }
+
+    /// What it means that `old` stays as a whole.
+    fn staying(&self, old: Option<&Entry>) -> Instead {
+        match old {
+            None => Instead::Nothing,
+            Some(old) if !self.asks_as(old) => Instead::AsksOtherwise,
+            Some(old) => old.staying(),
+        }
+    }
+}
+
+/// As names are compared.
+fn plain(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 impl Reloaded {
     /// Takes down what became of a name; returns what it is served with.
-    fn note(&mut self, name: Option<&String>, made: Result<Made, Error>, old: Option<&Entry>) -> Option<Entry> {
+    fn note(
+        &mut self,
+        name: Option<&String>,
+        made: Result<Made, Unmade>,
+        staying: Instead,
+        old: Option<&Entry>,
+    ) -> Option<Entry> {
         let mut fault = |error, instead| {
             let error = match (name, error) {
                 (Some(name), Error::Tls { what, why }) => Error::Tls { what: format!("{what} (for {name})"), why },
@@ -264,8 +324,8 @@ impl Reloaded {
                 }
                 Some(made.entry)
             }
-            Err(error) => {
-                fault(error, old.map_or(Instead::Nothing, Entry::staying));
+            Err(unmade) => {
+                std::iter::once(unmade.why).chain(unmade.beside).for_each(|error| fault(error, staying));
                 old.cloned()
             }
         }

@@ -3,8 +3,10 @@
 //! Owns what rustls leaves open: of several lists that cover the same certificates it takes the first, it looks at no
 //! date before a handshake, and it finds out then that a list is nobody's, or has a bad signature.
 //!
-//! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first.
+//! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first; those for all
+//!    certificates of their issuer come last, since rustls asks none behind them. What it overlooks then `scopes` looks at.
 
+use super::scopes::{Listed, Several};
 use crate::error::Error;
 use crate::tls::pem::Pem;
 use crate::tls::validity::seconds;
@@ -12,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateRevocationListDer, TrustAnchor, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertRevocationListError, RootCertStore};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use x509_cert::Certificate;
@@ -47,6 +49,12 @@ pub(super) struct Measure<'a> {
 /// Lists for one verifier.
 pub(super) type Lists = Vec<CertificateRevocationListDer<'static>>;
 
+/// Lists with one key to each issuer's name.
+pub(super) struct Set {
+    pub(super) lists: Lists,
+    pub(super) several: Several,
+}
+
 /// Verifiers that there may be for lists of issuers of one name. Of one more key to one name there are two.
 const SETS_MAX: usize = 16;
 
@@ -66,6 +74,8 @@ struct Head<'a> {
     issuer: &'a [u8],
     made: Time,
     due: Time,
+    /// Its entries, with the tag around them; empty if there are none.
+    revoked: &'a [u8],
     /// Its most significant byte first, without zeros in front.
     number: Vec<u8>,
     /// Its issuing distribution point, in DER; empty if it is for all certificates of its issuer.
@@ -115,7 +125,7 @@ impl Measure<'_> {
     ///
     /// # Errors
     /// `Error::Tls` names the first that cannot be used.
-    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<Lists>, Error> {
+    pub(super) fn choose(&self, given: &[Pem]) -> Result<Vec<Set>, Error> {
         let mut candidates = Vec::new();
         for pem in given {
             let lists = pem.revoked()?;
@@ -263,6 +273,11 @@ impl Candidate<'_> {
         (seconds(&self.made), self.number.len(), &self.number)
     }
 
+    /// Whether it is for all certificates of its issuer.
+    fn is_complete(&self) -> bool {
+        self.scope.is_empty()
+    }
+
     /// Whether it is about all that `older` is about.
     fn stands_for(&self, older: &Candidate<'_>) -> bool {
         (&self.issuer, &self.scope, &self.signer) == (&older.issuer, &older.scope, &older.signer)
@@ -270,7 +285,7 @@ impl Candidate<'_> {
 }
 
 /// Sets of lists with one key to an issuer's name in each: one for every way to take a key of each name.
-fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Lists>, Error> {
+fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Set>, Error> {
     let mut keys: BTreeMap<&[u8], Vec<&Signer>> = BTreeMap::new();
     for one in chosen {
         let keys = keys.entry(&one.issuer).or_default();
@@ -296,10 +311,23 @@ fn apart(chosen: &[Candidate<'_>]) -> Result<Vec<Lists>, Error> {
         }
         sets = next;
     }
-    for set in &mut sets {
-        set.sort_by(|a, b| b.age().cmp(&a.age()));
+    sets.into_iter().map(Set::of).collect()
+}
+
+impl Set {
+    fn of(mut given: Vec<&Candidate<'_>>) -> Result<Set, Error> {
+        given.sort_by(|a, b| a.is_complete().cmp(&b.is_complete()).then(b.age().cmp(&a.age())));
+        let mut several = Several::new();
+        for one in &given {
+            if given.iter().filter(|other| other.issuer == one.issuer).count() > 1 {
+                let serials = Head::read(&one.list).and_then(|head| head.serials());
+                let serials = serials.map_err(|error| one.place.unfit(format!("it cannot be read: {error}")))?;
+                let listed = Listed { is_complete: one.is_complete(), due_seconds: seconds(&one.due), serials };
+                several.entry(one.issuer.clone()).or_default().push(listed);
+            }
+        }
+        Ok(Set { lists: given.iter().map(|one| one.list.clone()).collect(), several })
     }
-    Ok(sets.into_iter().map(|set| set.into_iter().map(|one| one.list.clone()).collect()).collect())
 }
 
 impl<'a> Head<'a> {
@@ -314,9 +342,10 @@ impl<'a> Head<'a> {
         }
         let issuer = inner.tlv_bytes()?;
         let (made, due) = (inner.decode()?, inner.decode()?);
-        if Tag::peek(&inner)? == Tag::Sequence {
-            inner.tlv_bytes()?;
-        }
+        let revoked = match Tag::peek(&inner)? {
+            Tag::Sequence => inner.tlv_bytes()?,
+            _ => &[],
+        };
         let extensions: Option<Extensions> = inner.context_specific(TagNumber(0), TagMode::Explicit)?;
         let extensions = extensions.unwrap_or_default();
         let value = |id| extensions.iter().find(|one| one.extn_id == id).map(|one| one.extn_value.as_bytes());
@@ -331,9 +360,24 @@ impl<'a> Head<'a> {
             issuer,
             made,
             due,
+            revoked,
             number: number[zeros..].to_vec(),
             scope,
         })
+    }
+
+    /// Those that are revoked, with their tags.
+    fn serials(&self) -> der::Result<HashSet<Vec<u8>>> {
+        let mut serials = HashSet::new();
+        if self.revoked.is_empty() {
+            return Ok(serials);
+        }
+        let mut entries = SliceReader::new(AnyRef::from_der(self.revoked)?.value())?;
+        while !entries.is_finished() {
+            let entry: AnyRef<'_> = entries.decode()?;
+            serials.insert(SliceReader::new(entry.value())?.tlv_bytes()?.to_vec());
+        }
+        Ok(serials)
     }
 
     /// The name without its tag, as rustls keeps those of issuers.
