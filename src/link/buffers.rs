@@ -93,6 +93,7 @@ impl Sealed {
     }
 
     /// Drops what was sealed since there were `bytes`.
+    #[cfg(feature = "tls")]
     pub(crate) fn truncate(&mut self, bytes: usize) {
         self.len = self.len.min(bytes);
     }
