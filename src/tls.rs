@@ -12,7 +12,7 @@ pub(crate) mod failure;
 mod key_log;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod material;
-mod offer;
+pub(crate) mod offer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -33,6 +33,7 @@ pub use client::TlsClientBuilder;
 pub use key_log::KeyLog;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
+pub(crate) use server::{Chosen, Guard};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, Tickets, TlsServerBuilder, UnknownName};
 pub use server::{TlsServer, check_resumed};

@@ -31,6 +31,8 @@ mod key_log;
 mod material;
 #[path = "tls/members.rs"]
 mod members;
+#[path = "tls/names.rs"]
+mod names;
 #[path = "tls/raw.rs"]
 mod raw;
 #[path = "tls/reading.rs"]

@@ -22,8 +22,9 @@ use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
 pub(crate) use crate::tls::HandshakeThreads;
+use crate::tls::asked::{self, Seen};
 use crate::tls::failure::{Detail, Scene, diagnose};
-use crate::tls::{Era, TlsClient, TlsServer, Truncation, asked};
+use crate::tls::{Chosen, Era, Guard, TlsClient, TlsServer, Truncation};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -59,6 +60,28 @@ struct Server {
     place: Place,
     /// What the peer asked for; rustls' unbuffered connections cannot tell.
     name: Option<Box<str>>,
+    /// Where the configuration was chosen by a name: until rustls has read that, too.
+    guard: Option<Guard>,
+}
+
+impl Server {
+    /// Takes note of what rustls has read; `has_gone_on` says whether it has answered.
+    fn saw(&mut self, seen: Option<Seen>, has_gone_on: bool) -> Result<(), TlsFault> {
+        let Some(Seen { name }) = seen else {
+            // It reads the name before all else. If that ever changes, nobody is served unseen.
+            return if has_gone_on && self.guard.is_some() { Err(TlsFault::Internal) } else { Ok(()) };
+        };
+        let admitted = self.guard.take().map_or(Ok(()), |guard| guard.admit(name.as_deref()));
+        self.name = self.name.take().or(name);
+        admitted
+    }
+}
+
+/// What a server's handshake began with.
+struct Begun {
+    config: Arc<ServerConfig>,
+    /// The first message, if it spans records: rustls moves those together in place.
+    hello: Option<Vec<u8>>,
 }
 
 struct Client {
@@ -233,8 +256,8 @@ impl Session {
             return Opened { eaten: all, fault: None };
         }
         let (is_first, sealed) = (self.is_unmade(), out.len());
-        let config = match self.begin(wire) {
-            Ok(config) => config,
+        let begun = match self.begin(wire) {
+            Ok(begun) => begun,
             Err(fault) => {
                 self.latch = Latch::Failed;
                 if fault == TlsFault::UnknownName {
@@ -244,13 +267,26 @@ impl Session {
                 return Opened { eaten: all, fault: Some(fault) };
             }
         };
+        let opened = plain.len();
         let is_shaking = self.latch == Latch::Shaking;
         let done = match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => return Opened { eaten: 0, fault: None },
             Engine::Server(server) => {
+                if is_shaking {
+                    asked::take();
+                }
                 let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
-                if is_shaking && server.name.is_none() {
-                    server.name = asked::take();
+                if is_shaking {
+                    let has_gone_on = out.len() > sealed || self.latch != Latch::Shaking;
+                    if let Err(fault) = server.saw(asked::take(), has_gone_on) {
+                        self.latch = Latch::Failed;
+                        self.failure = Detail::of_other_name(server.name.as_deref());
+                        plain.truncate(opened);
+                        out.truncate(sealed);
+                        // Nothing was said yet, so nothing is encrypted.
+                        out.push(if fault == TlsFault::UnknownName { &UNRECOGNIZED_NAME } else { &DECODE_ERROR });
+                        return Opened { eaten: all, fault: Some(fault) };
+                    }
                 }
                 done
             }
@@ -267,7 +303,9 @@ impl Session {
             Err(error) => {
                 self.latch = Latch::Failed;
                 let first = (is_shaking && (is_first || error == NOT_TLS)).then_some(&*wire);
-                let fault = self.explain(&error, first, config.as_deref());
+                let (config, hello) =
+                    (begun.as_ref().map(|it| &*it.config), begun.as_ref().and_then(|it| it.hello.as_deref()));
+                let fault = self.explain(&error, &Scene { asked: None, first, hello, config });
                 if is_first && fault == TlsFault::NotTls {
                     // Whether that is answered by an alert is not for us to say.
                     return Opened { eaten: all, fault: Some(fault) };
@@ -287,7 +325,7 @@ impl Session {
     }
 
     /// Makes rustls' connection once it is time; returns what a server's goes by, where this made it.
-    fn begin(&mut self, wire: &[u8]) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
+    fn begin(&mut self, wire: &[u8]) -> Result<Option<Begun>, TlsFault> {
         match &mut self.engine {
             Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
             Engine::Silent(silent) => {
@@ -299,21 +337,27 @@ impl Session {
                         let client = Client { rustls, place, name: name.clone(), era: Some(era) };
                         self.engine = Engine::Client(Box::new(client));
                     }
-                    Err(error) => return Err(self.explain(&error, None, None)),
+                    Err(error) => return Err(self.explain(&error, &Scene::default())),
                 }
             }
             Engine::Awaiting(hello) => match hello.hear(wire) {
                 Heard::Part => {}
                 Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
                 Heard::Enough => {
-                    let chosen = hello.server().choose(hello.message(wire))?;
-                    match UnbufferedServerConnection::new(chosen.config.clone()) {
+                    let message = hello.message(wire);
+                    let Chosen { config, is_offloaded, guard } =
+                        hello.server().choose(hello.is_whole().then_some(&message))?;
+                    match UnbufferedServerConnection::new(config.clone()) {
                         Ok(rustls) => {
-                            let place = Place::of(chosen.is_offloaded);
-                            self.engine = Engine::Server(Box::new(Server { rustls, place, name: None }));
-                            return Ok(Some(chosen.config));
+                            let server = Server { rustls, place: Place::of(is_offloaded), name: None, guard };
+                            self.engine = Engine::Server(Box::new(server));
+                            let hello = match message {
+                                Cow::Borrowed(_) => None,
+                                Cow::Owned(message) => Some(message),
+                            };
+                            return Ok(Some(Begun { config, hello }));
                         }
-                        Err(error) => return Err(self.explain(&error, None, None)),
+                        Err(error) => return Err(self.explain(&error, &Scene::default())),
                     }
                 }
             },
@@ -321,14 +365,14 @@ impl Session {
         Ok(None)
     }
 
-    /// Which fault an error is. What else it says is kept.
-    fn explain(&mut self, error: &rustls::Error, first: Option<&[u8]>, config: Option<&ServerConfig>) -> TlsFault {
+    /// Which fault an error is, in a scene whose name is not looked up yet. What else it says is kept.
+    fn explain(&mut self, error: &rustls::Error, scene: &Scene<'_>) -> TlsFault {
         let name = match &self.engine {
             Engine::Server(server) => server.name.as_deref().map(Cow::Borrowed),
             Engine::Client(client) => Some(client.name.to_str()),
             Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
         };
-        let (fault, detail) = diagnose(error, &Scene { asked: name.as_deref(), first, config });
+        let (fault, detail) = diagnose(error, &Scene { asked: name.as_deref(), ..*scene });
         self.failure = detail;
         fault
     }
@@ -385,8 +429,11 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Awaiting(hello) => {
-                let is_whole = hello.hear(wire) == Heard::Enough;
-                is_whole && hello.server().choose(hello.message(wire)).is_ok_and(|chosen| chosen.is_offloaded)
+                if hello.hear(wire) != Heard::Enough {
+                    return false;
+                }
+                let message = hello.is_whole().then(|| hello.message(wire));
+                hello.server().choose(message.as_deref()).is_ok_and(|chosen| chosen.is_offloaded)
             }
             Engine::Server(server) => server.place == Place::Elsewhere,
             Engine::Client(client) => client.place == Place::Elsewhere,
@@ -648,7 +695,8 @@ impl<'a> TlsInfo<'a> {
         self.common()?.peer_certificates()
     }
 
-    /// Whether an earlier session was resumed: no certificate was shown or checked again.
+    /// Whether an earlier session was resumed: no certificate was shown again. That which a client showed then was checked again,
+    /// by a server that was built by [`TlsServer::builder`] or has the storage of `tls::check_resumed`.
     pub fn is_resumed(&self) -> bool {
         self.common().and_then(CommonState::handshake_kind) == Some(rustls::HandshakeKind::Resumed)
     }

@@ -11,8 +11,14 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 thread_local! {
-    static ASKED: RefCell<Option<Box<str>>> = const { RefCell::new(None) };
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
     static VERIFICATIONS: Cell<Option<u8>> = const { Cell::new(None) };
+}
+
+/// That a hello was read.
+pub(crate) struct Seen {
+    /// The name that it asks for; rustls has put it in lower case.
+    pub(crate) name: Option<Box<str>>,
 }
 
 /// How many of a hello's tickets are looked at, if they hold certificates: clients send one or two.
@@ -25,10 +31,11 @@ pub(crate) fn noting(config: &ServerConfig) -> ServerConfig {
     config
 }
 
-/// The name that was asked for since the last call; rustls has put it in lower case.
-pub(crate) fn take() -> Option<Box<str>> {
+/// What was seen of the first hello since the last call; `None` if there was none. Asked before and after each call that may
+/// read one: else what a call leaves behind that nobody asks about (a panic, a trial) would be told of somebody else.
+pub(crate) fn take() -> Option<Seen> {
     end();
-    ASKED.take()
+    SEEN.take()
 }
 
 /// Whether a certificate may be verified to resume a session; not without end for one hello.
@@ -53,7 +60,9 @@ struct Noting(Arc<dyn ResolvesServerCert>);
 
 impl ResolvesServerCert for Noting {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        ASKED.set(hello.server_name().map(Box::from));
+        SEEN.with_borrow_mut(|seen| {
+            seen.get_or_insert_with(|| Seen { name: hello.server_name().map(Box::from) });
+        });
         begin();
         self.0.resolve(hello)
     }

@@ -30,11 +30,14 @@ const LISTED_MAX: usize = 6;
 pub(crate) struct Detail(String);
 
 /// Where it failed.
+#[derive(Default)]
 pub(crate) struct Scene<'a> {
     /// The name that the client asks for, if that is known.
     pub(crate) asked: Option<&'a str>,
     /// What came before anything was opened: a client's first message, or something else than TLS.
     pub(crate) first: Option<&'a [u8]>,
+    /// A client's first message, if it came in several records: in `first`, rustls has moved those together by now.
+    pub(crate) hello: Option<&'a [u8]>,
     /// What a server goes by.
     pub(crate) config: Option<&'a ServerConfig>,
 }
@@ -49,6 +52,12 @@ impl Detail {
         Detail::joined([asked(&Offer::of(first))])
     }
 
+    /// That of a client whose name is not the one that its first message was taken for.
+    pub(crate) fn of_other_name(name: Option<&str>) -> Option<Box<Detail>> {
+        let said = "its first message is not one that a configuration for a name can be chosen by".to_owned();
+        Detail::joined([Some(said), name.map(|name| format!("asked for {}", quote(name.as_bytes())))])
+    }
+
     fn joined(parts: impl IntoIterator<Item = Option<String>>) -> Option<Box<Detail>> {
         let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         cut(&mut text, DETAIL_BYTES_MAX);
@@ -58,7 +67,8 @@ impl Detail {
 
 /// Which fault it is, with its detail.
 pub(crate) fn diagnose(error: &Error, scene: &Scene<'_>) -> (TlsFault, Option<Box<Detail>>) {
-    let offer = scene.first.map(Offer::of).unwrap_or_default();
+    let joined = scene.first.and(scene.hello);
+    let offer = joined.map(Offer::of_message).or_else(|| scene.first.map(Offer::of)).unwrap_or_default();
     let fault = match (TlsFault::of(error), &offer.name, error) {
         // A list of names that rustls cannot read, or an empty name, is to it a message like any other that is wrong.
         (TlsFault::Misbehaved, Asked::Garbled, Error::InvalidMessage(_)) => TlsFault::BadName,
@@ -464,7 +474,7 @@ mod tests {
     use super::*;
 
     fn told(error: Error) -> (TlsFault, String) {
-        let (fault, detail) = diagnose(&error, &Scene { asked: None, first: None, config: None });
+        let (fault, detail) = diagnose(&error, &Scene::default());
         (fault, detail.map(|detail| detail.0).unwrap_or_default())
     }
 

@@ -1,7 +1,13 @@
-//! A client's first message: in one piece, for those who choose by it, and what it offers, to tell why a handshake failed.
+//! A client's first message: the name in it, for those who choose by that, and what it offers, to tell why a handshake failed.
 //!
-//! Owns a reader of the message that takes it as it is, also where rustls refuses it: RFC 8446, section 4.1.2. Every list
-//! is cut off after [`LISTED_MAX`] entries, and no bytes make it panic.
+//! Owns two readers of the message; RFC 8446, section 4.1.2. That of the name takes what rustls takes and nothing else. That
+//! of the offer takes a message as it is, also where rustls refuses it. Every list is cut off after [`LISTED_MAX`] entries, and
+//! no bytes make either panic.
+//!
+//! 1. What is behind the message's own length is another message, and never read.
+
+use rustls::pki_types::ServerName;
+use std::borrow::Cow;
 
 /// Entries of each list that are kept.
 const LISTED_MAX: usize = 64;
@@ -33,10 +39,10 @@ const SIGNALS: [u16; 2] = [0x00ff, 0x5600];
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-const HEADER_BYTES: usize = 5;
-const RECORD_BYTES_MAX: usize = 16 * 1024;
+const HEAD_BYTES: usize = 4;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
 const GROUPS: u16 = 10;
 const SCHEMES: u16 = 13;
 const PROTOCOLS: u16 = 16;
@@ -83,9 +89,13 @@ impl<'a> Bytes<'a> {
 impl Offer {
     /// What the records in `wire` offer; as much as can be read.
     pub(crate) fn of(wire: &[u8]) -> Offer {
+        Offer::of_message(&message(wire))
+    }
+
+    /// What a message offers; as much as can be read.
+    pub(crate) fn of_message(message: &[u8]) -> Offer {
         let mut offer = Offer::default();
-        let message = message(wire);
-        let _ = offer.read(Bytes(&message));
+        let _ = offer.read(Bytes(message));
         offer
     }
 
@@ -124,29 +134,85 @@ impl Offer {
     }
 }
 
-/// The handshake message in these records, in one piece; there may be warnings in front of it.
-fn message(wire: &[u8]) -> Vec<u8> {
-    let (mut records, mut message) = (Bytes(wire), Vec::new());
+/// The first handshake message in these records, as much of it as there is; there may be warnings in front of it. Only one
+/// that spans records is copied.
+pub(crate) fn message(wire: &[u8]) -> Cow<'_, [u8]> {
+    let (mut records, mut message) = (Bytes(wire), Cow::Borrowed(&[][..]));
     while let Some(kind) = records.byte().filter(|kind| [ALERT, HANDSHAKE].contains(kind)) {
         let Some(body) = records.word().and_then(|_| records.long()) else { break };
-        if kind == HANDSHAKE {
-            message.extend_from_slice(body.0);
+        if kind == ALERT {
+            continue;
+        }
+        if message.is_empty() {
+            message = Cow::Borrowed(body.0);
+        } else {
+            message.to_mut().extend_from_slice(body.0);
+        }
+        if let Some(end) = end(&message).filter(|end| *end <= message.len()) {
+            match &mut message {
+                Cow::Borrowed(whole) => *whole = &whole[..end],
+                Cow::Owned(whole) => whole.truncate(end),
+            }
+            break;
         }
     }
     message
 }
 
-/// The same message in as few records as can be; `None` if it is in one already.
-pub(crate) fn rejoined(wire: &[u8]) -> Option<Vec<u8>> {
-    let first = wire.first_chunk::<HEADER_BYTES>()?;
-    if wire.len() <= HEADER_BYTES + usize::from(u16::from_be_bytes([first[3], first[4]])) {
+/// Where a message ends, if its head is there.
+fn end(message: &[u8]) -> Option<usize> {
+    let [_, high, middle, low] = *message.first_chunk::<HEAD_BYTES>()?;
+    Some(HEAD_BYTES + u32::from_be_bytes([0, high, middle, low]) as usize)
+}
+
+/// Whatever makes a message one that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// The name that a whole message asks for, in lower case. `None` too if it asks for an IP address: RFC 6066, section 3, has
+/// no such names, and rustls passes over them.
+pub(crate) fn name_in(message: &[u8]) -> Result<Option<Box<str>>, Unreadable> {
+    let Some(list) = names(message).ok_or(Unreadable)? else { return Ok(None) };
+    let raw = host_name(list).ok_or(Unreadable)?;
+    match ServerName::try_from(raw) {
+        Ok(ServerName::DnsName(name)) => Ok(Some(name.as_ref().to_ascii_lowercase().into())),
+        Ok(ServerName::IpAddress(_)) => Ok(None),
+        Ok(_) | Err(_) => Err(Unreadable),
+    }
+}
+
+/// The body of its one extension with names, or that it has none.
+fn names(message: &[u8]) -> Option<Option<Bytes<'_>>> {
+    if end(message)? != message.len() || message[0] != CLIENT_HELLO {
         return None;
     }
-    let record = |piece: &[u8]| {
-        let [high, low] = u16::try_from(piece.len()).unwrap_or(u16::MAX).to_be_bytes();
-        [&[HANDSHAKE, first[1], first[2], high, low], piece].concat()
-    };
-    Some(message(wire).chunks(RECORD_BYTES_MAX).flat_map(record).collect())
+    let mut rest = Bytes(&message[HEAD_BYTES..]);
+    let (_version, _random) = (rest.word()?, rest.take(32)?);
+    let (_session, _suites, _compressions) = (rest.short()?, rest.long()?, rest.short()?);
+    let mut found = None;
+    if rest.0.is_empty() {
+        return Some(found);
+    }
+    let mut extensions = rest.long()?;
+    while !extensions.0.is_empty() {
+        let (kind, body) = (extensions.word()?, extensions.long()?);
+        if kind == SERVER_NAME && found.replace(body).is_some() {
+            return None;
+        }
+    }
+    rest.0.is_empty().then_some(found)
+}
+
+/// The one host name of a list. What follows a name of another kind cannot be told, and is passed over as by rustls.
+fn host_name(mut body: Bytes<'_>) -> Option<&[u8]> {
+    let mut list = body.long()?;
+    let mut found = None;
+    while let Some(HOST_NAME) = list.byte() {
+        if found.replace(list.long()?.0).is_some() {
+            return None;
+        }
+    }
+    body.0.is_empty().then_some(found)?
 }
 
 /// The one name of a list; RFC 6066, section 3.
@@ -185,9 +251,45 @@ mod tests {
     }
 
     #[test]
-    fn many_records_become_one() {
-        let whole = records(&hello(), 1000);
-        assert_eq!((rejoined(&whole), rejoined(&records(&hello(), 3))), (None, Some(whole)));
+    fn the_message_is_its_own_bytes_however_it_is_cut_and_whatever_follows() {
+        let (hello, warning) = (hello(), [ALERT, 3, 3, 0, 2, 1, 90]);
+        let two = [&hello[..], &hello].concat();
+        for cut in [1, 3, hello.len() - 1, hello.len(), hello.len() + 1, 1000] {
+            let wire = [&warning[..], &records(&two, cut)].concat();
+            let message = message(&wire);
+            assert_eq!(*message, hello[..], "{cut}");
+            assert_eq!(matches!(message, Cow::Borrowed(_)), cut >= hello.len(), "only what spans records is copied");
+            assert_eq!(name_in(&message), Ok(Some("localhost".into())));
+        }
+        assert_eq!(*message(&records(&hello, 50)[..50]), [0; 0], "no record is whole");
+        assert_eq!(*message(&records(&hello, 50)[..60]), hello[..50]);
+    }
+
+    /// A hello with one extension more, of names.
+    fn named(body: &[u8]) -> Vec<u8> {
+        let extension = [&SERVER_NAME.to_be_bytes()[..], &counted(body)].concat();
+        let body = [&[3, 3][..], &[7; 32], &[0], &counted(&[0x13, 1]), &[1, 0], &counted(&extension)].concat();
+        let length = (body.len() as u32).to_be_bytes();
+        [&[CLIENT_HELLO, length[1], length[2], length[3]][..], &body].concat()
+    }
+
+    #[test]
+    fn a_name_is_read_as_rustls_reads_it() {
+        let host = |name: &[u8]| [&[HOST_NAME][..], &counted(name)].concat();
+        let of = |list: &[u8]| name_in(&named(&counted(list)));
+        assert_eq!(of(&host(b"LocalHost")), Ok(Some("localhost".into())));
+        assert_eq!(of(&[&host(b"a.example")[..], &[7, 1, 2]].concat()), Ok(Some("a.example".into())));
+        assert_eq!((of(&host(b"127.0.0.1")), of(&host(b"::1"))), (Ok(None), Ok(None)));
+        for garbled in
+            [&host(b"")[..], &host(b"a b"), &host(b"a").repeat(2), &[7, 1, 2], &[], &[0, 0], &[0, 0, 9, b'a']]
+        {
+            assert_eq!(of(garbled), Err(Unreadable), "{garbled:?}");
+        }
+        let whole = hello();
+        assert_eq!(name_in(&[&whole[..], &[0]].concat()), Err(Unreadable), "more than it counts");
+        assert!((0..whole.len()).all(|end| name_in(&whole[..end]) == Err(Unreadable)));
+        let bare = [&[CLIENT_HELLO, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0, 47, 1, 0]].concat();
+        assert_eq!(name_in(&bare), Ok(None), "no extensions");
     }
 
     #[test]
@@ -208,7 +310,8 @@ mod tests {
             wire[at] = byte;
             wire.truncate(end.max(1));
             wire.extend_from_slice(&tail);
-            rejoined(&wire);
+            let _ = name_in(&message(&wire));
+            let _ = name_in(wire.get(5..).unwrap_or_default());
             let offer = Offer::of(&wire);
             prop_assert!(offer.suites.len().max(offer.protocols.len()) <= LISTED_MAX);
         }

@@ -5,12 +5,13 @@
 //! whole.
 //!
 //! 1. What is current was checked before it became so; what cannot be used replaces nothing.
+//! 2. Nobody is served by another configuration than that of the name which rustls reads in the first message.
 
 use super::{NO_EARLY_DATA, Offload, Truncation, asked};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use super::{check::Tried, pem::Pem};
 use crate::error::{Error, TlsFault};
-use crate::tls::offer::rejoined;
+use crate::tls::offer::{Unreadable, name_in};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -18,7 +19,7 @@ pub use reload::{Instead, NotTaken, Reloaded};
 pub use resumption::check_resumed;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use revocation::ListPolicy;
-use rustls::server::{Acceptor, ServerConfig};
+use rustls::server::ServerConfig;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use rustls::{
     server::{ProducesTickets, danger::ClientCertVerifier},
@@ -151,6 +152,35 @@ pub(crate) struct Chosen {
     pub(crate) config: Arc<ServerConfig>,
     /// Whether other threads should do it.
     pub(crate) is_offloaded: bool,
+    /// `None` where all names get the same.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// What a handshake goes by, and of what that was chosen: to see that it is what the name that rustls reads leads to. That
+/// was read before, by other code; if the two ever differ, a client has found out how to be served by rules of its choice.
+pub(crate) struct Guard {
+    choice: Arc<Choice>,
+    config: Arc<ServerConfig>,
+    hello: Hello,
+}
+
+/// Whether a first message could be read before rustls read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hello {
+    Read,
+    Unreadable,
+}
+
+impl Guard {
+    /// Whether a client that asks for `name`, as rustls sees it, may be served.
+    pub(crate) fn admit(&self, name: Option<&str>) -> Result<(), TlsFault> {
+        let entry = self.choice.entry(name)?;
+        if self.hello == Hello::Read && Arc::ptr_eq(&entry.config, &self.config) {
+            Ok(())
+        } else {
+            Err(TlsFault::Misbehaved)
+        }
+    }
 }
 
 impl From<Arc<ServerConfig>> for TlsServer {
@@ -207,25 +237,25 @@ impl TlsServer {
         choice.usual.validate().and_then(|()| all.try_for_each(Entry::validate))
     }
 
-    /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is
-    /// wrong with the message is found again with that configuration.
-    pub(crate) fn choose(&self, wire: &[u8]) -> Result<Chosen, TlsFault> {
+    /// The configuration for a client with this first message, `None` if that will never be whole. Whatever is wrong with one
+    /// that cannot be read rustls finds again, with the usual configuration, and says it better; nobody is served by that
+    /// without having passed its [`Guard`].
+    pub(crate) fn choose(&self, hello: Option<&[u8]>) -> Result<Chosen, TlsFault> {
         let choice = self.choice();
-        if choice.exact.is_empty() && choice.wildcards.is_empty() && choice.unknown == Unknown::Usual {
-            return Ok(self.chosen(&choice.usual));
+        if !choice.is_by_name() {
+            return Ok(self.chosen(&choice.usual, None));
         }
-        let found = name_in(wire).map(|name| choice.find(&name));
-        let entry = match (found, choice.unknown) {
-            (Some(Some(slot)), _) => slot.entry().ok_or(TlsFault::UnknownName)?,
-            (None, _) | (Some(None), Unknown::Usual) => &choice.usual,
-            (Some(None), Unknown::Refused) => return Err(TlsFault::UnknownName),
+        let (entry, state) = match hello.map(name_in) {
+            Some(Ok(name)) => (choice.entry(name.as_deref())?, Hello::Read),
+            Some(Err(Unreadable)) | None => (&choice.usual, Hello::Unreadable),
         };
-        Ok(self.chosen(entry))
+        let guard = Guard { config: entry.config.clone(), choice: choice.clone(), hello: state };
+        Ok(self.chosen(entry, Some(guard)))
     }
 
-    fn chosen(&self, entry: &Entry) -> Chosen {
+    fn chosen(&self, entry: &Entry, guard: Option<Guard>) -> Chosen {
         let is_offloaded = self.offload.applies(|| entry.speed == Speed::Slow);
-        Chosen { config: entry.config.clone(), is_offloaded }
+        Chosen { config: entry.config.clone(), is_offloaded, guard }
     }
 }
 
@@ -239,6 +269,20 @@ impl Choice {
             built: None,
         };
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
+    }
+
+    /// Whether clients get different ones for different names.
+    fn is_by_name(&self) -> bool {
+        !(self.exact.is_empty() && self.wildcards.is_empty() && self.unknown == Unknown::Usual)
+    }
+
+    /// That of a client that asks for `name`, in lower case.
+    fn entry(&self, name: Option<&str>) -> Result<&Entry, TlsFault> {
+        match (name.map(|name| self.find(name)), self.unknown) {
+            (Some(Some(slot)), _) => slot.entry().ok_or(TlsFault::UnknownName),
+            (None, _) | (Some(None), Unknown::Usual) => Ok(&self.usual),
+            (Some(None), Unknown::Refused) => Err(TlsFault::UnknownName),
+        }
     }
 
     /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section
@@ -264,23 +308,6 @@ impl Entry {
         match self.config.max_early_data_size {
             0 => Ok(()),
             bytes => Err(Error::Config { field: "max_early_data_size", value: bytes.to_string(), why: NO_EARLY_DATA }),
-        }
-    }
-}
-
-/// The name that a client asks for, in lower case; `None` too where the message is wrong.
-fn name_in(wire: &[u8]) -> Option<Box<str>> {
-    let mut acceptor = Acceptor::default();
-    // It gives up on small records sooner than a connection does. A name that it cannot see is one that nobody has, and the
-    // connection would see it all the same.
-    let joined = rejoined(wire);
-    let mut rest = joined.as_deref().unwrap_or(wire);
-    loop {
-        if acceptor.read_tls(&mut rest).ok()? == 0 {
-            return None;
-        }
-        if let Some(accepted) = acceptor.accept().ok()? {
-            return accepted.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
         }
     }
 }

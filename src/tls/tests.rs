@@ -38,7 +38,7 @@ fn a_configuration_is_chosen_among_a_thousand_names_in_3_us() {
     for (what, server) in [("one", &one), ("1,000 names", &many)] {
         let since = std::time::Instant::now();
         for _ in 0..ROUNDS {
-            std::hint::black_box(server.choose(std::hint::black_box(&hello))).expect("a configuration");
+            std::hint::black_box(server.choose(std::hint::black_box(Some(&hello[5..])))).expect("a configuration");
         }
         let each = since.elapsed() / ROUNDS;
         println!("{what}: {each:?} a hello of {} bytes", hello.len());

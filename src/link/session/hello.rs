@@ -7,6 +7,8 @@
 //! 1. `next` is where the next record begins; all before it is whole.
 
 use crate::tls::TlsServer;
+use crate::tls::offer::message;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A ClientHello on its way.
@@ -26,7 +28,8 @@ const HEADER_BYTES: usize = 5;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-const RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
+/// What rustls puts up with, here too. Were it less, a record that it takes would count as one that never becomes whole.
+const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 - 1;
 const HELLO_BYTES_MAX: u32 = 0xffff;
 
 /// Level and description of an alert; RFC 8446, section 6.
@@ -82,7 +85,7 @@ impl Hello {
                     Alert::Other(heard) => return heard,
                 }
             }
-            if length == 0 || length > RECORD_PLAIN_BYTES_MAX {
+            if length == 0 || length > RECORD_BYTES_MAX {
                 return Heard::Enough;
             }
             let body = &record[HEADER_BYTES..];
@@ -125,12 +128,12 @@ impl Hello {
         })
     }
 
-    /// What came of the message, without what is in front of it.
-    pub(super) fn message<'w>(&self, wire: &'w [u8]) -> &'w [u8] {
-        &wire[self.start as usize..]
+    /// What came of the message, in one piece, without what is in front of it or behind.
+    pub(super) fn message<'w>(&self, wire: &'w [u8]) -> Cow<'w, [u8]> {
+        message(&wire[self.start as usize..])
     }
 
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         let head_bytes = self.head.len() as u32;
         self.seen >= head_bytes && self.seen >= head_bytes + message_bytes(self.head)
     }

@@ -140,6 +140,9 @@ impl TlsServerBuilder {
 
     /// A configuration of its own for a name: `example.org`, or `*.example.org` for names with one label more. An exact
     /// name goes before a wildcard. Case and a trailing dot do not matter.
+    ///
+    /// A client's first message is read for its name before the handshake begins. One that cannot be read so, though rustls
+    /// takes it, is refused: `TlsFault::Misbehaved`.
     pub fn name(mut self, name: impl Into<String>, builder: TlsServerBuilder) -> Self {
         self.names.push((name.into(), builder));
         self
