@@ -20,6 +20,8 @@ use node::Node;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use std::fmt;
 
+const TWICE: &str = "is given twice: remove one of them";
+
 /// What came of a value, or what would do in its place.
 type Read<T> = Result<T, Refusal>;
 
@@ -124,11 +126,13 @@ fn keys<S: Section>() -> impl Iterator<Item = &'static Key<S>> {
     S::KEYS.iter().chain(S::OLD).copied().flatten()
 }
 
-/// What of a table stands in a file.
+/// What of a table a file has.
 #[derive(Default)]
 struct Scope<'a> {
     found: Vec<(&'static str, String, &'a Node)>,
-    /// There is the table that the predecessor writes.
+    /// Keys of others, and what to do instead; whether they are in the table that the predecessor writes.
+    foreign: Vec<(String, &'static str, bool)>,
+    /// There is that table.
     is_nested: bool,
 }
 
@@ -137,12 +141,21 @@ impl<'a> Scope<'a> {
         self.found.iter().find(|(known, ..)| *known == name).map(|(.., node)| *node)
     }
 
+    /// Finds out which key is which, and judges no value.
+    fn of<S: Section>(node: &'a Node) -> Read<Scope<'a>> {
+        let Node::Table(table) = node else {
+            return Err(node.refused_unseen("write a table of settings, of keys and values"));
+        };
+        let mut scope = Scope::default();
+        scope.find::<S>(table, "", false)?;
+        Ok(scope)
+    }
+
     /// The same, unless it is a zero.
     fn said(&self, name: &str) -> Option<&'a Node> {
         self.node(name).filter(|node| !node.is_zero())
     }
 
-    /// Finds out which key is which.
     fn find<S: Section>(&mut self, table: &'a [(String, Node)], path: &str, inside: bool) -> Read<()> {
         for (name, node) in table {
             let at = format!("{path}{}", shown_key(name));
@@ -160,11 +173,11 @@ impl<'a> Scope<'a> {
             match (S::FOREIGN.iter().find(|(foreign, _)| is_same(foreign, name)), keys::<S>().find(|key| key.is(name)))
             {
                 (Some(_), _) if is_zero && inside => {}
-                (Some((_, why)), _) => return refuse(&format!("cannot be set here: {why}")),
+                (Some((_, why)), _) => self.foreign.push((at, why, inside)),
                 (None, None) => return refuse(&unknown::<S>(name)),
                 (None, Some(key)) => match self.found.iter().find(|(known, ..)| *known == key.name) {
-                    Some((_, other, _)) if *other == at => return refuse("stands twice: remove one of them"),
-                    Some((_, other, _)) => return refuse(&format!("stands twice, as {other} too: remove one of them")),
+                    Some((_, other, _)) if *other == at => return refuse(TWICE),
+                    Some((_, other, _)) => return refuse(&format!("is also given as {other}: remove one of them")),
                     None => self.found.push((key.name, at, if is_zero { &Node::Null } else { node })),
                 },
             }
@@ -174,22 +187,23 @@ impl<'a> Scope<'a> {
 }
 
 /// Reads a table.
-fn fill<'a, S: Section>(section: &mut S, node: &'a Node) -> Read<Scope<'a>> {
-    let Node::Table(table) = node else {
-        return Err(node.refused_unseen("write a table of settings, of keys and values"));
-    };
-    let mut scope = Scope::default();
-    scope.find::<S>(table, "", false)?;
+fn fill<S: Section>(section: &mut S, scope: &Scope<'_>) -> Read<()> {
+    for (at, why, inside) in &scope.foreign {
+        match inside {
+            true => log::warn!("settings: {at} has no effect: {why}"),
+            false => return Err(Refusal::new(format!("cannot be set here: {why}")).within(at)),
+        }
+    }
     for key in keys::<S>() {
         let Some((_, at, node)) = scope.found.iter().find(|(name, ..)| *name == key.name) else { continue };
         let read = match key.form {
             _ if **node == Node::Null => Ok(()),
             Form::Field(field) => field(section).read(node),
-            Form::Own(read, _) => read(section, node, &scope),
+            Form::Own(read, _) => read(section, node, scope),
         };
         read.map_err(|refusal| refusal.within(at))?;
     }
-    Ok(scope)
+    Ok(())
 }
 
 /// What to tell of a key that nobody knows.
@@ -231,6 +245,6 @@ fn table<S: Section>(section: &S, usual: &S) -> Node {
 /// Reads a whole file.
 fn read<'de, S: Section, D: Deserializer<'de>>(mut section: S, from: D) -> Result<S, D::Error> {
     let node = Node::deserialize(from)?;
-    fill(&mut section, &node).map_err(D::Error::custom)?;
-    Ok(section)
+    let filled = Scope::of::<S>(&node).and_then(|scope| fill(&mut section, &scope));
+    filled.map(|()| section).map_err(D::Error::custom)
 }

@@ -84,8 +84,8 @@ fn clients_of_both_kinds_run_by_a_file() {
     });
     assert_eq!(answer.expect("an answer"), "hello");
     let refused = Client::configured(&client(&format!("address = '{at}'\nlinger-timeout = '1s'")));
-    let refused = refused.expect("a configuration").build().expect_err("it cannot be").to_string();
-    assert!(refused.starts_with("linger_timeout cannot be 1s"), "{refused}");
+    let refused = refused.expect_err("it cannot be").to_string();
+    assert!(refused.starts_with("linger-timeout cannot be 1s"), "{refused}");
 
     let remote = server.remotes().remove(0);
     let (tell, told) = std::sync::mpsc::channel();

@@ -12,6 +12,8 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
 
+const SECRET: &str = "what is secret does not belong here; PEM belongs under tls.certs and the like";
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     /// Not given.
@@ -21,7 +23,7 @@ pub(super) enum Node {
     Fraction(f64),
     Text(String),
     List(Vec<Node>),
-    /// In its order; a key may stand twice.
+    /// In its order; it may have a key twice.
     Table(Vec<(String, Node)>),
     /// What no text tells.
     Unfit(&'static str),
@@ -39,15 +41,17 @@ impl Node {
         }
     }
 
-    /// Its text, which is no key or certificate: those belong elsewhere.
     pub(super) fn text(&self) -> Read<&str> {
-        match self {
-            Node::Text(text) if is_material(text) => {
-                Err(self.refused("what is secret does not belong here; PEM belongs under tls.certs and the like"))
-            }
-            Node::Text(text) => Ok(text),
-            _ => Err(self.refused("write a text, in quotes")),
-        }
+        if let Node::Text(text) = self { Ok(text) } else { Err(self.refused("write a text, in quotes")) }
+    }
+
+    /// Its text, which is no key or certificate: those belong elsewhere.
+    pub(super) fn name(&self) -> Read<&str> {
+        if self.is_secret() { Err(self.refused("")) } else { self.text() }
+    }
+
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Node::Text(text) if is_material(text))
     }
 
     /// As [`Node::Text`]s are written: one alone, or a list; none is nothing.
@@ -62,7 +66,11 @@ impl Node {
     /// It cannot be; and what would do.
     pub(super) fn refused(&self, why: impl fmt::Display) -> Refusal {
         let is_quoted = matches!(self, Node::Text(text) if text.len() > 1 && text.starts_with(['"', '\'']));
-        Refusal::new(format!("cannot be {self}: {}{why}", if is_quoted { "it is quoted twice; " } else { "" }))
+        Refusal::new(match is_quoted {
+            _ if self.is_secret() => format!("cannot be {self}: {SECRET}"),
+            true => format!("cannot be {self}: it is quoted twice; {why}"),
+            false => format!("cannot be {self}: {why}"),
+        })
     }
 
     /// The same, where the value may be a key.
@@ -90,7 +98,7 @@ impl fmt::Display for Node {
         match self {
             Node::Truth(truth) => write!(f, "{truth}"),
             Node::Whole(number) => write!(f, "{number}"),
-            Node::Fraction(number) => write!(f, "{number}"),
+            Node::Fraction(number) => write!(f, "{number:?}"),
             Node::Text(text) => f.write_str(&shown(text)),
             Node::List(list) if list.len() <= 3 && list.iter().all(|node| !matches!(node, Node::List(_))) => {
                 let shown: Vec<_> = list.iter().map(ToString::to_string).collect();
@@ -149,6 +157,16 @@ impl<'de> Deserialize<'de> for Node {
 fn number_in(told: &str) -> &str {
     let number = told.split('`').nth(1).filter(|number| number.parse::<f64>().is_ok());
     number.unwrap_or("this")
+}
+
+/// The key of the table that serde_json shows a number as, if its feature `arbitrary_precision` is on.
+const JSON_NUMBER: &str = "$serde_json::private::Number";
+/// How that begins which toml shows a date as.
+const TOML_DATE: &str = "$__toml_private_";
+
+fn number(digits: &str) -> Node {
+    let whole = digits.parse().map(Node::Whole).ok();
+    whole.or(digits.parse().map(Node::Fraction).ok()).unwrap_or(Node::Unfit("a number that is none"))
 }
 
 /// Reads whatever there is. What it refers to is the key whose text is being read.
@@ -223,6 +241,10 @@ impl<'de> Visitor<'de> for Reads<'_> {
             self.0.take();
             table.push((key, node));
         }
-        Ok(Node::Table(table))
+        Ok(match table.as_slice() {
+            [(key, Node::Text(digits))] if key == JSON_NUMBER => number(digits),
+            [(key, _)] if key.starts_with(TOML_DATE) => Node::Unfit("a date"),
+            _ => Node::Table(table),
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! The keys of a server.
 
 use super::node::Node;
-use super::shared::{Holds, Shared, address, network_key, of_address};
-use super::text::{indexed, of_permissions, permissions, switch, words};
+use super::shared::{Holds, Shared, address, hook, network_key, of_address};
+use super::text::{indexed, of_permissions, permissions, switch, time, words};
 use super::{Key, Section, Setting, read, table};
 use crate::config::{Limits, Reuse, SocketOptions, Stack};
 use crate::engine::Pinning;
@@ -67,7 +67,7 @@ const OWN: &[Key<ServerConfig>] = &[
     Key::of("backlog", |s| Box::new(&mut s.backlog)),
     Key::of("reuse-port", |s| switch(&mut s.reuse, Reuse::Port, Reuse::Exclusive)),
     Key::of("v6-only", |s| switch(&mut s.stack, Stack::V6Only, Stack::Dual)),
-    Key::of("drain-timeout", |s| Box::new(&mut s.drain_timeout)),
+    Key::own("drain-timeout", |s, n, _| time(n).map(|time| s.drain_timeout = time), |s| s.drain_timeout.write()),
 ];
 
 const TABLES: &[Key<ServerConfig>] = &[
@@ -88,8 +88,21 @@ const TABLES: &[Key<ServerConfig>] = &[
     Key::of("datagram", |s| Box::new(&mut s.datagram)),
 ];
 
+/// A server connects to nobody: what is said of it would be lost.
+const fn connect_timeout() -> Key<ServerConfig> {
+    Key::own(
+        "connect-timeout",
+        |_, _, _| Ok(()),
+        |s| match s.limits.connect_timeout == Limits::default().connect_timeout {
+            true => Node::Null,
+            false => Node::Unfit("a connect timeout of a server"),
+        },
+    )
+}
+
 impl Section for ServerConfig {
     const KEYS: &'static [&'static [Key<ServerConfig>]] = &[OWN, Shared::<ServerConfig>::KEYS, TABLES];
+    const OLD: &'static [&'static [Key<ServerConfig>]] = &[&[hook(), connect_timeout()]];
     const FOREIGN: &'static [(&'static str, &'static str)] = &[
         ("connect-timeout", "it is a client's; remove it"),
         ("read-timeout", "it is a client's; of a server's connections con-idle-timeout is"),

@@ -1,7 +1,7 @@
 //! Keys that servers and clients share: limits of connections, options of sockets, addresses.
 
 use super::node::Node;
-use super::text::{Unsaid, Zero, switch, time};
+use super::text::{Unsaid, Zero, is_rooted, switch, time};
 use super::{Key, Read, Scope, Section, Setting};
 use crate::address::{Address, AddressError};
 use crate::config::{Keepalive, Limits, Nodelay, SocketOptions};
@@ -51,6 +51,14 @@ impl<S: Holds> Shared<S> {
     ];
 }
 
+/// What no file can say; it is refused when it is written.
+pub(super) const fn hook<S: Holds>() -> Key<S> {
+    let read =
+        |_: &mut S, node: &Node, _: &Scope<'_>| Err(node.refused_unseen("a hook cannot be read; set it in code"));
+    let write = |s: &mut S| s.socket().prepare.map_or(Node::Null, |_| Node::Unfit("a hook of sockets"));
+    Key::own("prepare", read, write)
+}
+
 /// How keepalive of a table is. It is read behind the key that switches it off.
 fn detail<'a, S: Holds>(section: &'a mut S, node: &Node) -> Read<&'a mut Keepalive> {
     let why = "keepalive is false: leave the keys out that say how it is, or that one";
@@ -81,28 +89,37 @@ pub(super) fn address(node: &Node, scope: &Scope<'_>) -> Read<Address> {
         let more = if text.contains(',') { "; several are a list, as in [\"tcp://:80\", \"tcp://:81\"]" } else { "" };
         node.refused(format_args!("{}{more}", scrubbed(&error.to_string())))
     };
-    let (whole, is_whole) = (text.parse::<Address>(), text.parse::<Address>().is_ok());
-    let full = match scope.said("network") {
-        None => {
-            return whole.map_err(|error| match error {
-                AddressError::UnknownScheme(_) => node.refused(format_args!(
-                    "the address {} has no known scheme: give the key `network` too, or write it in full, as in \
-                     \"tcp://:8080\" or \"unix:/run/x.sock\"",
-                    shown(text)
-                )),
-                error => unfit(error),
-            });
+    let whole = text.parse::<Address>();
+    let full = match (scope.said("network"), whole) {
+        (None, Err(AddressError::UnknownScheme(_))) => {
+            return Err(node.refused(format_args!(
+                "the address {} has no known scheme: give the key `network` too, or write it in full, as in \
+                 \"tcp://:8080\" or \"unix:/run/x.sock\"",
+                shown(text)
+            )));
         }
-        Some(_) if is_whole => {
+        (None, whole) => return taken(node, whole.map_err(unfit)?),
+        (Some(_), Ok(_)) => {
             return Err(node.refused("the address says its network itself: leave the key `network` out"));
         }
-        Some(said) => match (network(said)?, text.strip_prefix("0:")) {
+        (Some(said), Err(_)) => match (network(said)?, text.strip_prefix("0:")) {
+            // Behind the scheme two slashes would have another meaning.
+            (network, _) if network.contains("unix") && text.starts_with('/') => {
+                format!("{network}:/{}", text.trim_start_matches('/'))
+            }
             (network, _) if network.contains("unix") => format!("{network}:{text}"),
             (network, Some(port)) => format!("{network}://0.0.0.0:{port}"),
             (network, None) => format!("{network}://{text}"),
         },
     };
-    full.parse().map_err(unfit)
+    taken(node, full.parse().map_err(unfit)?)
+}
+
+/// The address that was read: one that has a key's letters must be a path, or an abstract name.
+pub(super) fn taken(node: &Node, address: Address) -> Read<Address> {
+    let text = address.to_string();
+    let is_place = |(_, place): (&str, &str)| place.starts_with('@') || is_rooted(place);
+    if node.is_secret() && !text.split_once(':').is_some_and(is_place) { Err(node.refused("")) } else { Ok(address) }
 }
 
 /// An address as it is written.

@@ -3,9 +3,10 @@
 //! Owns their grammar. Pure.
 
 use super::node::Node;
-use super::{Read, Setting};
+use super::{Read, Refusal, Setting};
 use crate::shown::{is_material, scrubbed};
 use humantime::{format_duration, parse_duration};
+use std::path::Path;
 use std::time::Duration;
 
 impl<T: Setting> Setting for &mut T {
@@ -20,7 +21,8 @@ impl<T: Setting> Setting for &mut T {
 
 impl<T: Setting + Default> Setting for Option<T> {
     fn read(&mut self, node: &Node) -> Read<()> {
-        self.insert(T::default()).read(node)
+        let off = if node.is_zero() { "; to turn it off, leave it out" } else { "" };
+        self.insert(T::default()).read(node).map_err(|refusal| Refusal { told: refusal.told + off, ..refusal })
     }
 
     fn write(&self) -> Node {
@@ -74,8 +76,7 @@ pub(super) fn time(node: &Node) -> Read<Duration> {
 impl Setting for Duration {
     fn read(&mut self, node: &Node) -> Read<()> {
         *self = time(node)?;
-        let why = "it must be longer than zero; to turn it off, leave it out";
-        if self.is_zero() { Err(node.refused(why)) } else { Ok(()) }
+        if self.is_zero() { Err(node.refused("it must be longer than zero")) } else { Ok(()) }
     }
 
     fn write(&self) -> Node {
@@ -168,7 +169,7 @@ impl<T: Copy + PartialEq> Setting for Words<'_, T> {
 
 impl Setting for String {
     fn read(&mut self, node: &Node) -> Read<()> {
-        node.text().map(|text| text.clone_into(self))
+        node.name().map(|text| text.clone_into(self))
     }
 
     fn write(&self) -> Node {
@@ -183,7 +184,7 @@ pub(super) fn names(node: &Node) -> Read<Vec<String>> {
             return Err(node.refused("write a text in quotes, or a list of them"));
         }
         let is_separator = |c: char| c.is_whitespace() || c.is_control() || ",;:\"'".contains(c);
-        let name = node.text()?;
+        let name = node.name()?;
         let names: Vec<_> = name.split(is_separator).filter(|name| !name.is_empty()).collect();
         match name.contains(is_separator) {
             false => Ok(name.to_owned()),
@@ -207,6 +208,18 @@ impl Setting for Vec<String> {
     }
 }
 
+/// Whether `text` begins as a path, and has no name in it that may be a key.
+pub(super) fn is_rooted(text: &str) -> bool {
+    text.starts_with(['/', '.']) && !text.split('/').any(is_material)
+}
+
+/// Whether `text` is the path of a file: no key is, but a file may have a key's letters, if it is there or ends as files do.
+pub(super) fn is_path(text: &str) -> bool {
+    let has_end = || Path::new(text).extension().is_some_and(|end| end.len() <= 5);
+    let is_key = || is_material(text) && !(is_rooted(text) && has_end() || Path::new(text).exists());
+    !text.contains(char::is_control) && !is_key()
+}
+
 /// What `read` makes of each item; who is refused is told by its place.
 pub(super) fn indexed<T>(node: &Node, mut read: impl FnMut(&Node) -> Read<T>) -> Read<Vec<T>> {
     let Node::List(list) = node else { return read(node).map(|item| vec![item]) };
@@ -225,6 +238,10 @@ pub(super) fn permissions(node: &Node) -> Read<Option<u32>> {
     match node {
         Node::Text(text) if text.is_empty() || text == "0" => Ok(None),
         Node::Text(text) => match symbolic(text).or_else(|| octal(text)) {
+            // The predecessor takes it for 0770.
+            Some(0) => {
+                Err(Refusal::new("cannot be no bit at all: nobody could connect; leave it out to have \"0770\""))
+            }
             Some(bits) if bits <= BITS_MAX => Ok(Some(bits)),
             Some(bits) => {
                 let bits = bits & BITS_MAX;
@@ -258,5 +275,5 @@ fn symbolic(text: &str) -> Option<u32> {
 }
 
 pub(super) fn of_permissions(bits: u32) -> Node {
-    format!("{bits:04o}").into()
+    if bits == 0 { Node::Unfit("a mode that lets nobody in") } else { format!("{bits:04o}").into() }
 }

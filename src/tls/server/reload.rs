@@ -252,6 +252,9 @@ impl Reloaded {
         let mut fault = |error, instead| {
             let error = match (name, error) {
                 (Some(name), Error::Tls { what, why }) => Error::Tls { what: format!("{what} (for {name})"), why },
+                (Some(name), Error::Config { field, value, why }) => {
+                    Error::Config { field, value: format!("{value} (for {name})"), why }
+                }
                 (_, error) => error,
             };
             self.faults.push(NotTaken { name: name.cloned(), error, instead });
