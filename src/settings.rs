@@ -33,24 +33,18 @@ const HYPHENED: &str = "connect-timeout handshake-timeout write-stall-timeout li
     send-buffer-bytes user-timeout datagram.bytes-max datagram.queue-bytes-max datagram.queue-datagrams-max \
     datagram.datagrams-per-turn datagram.send-timeout datagram.full-pause datagram.ttl tls.alpn tls.server-name";
 
-/// Reasons of lower rows that name fields, and the same by keys.
-const WHYS: [(&str, &str); 3] = [
-    ("it must not be above outbox_bytes_high", "it must not be above outbox-bytes-high"),
-    (
-        "it must be at least outbox_bytes_high and inbox_bytes_max together",
-        "it must be at least outbox-bytes-high and inbox-bytes-max together",
-    ),
-    (
-        "with TLS it must be at least outbox_bytes_high, inbox_bytes_max and a record (18,437) together",
-        "with TLS it must be at least outbox-bytes-high, inbox-bytes-max and a record (18,437) together",
-    ),
+/// Reasons of lower rows that name fields, by keys.
+const WHYS: [&str; 3] = [
+    "it must not be above outbox-bytes-high",
+    "it must be at least outbox-bytes-high and inbox-bytes-max together",
+    "with TLS it must be at least outbox-bytes-high, inbox-bytes-max and a record (18,437) together",
 ];
 
 /// An error of a lower row, its field named as in files; those of TLS have nothing that may be secret.
 pub(crate) fn by_key(error: Error) -> Error {
     match error {
         Error::Config { field, value, why } => {
-            let why = WHYS.iter().find(|(known, _)| *known == why).map_or(why, |(_, why)| why);
+            let why = WHYS.into_iter().find(|by_key| by_key.replace('-', "_") == why).unwrap_or(why);
             let own = KEYS.iter().find(|(known, _)| *known == field).map(|(_, key)| *key);
             let plain = field.replace(['_', '.'], "-");
             let hyphened = || HYPHENED.split(' ').find(|key| key.rsplit('.').next() == Some(&plain));

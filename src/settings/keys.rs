@@ -1,56 +1,24 @@
 //! Settings in files: which keys there are, how each is read, and how it is written.
 //!
 //! Owns how a table of keys becomes a section of settings and back; the tables are beside it, one line a key. A file is
-//! read whole before anything in it is judged (`node`), so that what is told of it shows no line of it.
+//! read whole before anything in it is judged (`document`), so that what is told of it shows no line of it.
 //!
 //! 1. Whatever is refused is told with its key, its value and what would do, and no value that may be secret.
 //! 2. What is written reads as the same; what is as by default is not written.
 
 mod client;
 mod datagram;
-mod node;
 mod server;
 mod shared;
 mod text;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
+use crate::document::{Node, Read, Refusal, is_same};
 use crate::shown::shown_key;
-use node::Node;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use std::fmt;
 
 const TWICE: &str = "is given twice: remove one of them";
-
-/// What came of a value, or what would do in its place.
-type Read<T> = Result<T, Refusal>;
-
-/// Where something stands that cannot be, and what is wrong with it.
-#[derive(Debug)]
-struct Refusal {
-    at: String,
-    told: String,
-}
-
-impl Refusal {
-    fn new(told: impl Into<String>) -> Refusal {
-        Refusal { at: String::new(), told: told.into() }
-    }
-
-    /// The same, told of what it stands in.
-    fn within(mut self, outer: &str) -> Refusal {
-        let dot = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
-        self.at = format!("{outer}{dot}{}", self.at);
-        self
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.at.is_empty() { "a table of settings" } else { &self.at };
-        write!(f, "{at} {}", self.told)
-    }
-}
 
 /// What stands behind a key.
 trait Setting {
@@ -102,12 +70,6 @@ impl<S> Key<S> {
             Form::Own(_, write) => write(section),
         }
     }
-}
-
-/// Whether `name` is `known`, in whatever case, and with hyphens or without: `root-ca` is `rootCA`.
-fn is_same(known: &str, name: &str) -> bool {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "");
-    plain(known) == plain(name)
 }
 
 /// A table of settings.
@@ -241,6 +203,24 @@ fn table<S: Section>(section: &S, usual: &S) -> Node {
     }
     Node::Table(table)
 }
+
+/// What reads and writes the settings of a file, by these functions.
+macro_rules! file {
+    ($of:ty, $read:expr, $write:expr) => {
+        impl<'de> serde::Deserialize<'de> for $of {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$of, D::Error> {
+                $read(from)
+            }
+        }
+
+        impl serde::Serialize for $of {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$write(self), to)
+            }
+        }
+    };
+}
+use file;
 
 /// Reads a whole file.
 fn read<'de, S: Section, D: Deserializer<'de>>(mut section: S, from: D) -> Result<S, D::Error> {

@@ -1,11 +1,11 @@
 //! The table `datagram` of servers and clients.
 
-use super::node::Node;
 use super::text::{Zero, indexed, switch};
-use super::{Key, Read, Scope, Section, Setting, fill, table};
+use super::{Key, Scope, Section, Setting, fill, table};
 use crate::config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Offload,
 };
+use crate::document::{Node, Read};
 
 impl Section for DatagramConfig {
     const KEYS: &'static [&'static [Key<DatagramConfig>]] = &[&[

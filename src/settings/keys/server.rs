@@ -1,15 +1,13 @@
 //! The keys of a server.
 
-use super::node::Node;
 use super::shared::{Holds, Shared, address, hook, network_key, of_address};
 use super::text::{indexed, of_permissions, permissions, switch, time, words};
-use super::{Key, Section, Setting, read, table};
+use super::{Key, Section, Setting, file, read, table};
 use crate::config::{Limits, Reuse, SocketOptions, Stack};
+use crate::document::Node;
 use crate::engine::Pinning;
 use crate::placement::Placement;
 use crate::settings::ServerConfig;
-use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
 
 impl Holds for ServerConfig {
     fn limits(&mut self) -> &mut Limits {
@@ -111,14 +109,4 @@ impl Section for ServerConfig {
     ];
 }
 
-impl<'de> Deserialize<'de> for ServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServerConfig, D::Error> {
-        read(ServerConfig::default(), from)
-    }
-}
-
-impl Serialize for ServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        table(self, &ServerConfig::default()).serialize(to)
-    }
-}
+file!(ServerConfig, |from| read(ServerConfig::default(), from), |config| table(config, &ServerConfig::default()));

@@ -1,10 +1,10 @@
 //! Keys that servers and clients share: limits of connections, options of sockets, addresses.
 
-use super::node::Node;
 use super::text::{Unsaid, Zero, is_rooted, switch, time};
-use super::{Key, Read, Scope, Section, Setting};
+use super::{Key, Scope, Section, Setting};
 use crate::address::{Address, AddressError};
 use crate::config::{Keepalive, Limits, Nodelay, SocketOptions};
+use crate::document::{Node, Read};
 use crate::shown::{scrubbed, shown};
 use std::marker::PhantomData;
 
@@ -134,12 +134,12 @@ pub(super) fn of_address(address: &Address) -> Node {
 pub(super) const fn no_tls<S>() -> Key<S> {
     let read = |_: &mut S, node: &Node, _: &Scope<'_>| {
         let table = if let Node::Table(table) = node { table.as_slice() } else { &[] };
-        let has = |name: &str| table.iter().find(|(key, _)| super::is_same(name, key)).map(|(_, node)| node);
+        let has = |name: &str| table.iter().find(|(key, _)| crate::document::is_same(name, key)).map(|(_, node)| node);
         match (has("enabled"), has("config")) {
             (Some(Node::Truth(false)), _) | (None, Some(_)) => Ok(()),
             _ => {
                 let why = "cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on";
-                Err(super::Refusal::new(why))
+                Err(crate::document::Refusal::new(why))
             }
         }
     };

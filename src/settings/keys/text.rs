@@ -2,8 +2,8 @@
 //!
 //! Owns their grammar. Pure.
 
-use super::node::Node;
-use super::{Read, Refusal, Setting};
+use super::Setting;
+use crate::document::{BITS, Node, Read, Refusal};
 use crate::shown::{is_material, scrubbed};
 use humantime::{format_duration, parse_duration};
 use std::path::Path;
@@ -93,36 +93,22 @@ fn count<T: TryFrom<i128>>(node: &Node) -> Read<T> {
     }
 }
 
-impl Setting for usize {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
+macro_rules! count {
+    ($($of:ty),+) => {$(
+        impl Setting for $of {
+            fn read(&mut self, node: &Node) -> Read<()> {
+                count(node).map(|number| *self = number)
+            }
 
-    fn write(&self) -> Node {
-        // A usize has at most 64 bits.
-        Node::Whole(*self as i128)
-    }
+            fn write(&self) -> Node {
+                // None has more than 64 bits.
+                Node::Whole(*self as i128)
+            }
+        }
+    )+};
 }
 
-impl Setting for u32 {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
-
-    fn write(&self) -> Node {
-        Node::Whole((*self).into())
-    }
-}
-
-impl Setting for u8 {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
-
-    fn write(&self) -> Node {
-        Node::Whole((*self).into())
-    }
-}
+count!(usize, u32, u8);
 
 /// What is one of some words, or true or false.
 struct Words<'a, T: 'static> {
@@ -227,8 +213,6 @@ pub(super) fn indexed<T>(node: &Node, mut read: impl FnMut(&Node) -> Read<T>) ->
     list.iter().enumerate().map(item).collect()
 }
 
-/// What permission bits are written as.
-pub(super) const BITS: &str = "write permission bits in quotes, octal as in \"0660\" or as in \"rw-rw----\"";
 const BITS_MAX: u32 = 0o777;
 const SYMBOLS: &str = "rwxrwxrwx";
 

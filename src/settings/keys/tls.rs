@@ -1,13 +1,12 @@
 //! The table `tls` of servers and of clients, in our spelling and in the predecessor's.
 
-use super::node::Node;
 use super::text::{Unsaid, indexed, is_path, names, switch, words};
-use super::{Key, Read, Refusal, Scope, Section, Setting, TWICE, fill, table};
+use super::{Key, Scope, Section, Setting, TWICE, file, fill, table};
+use crate::document::{Node, Read, Refusal};
 use crate::shown::{is_material, shown, shown_key};
 use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 use crate::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
 use serde::de::{Deserialize, Deserializer, Error};
-use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
@@ -266,25 +265,34 @@ fn pems(node: &Node) -> Read<Vec<Pem>> {
     }
 }
 
-fn of_pem(pem: &Pem) -> Node {
-    let text = pem.text().filter(|text| self::pem(&Node::from(*text)).is_ok_and(|read| read == *pem));
-    text.map_or(Node::Unfit("a path that is no text, or PEM that does not look like PEM,"), Node::from)
+impl Setting for Pem {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pem(node).map(|pem| *self = pem)
+    }
+
+    fn write(&self) -> Node {
+        let text = self.text().filter(|text| pem(&Node::from(*text)).is_ok_and(|read| read == *self));
+        text.map_or(Node::Unfit("a path that is no text, or PEM that does not look like PEM,"), Node::from)
+    }
 }
 
-fn of_pems(pems: &[Pem]) -> Node {
-    let list: Vec<_> = pems.iter().map(of_pem).collect();
-    // Alone, it would be taken for several.
-    let has_comma = matches!(list.as_slice(), [Node::Text(text)] if text.contains(','));
-    if has_comma { Node::List(list) } else { Node::of_list(list) }
+impl Setting for Vec<Pem> {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pems(node).map(|pems| *self = pems)
+    }
+
+    fn write(&self) -> Node {
+        let list: Vec<_> = self.iter().map(Setting::write).collect();
+        // Alone, it would be taken for several.
+        let has_comma = matches!(list.as_slice(), [Node::Text(text)] if text.contains(','));
+        if has_comma { Node::List(list) } else { Node::of_list(list) }
+    }
 }
 
 impl Section for CertPair {
     const KEYS: &'static [&'static [Key<CertPair>]] = &[&[
-        Key::also(
-            &["pem", "pub", "chain"],
-            Key::own("cert", |s, node, _| pem(node).map(|pem| s.chain = pem), |s| of_pem(&s.chain)),
-        ),
-        Key::own("key", |s, node, _| pem(node).map(|pem| s.key = pem), |s| of_pem(&s.key)),
+        Key::also(&["pem", "pub", "chain"], Key::of("cert", |s| Box::new(&mut s.chain))),
+        Key::of("key", |s| Box::new(&mut s.key)),
     ]];
 }
 
@@ -316,10 +324,6 @@ fn of_pairs(pairs: &[CertPair]) -> Node {
 
 const LIST_POLICIES: &[(&str, ListPolicy)] = &[("refuse", ListPolicy::Refuse), ("warn", ListPolicy::Warn)];
 
-fn list_issuers(config: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read<()> {
-    pems(node).map(|pems| config.client_crl_issuers = pems)
-}
-
 const ISSUERS: &str = "it is a client's; who may issue certificates of clients is said by client-ca";
 
 impl Section for TlsServerConfig {
@@ -327,9 +331,9 @@ impl Section for TlsServerConfig {
         Both::<Self>::KEYS,
         &[
             Key::of("auth-client", |s| Box::new(&mut s.auth_client)),
-            Key::own("client-ca", issuers, |s| of_pems(&s.client_ca)),
-            Key::own("client-crl", |s, n, _| pems(n).map(|n| s.client_crl = n), |s| of_pems(&s.client_crl)),
-            Key::own("client-crl-issuers", list_issuers, |s| of_pems(&s.client_crl_issuers)),
+            Key::own("client-ca", issuers, |s| s.client_ca.write()),
+            Key::of("client-crl", |s| Box::new(&mut s.client_crl)),
+            Key::of("client-crl-issuers", |s| Box::new(&mut s.client_crl_issuers)),
             Key::of("client-crl-stale", |s| words(&mut s.client_crl_stale, LIST_POLICIES)),
             Key::of("client-crl-foreign", |s| words(&mut s.client_crl_foreign, LIST_POLICIES)),
             Key::of("unknown-names", |s| words(&mut s.unknown_names, UNKNOWN_NAMES)),
@@ -404,7 +408,7 @@ fn of_roots(section: &mut TlsClientConfig) -> Node {
         Roots::Platform => Node::Null,
         // Left out, it would read as the platform's.
         Roots::Only(roots) if roots.is_empty() => Node::Unfit("a client that trusts nobody"),
-        Roots::PlatformAnd(roots) | Roots::Only(roots) => of_pems(roots),
+        Roots::PlatformAnd(roots) | Roots::Only(roots) => roots.write(),
     }
 }
 
@@ -443,26 +447,5 @@ fn alone<'de, C: Side, D: Deserializer<'de>>(from: D) -> Result<C, D::Error> {
     read_tls(&node).map_err(D::Error::custom)?.ok_or_else(|| D::Error::custom(why))
 }
 
-impl<'de> Deserialize<'de> for TlsServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsServerConfig, D::Error> {
-        alone(from)
-    }
-}
-
-impl Serialize for TlsServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write_tls(Some(self)).serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for TlsClientConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsClientConfig, D::Error> {
-        alone(from)
-    }
-}
-
-impl Serialize for TlsClientConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write_tls(Some(self)).serialize(to)
-    }
-}
+file!(TlsServerConfig, alone, |config| write_tls(Some(config)));
+file!(TlsClientConfig, alone, |config| write_tls(Some(config)));
