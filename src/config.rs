@@ -262,8 +262,8 @@ impl SocketOptions {
         for (field, bytes) in
             [("receive_buffer_bytes", self.receive_buffer_bytes), ("send_buffer_bytes", self.send_buffer_bytes)]
         {
-            if bytes.is_some_and(|bytes| bytes > i32::MAX as usize) {
-                return refuse(field, bytes, "it must be below 2 GiB");
+            if let Some(bytes) = bytes.filter(|bytes| !(1..=i32::MAX as usize).contains(bytes)) {
+                return refuse(field, bytes, "it must be at least 1, and below 2 GiB");
             }
         }
         if let Some(timeout) = self.user_timeout {

@@ -219,6 +219,9 @@ fn what_no_text_tells_is_not_written() {
         let error = toml::to_string(&config).expect_err("no text");
         assert!(error.to_string().contains("cannot be written"), "{error}");
     }
+    let none = socket(SocketOptions { receive_buffer_bytes: Some(0), ..SocketOptions::default() });
+    let told = none.validate().expect_err("no buffer").to_string();
+    assert!(told.starts_with("receive-buffer-bytes cannot be 0: it must be at least 1"), "{told}");
     let client = ClientConfig { socket: hook, ..ClientConfig::new(address("tcp://h:1")) };
     assert!(toml::to_string(&client).expect_err("no text").to_string().contains("cannot be written"));
 }

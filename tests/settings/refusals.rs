@@ -124,6 +124,10 @@ fn what_does_not_fit_together_is_told_by_validate() {
             "address = 'tcp://:1'\noutbox-bytes-max = 1000",
             &["outbox-bytes-max cannot be 1000: it must be at least outbox-bytes-high and inbox-bytes-max together"],
         ),
+        (
+            "address = 'tcp://:1'\nsend-buffer-bytes = 3_000_000_000",
+            &["send-buffer-bytes cannot be 3000000000: it must be at least 1, and below 2 GiB"],
+        ),
         ("address = 'tcp://:1'\nqueued-bytes-max = 1", &["queued-bytes-max cannot be 1: it must be at least 1 MiB"]),
         ("address = 'tcp://:1'\nreactors = 5000", &["reactors cannot be 5000", "1,024"]),
         ("address = 'tcp://:1'\nhandshake-threads = 5000", &["handshake-threads cannot be 5000", "1,024"]),

@@ -425,6 +425,11 @@ fn what_tls_cannot_be_is_told() {
         client_crl_issuers: comma,
         ..TlsServerConfig::default()
     });
+    for name in ["a,b", "a b", "\"a\""] {
+        let terms = TlsTerms { alpn: vec!["h2".to_owned(), name.to_owned()], ..TlsTerms::default() };
+        let error = toml::to_string(&TlsServerConfig { terms, ..TlsServerConfig::default() }).expect_err(name);
+        assert!(error.to_string().contains("cannot be written"), "{name}: {error}");
+    }
     let none = TlsClientConfig { roots: Roots::Only(Vec::new()), ..TlsClientConfig::default() };
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
     assert!(toml::to_string(&none).is_err(), "nor do they read as those");

@@ -190,7 +190,9 @@ impl Setting for Vec<String> {
     }
 
     fn write(&self) -> Node {
-        Node::of_list(self.iter().map(Setting::write).collect())
+        let node = Node::of_list(self.iter().map(Setting::write).collect());
+        let is_same = self.is_empty() || names(&node).is_ok_and(|names| names == *self);
+        if is_same { node } else { Node::Unfit("a name with a comma, a space or a quote in it") }
     }
 }
 
