@@ -13,7 +13,7 @@ use std::fmt;
 /// What came of a value, or what would do in its place.
 pub(crate) type Read<T> = Result<T, Refusal>;
 
-/// Where something stands that cannot be, and what is wrong with it.
+/// Where a value is that cannot be, and what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) at: String,
@@ -25,7 +25,7 @@ impl Refusal {
         Refusal { at: String::new(), told: told.into() }
     }
 
-    /// The same, told of what it stands in.
+    /// The same, with the place that it is in.
     pub(crate) fn within(mut self, outer: &str) -> Refusal {
         let dot = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
         self.at = format!("{outer}{dot}{}", self.at);
@@ -128,7 +128,7 @@ impl Node {
     }
 }
 
-// As it is told of: on one line, and not at length.
+// As errors show it: on one line, and not at length.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

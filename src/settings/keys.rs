@@ -1,7 +1,7 @@
 //! Settings in files: which keys there are, how each is read, and how it is written.
 //!
 //! Owns how a table of keys becomes a section of settings and back; the tables are beside it, one line a key. A file is
-//! read whole before anything in it is judged (`document`), so that what is told of it shows no line of it.
+//! read whole before anything in it is judged (`document`), so that no error shows a line of it.
 //!
 //! 1. Whatever is refused is told with its key, its value and what would do, and no value that may be secret.
 //! 2. What is written reads as the same; what is as by default is not written.
@@ -20,7 +20,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 const TWICE: &str = "is given twice: remove one of them";
 
-/// What stands behind a key.
+/// The value of a key.
 trait Setting {
     fn read(&mut self, node: &Node) -> Read<()>;
     /// `Null` is not written.
@@ -74,7 +74,7 @@ impl<S> Key<S> {
 
 /// A table of settings.
 trait Section: Sized + Clone + 'static {
-    /// Its keys, in the order in which they are read, whatever order they stand in.
+    /// Its keys, in the order in which they are read, whatever order a file has.
     const KEYS: &'static [&'static [Key<Self>]];
     /// More of them, which the predecessor had once: they are read, and not spoken of.
     const OLD: &'static [&'static [Key<Self>]] = &[];

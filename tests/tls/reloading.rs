@@ -148,7 +148,7 @@ fn a_name_that_is_left_out_gets_no_configuration_that_asks_for_less() {
         &[
             (Some("admin.example.org"), Instead::Nothing, &["admin.pem", "expired", "left out"]),
             (Some("no name"), Instead::Nothing, &["no DNS name"]),
-            (Some("ADMIN.example.org."), Instead::Nothing, &["stands twice"]),
+            (Some("ADMIN.example.org."), Instead::Nothing, &["is given twice"]),
         ],
     );
     assert!(built.to_string().starts_with("2 of 5 configurations are new; cannot use certificate"), "{built}");

@@ -72,7 +72,7 @@ fn of_detail<S: Holds>(section: &mut S, of: impl FnOnce(Keepalive) -> Node) -> N
 const NETWORKS: [&str; 12] =
     ["tcp", "tcp4", "tcp6", "tls", "tls4", "tls6", "udp", "udp4", "udp6", "unix", "unixgram", "tls+unix"];
 
-/// What stands before addresses without a scheme, and is read with them.
+/// The network of addresses without a scheme, which is read with them.
 fn network(node: &Node) -> Read<&'static str> {
     let known = node.text().ok().and_then(|text| NETWORKS.iter().find(|known| text.eq_ignore_ascii_case(known)));
     known.copied().ok_or_else(|| node.refused(format_args!("it must be one of {}", NETWORKS.join(", "))))

@@ -222,7 +222,7 @@ impl TlsServerBuilder {
             let is_name = matches!(ServerName::try_from(plain), Ok(ServerName::DnsName(_)));
             let unfit = match (is_name, slots.contains_key(plain), builder.names().is_empty()) {
                 (false, _, _) => Some("it is no DNS name, and no *. before one"),
-                (_, true, _) => Some("it stands twice"),
+                (_, true, _) => Some("it is given twice"),
                 (_, _, false) => Some("its configuration has names of its own; put them beside it"),
                 (true, false, true) => None,
             };
