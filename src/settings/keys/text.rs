@@ -6,7 +6,6 @@ use super::Setting;
 use crate::document::{BITS, Node, Read, Refusal};
 use crate::shown::{is_material, scrubbed};
 use humantime::{format_duration, parse_duration};
-use std::path::Path;
 use std::time::Duration;
 
 impl<T: Setting> Setting for &mut T {
@@ -199,13 +198,6 @@ impl Setting for Vec<String> {
 /// Whether `text` begins as a path, and has no name in it that may be a key.
 pub(super) fn is_rooted(text: &str) -> bool {
     text.starts_with(['/', '.']) && !text.split('/').any(is_material)
-}
-
-/// Whether `text` is the path of a file: no key is, but a file may have a key's letters, if it is there or ends as files do.
-pub(super) fn is_path(text: &str) -> bool {
-    let has_end = || Path::new(text).extension().is_some_and(|end| end.len() <= 5);
-    let is_key = || is_material(text) && !(is_rooted(text) && has_end() || Path::new(text).exists());
-    !text.contains(char::is_control) && !is_key()
 }
 
 /// What `read` makes of each item; who is refused is told by its place.

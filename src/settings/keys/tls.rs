@@ -1,6 +1,6 @@
 //! The table `tls` of servers and of clients, in our spelling and in the predecessor's.
 
-use super::text::{Unsaid, indexed, is_path, names, switch, words};
+use super::text::{Unsaid, indexed, is_rooted, names, switch, words};
 use super::{Key, Scope, Section, Setting, TWICE, file, fill, table};
 use crate::document::{Node, Read, Refusal};
 use crate::shown::{is_material, shown, shown_key};
@@ -9,6 +9,7 @@ use crate::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, Unkno
 use serde::de::{Deserialize, Deserializer, Error};
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::path::Path;
 
 /// What both sides have.
 pub(super) trait Side: Section + Default {
@@ -233,6 +234,13 @@ fn curves<C: Side>(section: &mut C, node: &Node, scope: &Scope<'_>) -> Read<()> 
     let unspoken = section.terms().curve_list.iter().find(|name| name.contains("521"));
     let why = "this curve is not spoken here: remove it, or write X25519, P256 or P384";
     unspoken.map_or(Ok(()), |name| Err(Refusal::new(format!("cannot have {}: {why}", shown(name)))))
+}
+
+/// Whether `text` is the path of a file: no key is, but a file may have a key's letters, if it is there or ends as files do.
+fn is_path(text: &str) -> bool {
+    let has_end = || Path::new(text).extension().is_some_and(|end| end.len() <= 5);
+    let is_key = || is_material(text) && !(is_rooted(text) && has_end() || Path::new(text).exists());
+    !text.contains(char::is_control) && !is_key()
 }
 
 /// PEM, or the path of a file.
