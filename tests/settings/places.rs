@@ -36,6 +36,22 @@ fn sockets_with_long_names_are_listened_on_and_connected_to() {
 }
 
 #[test]
+fn a_key_is_no_socket_and_is_not_shown() {
+    let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2OF2NrApL4kzQ";
+    for part in [key, &key[..64], &key[20..]] {
+        for file in [
+            json!({ "network": "unix", "address": part }),
+            json!({ "address": format!("unix:{part}") }),
+            json!({ "address": format!("unix:/run/{}.sock", part.replace('/', "x")) }),
+            json!({ "address": format!("tcp://{}:1", part.replace(['/', '+', '='], "x")) }),
+        ] {
+            let error = server(file.clone()).expect_err(part);
+            assert!(error.starts_with("address cannot be a text that looks like a key"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn an_absolute_path_stays_absolute_however_many_slashes_it_has() {
     for path in ["/run/x.sock", "//run/x.sock", "///run/x.sock"] {
         for network in ["unix", "unixgram", "tls+unix"] {
