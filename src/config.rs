@@ -262,8 +262,8 @@ impl SocketOptions {
         for (field, bytes) in
             [("receive_buffer_bytes", self.receive_buffer_bytes), ("send_buffer_bytes", self.send_buffer_bytes)]
         {
-            if bytes.is_some_and(|bytes| bytes > i32::MAX as usize) {
-                return refuse(field, bytes, "it must be below 2 GiB");
+            if let Some(bytes) = bytes.filter(|bytes| !(1..=i32::MAX as usize).contains(bytes)) {
+                return refuse(field, bytes, "it must be at least 1, and below 2 GiB");
             }
         }
         if let Some(timeout) = self.user_timeout {
@@ -536,8 +536,8 @@ impl ReactorConfig {
         positive("mailbox_bytes_max", self.mailbox_bytes_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
-        if self.queued_bytes_max.is_some_and(|bytes| bytes < QUEUED_BYTES_LEAST) {
-            return refuse("queued_bytes_max", self.queued_bytes_max, "it must be at least 1 MiB");
+        if let Some(bytes) = self.queued_bytes_max.filter(|bytes| *bytes < QUEUED_BYTES_LEAST) {
+            return refuse("queued_bytes_max", bytes, "it must be at least 1 MiB");
         }
         lasting("slow_callback", self.slow_callback.unwrap_or(Duration::MAX))?;
         positive("connections_max", self.connections_max)

@@ -87,8 +87,8 @@ impl EngineConfig {
         if self.connections_max == 0 {
             return refuse("connections_max", "0".to_owned(), "it must be at least 1");
         }
-        if self.queued_bytes_max.is_some_and(|bytes| bytes / self.reactors < QUEUED_BYTES_LEAST) {
-            let value = format!("{:?}", self.queued_bytes_max);
+        if let Some(bytes) = self.queued_bytes_max.filter(|bytes| bytes / self.reactors < QUEUED_BYTES_LEAST) {
+            let value = bytes.to_string();
             return refuse("queued_bytes_max", value, "it must be at least 1 MiB for each reactor");
         }
         if self.name.contains('\0') {

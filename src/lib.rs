@@ -17,6 +17,8 @@ mod cores;
 mod counters;
 mod datagrams;
 mod dial;
+#[cfg(feature = "serde")]
+mod document;
 mod engine;
 mod error;
 #[cfg(any(fuzzing, test))]

@@ -96,7 +96,7 @@ impl ServerBuilder {
     }
 
     /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
-    /// [`ListenConfig::prepare_accepted`], in whose place it stands. `on_error` gets each
+    /// [`ListenConfig::prepare_accepted`], which it replaces. `on_error` gets each
     /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
     /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
     ///
@@ -182,7 +182,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
+    /// Called with what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
     /// callback. Each is told once, with its address. A peer that resets its connection is such a trouble:
     /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
@@ -194,7 +194,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told how each connection comes along: local address, peer (`None` if it has no address), and what happened. The
+    /// Called with each state of each connection: local address, peer (`None` if it has no address), and what happened. The
     /// order is New, with TLS Handshake, then Read and Write, CloseRead and CloseWrite, Close; of datagrams New when
     /// bound, Read and Write for each, Close at the end. Without it nothing is looked at.
     ///
@@ -211,7 +211,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told what happens to the server as a whole: listening comes first, then pauses, then draining, drained and gone, each
+    /// Called with what happens to the server as a whole: listening comes first, then pauses, then draining, drained and gone, each
     /// after the one before has been told. A stop that is asked for while listening is being told comes after that.
     ///
     /// # Threads
@@ -356,7 +356,7 @@ impl WeakServer {
 }
 
 impl Server {
-    /// A handle that does not keep it alive. A clone that one of its own callbacks or handlers held would keep it for ever.
+    /// A handle that does not keep it alive. A clone that one of its own callbacks or handlers held would keep it alive without end.
     pub fn downgrade(&self) -> WeakServer {
         WeakServer(Arc::downgrade(&self.0))
     }

@@ -11,6 +11,8 @@ mod canary;
 mod dumps;
 #[path = "settings/keys.rs"]
 mod keys;
+#[path = "settings/places.rs"]
+mod places;
 #[path = "settings/refusals.rs"]
 mod refusals;
 #[path = "settings/running.rs"]
@@ -18,6 +20,9 @@ mod running;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/secured.rs"]
 mod secured;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/switched.rs"]
+mod switched;
 #[path = "settings/values.rs"]
 mod values;
 

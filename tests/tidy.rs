@@ -9,7 +9,10 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 10] = [
-    ("words", "address address/* clock config config/* cores counters error error/* id seldom shown tls tls/*"),
+    (
+        "words",
+        "address address/* clock config config/* cores counters document error error/* id seldom shown tls tls/*",
+    ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
     ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),
@@ -39,7 +42,7 @@ const PLACES: [(&str, &str); 11] = [
     ("slab", "reactor/table"),
     ("rustls", "tls tls/* link/session link/session/*"),
     ("x509_cert", "tls tls/*"),
-    ("serde", "settings/keys settings/keys/*"),
+    ("serde", "document settings/keys settings/keys/*"),
     ("humantime", "settings/keys/text tls/failure"),
 ];
 

@@ -9,19 +9,31 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use windlass::{
-    Conn, DatagramConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent, SocketOptions,
+    Conn, DatagramConfig, EngineConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent,
     Turn,
 };
 
+/// What a file describes. Certificates are read once: from a pipe they come no second time.
+pub(crate) struct Described {
+    config: ServerConfig,
+    listen: ListenConfig,
+    datagram: DatagramConfig,
+    engine: EngineConfig,
+}
+
 /// Reads and checks everything that a file says; the message of a fault names the file and the key, or the line that is no
 /// TOML.
-pub(crate) fn read(path: &Path, options: &Options) -> Result<ServerConfig, String> {
+pub(crate) fn read(path: &Path, options: &Options) -> Result<Described, String> {
     let at = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{at}: {error}"))?;
     let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {}", told(&text, &error)))?;
     overlay(&mut config, options);
-    config.validate().map_err(|error| format!("{at}: {error}"))?;
-    Ok(config)
+    described(config).map_err(|error| format!("{at}: {error}"))
+}
+
+fn described(config: ServerConfig) -> Result<Described, windlass::Error> {
+    let (listen, datagram) = (config.listen_config()?, config.datagram_config()?);
+    Ok(Described { listen, datagram, engine: config.engine_config()?, config })
 }
 
 /// An error without the line that it is about, which displaying it would show: the line may be a private key's.
@@ -63,14 +75,14 @@ fn overlay_tls(config: &mut ServerConfig, options: &Options) {
 }
 
 /// Runs it until it is stopped.
-pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<dyn Error>> {
-    let listen = config.listen_config()?;
-    let mut builder = Server::builder().config(config)?.listen_config(listen.clone());
-    if let Some(bytes) = options.receive_buffer {
-        let datagram = config.datagram_config()?;
-        let socket = SocketOptions { receive_buffer_bytes: Some(bytes), ..datagram.socket };
-        builder = builder.datagram_config(DatagramConfig { socket, ..datagram });
+pub(crate) fn serve(described: Described, options: &Options) -> Result<(), Box<dyn Error>> {
+    let Described { config, listen, mut datagram, engine } = described;
+    datagram.socket.receive_buffer_bytes = options.receive_buffer.or(datagram.socket.receive_buffer_bytes);
+    let mut builder = Server::builder().listen_config(listen.clone()).datagram_config(datagram).engine_config(engine);
+    if let Some(connections) = config.per_peer_max {
+        builder = builder.per_peer_max(connections);
     }
+    let builder = config.addresses.iter().cloned().fold(builder, ServerBuilder::address);
     let server = with_handlers(builder).build()?;
     server.listen()?;
     // Whoever reads that it listens may send a signal.
@@ -79,7 +91,7 @@ pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<
         seen += came;
         stops.stop(if seen == 1 { drain } else { Duration::ZERO });
     })?;
-    reload_on_hangup(&server, config, &listen)?;
+    reload_on_hangup(&server, &config, &listen)?;
     for real in server.local_addresses() {
         println!("listening on {real}");
     }

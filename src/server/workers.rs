@@ -142,7 +142,7 @@ impl Write for Writer {
 /// What serves a connection.
 pub(super) type Serve = dyn Fn(Reader, Writer) -> io::Result<()> + Send + Sync;
 
-/// Is told when a connection is over, and what its handler said; `None` if it panicked.
+/// Called when a connection is over, with what its handler said; `None` if it panicked.
 pub(super) type Done = Box<dyn FnOnce(Option<io::Result<()>>) + Send>;
 
 /// A connection that is to be served.
@@ -241,7 +241,7 @@ impl Inside {
     }
 
     fn tell(&mut self, news: News) {
-        // A callback that takes for ever does not fill the memory.
+        // A callback that never ends does not fill the memory.
         if self.news.len() < NEWS_MAX {
             self.news.push_back(news);
         }

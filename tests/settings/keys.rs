@@ -45,7 +45,6 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
         ("perm-file = '0660'", ServerConfig { perm_file: 0o660, ..usual() }),
         ("perm-file = 'rw-rw-r--'", ServerConfig { perm_file: 0o664, ..usual() }),
         ("perm-file = '-rw-------'", ServerConfig { perm_file: 0o600, ..usual() }),
-        ("perm-file = '0000'", ServerConfig { perm_file: 0, ..usual() }),
         ("group-perm = 4000000000", ServerConfig { group_perm: Some(4_000_000_000), ..usual() }),
         ("group-perm = 0", ServerConfig { group_perm: Some(0), ..usual() }),
         ("group-perm = -1", usual()),
@@ -68,6 +67,7 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
         ("backlog = 12", ServerConfig { backlog: 12, ..usual() }),
         ("reuse-port = true", ServerConfig { reuse: Reuse::Port, ..usual() }),
         ("v6-only = true", ServerConfig { stack: Stack::V6Only, ..usual() }),
+        ("drain-timeout = '0s'", ServerConfig { drain_timeout: Duration::ZERO, ..usual() }),
         ("drain-timeout = '5m'", ServerConfig { drain_timeout: SECONDS(300), ..usual() }),
         ("handshake-timeout = '3s'", limits(Limits { handshake_timeout: SECONDS(3), ..l() })),
         ("write-stall-timeout = '4s'", limits(Limits { write_stall_timeout: SECONDS(4), ..l() })),
@@ -111,6 +111,7 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
             }),
         ),
         ("datagram.multicast-interface = 3", multicast(Multicast { interface: Interface::Index(3), ..m() })),
+        ("datagram.multicast-interface = 0", multicast(Multicast { interface: Interface::Index(0), ..m() })),
         (
             "datagram.multicast-interface = '127.0.0.1'",
             multicast(Multicast { interface: Interface::Address(std::net::Ipv4Addr::LOCALHOST), ..m() }),
@@ -211,10 +212,18 @@ fn what_no_text_tells_is_not_written() {
         Group { source: Some(std::net::Ipv4Addr::LOCALHOST), ..Group::new("239.1.2.3".parse().expect("an IP")) };
     let grouped = multicast(Multicast { groups: vec![group], ..Multicast::default() });
     let unnamed = ServerConfig::default().address(Address::unix_unnamed());
-    for config in [grouped, unnamed] {
+    let connecting = limits(Limits { connect_timeout: SECONDS(1), ..Limits::default() });
+    let hook = SocketOptions { prepare: Some(|_| Ok(())), ..SocketOptions::default() };
+    let shut = ServerConfig { perm_file: 0, ..usual() };
+    for config in [grouped, unnamed, connecting, socket(hook), shut] {
         let error = toml::to_string(&config).expect_err("no text");
         assert!(error.to_string().contains("cannot be written"), "{error}");
     }
+    let none = socket(SocketOptions { receive_buffer_bytes: Some(0), ..SocketOptions::default() });
+    let told = none.validate().expect_err("no buffer").to_string();
+    assert!(told.starts_with("receive-buffer-bytes cannot be 0: it must be at least 1"), "{told}");
+    let client = ClientConfig { socket: hook, ..ClientConfig::new(address("tcp://h:1")) };
+    assert!(toml::to_string(&client).expect_err("no text").to_string().contains("cannot be written"));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_value_that_cannot_work_is_told_with_key_and_what_would_do() {
         ("read-timeout = '1s'", &["read-timeout cannot be set here", "con-idle-timeout"]),
         (
             "idle-timeout = '1s'\ncon-idle-timeout = '2s'",
-            &["idle-timeout stands twice, as con-idle-timeout too", "remove one"],
+            &["idle-timeout is also given as con-idle-timeout", "remove one"],
         ),
     ] {
         says(&format!("{AT}{line}"), words);
@@ -77,7 +77,7 @@ fn json_and_yaml_name_the_key_too() {
     assert!(error.starts_with("backlog cannot be \"x\""), "{error}");
     let error = told("{\"address\": \"tcp://:80\", \"perm-file\": 504}");
     assert!(error.starts_with("perm-file cannot be 504: write permission bits in quotes"), "{error}");
-    assert!(told("{\"backlog\": 1, \"backlog\": 2}").contains("backlog stands twice"));
+    assert!(told("{\"backlog\": 1, \"backlog\": 2}").contains("backlog is given twice"));
     assert!(told("[]").contains("table of settings"));
     assert!(told("null").contains("table of settings"));
     let nested = format!("{{\"address\": {}1{}}}", "[".repeat(3), "]".repeat(3));
@@ -116,8 +116,19 @@ fn addresses_that_are_none_are_told() {
 fn what_does_not_fit_together_is_told_by_validate() {
     for (text, words) in [
         ("", &["address cannot be nothing", "tcp://:8080"][..]),
-        ("address = 'tcp://:1'\noutbox-bytes-low = 500_000", &["outbox-bytes-low cannot be 500000"]),
-        ("address = 'tcp://:1'\noutbox-bytes-max = 1000", &["outbox-bytes-max cannot be 1000"]),
+        (
+            "address = 'tcp://:1'\noutbox-bytes-low = 500_000",
+            &["outbox-bytes-low cannot be 500000: it must not be above outbox-bytes-high"],
+        ),
+        (
+            "address = 'tcp://:1'\noutbox-bytes-max = 1000",
+            &["outbox-bytes-max cannot be 1000: it must be at least outbox-bytes-high and inbox-bytes-max together"],
+        ),
+        (
+            "address = 'tcp://:1'\nsend-buffer-bytes = 3_000_000_000",
+            &["send-buffer-bytes cannot be 3000000000: it must be at least 1, and below 2 GiB"],
+        ),
+        ("address = 'tcp://:1'\nqueued-bytes-max = 1", &["queued-bytes-max cannot be 1: it must be at least 1 MiB"]),
         ("address = 'tcp://:1'\nreactors = 5000", &["reactors cannot be 5000", "1,024"]),
         ("address = 'tcp://:1'\nhandshake-threads = 5000", &["handshake-threads cannot be 5000", "1,024"]),
         ("address = 'udp://:1'\ndatagram.bytes-max = 2_000_000", &["datagram.bytes-max cannot be 2000000", "1 MiB"]),
@@ -172,6 +183,42 @@ fn a_client_has_one_address_and_nothing_of_servers() {
         ..ClientConfig::new("tcp://h:1".parse().expect("an address"))
     };
     assert!(zero.validate().expect_err("no time").to_string().starts_with("write-timeout cannot be"));
+}
+
+/// A key with a default is not turned off by leaving it out.
+#[test]
+fn only_what_is_off_when_it_is_left_out_is_said_to_be() {
+    for key in ["lifetime", "user-timeout", "read-timeout", "write-timeout"] {
+        let error = toml::from_str::<ClientConfig>(&format!("address = 'tcp://h:1'\n{key} = '0s'"));
+        let error = error.expect_err("no time").to_string();
+        assert!(error.contains("longer than zero; to turn it off, leave it out"), "{key}: {error}");
+    }
+    for key in ["handshake-timeout", "write-stall-timeout", "keepalive-idle", "connect-timeout", "linger-timeout"] {
+        let error = toml::from_str::<ClientConfig>(&format!("address = 'tcp://h:1'\n{key} = '0s'"));
+        let error = error.expect_err("no time").to_string();
+        assert!(error.contains("longer than zero") && !error.contains("leave it out"), "{key}: {error}");
+    }
+}
+
+/// A client that waits has no reactor; the error names the key of its file.
+#[test]
+fn what_a_client_has_no_use_for_is_refused_by_its_key() {
+    for (text, key) in [
+        ("address = 'tcp://h:1'\nlinger-timeout = '1s'", "linger-timeout cannot be 1s"),
+        ("address = 'tcp://h:1'\nlinger-total = '1s'", "linger-total cannot be 1s"),
+        ("address = 'tcp://h:1'\nbytes-per-turn = 5", "bytes-per-turn cannot be 5"),
+        ("address = 'tcp://h:1'\nreads-per-turn = 5", "reads-per-turn cannot be 5"),
+        ("address = 'udp://h:1'\ndatagram.send-timeout = '3s'", "datagram.send-timeout cannot be 3s"),
+        ("address = 'udp://h:1'\ndatagram.queue-bytes-max = 9999", "datagram.queue-bytes-max cannot be 9999"),
+        ("address = 'udp://h:1'\ndatagram.queue-datagrams-max = 7", "datagram.queue-datagrams-max cannot be 7"),
+        ("address = 'udp://h:1'\ndatagram.datagrams-per-turn = 7", "datagram.datagrams-per-turn cannot be 7"),
+    ] {
+        let config: ClientConfig = toml::from_str(text).expect(text);
+        config.validate().expect("a connector takes it");
+        let built = windlass::Client::configured(&config).and_then(|builder| builder.build());
+        let error = built.expect_err(text).to_string();
+        assert!(error.starts_with(key), "{error}");
+    }
 }
 
 #[test]

@@ -88,6 +88,9 @@ fn clients_of_both_kinds_run_by_a_file() {
     idle.connect(PATIENCE).expect("a connection");
     let late = (&idle).read(&mut [0; 1]).expect_err("nobody speaks");
     assert_eq!(late.kind(), std::io::ErrorKind::TimedOut, "{late}");
+    let refused = Client::configured(&client(&format!("address = '{at}'\nlinger-timeout = '1s'")));
+    let refused = refused.expect_err("it cannot be").to_string();
+    assert!(refused.starts_with("linger-timeout cannot be 1s"), "{refused}");
 
     let remote = server.remotes().remove(0);
     let (tell, told) = std::sync::mpsc::channel();

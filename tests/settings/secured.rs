@@ -214,8 +214,8 @@ fn plain_and_secured_addresses_stand_side_by_side_and_enabled_turns_tls_off() {
     assert_eq!((names(named(true)), names(named(false))), (vec!["x.example".to_owned()], vec![]));
     for twice in ["{}", "{\"enabled\": false}"] {
         let json = format!(r#"{{"tls": {{"names": {{"x": {twice}, "x": {{}}}}}}}}"#);
-        let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a name that stands twice").to_string();
-        assert!(error.contains("tls.names.x stands twice"), "{error}");
+        let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a name that is given twice").to_string();
+        assert!(error.contains("tls.names.x is given twice"), "{error}");
     }
     let empty = serde_json::from_str::<ServerConfig>(r#"{"tls": {"names": {"x": null}}}"#).expect_err("no table");
     assert!(empty.to_string().contains("tls.names.x is empty"), "{empty}");
@@ -353,8 +353,11 @@ fn what_tls_cannot_be_is_told() {
         ("client-crl-stale = 'never'", &["tls.client-crl-stale cannot be \"never\"", "\"refuse\", \"warn\""]),
         ("version-min = '1.1'", &["tls.version-min cannot be \"1.1\"", "broken", "1.2"]),
         ("version-max = 'new'", &["tls.version-max cannot be \"new\""]),
-        ("version-min = '1.3'\nversion-max = '1.2'", &["tls.version-min cannot be", "above the newest"]),
-        ("cipher-list = 'TLS_NULL'", &["TLS_NULL", "TLS_AES_128_GCM_SHA256"]),
+        ("version-min = '1.3'\nversion-max = '1.2'", &["tls.version-min cannot be 1.3 to 1.2", "above the newest"]),
+        (
+            "cipher-list = 'TLS_NULL'",
+            &["TLS_NULL", "TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"],
+        ),
         ("cipher-list = 'ECDHE-ECDSA-AES128-GCM-SHA256'", &["tls.cipher-list cannot be", "none is of TLS 1.3"]),
         ("curve-list = 'P521'", &["tls.curve-list cannot have \"P521\"", "X25519"]),
         (
@@ -413,6 +416,20 @@ fn what_tls_cannot_be_is_told() {
     let json = format!("{{\"tls\": {{\"certs\": {{\"key\": [{:?}]}}}}}}", security::key_pem());
     let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a list").to_string();
     assert!(error.contains("tls.certs.key cannot be a list: write the path of a file, or PEM"), "{error}");
+    // One path is one path, whatever is in it.
+    let (comma, one) = (vec![pem("/etc/my,ca.pem")], Roots::Only(vec![pem("/etc/my,ca.pem")]));
+    round_trips(&TlsClientConfig { roots: one, ..TlsClientConfig::default() });
+    round_trips(&TlsServerConfig {
+        client_ca: comma.clone(),
+        client_crl: comma.clone(),
+        client_crl_issuers: comma,
+        ..TlsServerConfig::default()
+    });
+    for name in ["a,b", "a b", "\"a\""] {
+        let terms = TlsTerms { alpn: vec!["h2".to_owned(), name.to_owned()], ..TlsTerms::default() };
+        let error = toml::to_string(&TlsServerConfig { terms, ..TlsServerConfig::default() }).expect_err(name);
+        assert!(error.to_string().contains("cannot be written"), "{name}: {error}");
+    }
     let none = TlsClientConfig { roots: Roots::Only(Vec::new()), ..TlsClientConfig::default() };
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
     assert!(toml::to_string(&none).is_err(), "nor do they read as those");

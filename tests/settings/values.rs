@@ -35,17 +35,21 @@ fn permissions_are_octal_or_symbols() {
         ("0770", 0o770),
         ("770", 0o770),
         ("0o660", 0o660),
-        ("0000", 0),
         ("00000777", 0o777),
         ("rw-rw----", 0o660),
         ("-rw-rw----", 0o660),
         ("srwxrwxrwx", 0o777),
-        ("---------", 0),
         // Nothing is said: the predecessor's zeros.
         ("0", 0o770),
         ("", 0o770),
     ] {
         assert_eq!(bits(text), Some(expected), "{text}");
+    }
+    // The predecessor takes them for 0770, and nobody means them who writes them.
+    for text in ["00", "000", "0000", "0o0", "0o000", "---------", "----------"] {
+        for error in read(&json!({ "perm-file": text })).map(Result::unwrap_err) {
+            assert!(error.starts_with("perm-file cannot be ") && error.contains("nobody could connect"), "{error}");
+        }
     }
     for text in ["0o", "0x1f", "789", "1000", "01777", "04755", "+70", " 0770", "rw-rw---", "wr-rw----", "drw-rw----"] {
         assert_eq!(bits(text), None, "{text}");
@@ -211,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn permissions_read_as_they_were_written(mode in 0..=0o777u32) {
+    fn permissions_read_as_they_were_written(mode in 1..=0o777u32) {
         let written = ServerConfig { perm_file: mode, ..ServerConfig::default() };
         let text = serde_json::to_string(&written).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<ServerConfig>(&text).expect("what was written"), written);

@@ -1,13 +1,12 @@
 //! The keys of a client.
 
-use super::node::Node;
-use super::shared::{Holds, Shared, address, network_key, of_address};
-use super::{Key, Section, read, table};
+use super::shared::{Holds, Shared, address, hook, network_key, of_address, taken};
+use super::{Key, Section, file, read, table};
 use crate::address::{Address, Transport};
 use crate::config::{Limits, SocketOptions};
+use crate::document::Node;
 use crate::settings::ClientConfig;
-use serde::de::{Deserialize, Deserializer, Error};
-use serde::ser::{Serialize, Serializer};
+use serde::de::{Deserializer, Error};
 use std::net::SocketAddr;
 
 impl Holds for ClientConfig {
@@ -39,7 +38,8 @@ const OWN: &[Key<ClientConfig>] = &[
             let is_udp = s.address.transport() == Transport::Udp;
             let ip = ip.map(|ip| if is_udp { Address::udp(ip) } else { Address::tcp(ip) });
             let why = "write IP:PORT, as in \"127.0.0.1:0\", or unixgram:/PATH";
-            s.bind = Some(ip.or_else(|_| text.parse()).map_err(|_| node.refused(why))?);
+            let bind = ip.or_else(|_| text.parse()).map_err(|_| node.refused(why))?;
+            s.bind = Some(taken(node, bind)?);
             Ok(())
         },
         |s| {
@@ -58,6 +58,11 @@ const TABLES: &[Key<ClientConfig>] = &[
         "tls",
         |s, node, scope| {
             s.tls = super::tls::read_tls(node)?;
+            if s.tls.is_none() && s.address.transport().is_tls() {
+                let why = "to trust the platform's roots, leave the table out; to trust whom it says, set tls.enabled to true";
+                let told = format!("cannot be off for {}: {why}; or write tcp:// or unix:", s.address);
+                return Err(crate::document::Refusal::new(told));
+            }
             if scope.said("network").is_some() && s.tls.is_some() {
                 s.address = s.address.clone().over_tls();
             }
@@ -74,6 +79,7 @@ const SERVERS: &str = "it is a server's; remove it";
 
 impl Section for ClientConfig {
     const KEYS: &'static [&'static [Key<ClientConfig>]] = &[OWN, Shared::<ClientConfig>::KEYS, TABLES];
+    const OLD: &'static [&'static [Key<ClientConfig>]] = &[&[hook()]];
     const FOREIGN: &'static [(&'static str, &'static str)] =
         &[("perm-file", SERVERS), ("group-perm", SERVERS), ("backlog", SERVERS), ("connections-max", SERVERS)];
 }
@@ -83,16 +89,10 @@ fn blank() -> ClientConfig {
     ClientConfig::new(Address::unix_unnamed())
 }
 
-impl<'de> Deserialize<'de> for ClientConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ClientConfig, D::Error> {
-        let config = read(blank(), from)?;
-        let why = "address cannot be missing: say what to connect to, as in \"tcp://localhost:8080\"";
-        if config.address == blank().address { Err(D::Error::custom(why)) } else { Ok(config) }
-    }
+fn read_client<'de, D: Deserializer<'de>>(from: D) -> Result<ClientConfig, D::Error> {
+    let config = read(blank(), from)?;
+    let why = "address cannot be missing: say what to connect to, as in \"tcp://localhost:8080\"";
+    if config.address == blank().address { Err(D::Error::custom(why)) } else { Ok(config) }
 }
 
-impl Serialize for ClientConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        table(self, &blank()).serialize(to)
-    }
-}
+file!(ClientConfig, read_client, |config| table(config, &blank()));

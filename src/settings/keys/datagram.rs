@@ -1,11 +1,11 @@
 //! The table `datagram` of servers and clients.
 
-use super::node::Node;
 use super::text::{Zero, indexed, switch};
-use super::{Key, Read, Section, Setting, fill, table};
+use super::{Key, Scope, Section, Setting, fill, table};
 use crate::config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Offload,
 };
+use crate::document::{Node, Read};
 
 impl Section for DatagramConfig {
     const KEYS: &'static [&'static [Key<DatagramConfig>]] = &[&[
@@ -31,7 +31,7 @@ impl Section for DatagramConfig {
 
 impl Setting for DatagramConfig {
     fn read(&mut self, node: &Node) -> Read<()> {
-        fill(self, node).map(drop)
+        fill(self, &Scope::of::<DatagramConfig>(node)?)
     }
 
     fn write(&self) -> Node {
@@ -61,7 +61,7 @@ impl Setting for Interface {
     fn read(&mut self, node: &Node) -> Read<()> {
         let address = node.text().ok().and_then(|text| text.parse().ok()).map(Interface::Address);
         let mut number = 0;
-        let index = number.read(node).ok().map(|()| Interface::Index(number));
+        let index = Zero(&mut number).read(node).ok().map(|()| Interface::Index(number));
         let why = "write the number of an interface, or its IPv4 address in quotes";
         *self = address.or(index).ok_or_else(|| node.refused(why))?;
         Ok(())

@@ -1,15 +1,13 @@
 //! The keys of a server.
 
-use super::node::Node;
-use super::shared::{Holds, Shared, address, network_key, of_address};
-use super::text::{indexed, of_permissions, permissions, switch, words};
-use super::{Key, Section, Setting, read, table};
+use super::shared::{Holds, Shared, address, hook, network_key, of_address};
+use super::text::{indexed, of_permissions, permissions, switch, time, words};
+use super::{Key, Section, Setting, file, read, table};
 use crate::config::{Limits, Reuse, SocketOptions, Stack};
+use crate::document::Node;
 use crate::engine::Pinning;
 use crate::placement::Placement;
 use crate::settings::ServerConfig;
-use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
 
 impl Holds for ServerConfig {
     fn limits(&mut self) -> &mut Limits {
@@ -67,7 +65,7 @@ const OWN: &[Key<ServerConfig>] = &[
     Key::of("backlog", |s| Box::new(&mut s.backlog)),
     Key::of("reuse-port", |s| switch(&mut s.reuse, Reuse::Port, Reuse::Exclusive)),
     Key::of("v6-only", |s| switch(&mut s.stack, Stack::V6Only, Stack::Dual)),
-    Key::of("drain-timeout", |s| Box::new(&mut s.drain_timeout)),
+    Key::own("drain-timeout", |s, n, _| time(n).map(|time| s.drain_timeout = time), |s| s.drain_timeout.write()),
 ];
 
 const TABLES: &[Key<ServerConfig>] = &[
@@ -88,8 +86,21 @@ const TABLES: &[Key<ServerConfig>] = &[
     Key::of("datagram", |s| Box::new(&mut s.datagram)),
 ];
 
+/// A server connects to nobody: what is said of it would be lost.
+const fn connect_timeout() -> Key<ServerConfig> {
+    Key::own(
+        "connect-timeout",
+        |_, _, _| Ok(()),
+        |s| match s.limits.connect_timeout == Limits::default().connect_timeout {
+            true => Node::Null,
+            false => Node::Unfit("a connect timeout of a server"),
+        },
+    )
+}
+
 impl Section for ServerConfig {
     const KEYS: &'static [&'static [Key<ServerConfig>]] = &[OWN, Shared::<ServerConfig>::KEYS, TABLES];
+    const OLD: &'static [&'static [Key<ServerConfig>]] = &[&[hook(), connect_timeout()]];
     const FOREIGN: &'static [(&'static str, &'static str)] = &[
         ("connect-timeout", "it is a client's; remove it"),
         ("read-timeout", "it is a client's; of a server's connections con-idle-timeout is"),
@@ -98,14 +109,4 @@ impl Section for ServerConfig {
     ];
 }
 
-impl<'de> Deserialize<'de> for ServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServerConfig, D::Error> {
-        read(ServerConfig::default(), from)
-    }
-}
-
-impl Serialize for ServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        table(self, &ServerConfig::default()).serialize(to)
-    }
-}
+file!(ServerConfig, |from| read(ServerConfig::default(), from), |config| table(config, &ServerConfig::default()));

@@ -1,10 +1,10 @@
 //! Keys that servers and clients share: limits of connections, options of sockets, addresses.
 
-use super::node::Node;
-use super::text::{Unsaid, Zero, switch, time};
-use super::{Key, Read, Scope, Section, Setting};
+use super::text::{Unsaid, Zero, is_rooted, switch, time};
+use super::{Key, Scope, Section, Setting};
 use crate::address::{Address, AddressError};
 use crate::config::{Keepalive, Limits, Nodelay, SocketOptions};
+use crate::document::{Node, Read};
 use crate::shown::{scrubbed, shown};
 use std::marker::PhantomData;
 
@@ -51,6 +51,14 @@ impl<S: Holds> Shared<S> {
     ];
 }
 
+/// What no file can say; it is refused when it is written.
+pub(super) const fn hook<S: Holds>() -> Key<S> {
+    let read =
+        |_: &mut S, node: &Node, _: &Scope<'_>| Err(node.refused_unseen("a hook cannot be read; set it in code"));
+    let write = |s: &mut S| s.socket().prepare.map_or(Node::Null, |_| Node::Unfit("a hook of sockets"));
+    Key::own("prepare", read, write)
+}
+
 /// How keepalive of a table is. It is read behind the key that switches it off.
 fn detail<'a, S: Holds>(section: &'a mut S, node: &Node) -> Read<&'a mut Keepalive> {
     let why = "keepalive is false: leave the keys out that say how it is, or that one";
@@ -64,7 +72,7 @@ fn of_detail<S: Holds>(section: &mut S, of: impl FnOnce(Keepalive) -> Node) -> N
 const NETWORKS: [&str; 12] =
     ["tcp", "tcp4", "tcp6", "tls", "tls4", "tls6", "udp", "udp4", "udp6", "unix", "unixgram", "tls+unix"];
 
-/// What stands before addresses without a scheme, and is read with them.
+/// The network of addresses without a scheme, which is read with them.
 fn network(node: &Node) -> Read<&'static str> {
     let known = node.text().ok().and_then(|text| NETWORKS.iter().find(|known| text.eq_ignore_ascii_case(known)));
     known.copied().ok_or_else(|| node.refused(format_args!("it must be one of {}", NETWORKS.join(", "))))
@@ -81,28 +89,37 @@ pub(super) fn address(node: &Node, scope: &Scope<'_>) -> Read<Address> {
         let more = if text.contains(',') { "; several are a list, as in [\"tcp://:80\", \"tcp://:81\"]" } else { "" };
         node.refused(format_args!("{}{more}", scrubbed(&error.to_string())))
     };
-    let (whole, is_whole) = (text.parse::<Address>(), text.parse::<Address>().is_ok());
-    let full = match scope.said("network") {
-        None => {
-            return whole.map_err(|error| match error {
-                AddressError::UnknownScheme(_) => node.refused(format_args!(
-                    "the address {} has no known scheme: give the key `network` too, or write it in full, as in \
-                     \"tcp://:8080\" or \"unix:/run/x.sock\"",
-                    shown(text)
-                )),
-                error => unfit(error),
-            });
+    let whole = text.parse::<Address>();
+    let full = match (scope.said("network"), whole) {
+        (None, Err(AddressError::UnknownScheme(_))) => {
+            return Err(node.refused(format_args!(
+                "the address {} has no known scheme: give the key `network` too, or write it in full, as in \
+                 \"tcp://:8080\" or \"unix:/run/x.sock\"",
+                shown(text)
+            )));
         }
-        Some(_) if is_whole => {
+        (None, whole) => return taken(node, whole.map_err(unfit)?),
+        (Some(_), Ok(_)) => {
             return Err(node.refused("the address says its network itself: leave the key `network` out"));
         }
-        Some(said) => match (network(said)?, text.strip_prefix("0:")) {
+        (Some(said), Err(_)) => match (network(said)?, text.strip_prefix("0:")) {
+            // Behind the scheme two slashes would have another meaning.
+            (network, _) if network.contains("unix") && text.starts_with('/') => {
+                format!("{network}:/{}", text.trim_start_matches('/'))
+            }
             (network, _) if network.contains("unix") => format!("{network}:{text}"),
             (network, Some(port)) => format!("{network}://0.0.0.0:{port}"),
             (network, None) => format!("{network}://{text}"),
         },
     };
-    full.parse().map_err(unfit)
+    taken(node, full.parse().map_err(unfit)?)
+}
+
+/// The address that was read: one that has a key's letters must be a path, or an abstract name.
+pub(super) fn taken(node: &Node, address: Address) -> Read<Address> {
+    let text = address.to_string();
+    let is_place = |(_, place): (&str, &str)| place.starts_with('@') || is_rooted(place);
+    if node.is_secret() && !text.split_once(':').is_some_and(is_place) { Err(node.refused("")) } else { Ok(address) }
 }
 
 /// An address as it is written.
@@ -117,12 +134,12 @@ pub(super) fn of_address(address: &Address) -> Node {
 pub(super) const fn no_tls<S>() -> Key<S> {
     let read = |_: &mut S, node: &Node, _: &Scope<'_>| {
         let table = if let Node::Table(table) = node { table.as_slice() } else { &[] };
-        let has = |name: &str| table.iter().find(|(key, _)| super::is_same(name, key)).map(|(_, node)| node);
+        let has = |name: &str| table.iter().find(|(key, _)| crate::document::is_same(name, key)).map(|(_, node)| node);
         match (has("enabled"), has("config")) {
             (Some(Node::Truth(false)), _) | (None, Some(_)) => Ok(()),
             _ => {
                 let why = "cannot be set: windlass was built without TLS; turn its feature `aws-lc-rs` or `ring` on";
-                Err(super::Refusal::new(why))
+                Err(crate::document::Refusal::new(why))
             }
         }
     };

@@ -2,8 +2,8 @@
 //!
 //! Owns their grammar. Pure.
 
-use super::node::Node;
-use super::{Read, Setting};
+use super::Setting;
+use crate::document::{BITS, Node, Read, Refusal};
 use crate::shown::{is_material, scrubbed};
 use humantime::{format_duration, parse_duration};
 use std::time::Duration;
@@ -20,7 +20,8 @@ impl<T: Setting> Setting for &mut T {
 
 impl<T: Setting + Default> Setting for Option<T> {
     fn read(&mut self, node: &Node) -> Read<()> {
-        self.insert(T::default()).read(node)
+        let off = if node.is_zero() { "; to turn it off, leave it out" } else { "" };
+        self.insert(T::default()).read(node).map_err(|refusal| Refusal { told: refusal.told + off, ..refusal })
     }
 
     fn write(&self) -> Node {
@@ -74,8 +75,7 @@ pub(super) fn time(node: &Node) -> Read<Duration> {
 impl Setting for Duration {
     fn read(&mut self, node: &Node) -> Read<()> {
         *self = time(node)?;
-        let why = "it must be longer than zero; to turn it off, leave it out";
-        if self.is_zero() { Err(node.refused(why)) } else { Ok(()) }
+        if self.is_zero() { Err(node.refused("it must be longer than zero")) } else { Ok(()) }
     }
 
     fn write(&self) -> Node {
@@ -92,36 +92,22 @@ fn count<T: TryFrom<i128>>(node: &Node) -> Read<T> {
     }
 }
 
-impl Setting for usize {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
+macro_rules! count {
+    ($($of:ty),+) => {$(
+        impl Setting for $of {
+            fn read(&mut self, node: &Node) -> Read<()> {
+                count(node).map(|number| *self = number)
+            }
 
-    fn write(&self) -> Node {
-        // A usize has at most 64 bits.
-        Node::Whole(*self as i128)
-    }
+            fn write(&self) -> Node {
+                // None has more than 64 bits.
+                Node::Whole(*self as i128)
+            }
+        }
+    )+};
 }
 
-impl Setting for u32 {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
-
-    fn write(&self) -> Node {
-        Node::Whole((*self).into())
-    }
-}
-
-impl Setting for u8 {
-    fn read(&mut self, node: &Node) -> Read<()> {
-        count(node).map(|number| *self = number)
-    }
-
-    fn write(&self) -> Node {
-        Node::Whole((*self).into())
-    }
-}
+count!(usize, u32, u8);
 
 /// What is one of some words, or true or false.
 struct Words<'a, T: 'static> {
@@ -168,7 +154,7 @@ impl<T: Copy + PartialEq> Setting for Words<'_, T> {
 
 impl Setting for String {
     fn read(&mut self, node: &Node) -> Read<()> {
-        node.text().map(|text| text.clone_into(self))
+        node.name().map(|text| text.clone_into(self))
     }
 
     fn write(&self) -> Node {
@@ -183,7 +169,7 @@ pub(super) fn names(node: &Node) -> Read<Vec<String>> {
             return Err(node.refused("write a text in quotes, or a list of them"));
         }
         let is_separator = |c: char| c.is_whitespace() || c.is_control() || ",;:\"'".contains(c);
-        let name = node.text()?;
+        let name = node.name()?;
         let names: Vec<_> = name.split(is_separator).filter(|name| !name.is_empty()).collect();
         match name.contains(is_separator) {
             false => Ok(name.to_owned()),
@@ -203,8 +189,15 @@ impl Setting for Vec<String> {
     }
 
     fn write(&self) -> Node {
-        Node::of_list(self.iter().map(Setting::write).collect())
+        let node = Node::of_list(self.iter().map(Setting::write).collect());
+        let is_same = self.is_empty() || names(&node).is_ok_and(|names| names == *self);
+        if is_same { node } else { Node::Unfit("a name with a comma, a space or a quote in it") }
     }
+}
+
+/// Whether `text` begins as a path, and has no name in it that may be a key.
+pub(super) fn is_rooted(text: &str) -> bool {
+    text.starts_with(['/', '.']) && !text.split('/').any(is_material)
 }
 
 /// What `read` makes of each item; who is refused is told by its place.
@@ -214,8 +207,6 @@ pub(super) fn indexed<T>(node: &Node, mut read: impl FnMut(&Node) -> Read<T>) ->
     list.iter().enumerate().map(item).collect()
 }
 
-/// What permission bits are written as.
-pub(super) const BITS: &str = "write permission bits in quotes, octal as in \"0660\" or as in \"rw-rw----\"";
 const BITS_MAX: u32 = 0o777;
 const SYMBOLS: &str = "rwxrwxrwx";
 
@@ -225,6 +216,10 @@ pub(super) fn permissions(node: &Node) -> Read<Option<u32>> {
     match node {
         Node::Text(text) if text.is_empty() || text == "0" => Ok(None),
         Node::Text(text) => match symbolic(text).or_else(|| octal(text)) {
+            // The predecessor takes it for 0770.
+            Some(0) => {
+                Err(Refusal::new("cannot be no bit at all: nobody could connect; leave it out to have \"0770\""))
+            }
             Some(bits) if bits <= BITS_MAX => Ok(Some(bits)),
             Some(bits) => {
                 let bits = bits & BITS_MAX;
@@ -258,5 +253,5 @@ fn symbolic(text: &str) -> Option<u32> {
 }
 
 pub(super) fn of_permissions(bits: u32) -> Node {
-    format!("{bits:04o}").into()
+    if bits == 0 { Node::Unfit("a mode that lets nobody in") } else { format!("{bits:04o}").into() }
 }

@@ -1,14 +1,15 @@
 //! The table `tls` of servers and of clients, in our spelling and in the predecessor's.
 
-use super::node::Node;
-use super::text::{Unsaid, indexed, names, switch, words};
-use super::{Key, Read, Refusal, Scope, Section, Setting, fill, table};
+use super::text::{Unsaid, indexed, is_rooted, names, switch, words};
+use super::{Key, Scope, Section, Setting, TWICE, file, fill, table};
+use crate::document::{Node, Read, Refusal};
 use crate::shown::{is_material, shown, shown_key};
 use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 use crate::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
 use serde::de::{Deserialize, Deserializer, Error};
-use serde::ser::{Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::path::Path;
 
 /// What both sides have.
 pub(super) trait Side: Section + Default {
@@ -40,17 +41,21 @@ impl Side for TlsClientConfig {
     }
 }
 
-/// Reads the table; `None` where it is switched off. The predecessor's is, unless it says that it is on.
+/// Reads the table; `None` where it is switched off, and then only its keys are looked at. The predecessor's is, unless it
+/// says that it is on.
 pub(super) fn read_tls<C: Side>(node: &Node) -> Read<Option<C>> {
-    let mut config = C::default();
-    let scope = fill(&mut config, node)?;
-    let is_on = match scope.node("enabled") {
-        None | Some(Node::Null) => !scope.is_nested,
-        Some(node) => truth(node)?,
+    let (mut config, scope) = (C::default(), Scope::of::<C>(node)?);
+    let is_on = match scope.found.iter().find(|(name, _, node)| *name == "enabled" && **node != Node::Null) {
+        None => !scope.is_nested,
+        Some((_, at, node)) => truth(node).map_err(|refusal| refusal.within(at))?,
     };
-    if !is_on && scope.node("enabled").is_none() && scope.said("certs").is_some() {
-        log::warn!("settings: tls.config has certificates, and no tls.enabled = true: TLS is off");
+    if !is_on {
+        if scope.node("enabled").is_none() && scope.found.iter().any(|(.., node)| !node.is_zero()) {
+            log::warn!("settings: tls.config says something, and tls.enabled = true is missing: TLS is off");
+        }
+        return Ok(None);
     }
+    fill(&mut config, &scope)?;
     // A list of suites was for TLS 1.2 alone: those of TLS 1.3 were always there.
     let terms = config.terms();
     let is_newer = |name: &String| !name.to_ascii_uppercase().contains("ECDHE");
@@ -59,7 +64,7 @@ pub(super) fn read_tls<C: Side>(node: &Node) -> Read<Option<C>> {
         let newer = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
         terms.cipher_list.extend(newer.map(str::to_owned));
     }
-    Ok(is_on.then_some(config))
+    Ok(Some(config))
 }
 
 pub(super) fn write_tls<C: Side>(config: Option<&C>) -> Node {
@@ -80,8 +85,8 @@ impl<C: Side> Both<C> {
         Key::also(&["enable"], Key::own("enabled", |_, node, _| truth(node).map(drop), |_| Node::Null)),
         Key::of("version-min", |s| Box::new(&mut s.terms().version_min)),
         Key::of("version-max", |s| Box::new(&mut s.terms().version_max)),
-        Key::own("cipher-list", |s, node, _| suites(s, node), |s| s.terms().cipher_list.write()),
-        Key::own("curve-list", |s, node, _| curves(s, node), |s| s.terms().curve_list.write()),
+        Key::own("cipher-list", suites, |s| s.terms().cipher_list.write()),
+        Key::own("curve-list", curves, |s| s.terms().curve_list.write()),
         Key::of("alpn", |s| Box::new(&mut s.terms().alpn)),
         Key::of("session-ticket-disable", |s| {
             switch(&mut s.terms().session_tickets, SessionTickets::Off, SessionTickets::On)
@@ -132,14 +137,17 @@ impl Setting for Version {
 
 impl Setting for KeyLog {
     fn read(&mut self, node: &Node) -> Read<()> {
-        *self = match node {
-            Node::Truth(false) => KeyLog::Off,
-            node => match node.text()? {
-                "" | "true" => return Err(node.refused("name a file, or write \"environment\" or \"off\"")),
-                "off" | "false" => KeyLog::Off,
-                "environment" => KeyLog::Environment,
-                path => KeyLog::File(path.into()),
-            },
+        let text = if let Node::Text(text) = node { text } else { "" };
+        *self = match text.to_ascii_lowercase().as_str() {
+            _ if *node == Node::Truth(false) => KeyLog::Off,
+            "off" | "false" => KeyLog::Off,
+            "environment" => KeyLog::Environment,
+            // A word may be meant to switch it off.
+            _ if text.contains('/') && is_path(text) => KeyLog::File(text.into()),
+            _ => {
+                let why = "name a file by a text with a /, as in \"./keys\", or write \"environment\" or \"off\"";
+                return Err(node.refused(why));
+            }
         };
         Ok(())
     }
@@ -148,25 +156,36 @@ impl Setting for KeyLog {
         match self {
             KeyLog::Off => Node::Null,
             KeyLog::Environment => "environment".into(),
-            KeyLog::File(path) => path.to_str().map_or(Node::Unfit("a path that is no text"), Node::from),
+            KeyLog::File(path) => match path.to_str() {
+                None => Node::Unfit("a path that is no text"),
+                Some(path) if path.contains('/') => path.into(),
+                Some(name) => format!("./{name}").into(),
+            },
         }
     }
 }
+
+const AUTHS: &str = "it must be one of \"none\", \"verify\", \"strict\"";
+const UNCHECKED: &str = "a certificate that is shown is checked here: write \"verify\" or \"strict\"";
 
 /// Also as the predecessor and Go name it: `strict require verify`, `VerifyClientCertIfGiven`.
 impl Setting for ClientAuth {
     fn read(&mut self, node: &Node) -> Read<()> {
         let text = if let Node::Text(text) = node { text.to_ascii_lowercase() } else { String::new() };
-        let has = |word| text.contains(word);
-        *self = match text.as_str() {
+        let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let has = |word| words.contains(&word);
+        *self = match words.as_slice() {
+            ["none" | "noclientcert"] => ClientAuth::None,
+            ["verifyclientcertifgiven"] => ClientAuth::Optional,
+            ["requireandverifyclientcert"] => ClientAuth::Required,
+            ["requestclientcert" | "requireanyclientcert"] => return Err(node.refused(UNCHECKED)),
+            words if !words.iter().all(|word| ["strict", "require", "and", "verify", "request"].contains(word)) => {
+                return Err(node.refused(AUTHS));
+            }
             _ if has("strict") || has("require") && has("verify") => ClientAuth::Required,
             _ if has("verify") => ClientAuth::Optional,
-            _ if has("require") || has("request") => {
-                let why = "a certificate that is shown is checked here: write \"verify\" or \"strict\"";
-                return Err(node.refused(why));
-            }
-            "none" | "noclientcert" => ClientAuth::None,
-            _ => return Err(node.refused("it must be one of \"none\", \"verify\", \"strict\"")),
+            _ if has("require") || has("request") => return Err(node.refused(UNCHECKED)),
+            _ => return Err(node.refused(AUTHS)),
         };
         Ok(())
     }
@@ -180,8 +199,18 @@ impl Setting for ClientAuth {
     }
 }
 
-fn suites<C: Side>(section: &mut C, node: &Node) -> Read<()> {
+/// Names; of the predecessor's, empty ones say nothing.
+fn listed(node: &Node, scope: &Scope<'_>) -> Read<Vec<String>> {
     let mut names = names(node)?;
+    if scope.is_nested && names.iter().any(String::is_empty) {
+        log::warn!("settings: an empty name in a list of tls.config has no effect");
+        names.retain(|name| !name.is_empty());
+    }
+    Ok(names)
+}
+
+fn suites<C: Side>(section: &mut C, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    let mut names = listed(node, scope)?;
     for name in &mut names {
         let plain = name.to_ascii_uppercase().replace('-', "_");
         let bare = plain.strip_prefix("TLS_").unwrap_or(&plain);
@@ -200,11 +229,18 @@ fn suites<C: Side>(section: &mut C, node: &Node) -> Read<()> {
     Ok(())
 }
 
-fn curves<C: Side>(section: &mut C, node: &Node) -> Read<()> {
-    section.terms().curve_list = names(node)?;
+fn curves<C: Side>(section: &mut C, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    section.terms().curve_list = listed(node, scope)?;
     let unspoken = section.terms().curve_list.iter().find(|name| name.contains("521"));
     let why = "this curve is not spoken here: remove it, or write X25519, P256 or P384";
     unspoken.map_or(Ok(()), |name| Err(Refusal::new(format!("cannot have {}: {why}", shown(name)))))
+}
+
+/// Whether `text` is the path of a file: no key is, but a file may have a key's letters, if it is there or ends as files do.
+fn is_path(text: &str) -> bool {
+    let has_end = || Path::new(text).extension().is_some_and(|end| end.len() <= 5);
+    let is_key = || is_material(text) && !(is_rooted(text) && has_end() || Path::new(text).exists());
+    !text.contains(char::is_control) && !is_key()
 }
 
 /// PEM, or the path of a file.
@@ -214,10 +250,8 @@ fn pem(node: &Node) -> Read<Pem> {
         return Err(node.refused("name a file, or give PEM"));
     }
     if !text.contains("-----BEGIN") {
-        let is_path = !is_material(text) && !text.contains(char::is_control);
-        let why =
-            "it is no path of a file (begin one with / or ./), and no PEM: that has a line -----BEGIN, and newlines";
-        return if is_path { Ok(Pem::of_text(text)) } else { Err(node.refused_unseen(why)) };
+        let why = "it is no path of a file that is there, and no PEM: that has a line -----BEGIN, and newlines";
+        return if is_path(text) { Ok(Pem::of_text(text)) } else { Err(node.refused_unseen(why)) };
     }
     // Quoted once more, as the predecessor writes YAML and environments have it.
     let bare = text.trim().trim_matches('"');
@@ -239,22 +273,34 @@ fn pems(node: &Node) -> Read<Vec<Pem>> {
     }
 }
 
-fn of_pem(pem: &Pem) -> Node {
-    let text = pem.text().filter(|text| !text.is_empty() && Pem::of_text(text) == *pem);
-    text.map_or(Node::Unfit("a path that is no text, or PEM that does not look like PEM,"), Node::from)
+impl Setting for Pem {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pem(node).map(|pem| *self = pem)
+    }
+
+    fn write(&self) -> Node {
+        let text = self.text().filter(|text| pem(&Node::from(*text)).is_ok_and(|read| read == *self));
+        text.map_or(Node::Unfit("a path that is no text, or PEM that does not look like PEM,"), Node::from)
+    }
 }
 
-fn of_pems(pems: &[Pem]) -> Node {
-    Node::of_list(pems.iter().map(of_pem).collect())
+impl Setting for Vec<Pem> {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pems(node).map(|pems| *self = pems)
+    }
+
+    fn write(&self) -> Node {
+        let list: Vec<_> = self.iter().map(Setting::write).collect();
+        // Alone, it would be taken for several.
+        let has_comma = matches!(list.as_slice(), [Node::Text(text)] if text.contains(','));
+        if has_comma { Node::List(list) } else { Node::of_list(list) }
+    }
 }
 
 impl Section for CertPair {
     const KEYS: &'static [&'static [Key<CertPair>]] = &[&[
-        Key::also(
-            &["pem", "pub", "chain"],
-            Key::own("cert", |s, node, _| pem(node).map(|pem| s.chain = pem), |s| of_pem(&s.chain)),
-        ),
-        Key::own("key", |s, node, _| pem(node).map(|pem| s.key = pem), |s| of_pem(&s.key)),
+        Key::also(&["pem", "pub", "chain"], Key::of("cert", |s| Box::new(&mut s.chain))),
+        Key::of("key", |s| Box::new(&mut s.key)),
     ]];
 }
 
@@ -268,7 +314,7 @@ fn pair(node: &Node) -> Read<CertPair> {
         return pem(node).map(|both| CertPair { chain: both.clone(), key: both });
     }
     let mut pair = no_pair();
-    fill(&mut pair, node)?;
+    fill(&mut pair, &Scope::of::<CertPair>(node)?)?;
     let why = "cannot be without cert and key: name a file for each, or give PEM";
     if [&pair.chain, &pair.key].contains(&&Pem::file("")) { Err(Refusal::new(why)) } else { Ok(pair) }
 }
@@ -286,10 +332,6 @@ fn of_pairs(pairs: &[CertPair]) -> Node {
 
 const LIST_POLICIES: &[(&str, ListPolicy)] = &[("refuse", ListPolicy::Refuse), ("warn", ListPolicy::Warn)];
 
-fn list_issuers(config: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read<()> {
-    pems(node).map(|pems| config.client_crl_issuers = pems)
-}
-
 const ISSUERS: &str = "it is a client's; who may issue certificates of clients is said by client-ca";
 
 impl Section for TlsServerConfig {
@@ -297,9 +339,9 @@ impl Section for TlsServerConfig {
         Both::<Self>::KEYS,
         &[
             Key::of("auth-client", |s| Box::new(&mut s.auth_client)),
-            Key::own("client-ca", issuers, |s| of_pems(&s.client_ca)),
-            Key::own("client-crl", |s, n, _| pems(n).map(|n| s.client_crl = n), |s| of_pems(&s.client_crl)),
-            Key::own("client-crl-issuers", list_issuers, |s| of_pems(&s.client_crl_issuers)),
+            Key::own("client-ca", issuers, |s| s.client_ca.write()),
+            Key::of("client-crl", |s| Box::new(&mut s.client_crl)),
+            Key::of("client-crl-issuers", |s| Box::new(&mut s.client_crl_issuers)),
             Key::of("client-crl-stale", |s| words(&mut s.client_crl_stale, LIST_POLICIES)),
             Key::of("client-crl-foreign", |s| words(&mut s.client_crl_foreign, LIST_POLICIES)),
             Key::of("unknown-names", |s| words(&mut s.unknown_names, UNKNOWN_NAMES)),
@@ -318,8 +360,12 @@ impl Section for TlsServerConfig {
     const NESTED: Option<&'static str> = Some("config");
 }
 
-fn issuers(section: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read<()> {
-    section.client_ca.extend(pems(node)?);
+fn issuers(section: &mut TlsServerConfig, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    let issuers = pems(node)?;
+    match scope.is_nested && section.auth_client == ClientAuth::None {
+        true => log::warn!("settings: clientCA of tls.config has no effect, since authClient is none"),
+        false => section.client_ca.extend(issuers),
+    }
     Ok(())
 }
 
@@ -328,16 +374,17 @@ fn read_names(section: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read
     let Node::Table(names) = node else {
         return Err(node.refused_unseen("write a table of names, with a table for each"));
     };
-    for (at, (name, own)) in names.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for (name, own) in names {
         let own = match own {
             _ if is_material(name) => Err(Refusal::new("cannot be a name: it looks like a key or certificate")),
-            _ if names[..at].iter().any(|(other, _)| other == name) => {
-                Err(Refusal::new("stands twice: remove one of them"))
-            }
+            _ if !seen.insert(name.to_ascii_lowercase()) => Err(Refusal::new(TWICE)),
             Node::Null => Err(Refusal::new("is empty: give it a table, or remove it")),
             own => read_tls(own),
         };
-        if let Some(own) = own.map_err(|refusal| refusal.within(&shown_key(name)))? {
+        let at = shown_key(name);
+        let at = if at.contains('.') { format!("{at:?}") } else { at };
+        if let Some(own) = own.map_err(|refusal| refusal.within(&at))? {
             section.names.insert(name.clone(), own);
         }
     }
@@ -369,7 +416,7 @@ fn of_roots(section: &mut TlsClientConfig) -> Node {
         Roots::Platform => Node::Null,
         // Left out, it would read as the platform's.
         Roots::Only(roots) if roots.is_empty() => Node::Unfit("a client that trusts nobody"),
-        Roots::PlatformAnd(roots) | Roots::Only(roots) => of_pems(roots),
+        Roots::PlatformAnd(roots) | Roots::Only(roots) => roots.write(),
     }
 }
 
@@ -408,26 +455,5 @@ fn alone<'de, C: Side, D: Deserializer<'de>>(from: D) -> Result<C, D::Error> {
     read_tls(&node).map_err(D::Error::custom)?.ok_or_else(|| D::Error::custom(why))
 }
 
-impl<'de> Deserialize<'de> for TlsServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsServerConfig, D::Error> {
-        alone(from)
-    }
-}
-
-impl Serialize for TlsServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write_tls(Some(self)).serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for TlsClientConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsClientConfig, D::Error> {
-        alone(from)
-    }
-}
-
-impl Serialize for TlsClientConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write_tls(Some(self)).serialize(to)
-    }
-}
+file!(TlsServerConfig, alone, |config| write_tls(Some(config)));
+file!(TlsClientConfig, alone, |config| write_tls(Some(config)));

@@ -249,7 +249,7 @@ impl TlsServerBuilder {
                 (false, _) => "it is no DNS name, and no *. before one",
                 (true, false) => "its configuration has names of its own; put them beside it",
                 (true, true) if seen.insert(plain.clone()) => continue,
-                (true, true) => "it stands twice",
+                (true, true) => "it is given twice",
             };
             return Err(Error::Tls { what: format!("name {name:?}"), why: why.to_owned() });
         }
@@ -312,6 +312,9 @@ impl Reloaded {
         let mut fault = |error, instead| {
             let error = match (name, error) {
                 (Some(name), Error::Tls { what, why }) => Error::Tls { what: format!("{what} (for {name})"), why },
+                (Some(name), Error::Config { field, value, why }) => {
+                    Error::Config { field, value: format!("{value} (for {name})"), why }
+                }
                 (_, error) => error,
             };
             self.faults.push(NotTaken { name: name.cloned(), error, instead });

@@ -4,16 +4,54 @@
 //!
 //! 1. Nothing that means anything is refused while a format reads: its errors may show lines of the file, ours do not.
 
-use super::text::BITS;
-use super::{Read, Refusal, is_same};
 use crate::shown::{is_material, shown, words_of_parser};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
 
+/// What came of a value, or what would do in its place.
+pub(crate) type Read<T> = Result<T, Refusal>;
+
+/// Where a value is that cannot be, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) at: String,
+    pub(crate) told: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(told: impl Into<String>) -> Refusal {
+        Refusal { at: String::new(), told: told.into() }
+    }
+
+    /// The same, with the place that it is in.
+    pub(crate) fn within(mut self, outer: &str) -> Refusal {
+        let dot = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
+        self.at = format!("{outer}{dot}{}", self.at);
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.at.is_empty() { "a table of settings" } else { &self.at };
+        write!(f, "{at} {}", self.told)
+    }
+}
+
+/// Whether `name` is `known`, in whatever case, and with hyphens or without: `root-ca` is `rootCA`.
+pub(crate) fn is_same(known: &str, name: &str) -> bool {
+    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "");
+    plain(known) == plain(name)
+}
+
+/// What permission bits are written as.
+pub(crate) const BITS: &str = "write permission bits in quotes, octal as in \"0660\" or as in \"rw-rw----\"";
+const SECRET: &str = "what is secret does not belong here; PEM belongs under tls.certs and the like";
+
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// Not given.
     Null,
     Truth(bool),
@@ -21,7 +59,7 @@ pub(super) enum Node {
     Fraction(f64),
     Text(String),
     List(Vec<Node>),
-    /// In its order; a key may stand twice.
+    /// In its order; it may have a key twice.
     Table(Vec<(String, Node)>),
     /// What no text tells.
     Unfit(&'static str),
@@ -29,7 +67,7 @@ pub(super) enum Node {
 
 impl Node {
     /// Whether it says nothing, in the way of a format or of a program that writes every field that it has.
-    pub(super) fn is_zero(&self) -> bool {
+    pub(crate) fn is_zero(&self) -> bool {
         match self {
             Node::Null | Node::Truth(false) | Node::Whole(0) => true,
             Node::Text(text) => matches!(text.trim(), "" | "0" | "0s"),
@@ -39,19 +77,21 @@ impl Node {
         }
     }
 
+    pub(crate) fn text(&self) -> Read<&str> {
+        if let Node::Text(text) = self { Ok(text) } else { Err(self.refused("write a text, in quotes")) }
+    }
+
     /// Its text, which is no key or certificate: those belong elsewhere.
-    pub(super) fn text(&self) -> Read<&str> {
-        match self {
-            Node::Text(text) if is_material(text) => {
-                Err(self.refused("what is secret does not belong here; PEM belongs under tls.certs and the like"))
-            }
-            Node::Text(text) => Ok(text),
-            _ => Err(self.refused("write a text, in quotes")),
-        }
+    pub(crate) fn name(&self) -> Read<&str> {
+        if self.is_secret() { Err(self.refused("")) } else { self.text() }
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Node::Text(text) if is_material(text))
     }
 
     /// As [`Node::Text`]s are written: one alone, or a list; none is nothing.
-    pub(super) fn of_list(mut list: Vec<Node>) -> Node {
+    pub(crate) fn of_list(mut list: Vec<Node>) -> Node {
         match list.len() {
             0 => Node::Null,
             1 => list.remove(0),
@@ -60,17 +100,21 @@ impl Node {
     }
 
     /// It cannot be; and what would do.
-    pub(super) fn refused(&self, why: impl fmt::Display) -> Refusal {
+    pub(crate) fn refused(&self, why: impl fmt::Display) -> Refusal {
         let is_quoted = matches!(self, Node::Text(text) if text.len() > 1 && text.starts_with(['"', '\'']));
-        Refusal::new(format!("cannot be {self}: {}{why}", if is_quoted { "it is quoted twice; " } else { "" }))
+        Refusal::new(match is_quoted {
+            _ if self.is_secret() => format!("cannot be {self}: {SECRET}"),
+            true => format!("cannot be {self}: it is quoted twice; {why}"),
+            false => format!("cannot be {self}: {why}"),
+        })
     }
 
     /// The same, where the value may be a key.
-    pub(super) fn refused_unseen(&self, why: &str) -> Refusal {
+    pub(crate) fn refused_unseen(&self, why: &str) -> Refusal {
         Refusal::new(format!("cannot be {}: {why}", self.kind()))
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Node::Null => "nothing",
             Node::Truth(_) => "true or false",
@@ -84,13 +128,13 @@ impl Node {
     }
 }
 
-// As it is told of: on one line, and not at length.
+// As errors show it: on one line, and not at length.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Node::Truth(truth) => write!(f, "{truth}"),
             Node::Whole(number) => write!(f, "{number}"),
-            Node::Fraction(number) => write!(f, "{number}"),
+            Node::Fraction(number) => write!(f, "{number:?}"),
             Node::Text(text) => f.write_str(&shown(text)),
             Node::List(list) if list.len() <= 3 && list.iter().all(|node| !matches!(node, Node::List(_))) => {
                 let shown: Vec<_> = list.iter().map(ToString::to_string).collect();
@@ -149,6 +193,16 @@ impl<'de> Deserialize<'de> for Node {
 fn number_in(told: &str) -> &str {
     let number = told.split('`').nth(1).filter(|number| number.parse::<f64>().is_ok());
     number.unwrap_or("this")
+}
+
+/// The key of the table that serde_json shows a number as, if its feature `arbitrary_precision` is on.
+const JSON_NUMBER: &str = "$serde_json::private::Number";
+/// How that begins which toml shows a date as.
+const TOML_DATE: &str = "$__toml_private_";
+
+fn number(digits: &str) -> Node {
+    let whole = digits.parse().map(Node::Whole).ok();
+    whole.or(digits.parse().map(Node::Fraction).ok()).unwrap_or(Node::Unfit("a number that is none"))
 }
 
 /// Reads whatever there is. What it refers to is the key whose text is being read.
@@ -223,6 +277,10 @@ impl<'de> Visitor<'de> for Reads<'_> {
             self.0.take();
             table.push((key, node));
         }
-        Ok(Node::Table(table))
+        Ok(match table.as_slice() {
+            [(key, Node::Text(digits))] if key == JSON_NUMBER => number(digits),
+            [(key, _)] if key.starts_with(TOML_DATE) => Node::Unfit("a date"),
+            _ => Node::Table(table),
+        })
     }
 }
