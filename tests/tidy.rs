@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
 const ROWS: [(&str, &str); 10] = [
-    ("words", "address address/* clock config config/* cores counters error error/* id seldom shown tls tls/*"),
+    ("words", "address address/* clock config config/* cores counters error error/* id seldom shown shown/* tls tls/*"),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
     ("contract", "handler conn datagrams command command/* mailbox mailbox/* placement turn turn/*"),

@@ -3,6 +3,7 @@
 //! Owns the file, its permissions and its lines.
 
 use crate::error::Error;
+use crate::tls::pem::Pem;
 use rustix::fs::OFlags;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The file is created with mode 0600 and appended to. It is not opened through a symbolic link, and one that others may
 /// read or write, or that is no regular file, is refused: `build` and `reload` return `Error::Tls`. Each build of a
 /// configuration with it logs one warning. If writing fails later, connections go on and one warning is logged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum KeyLog {
     /// They are not.
     #[default]
@@ -31,6 +32,17 @@ pub enum KeyLog {
     Environment,
     /// They are written to this file.
     File(PathBuf),
+}
+
+// Not derived: what is given for a path may be a key.
+impl fmt::Debug for KeyLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyLog::Off => f.write_str("Off"),
+            KeyLog::Environment => f.write_str("Environment"),
+            KeyLog::File(path) => f.debug_tuple("File").field(&Pem::file(path)).finish(),
+        }
+    }
 }
 
 impl KeyLog {
@@ -44,13 +56,11 @@ impl KeyLog {
             },
             KeyLog::File(path) => path.clone(),
         };
-        let unfit = |why: String| Error::Tls { what: format!("key log {}", path.display()), why };
-        let file = open(&path).map_err(unfit)?;
-        log::warn!(
-            "tls: the secrets of all sessions are written to {}: whoever reads it reads the traffic",
-            path.display()
-        );
-        Ok(Arc::new(Lines { file, path, has_failed: AtomicBool::new(false) }))
+        // What is given may be a key, in place of a path.
+        let name = Pem::file(&path).described("key log");
+        let file = open(&path).map_err(|why| Error::Tls { what: name.clone(), why })?;
+        log::warn!("tls: the secrets of all sessions are written to the {name}: whoever reads it reads the traffic");
+        Ok(Arc::new(Lines { file, name, has_failed: AtomicBool::new(false) }))
     }
 }
 
@@ -78,7 +88,7 @@ fn open(path: &Path) -> Result<File, String> {
 /// Writes lines.
 struct Lines {
     file: File,
-    path: PathBuf,
+    name: String,
     has_failed: AtomicBool,
 }
 
@@ -89,7 +99,7 @@ impl rustls::KeyLog for Lines {
         // One write(2) of an appended file is not mixed with those of other threads.
         if let Err(error) = (&self.file).write_all(line.as_bytes()) {
             if !self.has_failed.swap(true, Ordering::Relaxed) {
-                log::warn!("tls: the key log {} is not complete: {error}", self.path.display());
+                log::warn!("tls: the {} is not complete: {error}", self.name);
             }
         }
     }
@@ -98,6 +108,6 @@ impl rustls::KeyLog for Lines {
 // Not derived: it is asked for by rustls.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyLog({})", self.path.display())
+        write!(f, "KeyLog({})", self.name)
     }
 }

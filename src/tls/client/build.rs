@@ -2,6 +2,7 @@
 
 use super::TlsClient;
 use crate::error::Error;
+use crate::shown::shown;
 use crate::tls::check::{self, Shown, Tried};
 use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
@@ -194,7 +195,7 @@ impl TlsClientBuilder {
             None => None,
             Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| Error::Config {
                 field: "server_name",
-                value: format!("{name:?}"),
+                value: shown(name),
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };

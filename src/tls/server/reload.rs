@@ -9,6 +9,7 @@
 use super::build::{TlsServerBuilder, UnknownName};
 use super::{Choice, Entry, Slot, TlsServer, Unknown};
 use crate::error::Error;
+use crate::shown::{shown, shown_key};
 use crate::tls::pem::files::Files;
 use crate::tls::validity::{not_after, seconds};
 use rustls::pki_types::{ServerName, UnixTime};
@@ -178,11 +179,13 @@ impl TlsServerBuilder {
     /// # Errors
     /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it: it
     /// cannot be read, is of another kind or form, is damaged, or has more than 64 MiB; the key is not that of the
-    /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is a CA's, is not
-    /// for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take (64,000 bytes, 100
+    /// certificate, or of a kind that is not supported; the certificate of the key has expired or is not valid yet, is a CA's or is not
+    /// for servers; the chain is out of order, or longer than peers take (64,000 bytes, 100
     /// certificates); the names of client issuers take more than the chain leaves of those bytes; no suite fits the key;
-    /// a name is given twice. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of
-    /// PEM.
+    /// a name is given twice. `Error::Config` where settings do not fit each other. No text has a byte of
+    /// PEM, or eight characters in a row of a key that was given for something else. What only some peers mind is taken,
+    /// and a warning is logged: no subjectAltName (RFC 9525), issuers that have expired, certificates that are not of the
+    /// chain.
     pub fn build(&self) -> Result<TlsServer, Error> {
         let (choice, mut built) = self.read(&mut Files::default()).choice(None)?;
         match built.faults.is_empty() {
@@ -227,7 +230,7 @@ impl TlsServerBuilder {
                 (true, false, true) => None,
             };
             if let Some(why) = unfit {
-                let error = Error::Tls { what: format!("name {name:?}"), why: why.to_owned() };
+                let error = Error::Tls { what: format!("name {}", shown(name)), why: why.to_owned() };
                 told.faults.push(NotTaken { name: Some(name.clone()), error, instead: Instead::Nothing });
                 continue;
             }
@@ -251,7 +254,9 @@ impl Reloaded {
     fn note(&mut self, name: Option<&String>, made: Result<Made, Error>, old: Option<&Entry>) -> Option<Entry> {
         let mut fault = |error, instead| {
             let error = match (name, error) {
-                (Some(name), Error::Tls { what, why }) => Error::Tls { what: format!("{what} (for {name})"), why },
+                (Some(name), Error::Tls { what, why }) => {
+                    Error::Tls { what: format!("{what} (for {})", shown_key(name)), why }
+                }
                 (_, error) => error,
             };
             self.faults.push(NotTaken { name: name.cloned(), error, instead });
