@@ -17,7 +17,7 @@ const RUN_SHOWN_MAX: usize = 12;
 /// Whether `text` is a key or certificate, or a part of one: it is refused wherever none belongs.
 pub(crate) fn is_material(text: &str) -> bool {
     let bytes = || runs(text).iter().filter(|run| is_base64(run)).map(String::len).sum::<usize>();
-    has_marks(text) || bytes() >= RUN_MAX
+    has_marks(text) || is_bare(text) || bytes() >= RUN_MAX
 }
 
 /// Whether `text` may be shown. More is not than what is refused: it may be a short end of a key.
@@ -28,6 +28,18 @@ fn may_be_shown(text: &str) -> bool {
 /// The same, however long it is: a path, or a message of others.
 pub(crate) fn is_wordy(text: &str) -> bool {
     !has_marks(text) && words::are_all(text)
+}
+
+/// Whether it has nothing but characters of Base64, of whatever case, or of printed bytes, and as many as no name has.
+fn is_bare(text: &str) -> bool {
+    let mut plain = text.chars().filter(|c| !c.is_whitespace());
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | ':');
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    has_digit
+        && !text.starts_with('/')
+        && plain.clone().count() >= RUN_MAX
+        && plain.all(is_part)
+        && !words::are_all(text)
 }
 
 fn has_marks(text: &str) -> bool {
@@ -76,7 +88,10 @@ pub(crate) fn shown_key(key: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.*:$ ".contains(c);
     let parts = |c: char| !c.is_ascii_alphanumeric();
     let is_word = |word: &str| word.len() < 8 || !is_base64(word) && capitals(word) <= 4 && word.len() <= 24;
-    match key.chars().all(is_part) && may_be_shown(key) && key.split(parts).all(is_word) {
+    // A misspelt key is no word, but it has small letters only.
+    let is_small = |word: &str| word.len() <= 16 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_shown = may_be_shown(key) || key.len() <= SHOWN_MAX && key.split(parts).all(is_small);
+    match key.chars().all(is_part) && is_shown && key.split(parts).all(is_word) {
         true => key.to_owned(),
         false => "(a key that is not shown)".to_owned(),
     }

@@ -53,7 +53,7 @@ const WORDS: &str = "abstract acceptance accepted accepting access account acme 
     intermediate internal internet interval intervals issuer issuing istio java jenkins json kafka keepalive key \
     keys keystore keytool keyusage kube kubelet kubernetes lab labelled lets letsencrypt lib libraries library \
     lifetime limit linger linux list listen live load local localdomain localhost log logs lookup loopback mail \
-    main manager master max meanwhile measurement member members message method microsoft min missing misspelt \
+    main malformed manager master max meanwhile measurement member members message method microsoft min missing misspelt \
     mlkem mnt mongodb monitoring multicast mutual my mycompany mysql name names negative negotiate net network \
     new newlines nextcloud nginx nocerts node nodes nokeys nomad number occupant office offload old open openssl \
     opensuse opt options org organization original outgoing output overflow overtake owner pair panicked \

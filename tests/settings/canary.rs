@@ -117,7 +117,6 @@ fn forms(pem: &str) -> Vec<String> {
         hex(pem, ":"),
         hex(pem, "")[40..104].to_owned(),
         hex(pem, ":")[60..156].to_owned(),
-        hex(pem, ":").as_bytes().chunks(45).map(|line| format!("    {}\n", String::from_utf8_lossy(line))).collect(),
     ]
 }
 

@@ -179,16 +179,20 @@ const BREAKINGS: [(&str, Breaking); 41] = [
     ("with something behind it", |pem| format!("{}# my own {}", pem.trim(), body(pem)).into()),
     ("in DER", |pem| decoded(&body(pem))),
     ("in hexadecimal digits", |pem| hex(&decoded(&body(pem))).into()),
-    ("its half in hexadecimal digits", |pem| hex(&decoded(&body(pem))[20..52]).into()),
+    ("its half in hexadecimal digits", |pem| hex(half(&decoded(&body(pem)))).into()),
     ("as openssl prints it", |pem| in_pairs(&decoded(&body(pem))).into()),
     ("as openssl prints it, in lines", |pem| {
         let lines = in_pairs(&decoded(&body(pem)));
         lines.as_bytes().chunks(45).flat_map(|line| [b"    ", line, b"\n"].concat()).collect()
     }),
-    ("a part as openssl prints it", |pem| in_pairs(&decoded(&body(pem))[20..52]).into()),
+    ("a part as openssl prints it", |pem| in_pairs(half(&decoded(&body(pem)))).into()),
     ("in small letters", |pem| body(pem).to_lowercase().into()),
     ("in capitals", |pem| body(pem).to_uppercase().into()),
 ];
+
+fn half(bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.len() / 2..]
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
