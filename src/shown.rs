@@ -2,7 +2,10 @@
 //!
 //! Owns how key material is told from other texts. Pure.
 //!
-//! 1. Of a private key or a certificate, in whatever form a file or variable has bent it, no eight characters are shown.
+//! 1. Of a private key or a certificate, in whatever form a file or variable has bent it, no eight characters in a row are
+//!    shown. What is between two characters that Base64 has not, and is shorter, cannot be told from a name.
+
+mod words;
 
 /// A value as it is told of is at most so long.
 const SHOWN_MAX: usize = 80;
@@ -14,13 +17,33 @@ const RUN_SHOWN_MAX: usize = 12;
 /// Whether `text` is a key or certificate, or a part of one: it is refused wherever none belongs.
 pub(crate) fn is_material(text: &str) -> bool {
     let bytes = || runs(text).iter().filter(|run| is_base64(run)).map(String::len).sum::<usize>();
-    text.contains("-----") || text.contains("BEGIN ") || bytes() >= RUN_MAX
+    has_marks(text) || is_bare(text) || bytes() >= RUN_MAX
 }
 
 /// Whether `text` may be shown. More is not than what is refused: it may be a short end of a key.
 fn may_be_shown(text: &str) -> bool {
-    let is_short = text.chars().count() <= SHOWN_MAX;
-    is_short && !is_material(text) && !runs(text).iter().any(|run| is_base64(run))
+    text.chars().count() <= SHOWN_MAX && is_wordy(text)
+}
+
+/// The same, however long it is: a path, or a message of others.
+pub(crate) fn is_wordy(text: &str) -> bool {
+    !has_marks(text) && words::are_all(text)
+}
+
+/// Whether it has nothing but characters of Base64, of whatever case, or of printed bytes, and as many as no name has.
+fn is_bare(text: &str) -> bool {
+    let mut plain = text.chars().filter(|c| !c.is_whitespace());
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | ':');
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    has_digit
+        && !text.starts_with('/')
+        && plain.clone().count() >= RUN_MAX
+        && plain.all(is_part)
+        && !words::are_all(text)
+}
+
+fn has_marks(text: &str) -> bool {
+    text.contains("-----") || text.contains("BEGIN ")
 }
 
 /// What is left of `text` between characters that Base64 has not; line ends and what became of them do not part it.
@@ -50,7 +73,7 @@ fn is_base64(run: &str) -> bool {
 }
 
 /// `text` in quotes, or what it is.
-#[cfg(any(feature = "serde", test))]
+#[cfg(any(feature = "serde", feature = "aws-lc-rs", feature = "ring", test))]
 pub(crate) fn shown(text: &str) -> String {
     match text {
         _ if may_be_shown(text) => format!("{text:?}"),
@@ -65,7 +88,10 @@ pub(crate) fn shown_key(key: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.*:$ ".contains(c);
     let parts = |c: char| !c.is_ascii_alphanumeric();
     let is_word = |word: &str| word.len() < 8 || !is_base64(word) && capitals(word) <= 4 && word.len() <= 24;
-    match key.chars().all(is_part) && may_be_shown(key) && key.split(parts).all(is_word) {
+    // A misspelt key is no word, but it has small letters only.
+    let is_small = |word: &str| word.len() <= 16 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let is_shown = may_be_shown(key) || key.len() <= SHOWN_MAX && key.split(parts).all(is_small);
+    match key.chars().all(is_part) && is_shown && key.split(parts).all(is_word) {
         true => key.to_owned(),
         false => "(a key that is not shown)".to_owned(),
     }
@@ -82,14 +108,10 @@ pub(crate) fn scrubbed(text: &str) -> String {
     if may_be_shown(text) {
         return text.to_owned();
     }
-    let part = |word| if is_shown_word(word) { word } else { "(not shown)" };
+    let has_pairs = words::has_hex_pairs(text);
+    let is_shown = |word: &str| !is_material(word) && is_wordy(word) && !(has_pairs && words::may_be_of_pairs(word));
+    let part = |word| if is_shown(word) { word } else { "(not shown)" };
     text.split(' ').map(part).collect::<Vec<_>>().join(" ")
-}
-
-/// A word that has many capitals and digits may be a part of a line of a key. A path is wanted, however long.
-fn is_shown_word(word: &str) -> bool {
-    let is_short = || !runs(word).iter().any(|run| is_base64(run));
-    !is_material(word) && !word.contains("\\n") && !word.contains('\n') && (word.starts_with('/') || is_short())
 }
 
 /// A message of a parser, which may quote what it stopped at: only plain words and numbers are kept.
@@ -165,5 +187,35 @@ mod tests {
             assert!(!scrubbed(&format!("no such file: {text}")).contains("AgEA"), "{text}");
         }
         assert_eq!(shown("evZzL1gdAFr88hb2"), "a text of 16 characters (not shown)");
+    }
+
+    #[test]
+    fn pieces_of_keys_are_not_shown_behind_a_slash_or_in_another_form() {
+        for piece in [
+            "X5CuYAawmjdP+qlmNs2q",
+            "omxwmSrJNQYuUzTTogWO",
+            "xwmSrJNQYuUz",
+            "intuctv5e1hk1bby8fdp+k06/nwoyhucxqi9edvhc",
+            "INTUCTV5E1HK1BBY8FDPK06NWOYHUCXQI9EDVHC",
+            "d4ee72dbf913584ad5b6d8f1f769f8ad",
+            "d4:ee:72:db:f9:13:58:4a:d5:b6:d8:f1:f7:69:f8:ad",
+            "d4 ee 72 db f9 13 58 4a d5 b6",
+            "X\\n5\\nC\\nu\\nY\\nA\\na\\nw\\nm\\nj\\nd\\nP",
+        ] {
+            for text in
+                [piece.to_owned(), format!("/{piece}"), format!("/etc/ssl/{piece}.pem"), format!("no {piece}: it")]
+            {
+                assert!(!is_wordy(&text) && !shown(&text).contains(&piece[..8]), "{text}");
+                assert!(!scrubbed(&text).contains(&piece[..8]), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_certificates_and_keys_is_not_scrubbed() {
+        let rows = include_str!("../tests/tls/material/rows.rs");
+        let rows = rows.replace("CERTIFCATE", "").replace("puttygen", "");
+        let hidden: Vec<_> = rows.split_whitespace().filter(|word| !has_marks(word) && !is_wordy(word)).collect();
+        assert!(hidden.is_empty(), "{hidden:?}");
     }
 }

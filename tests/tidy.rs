@@ -11,7 +11,7 @@ use std::path::Path;
 const ROWS: [(&str, &str); 10] = [
     (
         "words",
-        "address address/* clock config config/* cores counters document error error/* id seldom shown tls tls/*",
+        "address address/* clock config config/* cores counters document error error/* id seldom shown shown/* tls tls/*",
     ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),

@@ -21,6 +21,7 @@ use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
+use crate::shown::shown;
 pub(crate) use crate::tls::HandshakeThreads;
 use crate::tls::asked::{self, Seen};
 use crate::tls::failure::{Detail, Scene, diagnose};
@@ -238,7 +239,7 @@ impl Session {
             (Some(given), _, _) => given.clone(),
             (None, Some(host), _) => match ServerName::try_from(host.to_owned()) {
                 Ok(name) => name,
-                Err(_) => return refuse(format!("{host:?}"), "no certificate can be for it; give server_name"),
+                Err(_) => return refuse(shown(host), "no certificate can be for it; give server_name"),
             },
             (None, None, Some(ip)) => ServerName::from(ip.ip()),
             (None, None, None) => {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 const FLIGHT_BYTES_MAX: usize = 64_000;
 
 /// OpenSSL looks no deeper, webpki and Go check no more signatures.
-const CHAIN_LENGTH_MAX: usize = 100;
+pub(super) const CHAIN_LENGTH_MAX: usize = 100;
 
 /// A message each way for each flight, of which TLS 1.2 has four, and a retry.
 const ROUNDS_MAX: usize = 8;

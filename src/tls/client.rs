@@ -8,6 +8,7 @@
 
 use super::{NO_EARLY_DATA, Offload, Truncation};
 use crate::error::Error;
+use crate::shown::shown;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::TlsClientBuilder;
 pub(crate) use era::Era;
@@ -115,8 +116,7 @@ impl TlsClient {
     pub fn for_server(mut self, name: &str) -> Result<TlsClient, Error> {
         let parsed = ServerName::try_from(name.to_owned());
         let why = "it is neither a host's name nor an IP address";
-        self.server_name =
-            Some(parsed.map_err(|_| Error::Config { field: "server_name", value: format!("{name:?}"), why })?);
+        self.server_name = Some(parsed.map_err(|_| Error::Config { field: "server_name", value: shown(name), why })?);
         Ok(self)
     }
 

@@ -3,6 +3,7 @@
 //! Owns the file, its permissions and its lines.
 
 use crate::error::Error;
+use crate::tls::pem::Pem;
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fmt;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// that is no regular file, is refused: `build` and `reload` return `Error::Tls`. Access control lists beside the mode
 /// are not looked at. A build or reload opens it once for all names of a server that log to it, and logs one warning. If
 /// writing fails later, connections go on and one warning is logged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum KeyLog {
     /// They are not.
     #[default]
@@ -34,6 +35,17 @@ pub enum KeyLog {
     Environment,
     /// They are written to this file.
     File(PathBuf),
+}
+
+// Not derived: what is given for a path may be a key.
+impl fmt::Debug for KeyLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyLog::Off => f.write_str("Off"),
+            KeyLog::Environment => f.write_str("Environment"),
+            KeyLog::File(path) => f.debug_tuple("File").field(&Pem::file(path)).finish(),
+        }
+    }
 }
 
 /// The logs of one decision. What several names log to is opened once.
@@ -54,13 +66,11 @@ impl Logs {
         if let Some(lines) = self.0.get(&path) {
             return Ok(lines.clone());
         }
-        let unfit = |why: String| Error::Tls { what: format!("key log {}", path.display()), why };
-        let file = open(&path).map_err(unfit)?;
-        log::warn!(
-            "tls: the secrets of all sessions are written to {}: whoever reads it reads the traffic",
-            path.display()
-        );
-        let lines = Arc::new(Lines { file, path: path.clone(), has_failed: AtomicBool::new(false) });
+        // What is given may be a key, in place of a path.
+        let name = Pem::file(&path).described("key log");
+        let file = open(&path).map_err(|why| Error::Tls { what: name.clone(), why })?;
+        log::warn!("tls: the secrets of all sessions are written to the {name}: whoever reads it reads the traffic");
+        let lines = Arc::new(Lines { file, name, has_failed: AtomicBool::new(false) });
         self.0.insert(path, lines.clone());
         Ok(lines)
     }
@@ -96,7 +106,7 @@ fn open(path: &Path) -> Result<File, String> {
 /// Writes lines.
 struct Lines {
     file: File,
-    path: PathBuf,
+    name: String,
     has_failed: AtomicBool,
 }
 
@@ -107,7 +117,7 @@ impl rustls::KeyLog for Lines {
         // One write(2) of an appended file is not mixed with those of other threads.
         if let Err(error) = (&self.file).write_all(line.as_bytes()) {
             if !self.has_failed.swap(true, Ordering::Relaxed) {
-                log::warn!("tls: the key log {} is not complete: {error}", self.path.display());
+                log::warn!("tls: the {} is not complete: {error}", self.name);
             }
         }
     }
@@ -116,6 +126,6 @@ impl rustls::KeyLog for Lines {
 // Not derived: it is asked for by rustls.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyLog({})", self.path.display())
+        write!(f, "KeyLog({})", self.name)
     }
 }

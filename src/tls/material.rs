@@ -4,6 +4,7 @@
 //! is looked at as a peer would, when it is read: whose key it is, dates, uses, names and order. `check` then
 //! tries it.
 
+use super::check::CHAIN_LENGTH_MAX;
 use super::pem::der::{self, ANY_USE, CLIENT_AUTH, Kind, SERVER_AUTH, Says};
 use super::pem::{Found, Pem, Wanted, foreign};
 use crate::error::Error;
@@ -51,7 +52,7 @@ pub(super) fn with_key(
 /// `pem` is where the key is from, if it is not elsewhere.
 fn certified(
     chain: &Pem,
-    found: Vec<Found>,
+    mut found: Vec<Found>,
     pem: Option<&Pem>,
     key: Arc<dyn SigningKey>,
     (side, provider): (Side, &Arc<CryptoProvider>),
@@ -74,24 +75,33 @@ fn certified(
     }
     let says: Vec<Option<Says>> = found.iter().map(|found| der::says(&found.der)).collect();
     let now = Duration::from_secs(UnixTime::now().as_secs());
-    for (certificate, says) in found.iter().zip(&says) {
-        let Some(says) = says else { continue };
-        // A root at the end is for nobody: who trusts it has it.
-        let is_own = certificate.number == found[0].number;
-        let counts = is_own || says.issuer != says.subject;
-        if let Some(why) = says.untimely(now).filter(|_| counts) {
-            return Err(unfit(certificate, why));
-        }
-    }
     let refused = match &says[0] {
-        Some(own) => own.unusable(side),
+        Some(own) => own.untimely(now).or_else(|| own.unusable(side)),
         None => untimely(&found, provider),
     };
     if let Some(why) = refused {
         return Err(unfit(&found[0], why));
     }
-    in_order(&found, &says).map_err(|(found, why)| unfit(found, why))?;
+    // `check` refuses more, by their count.
+    if found.len() <= CHAIN_LENGTH_MAX {
+        in_order(&found, &says).map_err(|(found, why)| unfit(found, why))?;
+        for (found, why) in doubts(&found, &says, side, now) {
+            log::warn!("tls: {}", taken(chain, found, &why));
+        }
+        found = without_copies(found);
+    }
     Ok(CertifiedKey::new(found.into_iter().map(|found| found.der).collect(), key))
+}
+
+/// Each once: with `cat cert.pem fullchain.pem` the first is there twice.
+fn without_copies(found: Vec<Found>) -> Vec<Found> {
+    let mut kept: Vec<Found> = Vec::with_capacity(found.len());
+    for certificate in found {
+        if !kept.iter().any(|before| before.der == certificate.der) {
+            kept.push(certificate);
+        }
+    }
+    kept
 }
 
 /// The key is that of the first certificate.
@@ -153,7 +163,7 @@ impl Says {
         Some(format!("it expired at {to}; renew it, or correct this machine's clock"))
     }
 
-    /// Why peers refuse it, whoever issued it.
+    /// Why it is refused, whoever issued it. Not all peers do: OpenSSL and Go take a CA's.
     fn unusable(&self, side: Side) -> Option<String> {
         let (who, purpose, name) = match side {
             Side::Server => ("server", SERVER_AUTH, "serverAuth"),
@@ -161,8 +171,8 @@ impl Says {
         };
         if self.is_ca {
             return Some(format!(
-                "it is a CA certificate (CA:TRUE), which peers refuse as that of a {who}; issue one with it, or make \
-                 it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+                "it is a CA certificate (CA:TRUE), which rustls and browsers refuse as that of a {who}; issue one with \
+                 it, or make it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             ));
         }
         if self.purposes.as_ref().is_some_and(|all| !all.contains(&purpose) && !all.contains(&ANY_USE)) {
@@ -171,43 +181,89 @@ impl Says {
                  extendedKeyUsage={name}`"
             ));
         }
-        if side == Side::Server && !self.has_names {
-            return Some(
-                "it has no subjectAltName, and peers look for its names nowhere else (RFC 9525); reissue it with \
-                 `-addext subjectAltName=DNS:host.example.org`"
-                    .to_owned(),
-            );
-        }
         None
     }
 }
 
-/// Each but the first issued one that is before it; RFC 5246, section 7.4.2. RFC 8446 leaves the order free, for peers who
-/// know of that.
-fn in_order<'a>(found: &'a [Found], says: &[Option<Says>]) -> Result<(), (&'a Found, String)> {
+/// What some peers mind and others do not, or what is of no use: such a chain is shown, and this is logged.
+fn doubts<'a>(found: &'a [Found], says: &[Option<Says>], side: Side, now: Duration) -> Vec<(&'a Found, String)> {
+    let mut doubts = Vec::new();
+    let needed = path(says);
+    if side == Side::Server && says[0].as_ref().is_some_and(|own| !own.has_names) {
+        doubts.push((
+            &found[0],
+            "it has no subjectAltName: rustls, Go and browsers look for its names nowhere else (RFC 9525) and refuse it; \
+             reissue it with `-addext subjectAltName=DNS:host.example.org`"
+                .to_owned(),
+        ));
+    }
     for (index, certificate) in found.iter().enumerate().skip(1) {
-        let (before, Some(own)) = (&says[..index], &says[index]) else { continue };
-        let has_issued = |other: &Option<Says>| other.as_ref().is_none_or(|other| other.issuer == own.subject);
-        if before.iter().any(has_issued) {
+        if let Some(first) = found[..index].iter().find(|before| before.der == certificate.der) {
+            let (number, line) = (first.number, first.line);
+            doubts
+                .push((certificate, format!("it is the same as item {number} (line {line}), and not sent; remove it")));
             continue;
         }
-        let behind = (index + 1..found.len()).find(|later| {
-            says[*later].as_ref().is_some_and(|later| later.issuer == own.subject && later.subject != own.subject)
+        let Some(own) = &says[index] else { continue };
+        let is_root = own.issuer == own.subject;
+        // A root at the end is for nobody: who trusts it has it.
+        if let Some(why) = own.untimely(now).filter(|_| !is_root) {
+            doubts.push((certificate, format!("{why}; peers that do not know another way to a root refuse the chain")));
+        }
+        if !needed.contains(&index) {
+            let why = "it has issued none of the chain, and peers have no use for it; remove it".to_owned();
+            doubts.push((certificate, why));
+        }
+    }
+    doubts
+}
+
+fn taken(chain: &Pem, found: &Found, why: &str) -> String {
+    let (what, number, line) = (chain.described(Wanted::Certificate.noun()), found.number, found.line);
+    format!("{what} is used, but of its item {number} (line {line}): {why}")
+}
+
+/// Those from which a way leads to the first: a certificate may have two issuers of one name. What cannot be read may have
+/// issued any.
+fn path(says: &[Option<Says>]) -> Vec<usize> {
+    if says.iter().any(Option::is_none) {
+        return (0..says.len()).collect();
+    }
+    let (mut path, mut next) = (vec![0], 0);
+    while let Some(child) = path.get(next).and_then(|child| says[*child].as_ref()) {
+        let has_issued = |own: &Option<Says>| own.as_ref().is_some_and(|own| own.subject == child.issuer);
+        let issuers: Vec<usize> =
+            (1..says.len()).filter(|index| has_issued(&says[*index]) && !path.contains(index)).collect();
+        path.extend(issuers);
+        next += 1;
+    }
+    path
+}
+
+/// The issuer of each, if it is there, comes behind it and before its own issuer; RFC 5246, section 7.4.2. RFC 8446 leaves the
+/// order free, for peers who know of that. What is not of the chain, or twice in it, is for `doubts`.
+fn in_order<'a>(found: &'a [Found], says: &[Option<Says>]) -> Result<(), (&'a Found, String)> {
+    let needed = path(says);
+    let firsts: Vec<usize> = (0..found.len())
+        .filter(|index| needed.contains(index) && !found[..*index].iter().any(|before| before.der == found[*index].der))
+        .collect();
+    for (place, index) in firsts.iter().enumerate().skip(1) {
+        let Some(own) = &says[*index] else { continue };
+        let has_issued = |before: &usize| says[*before].as_ref().is_none_or(|before| before.issuer == own.subject);
+        if firsts[..place].iter().any(has_issued) {
+            continue;
+        }
+        let issued = firsts[place + 1..].iter().find(|later| {
+            says[**later].as_ref().is_some_and(|later| later.issuer == own.subject && later.subject != own.subject)
         });
-        let why = match behind {
-            Some(later) => {
-                let later = &found[later];
-                format!(
-                    "it comes before item {} (line {}), which it issued; put the certificate of the key first, then \
-                     the issuer of each",
-                    later.number, later.line
-                )
-            }
-            None => "it issued none of the certificates before it; remove it, or add the issuer of the first \
-                 one"
-            .to_owned(),
-        };
-        return Err((certificate, why));
+        if let Some(later) = issued.map(|later| &found[*later]) {
+            let why = format!(
+                "it comes before item {} (line {}), which it issued; put the certificate of the key first, then the issuer of \
+                 each",
+                later.number, later.line
+            );
+            return Err((&found[*index], why));
+        }
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns what is read, which of its items are used where, and how it is told when it cannot be used.
 //!
-//! 1. Of what an item holds, and of a text that is no path, no byte gets into an error or into Debug.
+//! 1. Of what an item holds no byte gets into an error or into Debug, and of a text that is no path no eight characters in a
+//!    row.
 //! 2. Each item is used, passed over because it is of a kind that belongs beside the wanted one, or an error.
 
 use crate::error::Error;
@@ -76,8 +77,10 @@ impl Pem {
     /// From a text of a configuration: PEM if it looks like that, or cannot be a path; else the path of a file.
     #[cfg(feature = "serde")]
     pub(crate) fn of_text(text: &str) -> Pem {
-        let is_content = text.contains("-----BEGIN") || text.contains(['\n', '\r', '\0']);
-        if is_content { Pem::bytes(text) } else { Pem::file(text) }
+        // What many editors and shells leave behind a path.
+        let path = text.strip_suffix('\n').map_or(text, |path| path.strip_suffix('\r').unwrap_or(path));
+        let is_content = text.contains("-----BEGIN") || path.contains(['\n', '\r', '\0']);
+        if is_content { Pem::bytes(text) } else { Pem::file(path) }
     }
 
     /// What [`Pem::of_text`] takes for the same; `None` if a path or the bytes are not UTF-8.
@@ -209,7 +212,7 @@ impl Pem {
 
     fn is_shown(&self) -> bool {
         match &self.0 {
-            Place::File(path) => shown::may_be(path),
+            Place::File(path) => shown::may_be(path) || shown::is_known(path),
             Place::Read(path, contents) => files::is_there(contents) || shown::may_be(path) || shown::is_known(path),
             Place::Bytes(_) => false,
         }
@@ -224,9 +227,10 @@ impl Pem {
     pub(super) fn described(&self, what: &str) -> String {
         match &self.0 {
             Place::File(path) | Place::Read(path, _) if self.is_shown() => format!("{what} {}", Path::display(path)),
-            Place::File(path) | Place::Read(path, _) => {
-                format!("{what} from {}", shown::instead_of(path))
-            }
+            Place::File(path) | Place::Read(path, _) => match shown::in_part(path) {
+                Some(part) => format!("{what} {part}"),
+                None => format!("{what} from {}", shown::instead_of(path)),
+            },
             Place::Bytes(_) => format!("{what} given as bytes"),
         }
     }
@@ -249,12 +253,18 @@ impl Pem {
             _ => None,
         };
         let Some(content) = content else { return self.unfit(wanted.noun(), failed.text.clone()) };
+        let is_in_folder = |path: &PathBuf| shown::in_part(path).is_some();
         let why = match items::of(content) {
+            // It may well be a path, of which a name is not shown.
+            _ if matches!(&self.0, Place::File(path) | Place::Read(path, _) if is_in_folder(path)) => {
+                return self.unfit(wanted.noun(), failed.text.clone());
+            }
             Err(fault) => fault.why,
             Ok(all) if all.is_empty() => foreign::what_it_is(content, wanted, "FILE"),
             Ok(_) => "it is PEM, not the name of a file".to_owned(),
         };
-        self.unfit(wanted.noun(), format!("{why}; name a file, or give the PEM itself with all of its lines"))
+        let mend = "name a file, or give the PEM itself with all of its lines";
+        self.unfit(wanted.noun(), format!("{}; as a text: {why}; {mend}", failed.text))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the names and the provider that results.
 
 use crate::error::Error;
+use crate::shown::shown;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
@@ -88,7 +89,7 @@ impl Settings {
         match self.alpn.iter().find(|name| name.is_empty() || name.len() > ALPN_BYTES_MAX) {
             None => Ok(self.alpn.clone()),
             Some(bad) => {
-                let value = format!("{:?}", String::from_utf8_lossy(bad));
+                let value = shown(&String::from_utf8_lossy(bad));
                 Err(Error::Config { field: "alpn", value, why: "a protocol's name has 1 to 255 bytes" })
             }
         }
@@ -105,7 +106,7 @@ fn pick<T>(
         .iter()
         .map(|name| {
             find(name).ok_or_else(|| Error::Tls {
-                what: format!("{what} {name:?}"),
+                what: format!("{what} {}", shown(name)),
                 why: format!("it is none of {}", known().join(", ")),
             })
         })

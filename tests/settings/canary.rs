@@ -32,6 +32,13 @@ fn body(pem: &str) -> String {
     pem.lines().filter(|line| !line.starts_with("-----")).collect()
 }
 
+/// The bytes of an item as hexadecimal digits.
+fn hex(pem: &str, between: &str) -> String {
+    use windlass::rustls::pki_types::pem::{PemObject, SectionKind};
+    let (_, der) = <(SectionKind, Vec<u8>)>::from_pem_slice(pem.as_bytes()).expect("an item");
+    der.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
+}
+
 fn canary() -> &'static Canary {
     static CANARY: OnceLock<Canary> = OnceLock::new();
     CANARY.get_or_init(|| {
@@ -45,7 +52,9 @@ fn canary() -> &'static Canary {
         let key = wrapped(security::key_pem(), "PRIVATE KEY");
         let cert = wrapped(security::certificate_pem(), "CERTIFICATE");
         let mut parts = HashSet::new();
-        for secret in [body(&key), body(&cert), base64(&key), base64(&cert)] {
+        let cased = [&key, &cert].map(|pem| [body(pem).to_lowercase(), body(pem).to_uppercase()]).concat();
+        let digits = [&key, &cert].map(|pem| [hex(pem, ""), hex(pem, ":"), hex(pem, "").to_uppercase()]).concat();
+        for secret in [vec![body(&key), body(&cert), base64(&key), base64(&cert)], cased, digits].concat() {
             parts.extend(secret.as_bytes().windows(8).map(|part| String::from_utf8_lossy(part).into_owned()));
         }
         Canary { key, cert, parts }
@@ -102,6 +111,12 @@ fn forms(pem: &str) -> Vec<String> {
         format!("/etc/ssl/{plain}"),
         format!("./{plain}.pem"),
         plain.as_bytes().chunks(40).map(|part| format!("{} ", String::from_utf8_lossy(part))).collect(),
+        plain.to_lowercase(),
+        plain.to_uppercase(),
+        hex(pem, ""),
+        hex(pem, ":"),
+        hex(pem, "")[40..104].to_owned(),
+        hex(pem, ":")[60..156].to_owned(),
     ]
 }
 

@@ -3,6 +3,7 @@
 //!
 //! What rcgen cannot make is made by `openssl`, where it is installed.
 
+use crate::canary::{listen_to_the_log, was_logged};
 use crate::support::skip;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
@@ -122,6 +123,10 @@ fn make() -> Made {
     };
     let list = short(&list.signed_by(&root).expect("a list").pem().expect("PEM"));
     let request = params(|_| {}).serialize_request(&new_key()).expect("a request").pem().expect("PEM");
+    // As the end of a chain was that a root of 2000 had signed across.
+    let old_root = authority("root", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let older = CertifiedIssuer::self_signed(authority("older", |_| {}), new_key()).expect("an issuer");
+    let old_root = short(&old_root.signed_by(&new_key(), &older).expect("a certificate").pem());
     let (root, middle, old_middle) = (short(&root.pem()), short(&middle.pem()), short(&old_middle.pem()));
     let both = |(chain, key): (String, String)| chain + &key;
     let spoilt = |pem: &str| pem.replace(body(pem), "MAAA");
@@ -194,7 +199,12 @@ fn make() -> Made {
     put("own behind its issuer", joined(&[&middle, &leaf, &leaf_key]));
     put("root before its like", joined(&[&leaf, &root, &middle, &leaf_key]));
     put("a stranger", joined(&[&leaf, &chain, &middle, &leaf_key]));
-    put("a long chain", leaf.clone() + &middle + &root.repeat(101) + &leaf_key);
+    put("the first twice", joined(&[&leaf, &leaf, &middle, &leaf_key]));
+    put("an issuer twice", joined(&[&leaf, &middle, &root, &middle, &leaf_key]));
+    put("expired at the end", joined(&[&leaf, &middle, &old_root, &leaf_key]));
+    put("two strangers", joined(&[&leaf, &middle, &root, &chain, &old_root, &leaf_key]));
+    let many: String = (0..101).map(|_| own(|_| {}).0).collect();
+    put("a long chain", leaf.clone() + &middle + &many + &leaf_key);
     // Of the same length each time: its signature and its serial number are.
     let fixed = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
     let mut wide = CertificateParams::new((1000..4000).map(|n| format!("host{n}.example.org")).collect::<Vec<_>>())
@@ -203,8 +213,13 @@ fn make() -> Made {
     let large = short(&wide.self_signed(&fixed).expect("a certificate").pem());
     put("a large certificate", large + &short(&fixed.serialize_pem()));
     wide.subject_alt_names.truncate(1000);
-    let large = short(&wide.self_signed(&fixed).expect("a certificate").pem());
-    put("a heavy chain", large.repeat(4) + &short(&fixed.serialize_pem()));
+    let large: String = (7..11)
+        .map(|number: u64| {
+            wide.serial_number = Some(number.into());
+            short(&wide.self_signed(&fixed).expect("a certificate").pem())
+        })
+        .collect();
+    put("a heavy chain", large + &short(&fixed.serialize_pem()));
     let mut put = |name, bytes: Vec<u8>| drop(texts.insert(name, bytes));
     put("UTF-16", chain.encode_utf16().flat_map(u16::to_le_bytes).collect());
     put("DER", der(&chain));
@@ -317,6 +332,33 @@ fn each_fault_is_called_by_its_name_with_its_place_and_what_mends_it() {
 }
 
 #[test]
+fn what_only_some_peers_mind_is_taken_and_warned_of_with_what_mends_it() {
+    listen_to_the_log();
+    let expired = "it expired at 2020-01-01T00:00:00Z; renew it, or correct this machine's clock; peers that do not know \
+                   another way to a root refuse the chain";
+    let unneeded = "it has issued none of the chain, and peers have no use for it; remove it";
+    let copy = |number| format!("it is the same as item {number} (line {}), and not sent; remove it", number * 3 - 2);
+    let unnamed = "it has no subjectAltName: rustls, Go and browsers look for its names nowhere else (RFC 9525) and refuse \
+                   it; reissue it with `-addext subjectAltName=DNS:host.example.org`";
+    for (name, place, item, why) in [
+        ("no names", Both, 1, unnamed.to_owned()),
+        ("expired in the middle", Both, 2, expired.to_owned()),
+        ("expired at the end", Both, 3, expired.to_owned()),
+        ("expired at the end", OwnBoth, 3, expired.to_owned()),
+        ("a stranger", Both, 2, unneeded.to_owned()),
+        ("two strangers", Both, 4, unneeded.to_owned()),
+        ("the first twice", Both, 2, copy(1)),
+        ("an issuer twice", OwnBoth, 4, copy(2)),
+    ] {
+        let path = made().folder.path().join(name);
+        assert_eq!(told(place, &path), "taken", "{name}");
+        let (path, line) = (path.display(), item * 3 - 2);
+        let warning = format!("tls: certificate {path} is used, but of its item {item} (line {line}): {why}");
+        assert!(was_logged(&warning), "{name}: {warning}");
+    }
+}
+
+#[test]
 fn a_file_that_may_not_be_read_is_told_with_what_would_let_it() {
     use std::os::unix::fs::PermissionsExt;
     let path = made().folder.path().join("unreadable");
@@ -344,9 +386,10 @@ fn a_key_in_place_of_a_files_name_is_told_from_a_name() {
         (key.clone(), "it is PEM, not the name of a file"),
     ] {
         let told = told(Key, Path::new(&given));
-        let what = format!("private key from a text of {} bytes that is no file's name", given.len());
+        let what = format!("private key from a text of {} bytes that is not shown, as it may be a key", given.len());
         let mend = "name a file, or give the PEM itself with all of its lines";
-        assert_eq!(told, format!("cannot use {what}: {why}; {mend}"));
+        let error = std::fs::File::open(&given).expect_err("no file");
+        assert_eq!(told, format!("cannot use {what}: {error}; as a text: {why}; {mend}"));
     }
 }
 

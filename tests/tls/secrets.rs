@@ -12,7 +12,7 @@ use std::error::Error;
 use std::fmt::{Debug, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use windlass::tls::{ClientAuth, Pem};
+use windlass::tls::{ClientAuth, KeyLog, Pem};
 use windlass::{TlsClient, TlsServer};
 
 const CASES: u32 = 1_200;
@@ -103,11 +103,12 @@ fn forms(pem: &str) -> Vec<String> {
     let body = body(pem);
     let items: Vec<String> = pem.split("-----END").map(self::body).filter(|body| body.len() > 20).collect();
     let der: Vec<u8> = items.iter().flat_map(|item| decoded(item)).collect();
-    let hex: String = der.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (hex, pairs) = (hex(&der), in_pairs(&der));
+    let cased = [body.to_lowercase(), body.to_uppercase(), pairs];
     let listed: String = der.iter().map(|byte| format!("{byte},")).collect();
     let again = [0, 1, 2].map(|from| base64(&pem.as_bytes()[from..]));
-    [vec![body.clone(), hex.to_uppercase(), hex, listed, String::from_utf8_lossy(&der).into_owned()], again.to_vec()]
-        .concat()
+    let again = [&again[..], &cased].concat();
+    [vec![body.clone(), hex.to_uppercase(), hex, listed, String::from_utf8_lossy(&der).into_owned()], again].concat()
 }
 
 fn windows(text: &str) -> impl Iterator<Item = String> {
@@ -136,7 +137,7 @@ fn shown(text: &str) -> Option<String> {
 type Breaking = fn(&str) -> Vec<u8>;
 
 /// What becomes of PEM on its way.
-const BREAKINGS: [(&str, Breaking); 34] = [
+const BREAKINGS: [(&str, Breaking); 41] = [
     ("whole", |pem| pem.into()),
     ("without newlines", |pem| pem.replace('\n', "").into()),
     ("with the characters \\n", |pem| pem.trim().replace('\n', "\\n").into()),
@@ -177,7 +178,29 @@ const BREAKINGS: [(&str, Breaking); 34] = [
     ("behind a name", |pem| format!("KEY={}", pem.trim()).into()),
     ("with something behind it", |pem| format!("{}# my own {}", pem.trim(), body(pem)).into()),
     ("in DER", |pem| decoded(&body(pem))),
+    ("in hexadecimal digits", |pem| hex(&decoded(&body(pem))).into()),
+    ("its half in hexadecimal digits", |pem| hex(half(&decoded(&body(pem)))).into()),
+    ("as openssl prints it", |pem| in_pairs(&decoded(&body(pem))).into()),
+    ("as openssl prints it, in lines", |pem| {
+        let lines = in_pairs(&decoded(&body(pem)));
+        lines.as_bytes().chunks(45).flat_map(|line| [b"    ", line, b"\n"].concat()).collect()
+    }),
+    ("a part as openssl prints it", |pem| in_pairs(half(&decoded(&body(pem)))).into()),
+    ("in small letters", |pem| body(pem).to_lowercase().into()),
+    ("in capitals", |pem| body(pem).to_uppercase().into()),
 ];
+
+fn half(bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.len() / 2..]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn in_pairs(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
 
 /// Of those that are long enough to tell something.
 fn last_line(pem: &str) -> Vec<u8> {
@@ -289,6 +312,60 @@ fn no_text_shows_a_part_of_a_key_or_of_what_was_given_inline() {
     assert!(found.is_none(), "{found:?} is in the log");
 }
 
+/// What stands around a piece of a key.
+const AROUND: [(&str, &str); 8] = [
+    ("", ""),
+    ("/", ""),
+    ("/etc/", ""),
+    ("", ".pem"),
+    ("", ".key"),
+    ("/", ".pem"),
+    ("/etc/ssl/", ".key"),
+    ("./", "/x"),
+];
+
+/// Twelve to forty characters have no marks, and nothing that a reader of PEM would know them by.
+#[test]
+fn no_text_shows_a_piece_of_a_key_that_is_given_for_a_path_a_name_or_another_value() {
+    listen_to_the_log();
+    let cases = std::env::var("CANARY_CASES").map_or(CASES, |count| count.parse().expect("a number"));
+    // A simpler piece would be no key any more.
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() });
+    let inputs = (proptest::collection::vec(any::<u8>(), 30), 12..=40usize, 0..AROUND.len(), 0..PLACES + 7);
+    let run = runner.run(&inputs, |(bytes, length, around, place)| {
+        let piece = &base64(&bytes)[..length];
+        let given = format!("{}{piece}{}", AROUND[around].0, AROUND[around].1);
+        let text = match place.checked_sub(PLACES) {
+            None => told(place, Pem::file(&given)),
+            Some(place) => told_of_value(place, given),
+        };
+        let found = windows(piece).find(|window| text.contains(window));
+        prop_assert!(found.is_none(), "{piece} around {around}, place {place}: {found:?} is in {text}");
+        Ok(())
+    });
+    run.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The error about a value that is no path. What can be used is used: it is a name then, and no error.
+fn told_of_value(place: usize, value: String) -> String {
+    let Material { chain, key, .. } = material();
+    let server = || TlsServer::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
+    let client = || TlsClient::builder().roots(Pem::bytes(chain.as_str()));
+    let log = || format!("/no/such/folder/{value}").into();
+    let error = match place {
+        0 => server().suites([value]).build().err(),
+        1 => server().groups([value]).build().err(),
+        2 => client().suites([value]).build().err(),
+        3 => server().name(format!("{value} "), server()).build().err(),
+        4 => client().server_name(format!("{value} ")).build().err(),
+        5 => server().key_log(KeyLog::File(log())).build().err(),
+        _ => client().build().expect("a client").for_server(&format!("{value} ")).err(),
+    };
+    let error = error.expect("it is none");
+    format!("{error}{error:?}")
+}
+
 #[test]
 fn a_file_is_still_called_by_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -300,6 +377,12 @@ fn a_file_is_still_called_by_its_name() {
         assert!(told.contains(&name) && told.contains("No such file"), "{told}");
         assert!(format!("{builder:?}").contains(&name), "{builder:?}");
     }
+    // A name that may be a key, in a folder that there is: of it the extension is told, and what the system says.
+    let digest = "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842";
+    let builder = TlsClient::builder().roots(Pem::file(folder.path().join(format!("{digest}.pem"))));
+    let told = builder.build().expect_err("no file").to_string();
+    let part = format!("cannot use root certificate {}/….pem: No such file", folder.path().display());
+    assert!(told.starts_with(&part) && !told.contains(&digest[..8]), "{told}");
     // A name like a key's, of a file that there is, or in a folder that there is.
     let like = folder.path().join("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp");
     std::fs::write(&like, "nothing").expect("a file");

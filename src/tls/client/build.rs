@@ -2,6 +2,7 @@
 
 use super::TlsClient;
 use crate::error::Error;
+use crate::shown::shown;
 use crate::tls::check::{self, Shown, Tried};
 use crate::tls::key_log::Logs;
 use crate::tls::material::{self, Side};
@@ -200,7 +201,7 @@ impl TlsClientBuilder {
             None => None,
             Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| Error::Config {
                 field: "server_name",
-                value: format!("{name:?}"),
+                value: shown(name),
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };

@@ -11,6 +11,7 @@
 use super::build::{TlsServerBuilder, UnknownName};
 use super::{Choice, Entry, Slot, TlsServer, Unknown};
 use crate::error::Error;
+use crate::shown::{shown, shown_key};
 use crate::tls::key_log::Logs;
 use crate::tls::pem::files::Files;
 use crate::tls::validity::{not_after, seconds};
@@ -208,11 +209,13 @@ impl TlsServerBuilder {
     /// # Errors
     /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it: it
     /// cannot be read, is of another kind or form, is damaged, or has more than 64 MiB; the key is not that of the
-    /// certificate, or of a kind that is not supported; a certificate has expired or is not valid yet, is a CA's, is not
-    /// for servers, or has no names (RFC 9525); the chain is out of order, or longer than peers take (64,000 bytes, 100
+    /// certificate, or of a kind that is not supported; the certificate of the key has expired or is not valid yet, is a CA's or is not
+    /// for servers; the chain is out of order, or longer than peers take (64,000 bytes, 100
     /// certificates); the names of client issuers take more than the chain leaves of those bytes; no suite fits the key;
-    /// a name is no DNS name, is there twice or has names of its own. `Error::Config` where settings do not fit each other. No text has a byte of a key, or of
-    /// PEM.
+    /// a name is no DNS name, is there twice or has names of its own. `Error::Config` where settings do not fit each other.
+    /// No text has a byte of PEM, or eight characters in a row of a key that was given for something else. What only some
+    /// peers mind is taken, and a warning is logged: no subjectAltName (RFC 9525), issuers that have expired, certificates
+    /// that are not of the chain.
     pub fn build(&self) -> Result<TlsServer, Error> {
         self.check_names()?;
         let (choice, built) = self.read(&mut Files::default()).choice(None).map_err(Reloaded::into_first)?;
@@ -251,7 +254,7 @@ impl TlsServerBuilder {
                 (true, true) if seen.insert(plain.clone()) => continue,
                 (true, true) => "it is given twice",
             };
-            return Err(Error::Tls { what: format!("name {name:?}"), why: why.to_owned() });
+            return Err(Error::Tls { what: format!("name {}", shown(name)), why: why.to_owned() });
         }
         Ok(())
     }
@@ -311,9 +314,11 @@ impl Reloaded {
     ) -> Option<Entry> {
         let mut fault = |error, instead| {
             let error = match (name, error) {
-                (Some(name), Error::Tls { what, why }) => Error::Tls { what: format!("{what} (for {name})"), why },
+                (Some(name), Error::Tls { what, why }) => {
+                    Error::Tls { what: format!("{what} (for {})", shown_key(name)), why }
+                }
                 (Some(name), Error::Config { field, value, why }) => {
-                    Error::Config { field, value: format!("{value} (for {name})"), why }
+                    Error::Config { field, value: format!("{value} (for {})", shown_key(name)), why }
                 }
                 (_, error) => error,
             };
