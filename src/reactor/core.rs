@@ -206,10 +206,7 @@ impl Core {
             next = next.min(id.due);
         }
         if let Life::Draining { until, .. } = self.desk.life {
-            next = next.min(until);
-        }
-        if let Some(due) = self.drain_due() {
-            next = next.min(due);
+            next = next.min(until).min(self.drain_due());
         }
         if let Some(due) = self.relief.due() {
             next = next.min(due);

@@ -79,11 +79,11 @@ impl Core {
     }
 
     /// When somebody must hear of the drain at the latest.
-    pub(super) fn drain_due(&self) -> Option<Tick> {
+    pub(super) fn drain_due(&self) -> Tick {
         if self.desk.judged < self.drain_began && !self.desk.untold.is_empty() {
-            return Some(self.drain_began);
+            return self.drain_began;
         }
-        self.desk.untold.iter().map(|untold| untold.until).min()
+        self.desk.untold.iter().map(|untold| untold.until).min().unwrap_or(Tick::NEVER)
     }
 
     /// Whether nothing is left to wait for: a listener that is left is fed by another reactor, which may still hand over what
