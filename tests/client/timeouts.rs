@@ -87,7 +87,7 @@ fn reads_writes_closes_and_exchanges_that_are_late_are_timeouts_and_others_are_n
         let (keep, kept) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let serving = scope.spawn(|| host.accept());
-            let once = client.once(&b"x"[..], AfterRequest::KeepOpen, PATIENCE, |answer| {
+            let once = client.once(&b"x"[..], AfterRequest::KeepOpen, Duration::from_secs(1), |answer| {
                 answer.read(&mut [0; 1]).inspect_err(|error| {
                     keep.send(is_timeout(error)).expect("somebody looks");
                 })
