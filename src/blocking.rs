@@ -72,7 +72,7 @@ pub struct BlockingLink {
     observer: Option<Observer>,
 }
 
-/// Is told what is done with a link, by the thread that does it.
+/// Called with each thing that was done with a link, by the thread that did it.
 struct Observer(Box<dyn Fn(ConnState) + Send + Sync>);
 
 impl std::fmt::Debug for Observer {
@@ -150,7 +150,7 @@ impl BlockingLink {
         BlockingLink { socket, inside: Mutex::new(inside), timeouts: Mutex::default(), observer: None }
     }
 
-    /// Reads, writes and ends are told to `observer` from now on, each when it was done.
+    /// Calls `observer` from now on with each read, write and end, once it is done.
     pub(crate) fn observe(&mut self, observer: impl Fn(ConnState) + Send + Sync + 'static) {
         self.observer = Some(Observer(Box::new(observer)));
     }
@@ -182,12 +182,12 @@ impl BlockingLink {
         Ok(link.alone())
     }
 
-    /// How long a read may take; `None` is for ever, and so it begins.
+    /// How long a read may take; `None`, and so it begins, leaves it to the [limits](crate::Limits) of the connection.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) {
         self.timeouts().read = timeout;
     }
 
-    /// How long a write may take; `None` is for ever, and so it begins.
+    /// How long a write may take; `None`, and so it begins, leaves it to `Limits::write_stall_timeout`.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) {
         self.timeouts().write = timeout;
     }
@@ -281,6 +281,15 @@ impl BlockingLink {
         let expiry = inside.overdue(now, came);
         if let Some(expiry) = expiry {
             inside.signal(Signal::Expired(expiry));
+            // What it still may say in order: close_notify, and the end of a link that owes nothing.
+            inside.push_on(now);
+            if let Some(Phase::Closed(reason)) = inside.phase() {
+                inside.take_leave(reason);
+            }
+            if inside.wants_to_send() == Wanted::Yes {
+                // Nobody will send it any more, and an end in order would say that it was all. The reason stays.
+                inside.signal(Signal::Expired(Expiry::Drain));
+            }
             self.say_goodbye(&mut inside);
         }
         inside.due().and_then(Tick::instant)
@@ -302,14 +311,15 @@ impl BlockingLink {
         let link = inside.link.as_ref();
         let local = link.and_then(Link::local_address).unwrap_or(Address::unix_unnamed());
         let peer = link.and_then(Link::peer_address).map(Box::new);
-        Err(Error::Connection { local: Box::new(local), peer, reason })
+        let detail = link.and_then(Link::failure_detail).map(str::to_owned);
+        Err(Error::Connection { local: Box::new(local), peer, reason, detail })
     }
 
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.
     ///
     /// # Errors
-    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `ConnectionReset` if the peer
-    /// has reset it before all was sent.
+    /// `NotConnected` if the connection is over, `WouldBlock` if the write timeout runs out, `TimedOut` if one of the
+    /// connection's limits does, `ConnectionReset` if the peer has reset it before all was sent.
     pub fn finish(&self) -> io::Result<()> {
         let until = deadline(self.timeouts().write);
         self.finish_by(until)
@@ -334,7 +344,7 @@ impl BlockingLink {
     ///
     /// # Errors
     /// `NotConnected` if it was closed before; `WouldBlock` if the peer does not take what waits within the write timeout, or
-    /// 10 s without one: it is reset then; `ConnectionReset` if what waited is lost by a reset of the peer's.
+    /// 10 s without one: it is reset then; `TimedOut` if one of the connection's limits runs out first; `ConnectionReset` if what waited is lost by a reset of the peer's.
     pub fn close(&self) -> io::Result<()> {
         self.close_by(deadline(Some(self.timeouts().write.unwrap_or(CLOSE_TIMEOUT))))
     }
@@ -349,10 +359,10 @@ impl BlockingLink {
             if let Some(Phase::Closed(reason)) = inside.phase() {
                 // Both sides have ended, or something broke it.
                 inside.usage = Usage::Closed;
-                let is_lost = inside.wants_to_send() == Wanted::Yes;
+                let lost = (inside.wants_to_send() == Wanted::Yes).then(|| told(reason, inside.detail()));
                 drop(inside);
-                if is_lost {
-                    return Err(told(reason));
+                if let Some(error) = lost {
+                    return Err(error);
                 }
                 self.tell_last(Phase::Closed(reason));
                 return Ok(());
@@ -435,15 +445,17 @@ impl BlockingLink {
             Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) => Some(reason),
             _ => None,
         };
-        (reason, link.tls_failure())
+        (reason, link.failure_detail().map(str::to_owned))
     }
 
-    /// Ends it at once, whatever waits: whoever reads or writes it returns with an error.
-    pub(crate) fn cut(&self) {
+    /// Ends it at once, whatever waits: whoever reads or writes it returns with an error. Returns how many bytes waited.
+    pub(crate) fn cut(&self) -> usize {
         let mut inside = self.lock();
+        let unsent = inside.link.as_ref().map_or(0, Link::unsent_bytes);
         inside.usage = Usage::Closed;
         inside.signal(Signal::Abort);
         self.say_goodbye(&mut inside);
+        unsent
     }
 
     /// Tells the peer, and wakes whoever waits elsewhere, as all that is said does but a reset elsewhere than on Linux.
@@ -465,6 +477,13 @@ impl Inside {
     fn signal(&mut self, signal: Signal) {
         if let Some(link) = &mut self.link {
             link.signal(signal, now());
+        }
+    }
+
+    /// Says the last words that TLS has for this end, if any.
+    fn take_leave(&mut self, reason: Reason) {
+        if let Some(link) = &mut self.link {
+            link.take_leave(reason, &mut self.buffers);
         }
     }
 
@@ -506,10 +525,17 @@ impl Inside {
         link.settle(&mut self.buffers, now);
     }
 
+    /// What is known of its end beyond the reason.
+    fn detail(&self) -> Option<&str> {
+        self.link.as_ref().and_then(Link::failure_detail)
+    }
+
     /// What a call says once the link is over or ended.
     fn refusal(&self) -> io::Error {
         match self.phase() {
-            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => told(reason),
+            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => {
+                told(reason, self.detail())
+            }
             Some(Phase::Finishing | Phase::WriteClosed) => io::ErrorKind::BrokenPipe.into(),
             _ => io::ErrorKind::NotConnected.into(),
         }
@@ -558,7 +584,7 @@ impl Inside {
             if let Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) = link.phase() {
                 // The peer's end is told as long as it is asked for.
                 let at_end = link.has_ended() && !reason.is_trouble() && self.usage == Usage::Open;
-                return Tried::Done(if at_end { Ok(0) } else { Err(told(reason)) });
+                return Tried::Done(if at_end { Ok(0) } else { Err(told(reason, link.failure_detail())) });
             }
             if link.has_ended() {
                 return Tried::Done(peer_ended(link, now));
@@ -631,7 +657,7 @@ impl Inside {
         match self.phase() {
             Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
             Some(Phase::Closed(Reason::PeerClosed | Reason::Local)) => Tried::Done(Ok(())),
-            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason))),
+            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason, self.detail()))),
             _ => Tried::Done(Ok(())),
         }
     }
@@ -683,7 +709,7 @@ impl Drop for Inside {
 fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
     if link.is_truncated() {
         link.signal(Signal::Close(Reason::Truncated), now);
-        return Err(told(Reason::Truncated));
+        return Err(told(Reason::Truncated, link.failure_detail()));
     }
     if matches!(link.phase(), Phase::Open | Phase::Finishing | Phase::WriteClosed) {
         link.signal(Signal::PeerEnded, now);
@@ -692,10 +718,10 @@ fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
 }
 
 /// Why a link ended, as an error of input or output.
-fn told(reason: Reason) -> io::Error {
+fn told(reason: Reason, detail: Option<&str>) -> io::Error {
     match reason {
         Reason::Os(number) => io::Error::from_raw_os_error(number),
-        _ => io::Error::new(reason.kind(), reason.to_string()),
+        _ => io::Error::new(reason.kind(), reason.with_detail(detail).to_string()),
     }
 }
 

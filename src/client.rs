@@ -117,11 +117,11 @@ impl Client {
     /// Begins with all that a configuration says, read from a file perhaps. Callbacks are still to be added.
     ///
     /// # Errors
-    /// As [`ClientConfig::validate`].
+    /// As [`ClientConfig::validate`], and `Config` for keys that only a [`Connector`](crate::Connector) takes.
     pub fn configured(config: &ClientConfig) -> Result<ClientBuilder, Error> {
         let builder = Client::builder(config.address().clone());
         let builder = builder.connect_config(config.connect_config()?).datagram_config(config.datagram_config()?);
-        Ok(builder.read_timeout(config.read_timeout).write_timeout(config.write_timeout))
+        builder.read_timeout(config.read_timeout).write_timeout(config.write_timeout).check_keys()
     }
 
     /// Connects, and shakes hands if that is asked for, all within `timeout`, or within `Limits::connect_timeout` of
@@ -214,7 +214,7 @@ impl Client {
         self.0.finish(&self.0.carrier()?, until)
     }
 
-    /// How long a read may take from now on; `None` is for ever.
+    /// How long a read may take from now on; `None` leaves it to the limits of the configuration.
     ///
     /// # Errors
     /// `Config` for zero.
@@ -224,7 +224,7 @@ impl Client {
         Ok(())
     }
 
-    /// How long a write may take from now on; `None` is for ever.
+    /// How long a write may take from now on; `None` leaves it to the limits of the configuration.
     ///
     /// # Errors
     /// `Config` for zero.

@@ -15,12 +15,13 @@ use crate::handler::{DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::handshake::Away;
+use crate::mailbox::Remote;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::watched::Foreign;
-use crate::placement::{Handed, Quota, Spread};
+use crate::placement::Handed;
 use crate::post::Post;
-use crate::turn::Turn;
+use crate::turn::{Sharing, Turn};
 use bytes::Bytes;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub(crate) enum Order {
     Found(Family, Box<Found>),
     /// A connect: what one of its attempts came to.
     Raced(Attempt, Outcome),
+    /// A listener: the reactor of this mailbox drains, and takes no more connections that are accepted here.
+    Unfeed(Remote),
 }
 
 /// What another thread tells a reactor.
@@ -115,8 +118,7 @@ pub(crate) enum Local {
         listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
-        spread: Option<Spread>,
+        sharing: Sharing,
     },
     Bind {
         id: SourceId,

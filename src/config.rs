@@ -262,8 +262,8 @@ impl SocketOptions {
         for (field, bytes) in
             [("receive_buffer_bytes", self.receive_buffer_bytes), ("send_buffer_bytes", self.send_buffer_bytes)]
         {
-            if bytes.is_some_and(|bytes| bytes > i32::MAX as usize) {
-                return refuse(field, bytes, "it must be below 2 GiB");
+            if let Some(bytes) = bytes.filter(|bytes| !(1..=i32::MAX as usize).contains(bytes)) {
+                return refuse(field, bytes, "it must be at least 1, and below 2 GiB");
             }
         }
         if let Some(timeout) = self.user_timeout {
@@ -482,8 +482,9 @@ pub struct ReactorConfig {
     /// eighth is free. A connection that holds input alone is reset only where nothing else can make room, after 30 s.
     ///
     /// Output that handlers write of themselves is bounded by each connection's own limits. TLS handshakes go on. Not
-    /// counted: what the kernel holds, and 1.7 MiB of buffers that are kept for reuse. Default: `None`, no bound but each
-    /// connection's.
+    /// counted: what the kernel holds, 1.7 MiB of buffers that are kept for reuse, and what waits for threads, of which there are
+    /// so many: a connection of a blocking handler holds 64 KiB of output, and as much input as its last read brought. Default:
+    /// `None`, no bound but each connection's.
     pub queued_bytes_max: Option<usize>,
     /// Accepted connections whose TLS handshake is not done; above it, listeners with TLS pause. Each may hold 68 KiB of
     /// a peer's handshake, ordinary ones hold less than 5 KiB. Default: 16,384.
@@ -535,8 +536,8 @@ impl ReactorConfig {
         positive("mailbox_bytes_max", self.mailbox_bytes_max)?;
         positive("commands_per_turn", self.commands_per_turn)?;
         positive("handshakes_max", self.handshakes_max)?;
-        if self.queued_bytes_max.is_some_and(|bytes| bytes < QUEUED_BYTES_LEAST) {
-            return refuse("queued_bytes_max", self.queued_bytes_max, "it must be at least 1 MiB");
+        if let Some(bytes) = self.queued_bytes_max.filter(|bytes| *bytes < QUEUED_BYTES_LEAST) {
+            return refuse("queued_bytes_max", bytes, "it must be at least 1 MiB");
         }
         lasting("slow_callback", self.slow_callback.unwrap_or(Duration::MAX))?;
         positive("connections_max", self.connections_max)

@@ -96,6 +96,12 @@ impl<'a> Conn<'a> {
         self.link.bytes_out()
     }
 
+    /// What is known of a failure of TLS beyond the reason that `on_close` is told: dates, names, what either side offers;
+    /// see [`Reason::with_detail`](crate::Reason::with_detail). `None` before, and where there is nothing more to tell.
+    pub fn failure_detail(&self) -> Option<&str> {
+        self.link.failure_detail()
+    }
+
     /// Bytes of output that wait.
     pub fn unsent_bytes(&self) -> usize {
         self.link.unsent_bytes() + self.turn.desk.buffers.gather.len()

@@ -51,7 +51,7 @@ pub(crate) enum Progress {
 pub(crate) struct Dial {
     pub(crate) plan: Plan,
     pub(crate) handler: Box<dyn Handler>,
-    pub(crate) race: Race<(Reason, Error)>,
+    pub(crate) race: Race<Failure>,
     /// A socket for the next attempt: where the address was known when the connect began, and of one that found a full backlog.
     pub(crate) spare: Option<Stream>,
     pub(crate) tickets: Vec<Ticket>,
@@ -84,6 +84,20 @@ pub(crate) struct Trial {
     pub(crate) session: Option<Session>,
 }
 
+/// Why there is no connection.
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    pub(crate) error: Error,
+    /// What knows more of it.
+    pub(crate) session: Option<Box<Session>>,
+}
+
+impl Failure {
+    pub(crate) fn of(reason: Reason, error: Error) -> Failure {
+        Failure { reason, error, session: None }
+    }
+}
+
 /// What an attempt came to.
 pub(crate) enum Outcome {
     /// It is ready, with TLS its handshake done.
@@ -93,7 +107,7 @@ pub(crate) enum Outcome {
     /// It failed before it was connected.
     Unmade(Reason, io::Error),
     /// It was connected, and then failed, or ended.
-    Broken(Reason, Option<String>),
+    Broken(Reason, Option<String>, Option<Box<Session>>),
 }
 
 /// How a connect to `address` begins: a place that is known is tried, else its name is looked up.

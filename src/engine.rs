@@ -30,9 +30,11 @@ use std::time::{Duration, Instant};
 /// Whether reactor threads stay on one core each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
-    /// The system places them.
+    /// The system places them, wherever the first thread of the process or the one that starts the engine may run (Linux). To
+    /// confine reactors to some cores, confine the process.
     Free,
-    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux).
+    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux). The threads that
+    /// it starts, for blocking handlers and lookups, are not pinned.
     Pinned,
 }
 
@@ -85,8 +87,8 @@ impl EngineConfig {
         if self.connections_max == 0 {
             return refuse("connections_max", "0".to_owned(), "it must be at least 1");
         }
-        if self.queued_bytes_max.is_some_and(|bytes| bytes / self.reactors < QUEUED_BYTES_LEAST) {
-            let value = format!("{:?}", self.queued_bytes_max);
+        if let Some(bytes) = self.queued_bytes_max.filter(|bytes| bytes / self.reactors < QUEUED_BYTES_LEAST) {
+            let value = bytes.to_string();
             return refuse("queued_bytes_max", value, "it must be at least 1 MiB for each reactor");
         }
         if self.name.contains('\0') {
@@ -199,7 +201,8 @@ impl Listening {
         &self.address
     }
 
-    /// Stops accepting until it is resumed; the backlog waits in the kernel. It is never refused, and done soon.
+    /// Stops accepting until it is resumed; the backlog waits in the kernel. It is never refused, and done soon: each call is a
+    /// command that waits in the mailbox beside its limit.
     pub fn pause(&self) {
         self.order(|| Order::Pause);
     }
@@ -219,8 +222,8 @@ impl Listening {
     /// As [`Listening::remove`], and waits until nothing listens there any more, so that the address can be listened on again.
     ///
     /// # Errors
-    /// `NotDriven` if a callback holds a reactor up for `timeout`: the listener is closed once that returns.
-    /// `OnReactorThread`.
+    /// `NotDriven` if a callback holds a reactor up for `timeout`, and `OnReactorThread` in a callback; the listener is closed
+    /// soon all the same.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         self.remove();
         if Driving::is_any() {
@@ -243,7 +246,7 @@ impl Listening {
 
     fn order(&self, order: fn() -> Order) {
         for (remote, id) in &self.parts {
-            remote.order_listener(id.0, order());
+            remote.order_asked(id.0, order());
         }
     }
 }
@@ -512,10 +515,12 @@ impl Engine {
         }
         let config = ListenConfig { reuse: Reuse::Port, ..config.clone() };
         let first = Listener::bind(address, &config)?;
+        // Sockets of two families would not share the port: the kernel prefers those of IPv4.
+        let shared = first.bound_at().map_err(refused)?.map(|ip| real_address(Address::tcp(ip), address.transport()));
         let address = real_address(first.local_address().map_err(refused)?, address.transport());
         let mut listeners = vec![first];
         for _ in 1..self.remotes.len() {
-            listeners.push(Listener::bind(&address, &config)?);
+            listeners.push(Listener::bind(shared.as_ref().unwrap_or(&address), &config)?);
         }
         Ok(BoundListeners { address, listeners })
     }
@@ -554,7 +559,7 @@ impl Engine {
         for (reactor, listener) in listeners.into_iter().enumerate() {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
-            let sharing = Sharing { quotas: quotas.clone(), spread: None };
+            let sharing = Sharing { quotas: quotas.clone(), ..Sharing::default() };
             let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
             let id = self.ask_by("make", reactor, listen, unlisten)??;
             listening.parts.push((self.remotes[reactor].clone(), id));
@@ -582,11 +587,12 @@ impl Engine {
             for (reactor, remote) in self.remotes.iter().enumerate().skip(1) {
                 let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
                 let address = listening.address.clone();
-                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), quotas);
+                let sharing = Sharing { quotas, spread: None, feeder: Some(self.remotes[0].clone()) };
+                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), sharing);
                 spread.feed(remote.clone(), self.ask_by("make", reactor, listen, unlisten)??.0);
             }
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
-            let sharing = Sharing { quotas, spread: Some(spread) };
+            let sharing = Sharing { quotas, spread: Some(spread), feeder: None };
             let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
             listening.parts.push((self.remotes[0].clone(), self.ask_by("make", 0, listen, unlisten)??));
         }
@@ -608,10 +614,11 @@ impl Engine {
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
         let first = DatagramSocket::bind_checked(address, &config)?;
         let real = first.local_address().map_err(refused)?;
+        let shared = first.bound_at().map_err(refused)?.map_or(real.clone(), Address::udp);
         let mut sockets = vec![first];
         let is_spread = config.reuse == Reuse::Port && !address.transport().is_unix();
         for _ in 1..if is_spread { self.remotes.len() } else { 1 } {
-            sockets.push(DatagramSocket::bind_checked(&real, &config)?);
+            sockets.push(DatagramSocket::bind_checked(&shared, &config)?);
         }
         let make = Arc::new(make);
         let mut bound = BoundEndpoints { address: real, parts: Vec::new() };
@@ -625,7 +632,7 @@ impl Engine {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
                 Err(error) => {
                     for (remote, id) in &bound.parts {
-                        let _ = remote.close_endpoint(*id);
+                        remote.order_asked(id.0, Order::Remove);
                     }
                     return Err(error);
                 }
@@ -645,18 +652,22 @@ impl Engine {
         }
     }
 
-    /// Waits until all reactor threads have ended; `died` is told of each that panics or fails, as soon as it has.
-    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(Error)) {
+    /// Waits until all reactor threads have ended; `died` is told of each that panics or fails, as soon as it has, and `ended`
+    /// whenever some have ended, however.
+    pub(crate) fn wait_for_threads(&self, mut died: impl FnMut(Error), mut ended: impl FnMut()) {
         let mut ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = 0;
         loop {
-            let (dead, ended) = (std::mem::take(&mut ends.died), ends.ended);
-            if !dead.is_empty() {
+            let dead = std::mem::take(&mut ends.died);
+            if !dead.is_empty() || ends.ended > told {
+                told = ends.ended;
                 drop(ends);
                 dead.into_iter().for_each(&mut died);
+                ended();
                 ends = self.deaths.inside.lock().unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            if ended >= self.remotes.len() {
+            if told >= self.remotes.len() {
                 return;
             }
             ends = self.deaths.changed.wait(ends).unwrap_or_else(PoisonError::into_inner);
@@ -703,7 +714,9 @@ impl Engine {
         if Driving::is_any() {
             return Err(Error::OnReactorThread);
         }
-        let threads = std::mem::take(&mut *self.lock_threads());
+        let mut threads = std::mem::take(&mut *self.lock_threads());
+        // Whoever drops the last handle on a reactor's thread, behind its reactor, does not wait for itself.
+        threads.retain(|thread| thread.handle.thread().id() != std::thread::current().id());
         let ended = threads.into_iter().map(|Thread { name, handle }| match handle.join() {
             Ok(report) => report,
             Err(_) => Err(Error::ThreadDied { name }),

@@ -2,10 +2,14 @@
 //!
 //! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told.
 
+mod alert;
+mod fault;
 mod kinds;
 
 use crate::address::{Address, AddressError};
+pub use fault::TlsFault;
 pub use kinds::is_timeout;
+use std::fmt;
 use std::io;
 
 /// A call was refused and changed nothing.
@@ -163,7 +167,11 @@ pub enum Error {
     #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
     NotDriven,
     /// A connection came to no good end, or to none at all.
-    #[error("connection {}to {local}: {reason}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
+    #[error(
+        "connection {}to {local}: {}",
+        .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default(),
+        .reason.with_detail(.detail.as_deref())
+    )]
     Connection {
         /// Where it was accepted.
         local: Box<Address>,
@@ -171,6 +179,8 @@ pub enum Error {
         peer: Option<Box<Address>>,
         /// Why it ended.
         reason: Reason,
+        /// What is known beyond the reason, see [`Reason::with_detail`].
+        detail: Option<String>,
     },
     /// `prepare_accepted` refused a connection, which was closed.
     #[error("connection {}to {local} was refused by prepare_accepted: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
@@ -217,13 +227,13 @@ pub enum Error {
         callback: &'static str,
     },
     /// A client's connection broke, or its TLS handshake failed.
-    #[error("connection to {address}: {reason}{}", .detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+    #[error("connection to {address}: {}", .reason.with_detail(.detail.as_deref()))]
     Broken {
         /// What it was connected to.
         address: Box<Address>,
         /// What happened.
         reason: Reason,
-        /// What TLS said, in the words of its library.
+        /// What is known beyond the reason, see [`Reason::with_detail`].
         detail: Option<String>,
     },
     /// A client's request, or the answer to it, came to no good end.
@@ -338,7 +348,8 @@ pub enum Reason {
     Detached,
     /// The reactor was dropped.
     ReactorDropped,
-    /// The peer's FIN came without the close_notify that TLS wants before it: somebody may have cut the stream.
+    /// The peer's FIN came without the close_notify that TLS wants before it: somebody may have cut the stream. Where the
+    /// protocol marks its own ends, `Truncation::Tolerated` makes it an ordinary end.
     Truncated,
     /// TLS failed.
     Tls(TlsFault),
@@ -352,75 +363,19 @@ pub enum Reason {
     Bug,
 }
 
-/// What went wrong in TLS. The text that rustls has for it goes to the log, at debug level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TlsFault {
-    /// What came is no TLS: plain text, or another protocol.
-    NotTls,
-    /// The peer gave up and said so by this alert; RFC 8446, section 6.2.
-    AlertReceived(u8),
-    /// No version, suite, group or signature scheme is common to both.
-    Incompatible,
-    /// No application protocol (ALPN) is common to both.
-    NoApplicationProtocol,
-    /// The peer showed no certificate, and one is required.
-    NoCertificate,
-    /// The peer's certificate was refused: unknown issuer, expired, revoked, or for another name.
-    BadCertificate,
-    /// A record could not be decrypted.
-    BadRecord,
-    /// A record or handshake message was longer than it may be.
-    TooLarge,
-    /// The peer broke the protocol in another way.
-    Misbehaved,
-    /// The client asked for a name that no configuration is for.
-    UnknownName,
-    /// It failed on this side: no certificate for the name that was asked for, no random bytes, worn-out keys.
-    Internal,
-}
-
-impl TlsFault {
-    const KINDS: usize = 11;
-
-    fn index(self) -> usize {
-        match self {
-            TlsFault::NotTls => 0,
-            TlsFault::AlertReceived(_) => 1,
-            TlsFault::Incompatible => 2,
-            TlsFault::NoApplicationProtocol => 3,
-            TlsFault::NoCertificate => 4,
-            TlsFault::BadCertificate => 5,
-            TlsFault::BadRecord => 6,
-            TlsFault::TooLarge => 7,
-            TlsFault::Misbehaved => 8,
-            TlsFault::Internal => 9,
-            TlsFault::UnknownName => 10,
-        }
-    }
-}
-
-impl std::fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            TlsFault::NotTls => "TLS: the peer speaks something else",
-            TlsFault::AlertReceived(alert) => return write!(f, "TLS: the peer sent alert {alert}"),
-            TlsFault::Incompatible => "TLS: no version, suite or group in common",
-            TlsFault::NoApplicationProtocol => "TLS: no application protocol in common",
-            TlsFault::NoCertificate => "TLS: the peer showed no certificate",
-            TlsFault::BadCertificate => "TLS: the peer's certificate was refused",
-            TlsFault::BadRecord => "TLS: a record could not be decrypted",
-            TlsFault::TooLarge => "TLS: a record or message was too long",
-            TlsFault::Misbehaved => "TLS: the peer broke the protocol",
-            TlsFault::UnknownName => "TLS: the peer asked for an unknown name",
-            TlsFault::Internal => "TLS: failed on this side, by its configuration or system",
-        })
-    }
-}
-
 impl Reason {
     /// How many kinds there are, each timeout and TLS fault one of its own.
     pub const KINDS: usize = 27 + TlsFault::KINDS;
+
+    /// The reason with what else is known of this one end: the dates of an expired certificate, the name that was asked for,
+    /// what either side offers. `Error::Broken`, `Error::Connection`, `AcceptEvent` and `Conn::failure_detail` have such a
+    /// detail; their own texts contain it already.
+    ///
+    /// A detail is one line of at most 600 bytes; what comes from the peer is escaped in it and shortened. It holds no
+    /// certificate and no key.
+    pub fn with_detail<'a>(self, detail: Option<&'a str>) -> impl fmt::Display + 'a {
+        Explained { reason: self, detail }
+    }
 
     /// A number below [`Reason::KINDS`], one for each kind; all error numbers of one kind share one, and all received alerts.
     pub fn index(self) -> usize {
@@ -501,8 +456,24 @@ impl Reason {
     }
 }
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// A reason and its detail.
+struct Explained<'a> {
+    reason: Reason,
+    detail: Option<&'a str>,
+}
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.reason, self.detail) {
+            (reason, None) => reason.fmt(f),
+            (Reason::Tls(fault), Some(detail)) => fault.explain(detail, f),
+            (reason, Some(detail)) => write!(f, "{reason} ({detail})"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::PeerClosed => "closed by the peer",
             Reason::Local => "closed here",
@@ -522,7 +493,10 @@ impl std::fmt::Display for Reason {
             Reason::Detached => "detached",
             Reason::ReactorDropped => "reactor dropped",
             Reason::Bug => "a fault in windlass",
-            Reason::Truncated => "truncated: the peer ended without close_notify",
+            Reason::Truncated => {
+                "truncated: the peer ended without TLS' close_notify, so somebody may have cut the stream; if the protocol \
+                 marks its own ends, set Truncation::Tolerated"
+            }
             Reason::Tls(fault) => return fault.fmt(f),
             Reason::FileTruncated => "a file that was being sent ended early",
             Reason::FileUnreadable(errno) => {
@@ -531,7 +505,10 @@ impl std::fmt::Display for Reason {
             Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
             Reason::Timeout(expiry) => match expiry {
                 Expiry::Connect => "connect timeout",
-                Expiry::Handshake => "handshake timeout",
+                Expiry::Handshake => {
+                    "handshake timeout: the peer did not complete TLS in time; mostly one of the two sides speaks no TLS at \
+                     this port"
+                }
                 Expiry::Idle => "idle timeout",
                 Expiry::WriteStall => "write stall timeout",
                 Expiry::Lifetime => "lifetime over",
@@ -539,5 +516,81 @@ impl std::fmt::Display for Reason {
                 Expiry::Drain => "drain deadline",
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots and links hold one.
+    #[test]
+    fn a_reason_has_8_bytes() {
+        assert_eq!(size_of::<Reason>(), 8);
+    }
+
+    #[test]
+    fn each_tls_fault_is_a_kind_of_its_own_and_says_what_to_do() {
+        let mut indexes: Vec<usize> = TlsFault::ALL.iter().map(|fault| Reason::Tls(*fault).index()).collect();
+        assert_eq!(indexes.len(), TlsFault::KINDS);
+        indexes.push(Reason::QueueLimit.index());
+        indexes.sort_unstable();
+        assert!(indexes.windows(2).all(|pair| pair[0] < pair[1]), "{indexes:?}");
+        assert!(indexes.iter().all(|index| *index < Reason::KINDS));
+        let mut texts: Vec<String> = TlsFault::ALL.iter().map(|fault| Reason::Tls(*fault).to_string()).collect();
+        for text in &texts {
+            assert!(text.starts_with("TLS: ") && text.contains("; "), "{text}");
+        }
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), TlsFault::KINDS);
+    }
+
+    #[test]
+    fn every_alert_of_the_rfcs_is_told_by_its_name_and_says_what_to_do() {
+        let named = [
+            (0, "close_notify"),
+            (10, "unexpected_message"),
+            (20, "bad_record_mac"),
+            (21, "decryption_failed"),
+            (22, "record_overflow"),
+            (30, "decompression_failure"),
+            (40, "handshake_failure"),
+            (41, "no_certificate"),
+            (42, "bad_certificate"),
+            (43, "unsupported_certificate"),
+            (44, "certificate_revoked"),
+            (45, "certificate_expired"),
+            (46, "certificate_unknown"),
+            (47, "illegal_parameter"),
+            (48, "unknown_ca"),
+            (49, "access_denied"),
+            (50, "decode_error"),
+            (51, "decrypt_error"),
+            (60, "export_restriction"),
+            (70, "protocol_version"),
+            (71, "insufficient_security"),
+            (80, "internal_error"),
+            (86, "inappropriate_fallback"),
+            (90, "user_canceled"),
+            (100, "no_renegotiation"),
+            (109, "missing_extension"),
+            (110, "unsupported_extension"),
+            (111, "certificate_unobtainable"),
+            (112, "unrecognized_name"),
+            (113, "bad_certificate_status_response"),
+            (114, "bad_certificate_hash_value"),
+            (115, "unknown_psk_identity"),
+            (116, "certificate_required"),
+            (117, "general_error"),
+            (120, "no_application_protocol"),
+            (121, "ech_required"),
+        ];
+        for number in 0..=u8::MAX {
+            let text = Reason::Tls(TlsFault::AlertReceived(number)).to_string();
+            let name = named.iter().find(|(known, _)| *known == number).map_or("unknown alert", |(_, name)| *name);
+            assert!(text.contains(&format!("{name} ({number})")), "{text}");
+            assert!(text.split_once("; ").is_some_and(|(_, advice)| advice.len() > 20), "{text}");
+        }
     }
 }

@@ -593,8 +593,7 @@ fn secured_client() -> Session {
         .expect("versions")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-    let tls = TlsClient { server_name: Some(name), ..TlsClient::from(Arc::new(config)) };
+    let tls = TlsClient::from(Arc::new(config)).for_server("localhost").expect("a name");
     Session::client(&tls, None).expect("a name is given")
 }
 

@@ -10,6 +10,7 @@
 //! | [Framing](framing) | where one message ends |
 //! | [Back-pressure](back_pressure) | what to do when a peer is slow |
 //! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
+//! | [Settings in files](settings) | keys, files of the Go package, what to print of errors |
 //! | [Draining](draining) | how to stop without losing anything; signals |
 //! | [Inside another loop](embedding) | poll, epoll, calloop, tokio |
 //! | [Many reactors](many_reactors) | threads, placement, talking to them, moving a connection |
@@ -50,6 +51,9 @@ pub mod many_reactors {}
 
 #[doc = include_str!("../guide/observing.md")]
 pub mod observing {}
+
+#[doc = include_str!("../guide/settings.md")]
+pub mod settings {}
 
 #[doc = include_str!("../guide/tls.md")]
 pub mod tls {}

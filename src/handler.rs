@@ -72,7 +72,7 @@ pub trait Handler: 'static {
     /// The reactor drains. The default closes: output begun is flushed. It is told again after a TLS handshake that was
     /// begun in the middle.
     ///
-    /// What the peer had sent before the drain began is shown first. An accepted connection that has sent nothing yet gets 250 ms
+    /// What the peer had sent before the drain began is shown first, unless the connection is paused or not read. An accepted connection that has sent nothing yet gets 250 ms
     /// for its first bytes, since its peer connected before the listener closed; a peer that never stops sending delays this
     /// call for no longer than that, and for at most a quarter of the drain's time.
     ///
@@ -148,7 +148,7 @@ pub trait Accept: 'static {
 
     /// What to answer a peer that speaks something else than TLS to a listener with TLS, an HTTP client for instance;
     /// `bytes` is what came first. The answer is sent as it is, and the connection ends with `TlsFault::NotTls`. The
-    /// default says it by a TLS alert.
+    /// default says it by a TLS alert, decode_error: a peer that does speak TLS, of another kind, learns that much.
     fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
         let _ = (peer, bytes);
         None
@@ -283,8 +283,10 @@ pub enum AcceptEvent {
         peer: Option<SocketAddr>,
         /// Why.
         reason: Reason,
+        /// What is known beyond the reason, see [`Reason::with_detail`].
+        detail: Option<String>,
     },
-    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. Nothing else is told of it.
+    /// `ListenConfig::prepare_accepted` refused a connection, which was closed. No other event of it follows.
     Unprepared {
         /// Where it came from, `None` for Unix peers.
         peer: Option<SocketAddr>,
@@ -298,6 +300,8 @@ pub enum AcceptEvent {
         peer: Option<SocketAddr>,
         /// Why.
         reason: Reason,
+        /// What is known beyond the reason, see [`Reason::with_detail`].
+        detail: Option<String>,
     },
     /// Accepting pauses until something comes free. Told once, not per try.
     Paused(PauseCause),
@@ -306,6 +310,28 @@ pub enum AcceptEvent {
     /// The listener is closed: removed, drained, or its descriptor broke (with what the system said: EBADF, EINVAL or
     /// ENOTSOCK of accept(2); no other error ends it).
     Ended(Option<io::Error>),
+}
+
+impl std::fmt::Display for AcceptEvent {
+    /// A sentence for a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AcceptEvent::Failed { peer, reason, detail } | AcceptEvent::Broken { peer, reason, detail } => {
+                f.write_str("connection")?;
+                peer.map_or(Ok(()), |peer| write!(f, " of {peer}"))?;
+                write!(f, ": {}", reason.with_detail(detail.as_deref()))
+            }
+            AcceptEvent::Unprepared { peer, error } => {
+                f.write_str("connection")?;
+                peer.map_or(Ok(()), |peer| write!(f, " of {peer}"))?;
+                write!(f, ": refused by prepare_accepted: {error}")
+            }
+            AcceptEvent::Paused(cause) => write!(f, "accepting pauses: {cause}"),
+            AcceptEvent::Resumed => f.write_str("accepting goes on"),
+            AcceptEvent::Ended(Some(error)) => write!(f, "the listener broke: {error}"),
+            AcceptEvent::Ended(None) => f.write_str("the listener is closed"),
+        }
+    }
 }
 
 /// Why accepting pauses.

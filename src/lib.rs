@@ -17,6 +17,8 @@ mod cores;
 mod counters;
 mod datagrams;
 mod dial;
+#[cfg(feature = "serde")]
+mod document;
 mod engine;
 mod error;
 #[cfg(any(fuzzing, test))]
@@ -35,6 +37,7 @@ mod reactor;
 mod seldom;
 mod server;
 mod settings;
+mod shown;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -75,9 +78,9 @@ pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, WeakServer, Writer};
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 pub use settings::{ClientConfig, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 #[cfg(feature = "tls")]
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

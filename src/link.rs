@@ -275,12 +275,29 @@ impl Link {
         }
     }
 
-    /// What went wrong with TLS, in its library's words.
-    pub(crate) fn tls_failure(&self) -> Option<String> {
-        match &self.security {
+    /// What is known of its end beyond the reason: what TLS says, or that it was in the middle of a handshake.
+    pub(crate) fn failure_detail(&self) -> Option<&str> {
+        let Security::Tls(tls) = &self.security else { return None };
+        let is_cut = match self.phase {
+            Phase::Closed(reason) => matches!(reason, Reason::PeerClosed | Reason::Reset | Reason::Unresponsive),
+            _ => false,
+        };
+        let in_handshake = (is_cut && tls.session.is_shaking()).then_some("in the TLS handshake");
+        tls.session.failure().or(in_handshake)
+    }
+
+    /// Takes out what [`Link::failure_detail`] is read from; it goes on to its end without.
+    pub(crate) fn take_failure(&mut self) -> Option<Box<Session>> {
+        let session = match &mut self.security {
             Security::Plain => None,
-            Security::Tls(tls) => tls.session.failure(),
-        }
+            Security::Tls(tls) => Some(&mut tls.session),
+        };
+        session.map(Session::take).map(Box::new)
+    }
+
+    /// Tells of the failure of another link, in whose place it ends.
+    pub(crate) fn fail_as(&mut self, session: Option<Box<Session>>) {
+        self.security = Security::of(session.map(|session| *session));
     }
 
     /// A link in a given phase. `Tick::NEVER` for `now` means that its life begins when a reactor takes it.

@@ -162,7 +162,9 @@ impl Driving {
 
     /// Whether this thread drives the reactor, perhaps around another one.
     fn is_of(reactor: u32) -> bool {
-        DRIVING.get() == Some(reactor) || AROUND.with_borrow(|around| around.contains(&reactor))
+        let around = |around: &RefCell<Vec<u32>>| around.borrow().contains(&reactor);
+        // A thread that ends has none left.
+        DRIVING.get() == Some(reactor) || AROUND.try_with(around).unwrap_or(false)
     }
 
     /// Whether this thread drives any reactor, or runs a callback.
@@ -270,7 +272,7 @@ impl Remote {
     }
 
     pub(crate) fn load(&self) -> usize {
-        self.0.pulse.load.load(Ordering::Relaxed)
+        self.0.pulse.load.load(Ordering::Acquire)
     }
 
     pub(crate) fn load_more(&self) {
@@ -278,7 +280,7 @@ impl Remote {
     }
 
     pub(crate) fn load_less(&self) {
-        self.0.pulse.load.fetch_sub(1, Ordering::Relaxed);
+        self.0.pulse.load.fetch_sub(1, Ordering::Release);
     }
 
     /// Connections that have left it and keep their places.
@@ -296,7 +298,7 @@ impl Remote {
 
     /// Gives back the place of a connection that had left.
     pub(crate) fn give_back(&self, acceptor: SourceId) {
-        self.order_listener(acceptor, Order::SeatBack);
+        self.order_asked(acceptor, Order::SeatBack);
     }
 
     /// TLS handshakes of accepted connections that are under way there, or on their way.
@@ -432,8 +434,9 @@ impl Remote {
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
 
-    /// Orders something of a listener; never refused for lack of room, since a listener that stays by mistake serves on.
-    pub(crate) fn order_listener(&self, id: SourceId, order: Order) {
+    /// Orders something of a listener or datagram socket; never refused for lack of room, since one that stays by mistake
+    /// serves on.
+    pub(crate) fn order_asked(&self, id: SourceId, order: Order) {
         self.0.queue.push_asked(Command::Order(id, order), |waker| self.0.wake(waker));
     }
 

@@ -136,6 +136,17 @@ impl Spread {
         self.targets.push((remote, Some(acceptor)));
     }
 
+    /// Accepts no longer for one of the others; its listener there is closed behind what was handed over.
+    pub(crate) fn unfeed(&mut self, remote: &Remote) {
+        self.targets.retain(|(other, acceptor)| match acceptor {
+            Some(acceptor) if other.is_same(remote) => {
+                remote.order_asked(*acceptor, Order::Remove);
+                false
+            }
+            Some(_) | None => true,
+        });
+    }
+
     /// What all of the reactors have as many of as they may.
     pub(crate) fn full_of(&self) -> Option<PauseCause> {
         let mut full = None;
@@ -186,7 +197,7 @@ impl Spread {
 impl Drop for Spread {
     fn drop(&mut self) {
         for (remote, acceptor) in &self.targets {
-            acceptor.iter().for_each(|acceptor| remote.order_listener(*acceptor, Order::Remove));
+            acceptor.iter().for_each(|acceptor| remote.order_asked(*acceptor, Order::Remove));
         }
     }
 }

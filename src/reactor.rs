@@ -308,5 +308,7 @@ impl Drop for Reactor {
             }
             self.core.end_mailbox(None);
         }
+        // What users left behind may wait for reactors when it is dropped: it is refused here, as in callbacks.
+        self.core.drop_rest();
     }
 }

@@ -27,7 +27,7 @@ pub use front::ServerEvent;
 use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
 use peers::Peers;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 use workers::Serve;
 use workers::Workers;
@@ -96,8 +96,8 @@ impl ServerBuilder {
     }
 
     /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
-    /// [`ListenConfig::prepare_accepted`], in whose place it stands. What it refuses is told to `on_error`, as
-    /// [`Error::Unprepared`]; a panic in it as `Error::Connection` with
+    /// [`ListenConfig::prepare_accepted`], which it replaces. `on_error` gets each
+    /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
     /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
     ///
     /// ```
@@ -182,18 +182,19 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
+    /// Called with what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
     /// callback. Each is told once, with its address. A peer that resets its connection is such a trouble:
     /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
     /// # Threads
-    /// On the reactor's thread; errors of binding on that of `listen`.
+    /// On the reactor's thread; errors of binding on that of `listen`, those of blocking handlers on theirs, the end of a
+    /// reactor on one of the server's own.
     pub fn on_error(mut self, call: impl Fn(&Error) + Send + Sync + 'static) -> ServerBuilder {
         self.callbacks.error = Some(Arc::new(call));
         self
     }
 
-    /// Is told how each connection comes along: local address, peer (`None` if it has no address), and what happened. The
+    /// Called with each state of each connection: local address, peer (`None` if it has no address), and what happened. The
     /// order is New, with TLS Handshake, then Read and Write, CloseRead and CloseWrite, Close; of datagrams New when
     /// bound, Read and Write for each, Close at the end. Without it nothing is looked at.
     ///
@@ -210,7 +211,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Is told what happens to the server as a whole: listening comes first, then pauses, then draining, drained and gone, each
+    /// Called with what happens to the server as a whole: listening comes first, then pauses, then draining, drained and gone, each
     /// after the one before has been told. A stop that is asked for while listening is being told comes after that.
     ///
     /// # Threads
@@ -355,7 +356,7 @@ impl WeakServer {
 }
 
 impl Server {
-    /// A handle that does not keep it alive. A clone that one of its own callbacks or handlers held would keep it for ever.
+    /// A handle that does not keep it alive. A clone that one of its own callbacks or handlers held would keep it alive without end.
     pub fn downgrade(&self) -> WeakServer {
         WeakServer(Arc::downgrade(&self.0))
     }
@@ -423,6 +424,17 @@ impl Server {
     fn start(&self) -> Result<(Arc<Engine>, Vec<Address>), Error> {
         let Face { plan, shared } = &*self.0;
         let engine = Arc::new(Engine::start(plan.engine.clone())?);
+        // Before anybody can be accepted: there may be no thread to be had.
+        let (tell, told) = mpsc::channel::<Arc<Engine>>();
+        let (name, watcher) = (cores::name(&plan.engine.name, "-server"), shared.clone());
+        let watch = move || {
+            cores::roam();
+            if let Ok(engine) = told.recv() {
+                watcher.watch(&engine);
+            }
+        };
+        let started = std::thread::Builder::new().name(name.clone()).spawn(watch);
+        started.map_err(|source| Error::Thread { name, source })?;
         let peers = plan.per_peer_max.map(|max| Arc::new(Peers::new(max)));
         let mut bound = Vec::new();
         for address in plan.addresses.iter().filter(|address| !address.transport().is_datagram()) {
@@ -451,10 +463,8 @@ impl Server {
                 addresses.push(real.swap_remove(at).1);
             }
         }
-        let (watched, watcher) = (engine.clone(), shared.clone());
-        let name = cores::name(&plan.engine.name, "-server");
-        let started = std::thread::Builder::new().name(name.clone()).spawn(move || watcher.watch(&watched));
-        started.map_err(|source| Error::Thread { name, source })?;
+        // It waits for this.
+        let _ = tell.send(engine.clone());
         Ok((engine, addresses))
     }
 
@@ -517,7 +527,7 @@ impl Server {
 
     /// Drains it within `drain` and waits until it is gone: accepting stops at once, what was begun is finished and flushed,
     /// and what is left at the deadline is cut. Whoever asks gets the same report; the soonest deadline counts. One that has
-    /// not begun will not begin.
+    /// not begun will not begin. `Ok` says that it has ended; whether anybody was cut for that, [`Report::is_clean`] says.
     ///
     /// # Errors
     /// `OnReactorThread` in a callback or a blocking handler, where [`Server::stop`] is the call; `NotDriven` if a callback holds a reactor up
@@ -585,11 +595,12 @@ impl Shared {
 
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
-        engine.wait_for_threads(|death| {
+        let died = |death: Error| {
             self.callbacks.tell_error(&death);
             // What it held is lost, and what it accepted for others: those end in order.
             self.stop(DEATH_DRAIN);
-        });
+        };
+        engine.wait_for_threads(died, || self.workers.iter().for_each(|workers| workers.watch_on(engine)));
         let mut report = engine.wait(Duration::ZERO).ok();
         if let Some(workers) = &self.workers {
             let served = workers.drain(|| self.lock_until().unwrap_or_else(Instant::now));

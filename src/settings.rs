@@ -7,64 +7,49 @@ mod client;
 #[cfg(feature = "serde")]
 mod keys;
 mod server;
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-mod tls;
 
 use crate::error::Error;
+use crate::shown::scrubbed;
 pub use client::ClientConfig;
 pub use server::ServerConfig;
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use tls::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 
-/// Fields of lower rows, and the keys that they have in files.
-const KEYS: [(&str, &str); 39] = [
+/// Fields of lower rows whose keys in files have names of their own.
+const KEYS: [(&str, &str); 9] = [
     ("unix_mode", "perm-file"),
     ("unix_group", "group-perm"),
     ("idle_timeout", "con-idle-timeout"),
-    ("connect_timeout", "connect-timeout"),
-    ("handshake_timeout", "handshake-timeout"),
-    ("write_stall_timeout", "write-stall-timeout"),
-    ("lifetime", "lifetime"),
-    ("linger_timeout", "linger-timeout"),
-    ("linger_total", "linger-total"),
-    ("inbox_bytes_max", "inbox-bytes-max"),
-    ("outbox_bytes_max", "outbox-bytes-max"),
-    ("outbox_bytes_high", "outbox-bytes-high"),
-    ("outbox_bytes_low", "outbox-bytes-low"),
-    ("bytes_per_turn", "bytes-per-turn"),
-    ("reads_per_turn", "reads-per-turn"),
-    ("connections_max", "connections-max"),
-    ("accepts_per_second", "accepts-per-second"),
-    ("handshakes_max", "handshakes-max"),
-    ("keepalive.idle", "keepalive-idle"),
-    ("keepalive.interval", "keepalive-interval"),
-    ("keepalive.count", "keepalive-count"),
-    ("receive_buffer_bytes", "receive-buffer-bytes"),
-    ("send_buffer_bytes", "send-buffer-bytes"),
-    ("user_timeout", "user-timeout"),
-    ("bytes_max", "datagram.bytes-max"),
-    ("queue_bytes_max", "datagram.queue-bytes-max"),
-    ("queue_datagrams_max", "datagram.queue-datagrams-max"),
-    ("datagrams_per_turn", "datagram.datagrams-per-turn"),
-    ("send_timeout", "datagram.send-timeout"),
-    ("full_pause", "datagram.full-pause"),
-    ("ttl", "datagram.ttl"),
     ("group", "datagram.multicast-groups"),
     ("group source", "datagram.multicast-groups"),
     ("group interface", "datagram.multicast-groups"),
     ("client_auth", "tls.auth-client"),
     ("versions", "tls.version-min"),
     ("suites", "tls.cipher-list"),
-    ("alpn", "tls.alpn"),
-    ("server_name", "tls.server-name"),
 ];
 
-/// An error of a lower row, its field named as in files.
-fn by_key(error: Error) -> Error {
+/// Keys of those whose last part is the field's name with hyphens.
+const HYPHENED: &str = "connect-timeout handshake-timeout write-stall-timeout lifetime linger-timeout linger-total \
+    inbox-bytes-max outbox-bytes-max outbox-bytes-high outbox-bytes-low bytes-per-turn reads-per-turn connections-max \
+    accepts-per-second handshakes-max queued-bytes-max keepalive-idle keepalive-interval keepalive-count receive-buffer-bytes \
+    send-buffer-bytes user-timeout datagram.bytes-max datagram.queue-bytes-max datagram.queue-datagrams-max \
+    datagram.datagrams-per-turn datagram.send-timeout datagram.full-pause datagram.ttl tls.alpn tls.server-name";
+
+/// Reasons of lower rows that name fields, by keys.
+const WHYS: [&str; 3] = [
+    "it must not be above outbox-bytes-high",
+    "it must be at least outbox-bytes-high and inbox-bytes-max together",
+    "with TLS it must be at least outbox-bytes-high, inbox-bytes-max and a record (18,437) together",
+];
+
+/// An error of a lower row, its field named as in files; those of TLS have nothing that may be secret.
+pub(crate) fn by_key(error: Error) -> Error {
     match error {
         Error::Config { field, value, why } => {
-            let field = KEYS.iter().find(|(known, _)| *known == field).map_or(field, |(_, key)| key);
-            Error::Config { field, value, why }
+            let why = WHYS.into_iter().find(|by_key| by_key.replace('-', "_") == why).unwrap_or(why);
+            let own = KEYS.iter().find(|(known, _)| *known == field).map(|(_, key)| *key);
+            let plain = field.replace(['_', '.'], "-");
+            let hyphened = || HYPHENED.split(' ').find(|key| key.rsplit('.').next() == Some(&plain));
+            let field = own.or_else(hyphened).unwrap_or(field);
+            Error::Config { field, value: scrubbed(&value), why }
         }
         error => error,
     }

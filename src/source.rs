@@ -56,6 +56,8 @@ pub(crate) enum Source {
 
 impl Source {
     /// Does what `cause` asks for; user code runs in here and nowhere else.
+    // It has one caller, the loop, and a call there is 14 instructions an event.
+    #[inline(always)]
     pub(crate) fn drive(
         &mut self,
         id: SourceId,

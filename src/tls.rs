@@ -4,25 +4,39 @@
 //! the builders. Knows nothing of links or sessions.
 
 pub(crate) mod asked;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod check;
 mod client;
+pub(crate) mod failure;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod key_log;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod material;
+pub(crate) mod offer;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod pem;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub(crate) mod plain;
 mod server;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod settings;
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
 mod tests;
 mod threads;
+pub(crate) mod validity;
 
-use crate::error::TlsFault;
+pub(crate) use client::Era;
 pub use client::TlsClient;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use client::TlsClientBuilder;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use pem::Pem;
-pub use server::TlsServer;
+pub use key_log::KeyLog;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use server::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+pub use pem::Pem;
+pub(crate) use server::{Chosen, Guard};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, Tickets, TlsServerBuilder, UnknownName};
+pub use server::{TlsServer, check_resumed};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -54,36 +68,3 @@ pub enum Truncation {
 
 /// 0-RTT data can be replayed by anybody who saw it; handlers could not tell.
 const NO_EARLY_DATA: &str = "0-RTT data is not served; leave it off";
-
-impl TlsFault {
-    /// What a fault that rustls tells means.
-    pub(crate) fn of(error: &rustls::Error) -> TlsFault {
-        use rustls::{Error, InvalidMessage};
-        match error {
-            Error::AlertReceived(alert) => TlsFault::AlertReceived(u8::from(*alert)),
-            Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
-                TlsFault::NotTls
-            }
-            Error::InvalidMessage(
-                InvalidMessage::MessageTooLarge
-                | InvalidMessage::HandshakePayloadTooLarge
-                | InvalidMessage::CertificatePayloadTooLarge,
-            )
-            | Error::PeerSentOversizedRecord => TlsFault::TooLarge,
-            Error::PeerIncompatible(_) => TlsFault::Incompatible,
-            Error::NoApplicationProtocol => TlsFault::NoApplicationProtocol,
-            Error::NoCertificatesPresented => TlsFault::NoCertificate,
-            Error::InvalidCertificate(_)
-            | Error::InvalidCertRevocationList(_)
-            | Error::UnsupportedNameType
-            | Error::InvalidEncryptedClientHello(_) => TlsFault::BadCertificate,
-            Error::DecryptError => TlsFault::BadRecord,
-            Error::InvalidMessage(_)
-            | Error::PeerMisbehaved(_)
-            | Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. } => TlsFault::Misbehaved,
-            // No certificate for the name that was asked for is a fault of the configuration too.
-            _ => TlsFault::Internal,
-        }
-    }
-}

@@ -31,7 +31,7 @@ use crate::net::listener::Listener;
 use crate::net::stream::Stream;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
-use crate::placement::{Handed, Quota, Spread};
+use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::post::{Departures, Post};
 use crate::seldom::Seldom;
 use bytes::Bytes;
@@ -120,9 +120,10 @@ impl Desk {
 
     /// A connection leaves and keeps its place.
     pub(crate) fn connection_leaves(&mut self) {
-        self.connection_ends();
+        // In this order, so that no place seems to come free meanwhile.
         self.away += 1;
         self.remote.away_more();
+        self.connection_ends();
     }
 
     /// Has listeners that wait for something to come free try again.
@@ -204,10 +205,13 @@ pub(crate) enum Place {
 pub(crate) struct Seat {
     pub(crate) remote: Remote,
     pub(crate) acceptor: SourceId,
+    pub(crate) quotas: Arc<[Arc<Quota>]>,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        // Here, since the reactor may have ended: other reactors go on.
+        Permit::return_to(&self.quotas);
         self.remote.give_back(self.acceptor);
     }
 }
@@ -252,6 +256,8 @@ pub(crate) struct Sharing {
     pub(crate) quotas: Arc<[Arc<Quota>]>,
     /// Where its connections go.
     pub(crate) spread: Option<Spread>,
+    /// The reactor that accepts for it.
+    pub(crate) feeder: Option<Remote>,
 }
 
 /// Names a closure that waits for its time, so that it can be cancelled.
@@ -437,8 +443,8 @@ impl Turn<'_> {
             return Err(failed(source));
         }
         self.desk.listeners.push((id, address));
-        let (listener, config, quotas) = (Some(listener), Box::new(config), sharing.quotas);
-        self.desk.local.push_back(Local::Listen { id, listener, config, maker, quotas, spread: sharing.spread });
+        let (listener, config) = (Some(listener), Box::new(config));
+        self.desk.local.push_back(Local::Listen { id, listener, config, maker, sharing });
         Ok(ListenerId(id))
     }
 
@@ -460,14 +466,20 @@ impl Turn<'_> {
         address: Address,
         config: ListenConfig,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
+        sharing: Sharing,
     ) -> Result<ListenerId, Error> {
         self.check_running()?;
         let id = self.table.reserve()?;
         self.desk.listeners.push((id, address));
         let config = Box::new(config);
-        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, quotas, spread: None });
+        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, sharing });
         Ok(ListenerId(id))
+    }
+
+    /// Hands nothing more over to a reactor that drains.
+    pub(crate) fn unfeed(&mut self, remote: &Remote) {
+        let listeners = self.desk.listeners.iter().map(|(id, _)| Local::Order(*id, Order::Unfeed(remote.clone())));
+        self.desk.local.extend(listeners);
     }
 
     /// Stops accepting on a listener until it is resumed; its backlog waits in the kernel.

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "engine/ending.rs"]
 mod ending;
+#[path = "engine/limits.rs"]
+mod limits;
 #[path = "engine/moving.rs"]
 mod moving;
 #[path = "engine/placement.rs"]
@@ -12,3 +14,5 @@ mod placement;
 mod retiring;
 #[path = "engine/rolling.rs"]
 mod rolling;
+#[path = "engine/scenarios.rs"]
+mod scenarios;

@@ -113,7 +113,8 @@ fn walk<C: Default>(table: &[Field<C>], mut run: impl FnMut(C) -> Outcome) {
                 Outcome::Works => {}
                 Outcome::Refused(Error::Config { field: told, value, why }) => {
                     let dashed = field.replace('_', "-");
-                    let is_named = told.starts_with(field) || told.ends_with(&dashed) || why.contains(field);
+                    let is_named = told.starts_with(field) || told.ends_with(&dashed);
+                    let is_named = is_named || why.contains(field) || why.contains(&dashed);
                     assert!(is_named, "{field} at {edge:?} is refused as {told}, {value}: {why}");
                 }
                 Outcome::RanOut if edge == Edge::One => {}

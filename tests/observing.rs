@@ -5,6 +5,7 @@ mod support;
 
 use scripted::{Does, shared};
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::blocking::{Client, Rig, listen_config, until};
@@ -256,11 +257,16 @@ fn tcp_info_is_told_of_sockets_of_any_kind_and_of_nothing_else() {
 }
 
 #[test]
-fn the_end_of_a_connection_is_logged_with_its_id_and_what_tls_said() {
+fn the_end_of_a_connection_is_logged_with_its_id_its_peer_and_what_tls_said() {
     each_kind(|kind| {
         keep_lines();
         let mut world = World::new();
-        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let told = Rc::new(RefCell::new(None));
+        let tells = told.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |conn: &Conn<'_>| {
+            *tells.borrow_mut() = conn.peer_ip();
+            Echo
+        });
         let mut peer = world.dial(&address);
         world.until_open(1);
         peer.send_all_while(&mut world, b"x");
@@ -269,15 +275,17 @@ fn the_end_of_a_connection_is_logged_with_its_id_and_what_tls_said() {
         drop(peer);
         world.until_empty();
         let id = world.log.id(0);
-        let ended = format!("connection {id}: ended: ");
+        let of = told.borrow().map(|ip| format!(" of {ip}")).unwrap_or_default();
+        assert_eq!(of.is_empty(), kind.is_unix());
+        let ended = format!("connection {id}{of}: ended: ");
         assert!(lines().iter().any(|(level, line)| *level == log::Level::Debug && line.starts_with(&ended)));
         if kind.is_tls() {
             let mut plain = world.dial(&plain_address(&address));
             plain.send_all_while(&mut world, b"this is not TLS at all, whatever the address says");
             drop(plain);
             world.until("it to have failed", |world| world.reactor().snapshot().failed == 1);
-            let words: Vec<_> = lines().into_iter().filter(|(_, line)| line.contains("ended: TLS")).collect();
-            assert!(words.iter().any(|(_, line)| line.matches(": ").count() >= 2), "{:?}", lines());
+            let what = "ended: TLS: the peer speaks something else than TLS (it began with the bytes \"this is \"); ";
+            assert!(lines().iter().any(|(_, line)| line.contains(what)), "{:?}", lines());
         }
         assert!(lines().iter().all(|(level, _)| *level >= log::Level::Info), "{:?}", lines());
     });

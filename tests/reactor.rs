@@ -877,6 +877,47 @@ fn a_paused_listener_keeps_its_backlog_until_it_is_resumed() {
 }
 
 #[test]
+fn a_listener_that_is_paused_or_resumed_twice_tells_so_once() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.free_address(kind);
+        let id = world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
+        let told = |world: &mut World, pause: bool| {
+            let turn = &mut world.reactor().turn();
+            if pause { turn.pause_listener(id) } else { turn.resume_listener(id) }.expect("it lives");
+            world.turns(2);
+            world.log.heard()
+        };
+        assert_eq!(told(&mut world, false), []);
+        for _ in 0..2 {
+            assert_eq!(told(&mut world, true), [Heard::Paused(PauseCause::Asked)]);
+        }
+        for _ in 0..2 {
+            assert_eq!(told(&mut world, false), [Heard::Paused(PauseCause::Asked), Heard::Resumed]);
+        }
+    });
+}
+
+#[test]
+fn a_full_listener_that_is_removed_tells_its_pause_once_and_its_end() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let address = world.free_address(kind);
+        let config = ListenConfig { connections_max: 1, ..ListenConfig::default() };
+        let id = world.try_listen(&address, config, |_: &Conn<'_>| Echo).expect("a listener");
+        let address = world.reactor().listener_address(id).expect("it listens");
+        let _served = world.dial(&address);
+        world.until_open(1);
+        let _waits = Peer::dial(&address).expect("the backlog has room");
+        let paused = Heard::Paused(PauseCause::ConnectionLimit);
+        world.until("a pause", |world| world.log.heard().contains(&paused));
+        world.reactor().turn().remove_listener(id).expect("it lives");
+        world.until("its end", |world| world.log.heard().contains(&Heard::Ended(None)));
+        assert_eq!(world.log.heard(), [paused, Heard::Ended(None)]);
+    });
+}
+
+#[test]
 fn a_removed_listener_refuses_and_its_connections_stay() {
     each_kind(|kind| {
         let mut world = World::new();

@@ -3,8 +3,16 @@
 
 mod support;
 
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/canary.rs"]
+mod canary;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/dumps.rs"]
+mod dumps;
 #[path = "settings/keys.rs"]
 mod keys;
+#[path = "settings/places.rs"]
+mod places;
 #[path = "settings/refusals.rs"]
 mod refusals;
 #[path = "settings/running.rs"]
@@ -12,6 +20,11 @@ mod running;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/secured.rs"]
 mod secured;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[path = "settings/switched.rs"]
+mod switched;
+#[path = "settings/values.rs"]
+mod values;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -640,7 +640,7 @@ fn a_first_question_that_is_on_its_way_when_a_drain_begins_is_answered() {
         let mut world = World::new();
         let (_, mut peers) = peers(&mut world, kind, 2, || Echo);
         world.reactor().shutdown(LONG);
-        world.turns(10);
+        world.turns(3);
         assert_eq!((world.log.said(0), world.log.said(1)), (vec![Said::Open], vec![Said::Open]));
         assert_eq!(peers[0].write_some(b"hello").expect("a write"), 5);
         assert_eq!(peers[0].read_to_end_while(&mut world).expect("a clean end"), b"hello");
@@ -678,5 +678,37 @@ fn a_peer_that_never_stops_sending_puts_a_drain_off_for_a_moment_only() {
             world.log.said(0).contains(&Said::Drain)
         });
         until_stopped(&mut world);
+    });
+}
+
+#[test]
+fn a_first_question_that_came_in_time_behind_a_hold_up_is_answered() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let (_, mut peers) = peers(&mut world, kind, 1, || Echo);
+        let begun = Instant::now();
+        world.reactor().shutdown(LONG);
+        world.turns(3);
+        world.reactor().after(Duration::ZERO, move |_| while begun.elapsed() < ms(400) {});
+        assert_eq!(peers[0].write_some(b"hello").expect("a write"), 5);
+        assert_eq!(peers[0].read_to_end_while(&mut world).expect("a clean end"), b"hello");
+        drop(peers);
+        until_stopped(&mut world);
+        assert_eq!(world.log.said(0), [Said::Open, Said::Data(5), Said::Drain, Said::Close(DRAIN)]);
+    });
+}
+
+#[test]
+fn a_peer_that_has_ended_without_a_word_holds_up_no_drain() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let (_, peers) = peers(&mut world, kind, 1, || Echo);
+        peers[0].finish();
+        let begun = Instant::now();
+        world.reactor().shutdown(LONG);
+        world.until("the handler to hear of its end", |world| world.log.said(0).len() > 1);
+        until_stopped(&mut world);
+        // Plain ones know of the end at once; that a TLS peer says nothing more is known by its close_notify.
+        assert!(begun.elapsed() < ms(200), "{:?}", begun.elapsed());
     });
 }

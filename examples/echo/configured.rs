@@ -9,19 +9,38 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use windlass::{
-    Conn, DatagramConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent, SocketOptions,
+    Conn, DatagramConfig, EngineConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent,
     Turn,
 };
 
-/// Reads and checks everything that a file says; the message of a fault names the file, and line and key where there are
-/// any.
-pub(crate) fn read(path: &Path, options: &Options) -> Result<ServerConfig, String> {
+/// What a file describes. Certificates are read once: from a pipe they come no second time.
+pub(crate) struct Described {
+    config: ServerConfig,
+    listen: ListenConfig,
+    datagram: DatagramConfig,
+    engine: EngineConfig,
+}
+
+/// Reads and checks everything that a file says; the message of a fault names the file and the key, or the line that is no
+/// TOML.
+pub(crate) fn read(path: &Path, options: &Options) -> Result<Described, String> {
     let at = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{at}: {error}"))?;
-    let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {error}"))?;
+    let mut config = toml::from_str(&text).map_err(|error| format!("{at}: {}", told(&text, &error)))?;
     overlay(&mut config, options);
-    config.validate().map_err(|error| format!("{at}: {error}"))?;
-    Ok(config)
+    described(config).map_err(|error| format!("{at}: {error}"))
+}
+
+fn described(config: ServerConfig) -> Result<Described, windlass::Error> {
+    let (listen, datagram) = (config.listen_config()?, config.datagram_config()?);
+    Ok(Described { listen, datagram, engine: config.engine_config()?, config })
+}
+
+/// An error without the line that it is about, which displaying it would show: the line may be a private key's.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    let line = error.span().map(|span| format!("line {}: ", line(span.start)));
+    format!("{}{}", line.unwrap_or_default(), error.message())
 }
 
 fn overlay(config: &mut ServerConfig, options: &Options) {
@@ -56,14 +75,14 @@ fn overlay_tls(config: &mut ServerConfig, options: &Options) {
 }
 
 /// Runs it until it is stopped.
-pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<dyn Error>> {
-    let listen = config.listen_config()?;
-    let mut builder = Server::builder().config(config)?.listen_config(listen.clone());
-    if let Some(bytes) = options.receive_buffer {
-        let datagram = config.datagram_config()?;
-        let socket = SocketOptions { receive_buffer_bytes: Some(bytes), ..datagram.socket };
-        builder = builder.datagram_config(DatagramConfig { socket, ..datagram });
+pub(crate) fn serve(described: Described, options: &Options) -> Result<(), Box<dyn Error>> {
+    let Described { config, listen, mut datagram, engine } = described;
+    datagram.socket.receive_buffer_bytes = options.receive_buffer.or(datagram.socket.receive_buffer_bytes);
+    let mut builder = Server::builder().listen_config(listen.clone()).datagram_config(datagram).engine_config(engine);
+    if let Some(connections) = config.per_peer_max {
+        builder = builder.per_peer_max(connections);
     }
+    let builder = config.addresses.iter().cloned().fold(builder, ServerBuilder::address);
     let server = with_handlers(builder).build()?;
     server.listen()?;
     // Whoever reads that it listens may send a signal.
@@ -72,7 +91,7 @@ pub(crate) fn serve(config: &ServerConfig, options: &Options) -> Result<(), Box<
         seen += came;
         stops.stop(if seen == 1 { drain } else { Duration::ZERO });
     })?;
-    reload_on_hangup(&server, config, &listen)?;
+    reload_on_hangup(&server, &config, &listen)?;
     for real in server.local_addresses() {
         println!("listening on {real}");
     }
@@ -121,7 +140,10 @@ fn reload_on_hangup(server: &Server, config: &ServerConfig, listen: &ListenConfi
     let Some((tls, config)) = listen.tls.clone().zip(config.tls.as_ref()) else { return Ok(()) };
     let builder = config.to_builder();
     on(server, &[signal_hook::consts::SIGHUP], move |_, _| match tls.reload(&builder) {
-        Ok(()) => eprintln!("echo: certificates read again"),
+        Ok(reloaded) => {
+            eprintln!("echo: certificates read again");
+            reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));
+        }
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     })
 }

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     command::run("echo", USAGE, asked, |plan| match plan {
         Plan::Asked(options) => serve(options),
         #[cfg(feature = "serde")]
-        Plan::Configured(config, options) => configured::serve(&config, &options),
+        Plan::Configured(config, options) => configured::serve(*config, &options),
     })
 }
 
@@ -58,7 +58,7 @@ const AN_HOUR: Duration = Duration::from_secs(3600);
 enum Plan {
     Asked(Options),
     #[cfg(feature = "serde")]
-    Configured(Box<windlass::ServerConfig>, Options),
+    Configured(Box<configured::Described>, Options),
 }
 
 fn plan(options: Options) -> Result<Plan, String> {
@@ -153,7 +153,10 @@ fn secured(
     let server = builder.build()?;
     let reloaded = server.clone();
     let reload = move |_: &mut windlass::Turn<'_>, _| match reloaded.reload(&builder) {
-        Ok(()) => eprintln!("echo: certificates read again"),
+        Ok(reloaded) => {
+            eprintln!("echo: certificates read again");
+            reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));
+        }
         Err(error) => eprintln!("echo: the old certificates stay: {error}"),
     };
     host.on_signals(&[signal_hook::consts::SIGHUP], reload)?;

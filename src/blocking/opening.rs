@@ -39,7 +39,7 @@ impl BlockingLink {
         let (Tried::Done(tried), phase) = (inside.try_shaking(), inside.phase()) else { return None };
         let shaken = tried.unwrap_or_else(|error| Err(Reason::of(&error)));
         debug_assert!(shaken.is_err() || phase != Some(Phase::Connecting), "a connect is decided before its handshake");
-        let detail = inside.link.as_ref().and_then(Link::tls_failure);
+        let detail = inside.link.as_ref().and_then(Link::failure_detail).map(str::to_owned);
         Some(shaken.map_err(|reason| Unopened::Broken(reason, detail)))
     }
 

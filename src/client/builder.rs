@@ -11,6 +11,7 @@ use crate::dial::resolver::Resolver;
 use crate::error::Error;
 use crate::handler::ConnState;
 use crate::link::session::Session;
+use crate::settings::by_key;
 use crate::turn::check_stream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Refuses what has no effect on clients.
+    fn check_unused(&self) -> Result<(), Error> {
+        check_limits(&self.connect.limits)?;
+        if self.address.transport().is_datagram() { check_queues(&self.datagram) } else { Ok(()) }
+    }
+
     #[cfg(feature = "tls")]
     fn over_tls(mut self, tls: crate::tls::TlsClient) -> Result<Plan, Error> {
         if self.address.transport().is_datagram() {
@@ -57,7 +64,8 @@ impl ClientBuilder {
     pub(super) fn new(address: Address) -> ClientBuilder {
         // As long as no configuration is given, only the timeouts of calls count.
         let (connect_timeout, handshake_timeout) = (Duration::MAX, Duration::MAX);
-        let limits = Limits { connect_timeout, handshake_timeout, ..Limits::default() };
+        let write_stall_timeout = Duration::MAX;
+        let limits = Limits { connect_timeout, handshake_timeout, write_stall_timeout, ..Limits::default() };
         let (connect, datagram) = (ConnectConfig { limits, ..ConnectConfig::default() }, DatagramConfig::default());
         ClientBuilder {
             plan: Plan { address, connect, datagram, resolver: Resolver::system() },
@@ -99,25 +107,30 @@ impl ClientBuilder {
         self
     }
 
+    /// The same, with errors that name the keys of files.
+    pub(super) fn check_keys(self) -> Result<ClientBuilder, Error> {
+        self.plan.check_unused().map_err(by_key).map(|()| self)
+    }
+
     /// What finds the addresses of a name. Default: the system.
     pub fn resolver(mut self, resolver: Resolver) -> ClientBuilder {
         self.plan.resolver = resolver;
         self
     }
 
-    /// How long a read may take. Default: `None`, for ever.
+    /// How long a read may take. Default: `None`, until a limit of `connect_config` ends the connection, if one is given.
     pub fn read_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
         self.timeouts.read = timeout;
         self
     }
 
-    /// How long a write may take. Default: `None`, for ever.
+    /// How long a write may take. Default: `None`, until a limit of `connect_config` ends the connection, if one is given.
     pub fn write_timeout(mut self, timeout: Option<Duration>) -> ClientBuilder {
         self.timeouts.write = timeout;
         self
     }
 
-    /// Is told what went wrong, once each: a connect that failed, a connection that broke, an exchange, a callback that
+    /// Called with what went wrong, once each: a connect that failed, a connection that broke, an exchange, a callback that
     /// panicked. A timeout of a read or write is told to its caller alone, and so is what goes wrong with calls that this
     /// callback makes: it may connect again.
     ///
@@ -128,7 +141,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Is told how the connection comes along: this side's address (`None` before it has one), the peer's, and what
+    /// Called with each state of the connection: this side's address (`None` before it has one), the peer's, and what
     /// happened: Dial, New, with TLS Handshake, then Read and Write, CloseRead, CloseWrite, Close. Of a connect that failed
     /// Dial is all. Without it nothing is looked at.
     ///
@@ -160,9 +173,8 @@ impl ClientBuilder {
         plan.address.check_target()?;
         plan.connect.validate()?;
         plan.datagram.validate()?;
-        check_limits(&plan.connect.limits)?;
+        plan.check_unused()?;
         if plan.address.transport().is_datagram() {
-            check_queues(&plan.datagram)?;
             if plan.datagram.bind.as_ref().is_some_and(|own| own.transport() != plan.address.transport()) {
                 let why = "DatagramConfig::bind and the peer must both be udp:// or both unixgram:";
                 return Err(Error::Transport { address: Box::new(plan.address), why });
@@ -232,7 +244,7 @@ fn check_queues(config: &DatagramConfig) -> Result<(), Error> {
 pub(super) fn check_timeout(field: &'static str, timeout: Option<Duration>) -> Result<(), Error> {
     match timeout {
         Some(timeout) if timeout.is_zero() => {
-            Err(Error::Config { field, value: "0s".to_owned(), why: "it must be longer than zero; `None` is for ever" })
+            Err(Error::Config { field, value: "0s".to_owned(), why: "it must be longer than zero; `None` is no limit" })
         }
         _ => Ok(()),
     }

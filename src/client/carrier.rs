@@ -87,7 +87,7 @@ impl Carrier {
     /// Ends it at once: whoever waits elsewhere returns.
     pub(super) fn cut(&self) {
         match &self.kind {
-            Kind::Stream(link) => link.cut(),
+            Kind::Stream(link) => _ = link.cut(),
             Kind::Datagrams(datagrams) => datagrams.close(),
         }
     }

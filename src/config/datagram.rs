@@ -232,8 +232,8 @@ impl Group {
         if !self.address.is_multicast() {
             return refuse("group", self.address, "it must be a multicast address, in 224.0.0.0/4 or ff00::/8");
         }
-        if self.address.is_ipv6() && self.source.is_some() {
-            return refuse("group source", self.source, "of IPv6 groups only whatever anybody sends can be received");
+        if let Some(source) = self.source.filter(|_| self.address.is_ipv6()) {
+            return refuse("group source", source, "of IPv6 groups only whatever anybody sends can be received");
         }
         if self.address.is_ipv6() && matches!(self.interface, Interface::Address(_)) {
             return refuse("group interface", self.interface, "IPv6 interfaces are named by their number");

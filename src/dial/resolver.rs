@@ -166,6 +166,8 @@ struct Inside {
     /// The same, of those that are not.
     waiting: HashMap<Question, Vec<Waiter>>,
     threads: usize,
+    /// Threads that were started so far: the number of the last one.
+    started: u64,
     idle: usize,
 }
 
@@ -241,8 +243,10 @@ impl Lookups {
                 cores::roam();
                 self.work();
             };
-            std::thread::Builder::new().name("windlass-lookup".to_owned()).spawn(work)?;
+            let name = cores::name("windlass-lookup", &format!("-{}", inside.started + 1));
+            std::thread::Builder::new().name(name).spawn(work)?;
             inside.threads += 1;
+            inside.started += 1;
         }
         self.came.notify_one();
         Ok(())
@@ -409,6 +413,22 @@ mod tests {
             assert_eq!(told.recv(), Err::<(), _>(mpsc::RecvError));
         }
         assert!(find(&resolver, "tcp://host.example:1", Family::Any).is_ok());
+    }
+
+    #[test]
+    fn lookups_at_once_have_threads_of_different_names() {
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let (tell, told) = mpsc::channel();
+        let meets = both.clone();
+        let resolver = Resolver::new(move |_| {
+            tell.send(std::thread::current().name().unwrap_or_default().to_owned()).expect("somebody waits");
+            meets.wait();
+            Ok(vec![([127, 0, 0, 1], 1).into()])
+        });
+        let _tickets = [1, 2].map(|number| resolver.find(&name(number), Family::Any, |_| ()).expect("a thread"));
+        let names: Vec<String> = told.iter().take(2).collect();
+        let is_one = |name: &String| name.starts_with("windlass-") && name.len() <= 15;
+        assert!(names[0] != names[1] && names.iter().all(is_one), "{names:?}");
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Reason {
             Reason::Unresolved => ErrorKind::NotFound,
             Reason::Tls(_) => ErrorKind::InvalidData,
             Reason::Timeout(_) | Reason::Unresponsive => ErrorKind::TimedOut,
-            // A number of the system that says so is told as `Unresponsive`.
+            // ETIMEDOUT of a connection is `Unresponsive`; EAGAIN here is a lack of something.
             Reason::Os(errno) | Reason::FileUnreadable(errno) => match io::Error::from_raw_os_error(errno).kind() {
                 ErrorKind::TimedOut | ErrorKind::WouldBlock => ErrorKind::Other,
                 kind => kind,
@@ -203,7 +203,7 @@ mod tests {
             Error::MailboxFull { limit: 1, unit: "commands" },
             Error::ReactorGone,
             Error::NotDriven,
-            Error::Connection { local: at(), peer: None, reason },
+            Error::Connection { local: at(), peer: None, reason, detail: None },
             Error::Served { local: at(), peer: None, source: source() },
             Error::Unprepared { local: at(), peer: None, source: source() },
             Error::Datagram { address: at(), what: what.clone(), kind },
@@ -312,7 +312,10 @@ mod tests {
         for (error, kind) in [
             (Error::Connect { address: at(), source: source() }, ErrorKind::ConnectionRefused),
             (Error::Broken { address: at(), reason: Reason::Reset, detail: None }, ErrorKind::ConnectionReset),
-            (Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed }, ErrorKind::BrokenPipe),
+            (
+                Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed, detail: None },
+                ErrorKind::BrokenPipe,
+            ),
             (Error::Broken { address: at(), reason: Reason::Timeout(Expiry::Idle), detail: None }, ErrorKind::TimedOut),
             (
                 Error::Broken { address: at(), reason: Reason::Tls(TlsFault::NotTls), detail: None },

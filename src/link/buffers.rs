@@ -92,6 +92,12 @@ impl Sealed {
         self.len = 0;
     }
 
+    /// Drops what was sealed since there were `bytes`.
+    #[cfg(feature = "tls")]
+    pub(crate) fn truncate(&mut self, bytes: usize) {
+        self.len = self.len.min(bytes);
+    }
+
     /// At least `bytes` of memory behind what is sealed.
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.memory.len() < self.len + bytes {

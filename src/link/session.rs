@@ -9,6 +9,7 @@
 //! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
 //! 3. Whenever rustls is asked to seal it is shown what was kept: it goes on from there, and panics if it is not there.
 //! 4. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
+//! 5. A peer's alert is never answered by one.
 
 mod hello;
 #[cfg(test)]
@@ -20,14 +21,18 @@ use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
+use crate::shown::shown;
 pub(crate) use crate::tls::HandshakeThreads;
-use crate::tls::{TlsClient, TlsServer, Truncation, asked};
+use crate::tls::asked::{self, Seen};
+use crate::tls::failure::{Detail, Scene, diagnose};
+use crate::tls::{Chosen, Era, Guard, TlsClient, TlsServer, Truncation};
 use hello::{Heard, Hello};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -36,8 +41,8 @@ pub(crate) struct Session {
     engine: Engine,
     latch: Latch,
     truncation: Truncation,
-    /// What rustls said when it failed; the reason that is told is coarser.
-    failure: Option<Box<rustls::Error>>,
+    /// What is known of its failure beyond the reason that is told.
+    failure: Option<Box<Detail>>,
 }
 
 enum Engine {
@@ -56,12 +61,47 @@ struct Server {
     place: Place,
     /// What the peer asked for; rustls' unbuffered connections cannot tell.
     name: Option<Box<str>>,
+    /// Where the configuration was chosen by a name: until rustls has read that, too.
+    guard: Option<Guard>,
+}
+
+impl Server {
+    /// Takes note of what rustls has read; `has_gone_on` says whether it has answered.
+    fn saw(&mut self, seen: Option<Seen>, has_gone_on: bool) -> Result<(), TlsFault> {
+        let Some(Seen { name }) = seen else {
+            // It reads the name before all else. If that ever changes, nobody is served unseen.
+            return if has_gone_on && self.guard.is_some() { Err(TlsFault::Internal) } else { Ok(()) };
+        };
+        let admitted = self.guard.take().map_or(Ok(()), |guard| guard.admit(name.as_deref()));
+        self.name = self.name.take().or(name);
+        admitted
+    }
+}
+
+/// What a server's handshake began with.
+struct Begun {
+    config: Arc<ServerConfig>,
+    /// The first message, if it spans records: rustls moves those together in place.
+    hello: Option<Vec<u8>>,
 }
 
 struct Client {
     rustls: UnbufferedClientConnection,
     place: Place,
     name: ServerName<'static>,
+    /// To be shown what the server is verified by, during the handshake.
+    era: Option<Arc<Era>>,
+}
+
+impl Client {
+    /// Its handshake is done.
+    fn is_through(&mut self) {
+        let Some(era) = self.era.take() else { return };
+        let chain = self.rustls.peer_certificates().unwrap_or_default();
+        if self.rustls.handshake_kind() != Some(rustls::HandshakeKind::Resumed) {
+            era.saw(chain);
+        }
+    }
 }
 
 /// Which thread works on the handshake.
@@ -199,7 +239,7 @@ impl Session {
             (Some(given), _, _) => given.clone(),
             (None, Some(host), _) => match ServerName::try_from(host.to_owned()) {
                 Ok(name) => name,
-                Err(_) => return refuse(format!("{host:?}"), "no certificate can be for it; give server_name"),
+                Err(_) => return refuse(shown(host), "no certificate can be for it; give server_name"),
             },
             (None, None, Some(ip)) => ServerName::from(ip.ip()),
             (None, None, None) => {
@@ -217,33 +257,62 @@ impl Session {
             return Opened { eaten: all, fault: None };
         }
         let (is_first, sealed) = (self.is_unmade(), out.len());
-        if let Err(fault) = self.begin(wire) {
-            self.latch = Latch::Failed;
-            if fault == TlsFault::UnknownName {
-                out.push(&UNRECOGNIZED_NAME);
+        let begun = match self.begin(wire) {
+            Ok(begun) => begun,
+            Err(fault) => {
+                self.latch = Latch::Failed;
+                if fault == TlsFault::UnknownName {
+                    self.failure = Detail::of_unknown_name(wire);
+                    out.push(&UNRECOGNIZED_NAME);
+                }
+                return Opened { eaten: all, fault: Some(fault) };
             }
-            return Opened { eaten: all, fault: Some(fault) };
-        }
+        };
+        let opened = plain.len();
+        let is_shaking = self.latch == Latch::Shaking;
         let done = match &mut self.engine {
             Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => return Opened { eaten: 0, fault: None },
             Engine::Server(server) => {
-                let is_shaking = self.latch == Latch::Shaking;
+                if is_shaking {
+                    asked::take();
+                }
                 let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
-                if is_shaking && server.name.is_none() {
-                    server.name = asked::take();
+                if is_shaking {
+                    let has_gone_on = out.len() > sealed || self.latch != Latch::Shaking;
+                    if let Err(fault) = server.saw(asked::take(), has_gone_on) {
+                        self.latch = Latch::Failed;
+                        self.failure = Detail::of_other_name(server.name.as_deref());
+                        plain.truncate(opened);
+                        out.truncate(sealed);
+                        // Nothing was said yet, so nothing is encrypted.
+                        out.push(if fault == TlsFault::UnknownName { &UNRECOGNIZED_NAME } else { &DECODE_ERROR });
+                        return Opened { eaten: all, fault: Some(fault) };
+                    }
                 }
                 done
             }
-            Engine::Client(client) => pump(&mut client.rustls, wire, plain, out, &mut self.latch),
+            Engine::Client(client) => {
+                let done = pump(&mut client.rustls, wire, plain, out, &mut self.latch);
+                if client.era.is_some() && self.latch != Latch::Shaking {
+                    client.is_through();
+                }
+                done
+            }
         };
         match done {
             Ok(eaten) => Opened { eaten, fault: None },
             Err(error) => {
                 self.latch = Latch::Failed;
-                let fault = TlsFault::of(&error);
-                self.failure = Some(Box::new(error));
+                let first = (is_shaking && (is_first || error == NOT_TLS)).then_some(&*wire);
+                let (config, hello) =
+                    (begun.as_ref().map(|it| &*it.config), begun.as_ref().and_then(|it| it.hello.as_deref()));
+                let fault = self.explain(&error, &Scene { asked: None, first, hello, config });
                 if is_first && fault == TlsFault::NotTls {
                     // Whether that is answered by an alert is not for us to say.
+                    return Opened { eaten: all, fault: Some(fault) };
+                }
+                if is_of_an_alert(&error) {
+                    // Nobody is there any more who could be told something (session 5).
                     return Opened { eaten: all, fault: Some(fault) };
                 }
                 self.answer(out);
@@ -256,36 +325,62 @@ impl Session {
         }
     }
 
-    /// Makes rustls' connection once it is time.
-    fn begin(&mut self, wire: &[u8]) -> Result<(), TlsFault> {
-        let failure = &mut self.failure;
-        let internal = |error: rustls::Error| {
-            *failure = Some(Box::new(error));
-            TlsFault::Internal
-        };
+    /// Makes rustls' connection once it is time; returns what a server's goes by, where this made it.
+    fn begin(&mut self, wire: &[u8]) -> Result<Option<Begun>, TlsFault> {
         match &mut self.engine {
             Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
             Engine::Silent(silent) => {
                 let (tls, name) = &**silent;
-                let rustls = UnbufferedClientConnection::new(tls.config.clone(), name.clone()).map_err(internal)?;
-                let (place, name) = (Place::of(tls.is_offloaded()), name.clone());
-                self.engine = Engine::Client(Box::new(Client { rustls, place, name }));
-            }
-            Engine::Awaiting(hello) => {
-                if hello.hear(wire) == Heard::Enough {
-                    let chosen = hello.server().choose(wire)?;
-                    let rustls = UnbufferedServerConnection::new(chosen.config).map_err(internal)?;
-                    let place = Place::of(chosen.is_offloaded);
-                    self.engine = Engine::Server(Box::new(Server { rustls, place, name: None }));
+                let era = tls.era();
+                match UnbufferedClientConnection::new(era.config().clone(), name.clone()) {
+                    Ok(rustls) => {
+                        let place = Place::of(tls.is_offloaded(era.config()));
+                        let client = Client { rustls, place, name: name.clone(), era: Some(era) };
+                        self.engine = Engine::Client(Box::new(client));
+                    }
+                    Err(error) => return Err(self.explain(&error, &Scene::default())),
                 }
             }
+            Engine::Awaiting(hello) => match hello.hear(wire) {
+                Heard::Part => {}
+                Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
+                Heard::Enough => {
+                    let message = hello.message(wire);
+                    let Chosen { config, is_offloaded, guard } =
+                        hello.server().choose(hello.is_whole().then_some(&message))?;
+                    match UnbufferedServerConnection::new(config.clone()) {
+                        Ok(rustls) => {
+                            let server = Server { rustls, place: Place::of(is_offloaded), name: None, guard };
+                            self.engine = Engine::Server(Box::new(server));
+                            let hello = match message {
+                                Cow::Borrowed(_) => None,
+                                Cow::Owned(message) => Some(message),
+                            };
+                            return Ok(Some(Begun { config, hello }));
+                        }
+                        Err(error) => return Err(self.explain(&error, &Scene::default())),
+                    }
+                }
+            },
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// What went wrong, in rustls' words.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.as_ref().map(|error| error.to_string())
+    /// Which fault an error is, in a scene whose name is not looked up yet. What else it says is kept.
+    fn explain(&mut self, error: &rustls::Error, scene: &Scene<'_>) -> TlsFault {
+        let name = match &self.engine {
+            Engine::Server(server) => server.name.as_deref().map(Cow::Borrowed),
+            Engine::Client(client) => Some(client.name.to_str()),
+            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
+        };
+        let (fault, detail) = diagnose(error, &Scene { asked: name.as_deref(), ..*scene });
+        self.failure = detail;
+        fault
+    }
+
+    /// What is known of its failure beyond the fault.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref().map(Detail::text)
     }
 
     /// Seals the alert after a failure.
@@ -335,7 +430,11 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Awaiting(hello) => {
-                hello.hear(wire) == Heard::Enough && hello.server().choose(wire).is_ok_and(|chosen| chosen.is_offloaded)
+                if hello.hear(wire) != Heard::Enough {
+                    return false;
+                }
+                let message = hello.is_whole().then(|| hello.message(wire));
+                hello.server().choose(message.as_deref()).is_ok_and(|chosen| chosen.is_offloaded)
             }
             Engine::Server(server) => server.place == Place::Elsewhere,
             Engine::Client(client) => client.place == Place::Elsewhere,
@@ -352,6 +451,11 @@ impl Session {
     /// Ends it after user code of its configuration panicked: rustls is not asked again.
     pub(crate) fn fail(&mut self) {
         self.latch = Latch::Failed;
+    }
+
+    /// Whether the handshake is under way.
+    pub(crate) fn is_shaking(&self) -> bool {
+        self.latch == Latch::Shaking
     }
 
     /// Whether the handshake is done.
@@ -382,6 +486,17 @@ impl Session {
 
 /// A record with the fatal alert decode_error; RFC 8446, section 6.
 pub(crate) const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
+/// What rustls says where no record begins.
+const NOT_TLS: rustls::Error = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+
+/// Whether it is the peer's alert that ended it. That is never answered by another one, whatever rustls would say to its level:
+/// the peer has gone, and each would only tell the other that it was told something.
+fn is_of_an_alert(error: &rustls::Error) -> bool {
+    use rustls::Error;
+    let warned_too_often = Error::PeerMisbehaved(PeerMisbehaved::TooManyWarningAlertsReceived);
+    matches!(error, Error::AlertReceived(_)) || *error == warned_too_often
+}
 
 /// The same with unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -581,7 +696,8 @@ impl<'a> TlsInfo<'a> {
         self.common()?.peer_certificates()
     }
 
-    /// Whether an earlier session was resumed: no certificate was shown or checked again.
+    /// Whether an earlier session was resumed: no certificate was shown again. That which a client showed then was checked again,
+    /// by a server that was built by [`TlsServer::builder`] or has the storage of `tls::check_resumed`.
     pub fn is_resumed(&self) -> bool {
         self.common().and_then(CommonState::handshake_kind) == Some(rustls::HandshakeKind::Resumed)
     }

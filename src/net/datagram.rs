@@ -277,6 +277,11 @@ impl DatagramSocket {
         named.with_transport(transport).map_err(io::Error::from)
     }
 
+    /// Where it is really bound, in the family of its socket, so that another one can share it.
+    pub(crate) fn bound_at(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(SockRef::from(self).local_addr()?.as_socket())
+    }
+
     /// Whom it talks to alone.
     pub(crate) fn peer(&self) -> Option<&DatagramPeer> {
         self.peer.as_ref()

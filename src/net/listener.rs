@@ -98,6 +98,11 @@ impl Listener {
         name(&SockRef::from(self).local_addr()?)
     }
 
+    /// Where it is really bound, in the family of its socket, so that another one can share it.
+    pub(crate) fn bound_at(&self) -> io::Result<Option<SocketAddr>> {
+        Ok(SockRef::from(self).local_addr()?.as_socket())
+    }
+
     /// Asks the kernel to report waiting connections under `word`.
     pub(crate) fn register(&mut self, registry: &Registry, word: usize) -> io::Result<()> {
         match self {

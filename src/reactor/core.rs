@@ -209,10 +209,7 @@ impl Core {
             next = next.min(id.due);
         }
         if let Life::Draining { until, .. } = self.desk.life {
-            next = next.min(until);
-        }
-        if let Some(due) = self.drain_due() {
-            next = next.min(due);
+            next = next.min(until).min(self.drain_due());
         }
         if let Some(due) = self.relief.due() {
             next = next.min(due);
@@ -293,6 +290,18 @@ impl Core {
                 self.run_closure(job);
             }
         }
+    }
+
+    /// Drops what of users' is left.
+    pub(super) fn drop_rest(&mut self) {
+        let (jobs, endings) = (std::mem::take(&mut self.desk.jobs), std::mem::take(&mut self.desk.endings));
+        let (local, undelivered) = (std::mem::take(&mut self.desk.local), self.undelivered.take());
+        let table = std::mem::replace(&mut self.table, Table::new(self.number));
+        self.drop_guarded(jobs);
+        self.drop_guarded(endings);
+        self.drop_guarded(local);
+        self.drop_guarded(undelivered);
+        self.drop_guarded(table);
     }
 
     /// Runs what was to run last.
@@ -423,8 +432,8 @@ impl Core {
             Local::Adopt { id, link, handler } => {
                 self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
             }
-            Local::Listen { id, listener, config, maker, quotas, spread } => {
-                let acceptor = Acceptor::new(listener, config, maker, quotas, spread);
+            Local::Listen { id, listener, config, maker, sharing } => {
+                let acceptor = Acceptor::new(listener, config, maker, sharing);
                 self.bring(id, Source::Acceptor(Box::new(acceptor)));
             }
             Local::Bind { id, post, handler } => {
@@ -503,7 +512,9 @@ impl Core {
             match order {
                 // It was reserved in vain.
                 Order::Remove => {
-                    let _ = self.table.remove(id);
+                    if let Some(kept) = self.table.remove(id) {
+                        self.timers.truncate(kept);
+                    }
                 }
                 // Behind what fills the place.
                 order => self.desk.local.push_back(Local::Order(id, order)),
@@ -612,7 +623,13 @@ impl Core {
                     let link = connection.into_link();
                     self.desk.buffers.pool.count_out(link.held_bytes());
                     let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
-                    let seat = acceptor_id.map(|acceptor| Seat { remote: self.desk.remote.clone(), acceptor });
+                    let seat = acceptor_id.and_then(|acceptor| match self.table.get(acceptor)? {
+                        Source::Acceptor(listener) => {
+                            let quotas = listener.quotas().clone();
+                            Some(Seat { remote: self.desk.remote.clone(), acceptor, quotas })
+                        }
+                        Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
+                    });
                     match seat {
                         Some(_) => self.desk.connection_leaves(),
                         None if counts => self.forget_connection(acceptor),

@@ -63,9 +63,10 @@ impl Core {
         if self.desk.untold.is_empty() || self.desk.judged < self.drain_began {
             return;
         }
-        let now = self.desk.now;
+        // As with every deadline: what came in time, and was not looked at yet, comes first.
+        let judged = self.desk.judged;
         let (heard, waiting) = std::mem::take(&mut self.desk.untold).into_iter().partition(|untold| {
-            untold.until <= now || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
+            untold.until <= judged || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
         });
         self.desk.untold = waiting;
         self.tell_drain_to(heard);
@@ -78,11 +79,11 @@ impl Core {
     }
 
     /// When somebody must hear of the drain at the latest.
-    pub(super) fn drain_due(&self) -> Option<Tick> {
+    pub(super) fn drain_due(&self) -> Tick {
         if self.desk.judged < self.drain_began && !self.desk.untold.is_empty() {
-            return Some(self.drain_began);
+            return self.drain_began;
         }
-        self.desk.untold.iter().map(|untold| untold.until).min()
+        self.desk.untold.iter().map(|untold| untold.until).min().unwrap_or(Tick::NEVER)
     }
 
     /// Whether nothing is left to wait for: a listener that is left is fed by another reactor, which may still hand over what
@@ -143,10 +144,7 @@ impl Core {
         for command in left {
             match command {
                 Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
-                Command::Accepted(handed) => {
-                    drop(handed);
-                    self.desk.remote.load_less();
-                }
+                Command::Accepted(handed) => self.desk.lose(&handed),
                 other => self.drop_guarded(other),
             }
         }

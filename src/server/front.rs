@@ -176,14 +176,19 @@ impl Handler for Departing {
         let reported = states.clone();
         let done = move |outcome: Option<std::io::Result<()>>| {
             let boxed = |address: &Address| Box::new(address.clone());
-            let (at, of) = (boxed(&local), peer.as_ref().map(boxed));
-            match outcome {
-                Some(Ok(())) => {}
-                Some(Err(source)) => callbacks.tell_error(&Error::Served { local: at, peer: of, source }),
-                None => {
-                    let reason = Reason::HandlerPanicked;
-                    callbacks.tell_error(&Error::Connection { local: at, peer: of, reason });
-                }
+            let ends = || (boxed(&local), peer.as_ref().map(boxed));
+            // What it returned may be the handler's own, whose drop is user code.
+            let told = outcome.and_then(|outcome| {
+                guarded(|| {
+                    if let Err(source) = outcome {
+                        let (local, peer) = ends();
+                        callbacks.tell_error(&Error::Served { local, peer, source });
+                    }
+                })
+            });
+            if told.is_none() {
+                let (local, peer) = ends();
+                callbacks.tell_error(&Error::Connection { local, peer, reason: Reason::HandlerPanicked, detail: None });
             }
             let leave = move || {
                 if let Some((peers, ip)) = peers.zip(ip) {
@@ -229,9 +234,10 @@ pub(super) struct Front<A> {
 }
 
 impl<A> Front<A> {
-    fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason) {
+    fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason, detail: Option<&String>) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
-        self.parts.callbacks.tell_error(&Error::Connection { local: Box::new(self.parts.local.clone()), peer, reason });
+        let local = Box::new(self.parts.local.clone());
+        self.parts.callbacks.tell_error(&Error::Connection { local, peer, reason, detail: detail.cloned() });
     }
 
     /// Whether a connection that leaves its reactor goes on with a blocking handler, which tells the end.
@@ -282,9 +288,11 @@ impl<A: Accept> Accept for Front<A> {
         match event {
             // Refused, or given up here: that is no error.
             AcceptEvent::Failed { reason: Reason::Local | Reason::Drain, .. } => {}
-            AcceptEvent::Failed { peer, reason } if reason.is_trouble() => self.failed(*peer, *reason),
+            AcceptEvent::Failed { peer, reason, detail } if reason.is_trouble() => {
+                self.failed(*peer, *reason, detail.as_ref());
+            }
             AcceptEvent::Failed { .. } => {}
-            AcceptEvent::Broken { peer, reason } => self.failed(*peer, *reason),
+            AcceptEvent::Broken { peer, reason, detail } => self.failed(*peer, *reason, detail.as_ref()),
             AcceptEvent::Unprepared { peer, error } => {
                 let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
                 let (local, source) = (Box::new(self.parts.local.clone()), same(error));
@@ -412,7 +420,7 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
         let reason = if closed.is_none() && !reason.is_trouble() { Reason::HandlerPanicked } else { reason };
         if reason.is_trouble() {
             let local = Box::new(self.local.clone());
-            self.callbacks.tell_error(&Error::Connection { local, peer: None, reason });
+            self.callbacks.tell_error(&Error::Connection { local, peer: None, reason, detail: None });
         }
         self.callbacks.tell_state(&self.local, None, ConnState::Close);
         closed.unwrap_or_else(|| resume_unwind(Box::new("on_close")));

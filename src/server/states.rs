@@ -2,8 +2,8 @@
 //!
 //! Owns their order.
 //!
-//! 1. No callback runs under the lock, and none while another one of this connection does: whoever reports goes on with what
-//!    came meanwhile.
+//! 1. No callback runs under the lock, and none while another one of this connection does: the thread that reports goes on
+//!    with what came meanwhile.
 //! 2. What is to happen behind Close happens when that was reported.
 
 use crate::address::Address;

@@ -7,6 +7,7 @@
 
 use crate::blocking::BlockingLink;
 use crate::cores;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::handler::guarded;
 use crate::link::Link;
@@ -141,7 +142,7 @@ impl Write for Writer {
 /// What serves a connection.
 pub(super) type Serve = dyn Fn(Reader, Writer) -> io::Result<()> + Send + Sync;
 
-/// Is told when a connection is over, and what its handler said; `None` if it panicked.
+/// Called when a connection is over, with what its handler said; `None` if it panicked.
 pub(super) type Done = Box<dyn FnOnce(Option<io::Result<()>>) + Send>;
 
 /// A connection that is to be served.
@@ -159,9 +160,11 @@ pub(super) struct Job {
 struct LastWord(Arc<Mutex<Option<Done>>>);
 
 impl LastWord {
+    /// Tells it, or waits until it was told.
     fn tell(&self, outcome: Option<io::Result<()>>) {
-        let done = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(done) = done {
+        // Under the lock: nobody else waits for it but the server's end.
+        let mut done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = done.take() {
             done(outcome);
         }
     }
@@ -193,9 +196,15 @@ struct Inside {
     served: Vec<Arc<BlockingLink>>,
     /// How often a reactor looks at limits in time, if one does.
     watches: Option<Duration>,
+    /// What one did that has ended.
+    orphan: Option<Looks>,
     /// Connections that a thread has taken, and whose end it has not counted.
     taken: Vec<LastWord>,
+    /// Those of them whose end is counted and being told.
+    telling_ends: Vec<LastWord>,
     threads: usize,
+    /// Threads that were started so far: the number of the last one.
+    started: u64,
     idle: usize,
     crowd: Crowd,
     /// Whether an idle thread looks for the end of the crowd.
@@ -232,7 +241,7 @@ impl Inside {
     }
 
     fn tell(&mut self, news: News) {
-        // A callback that takes for ever does not fill the memory.
+        // A callback that never ends does not fill the memory.
         if self.news.len() < NEWS_MAX {
             self.news.push_back(news);
         }
@@ -337,6 +346,8 @@ impl Workers {
         inside.waiting.push_back(job);
         let starts = inside.idle < inside.waiting.len() && inside.threads < self.config.threads_max;
         inside.threads += usize::from(starts);
+        inside.started += u64::from(starts);
+        let number = inside.started;
         if !starts && inside.idle < inside.waiting.len() {
             inside.meets(Trouble::Waits, |inside| News::Event(ServerEvent::ThreadsBusy { threads: inside.threads }));
         }
@@ -345,7 +356,8 @@ impl Workers {
         if !starts {
             return;
         }
-        let (workers, name, signals) = (self.clone(), "windlass-worker".to_owned(), sigpipe::inherited());
+        let name = cores::name("windlass-worker", &format!("-{number}"));
+        let (workers, signals) = (self.clone(), sigpipe::inherited());
         let thread = std::thread::Builder::new().name(name.clone()).stack_size(self.config.stack_bytes);
         let work = move || {
             signals.undo();
@@ -364,6 +376,11 @@ impl Workers {
             } else {
                 std::mem::take(&mut inside.waiting)
             };
+            for _ in &refused {
+                inside.meets(Trouble::Refused, |inside| {
+                    News::Event(ServerEvent::ThreadsFull { connections: inside.open })
+                });
+            }
             self.tell_news(inside);
             for job in refused {
                 drop(job.link);
@@ -381,27 +398,35 @@ impl Workers {
     /// limits is `shortest`.
     pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, turn: &mut Turn<'_>) {
         let interval = (shortest / 8).clamp(WATCH_LEAST, WATCH_MOST);
-        let before = self.lock().watches.replace(interval);
+        let mut inside = self.lock();
+        let before = inside.watches;
+        inside.watches = Some(before.map_or(interval, |before| before.min(interval)));
+        drop(inside);
         if before.is_none() {
-            look_after(interval, Arc::downgrade(self), turn);
-        } else if let Some(before) = before {
-            self.lock().watches = Some(before.min(interval));
+            Looks { workers: Arc::downgrade(self), interval }.go_on(turn);
+        }
+    }
+
+    /// Has a reactor of `engine` look after limits in time, if one did that has ended.
+    pub(super) fn watch_on(&self, engine: &Engine) {
+        let orphan = self.lock().orphan.take();
+        if let Some(looks) = orphan {
+            // Refused or not run, it is an orphan again, of a reactor whose end is told, too.
+            let _ = engine.least_loaded().run_asked(move |turn| looks.go_on(turn));
         }
     }
 
     /// Ends what has outlived a limit in time. Returns when to look again; not if nothing is served any more.
     fn look(&self) -> Option<Duration> {
-        let served = {
-            let mut inside = self.lock();
-            if inside.open == 0 {
-                inside.watches = None;
-            }
-            inside.served.clone()
-        };
+        let served = self.lock().served.clone();
         for served in served {
             served.end_if_due();
         }
-        self.lock().watches
+        let mut inside = self.lock();
+        if inside.open == 0 {
+            inside.watches = None;
+        }
+        inside.watches
     }
 
     /// Serves one connection after another, until there are none for a while.
@@ -448,7 +473,8 @@ impl Workers {
 
     fn serve_one(&self, job: Job, last: &LastWord) {
         let Job { link, states, seat, .. } = job;
-        let outcome = match link.into_blocking() {
+        // What a handler returns may be its own, whose drop is user code.
+        let outcome = guarded(|| match link.into_blocking() {
             Ok(mut link) => {
                 if let Some(states) = states {
                     link.observe(move |state| states.report(state));
@@ -458,15 +484,18 @@ impl Workers {
                 self.run(&Arc::new(link))
             }
             Err(error) => Some(Err(error.into())),
-        };
+        });
+        let outcome = outcome.flatten();
         {
             let mut inside = self.lock();
-            inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
             if inside.ended == Ended::Draining {
                 inside.report.drained += 1;
             }
+            inside.taken.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
+            inside.telling_ends.push(last.clone());
         }
         last.tell(outcome);
+        self.lock().telling_ends.retain(|other| !Arc::ptr_eq(&other.0, &last.0));
         drop(seat);
     }
 
@@ -487,10 +516,13 @@ impl Workers {
         };
         // As on a reactor, an idle connection that is ended is no trouble.
         let is_trouble = link.ended().0.is_none_or(|reason| reason.is_trouble() || !reason.is_timeout());
-        // It may have ended or failed, or have panicked.
-        let _ = link.close();
+        // It may be over already. What else fails is output that the handler believes to be on its way.
+        let closed = link.close().or_else(|error| match error.kind() {
+            io::ErrorKind::NotConnected => Ok(()),
+            _ => Err(error),
+        });
         self.lock().served.retain(|other| !Arc::ptr_eq(other, link));
-        outcome.map(|outcome| if is_trouble { outcome } else { Ok(()) })
+        outcome.map(|outcome| if is_trouble { outcome.and(closed) } else { Ok(()) })
     }
 
     /// What ends from now on has been drained.
@@ -513,20 +545,25 @@ impl Workers {
             if left.is_zero() {
                 break;
             }
-            // The deadline may be moved forward meanwhile.
+            // The deadline may be moved forward meanwhile, and the reactors that looked at limits in time are over.
             let left = left.min(LOOK_AGAIN);
             inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+            if inside.watches.is_some() {
+                drop(inside);
+                self.look();
+                inside = self.lock();
+            }
         }
         inside.ended = Ended::Yes;
         let (waiting, served) = (std::mem::take(&mut inside.waiting), inside.served.clone());
         inside.report.cut += (waiting.len() + inside.taken.len()) as u64;
-        let report = inside.report;
+        let mut report = inside.report;
         drop(inside);
         self.work.notify_all();
         for job in waiting {
             (job.done)(Some(Ok(())));
         }
-        served.iter().for_each(|link| link.cut());
+        report.unsent_bytes += served.iter().map(|link| link.cut() as u64).sum::<u64>();
         // Handlers that notice have a moment to return; nothing is told of the others behind the server's own end.
         let until = Instant::now() + CUT_GRACE;
         let mut inside = self.lock();
@@ -534,19 +571,47 @@ impl Workers {
             let left = until.saturating_duration_since(Instant::now());
             inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let taken = inside.taken.clone();
+        let untold: Vec<LastWord> = inside.taken.iter().chain(&inside.telling_ends).cloned().collect();
         drop(inside);
-        taken.iter().for_each(|last| last.tell(Some(Ok(()))));
+        // Of one that is being told just now this waits for the end.
+        untold.iter().for_each(|last| last.tell(Some(Ok(()))));
         report
     }
 }
 
-/// Looks at limits in time every so often, as long as anything is served.
-fn look_after(interval: Duration, workers: Weak<Workers>, turn: &mut Turn<'_>) {
-    turn.after(interval, move |turn| {
-        let Some(interval) = workers.upgrade().and_then(|workers| workers.look()) else { return };
-        look_after(interval, workers, turn);
-    });
+/// Looks at limits in time every so often, as long as anything is served; dropped before, by a reactor that ends, it is left
+/// to another one.
+struct Looks {
+    /// Nobody's, once nothing is served.
+    workers: Weak<Workers>,
+    interval: Duration,
+}
+
+impl Looks {
+    fn go_on(mut self, turn: &mut Turn<'_>) {
+        turn.after(self.interval, move |turn| match self.workers.upgrade().and_then(|workers| workers.look()) {
+            Some(interval) => {
+                self.interval = interval;
+                self.go_on(turn);
+            }
+            None => self.end(),
+        });
+    }
+
+    fn end(mut self) {
+        self.workers = Weak::new();
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        if let Some(workers) = self.workers.upgrade() {
+            let looks = Looks { workers: std::mem::take(&mut self.workers), interval: self.interval };
+            let other = workers.lock().orphan.replace(looks);
+            // One is enough.
+            other.into_iter().for_each(Looks::end);
+        }
+    }
 }
 
 /// How often limits in time are looked at, at the most and at the least.

@@ -2,21 +2,18 @@
 //!
 //! Owns the fields and how they fit together. Opens nothing.
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::TlsClientConfig;
 use super::{by_key, refuse};
 use crate::address::{Address, Transport};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, Limits, SocketOptions};
 use crate::error::Error;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::tls::plain::TlsClientConfig;
 use std::time::Duration;
 
 /// What a client is to be: plain values.
 ///
-/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does, with these keys: `network`
-/// and `address` (one), `bind`, `connect-timeout`, `read-timeout`, `write-timeout`, and of those of a server
-/// `con-idle-timeout`, `tls` (see [`TlsClientConfig`](crate::TlsClientConfig)), `datagram`, and all that stand in `limits`
-/// and `socket`. `bind` is `"IP:PORT"`, or a Unix address in full.
+/// With the feature `serde` it reads and writes as [`ServerConfig`](crate::ServerConfig) does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,9 +33,9 @@ pub struct ClientConfig {
     /// For `tls://` and `tls+unix:` addresses. Default: none, which there means the platform's roots.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     pub tls: Option<TlsClientConfig>,
-    /// How long a read may wait. Default: for ever.
+    /// How long a read may wait. Default: no limit.
     pub read_timeout: Option<Duration>,
-    /// How long a write may wait. Default: for ever.
+    /// How long a write may wait. Default: no limit.
     pub write_timeout: Option<Duration>,
     /// For the connection.
     pub limits: Limits,
@@ -64,12 +61,6 @@ impl ClientConfig {
         }
     }
 
-    /// The local address to connect from.
-    #[must_use]
-    pub fn bind(self, address: Address) -> ClientConfig {
-        ClientConfig { bind: Some(address), ..self }
-    }
-
     /// For `tls://` and `tls+unix:` addresses.
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     #[must_use]
@@ -82,18 +73,6 @@ impl ClientConfig {
     pub fn connect_timeout(mut self, timeout: Duration) -> ClientConfig {
         self.limits.connect_timeout = timeout;
         self
-    }
-
-    /// How long a read may wait.
-    #[must_use]
-    pub fn read_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { read_timeout: Some(timeout), ..self }
-    }
-
-    /// How long a write may wait.
-    #[must_use]
-    pub fn write_timeout(self, timeout: Duration) -> ClientConfig {
-        ClientConfig { write_timeout: Some(timeout), ..self }
     }
 
     /// How long no byte may move in either direction.
@@ -124,7 +103,7 @@ impl ClientConfig {
         }
         for (key, value) in [("read-timeout", self.read_timeout), ("write-timeout", self.write_timeout)] {
             if value == Some(Duration::ZERO) {
-                return refuse(key, "0s", "it must be longer than zero; to wait for ever, leave it out");
+                return refuse(key, "0s", "it must be longer than zero; to wait without a limit, leave it out");
             }
         }
         if let Some(bind) = &self.bind {
@@ -139,17 +118,15 @@ impl ClientConfig {
             }
         }
         #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        if let (Some(tls), is_secured) = (&self.tls, self.address.transport().is_tls()) {
-            if !is_secured {
+        {
+            if self.tls.is_some() && !self.address.transport().is_tls() {
                 let why = "the address is not for TLS: write tls:// or tls+unix:, or leave tls out";
                 return refuse("tls", format!("given for {}", self.address), why);
             }
-            if self.address.transport() == Transport::TlsUnix && tls.server_name.is_none() {
-                return refuse(
-                    "tls.server-name",
-                    "nothing",
-                    "a Unix address names no host: give the certificate's name",
-                );
+            let name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+            if self.address.transport() == Transport::TlsUnix && name.is_none() {
+                let why = "a Unix address names no host: give the certificate's name";
+                return refuse("tls.server-name", "nothing", why);
             }
         }
         Ok(())

@@ -2,8 +2,6 @@
 //!
 //! Owns the fields and how they fit together. Starts nothing but threads for handshakes, and those only for an engine.
 
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::TlsServerConfig;
 use super::{by_key, refuse};
 use crate::address::Address;
 use crate::config::datagram::DatagramConfig;
@@ -12,38 +10,15 @@ use crate::engine::{EngineConfig, Pinning};
 use crate::error::Error;
 use crate::placement::Placement;
 use crate::server::ServerBuilder;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::tls::plain::TlsServerConfig;
 use std::time::Duration;
 
 /// What a server is to be, but for its handlers and callbacks: plain values.
 ///
-/// [`ServerBuilder::config`] takes it. With the feature `serde` it reads from TOML, JSON, YAML and other formats that
-/// describe themselves, and writes what is not as by default. The name of a key is that of its field with hyphens,
-/// unless it is given here:
-///
-/// | key | value | field |
-/// |---|---|---|
-/// | `network`, `address` | `"tcp"` and `":8080"`; or `address = "tcp://:8080"` alone; or a list of addresses | `addresses` |
-/// | `perm-file` | permission bits: `"0660"`, `"rw-rw----"`, in TOML also `0o660` | |
-/// | `group-perm` | a group's number, or -1 for unchanged | |
-/// | `con-idle-timeout` | a time: `"90s"`, `"5m"`, `"1h30m"`, `"250ms"` | `limits.idle_timeout` |
-/// | `tls` | a table, see [`TlsServerConfig`](crate::TlsServerConfig); with it, `network = "tcp"` means TLS | |
-/// | `reactors`, `connections-max`, `per-peer-max`, `accepts-per-second`, `handshakes-max`, `handshake-threads`, `queued-bytes-max`, `backlog` | numbers | |
-/// | `placement` | `"least-connections"`, `"round-robin"`, `"kernel"` | |
-/// | `pinning` | `"free"`, `"pinned"` | |
-/// | `reuse-port`, `v6-only` | true or false | `reuse`, `stack` |
-/// | `drain-timeout` | a time | |
-/// | `handshake-timeout`, `write-stall-timeout`, `lifetime`, `linger-timeout`, `linger-total` | times | `limits` |
-/// | `inbox-bytes-max`, `outbox-bytes-max`, `outbox-bytes-high`, `outbox-bytes-low`, `bytes-per-turn`, `reads-per-turn` | numbers | `limits` |
-/// | `nodelay` | true or false | `socket` |
-/// | `keepalive` | true or false; on by default | `socket` |
-/// | `keepalive-idle`, `keepalive-interval`, `keepalive-count` | times and a number; 60 s, 15 s and 9 by default | `socket` |
-/// | `receive-buffer-bytes`, `send-buffer-bytes`, `user-timeout`, `linger` | numbers and times | `socket` |
-/// | `datagram` | a table: `bytes-max`, `queue-bytes-max`, `queue-datagrams-max`, `send-timeout`, `full-pause`, `datagrams-per-turn`, `ttl`, `tos`, `multicast-groups` (a list of addresses), `multicast-ttl`, `multicast-interface` (a number or an IPv4 address); and true or false: `gso`, `gro`, `dont-fragment`, `icmp-errors`, `broadcast`, `multicast-loopback` | |
-///
-/// `network` is `tcp`, `tls`, `udp` (each also with 4 or 6), `unix`, `unixgram` or `tls+unix`, and stands before addresses
-/// without a scheme. What is `null` counts as not given. A hook in `socket`, and what else no text tells, is not written or
-/// is an error of the writer. A key that is unknown, stands twice or holds what cannot work is an
-/// error that names it.
+/// [`ServerBuilder::config`] takes it. With the feature `serde` it reads from TOML, JSON, YAML and the like, and writes what is
+/// not as by default: the [guide](crate::guide::settings) has the keys, and what can be printed of errors. Ours, of reading
+/// and of [`ServerConfig::validate`], never show a key; **a parser's own quote the line** that it stumbled over.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,37 +28,14 @@ use std::time::Duration;
 /// # impl Handler for Echo {
 /// #     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
 /// # }
-/// let config = ServerConfig::default()
+/// let config = ServerConfig { reactors: 1, ..ServerConfig::default() }
 ///     .address("tcp://127.0.0.1:0".parse()?)
-///     .reactors(1)
 ///     .con_idle_timeout(Duration::from_secs(90));
 /// config.validate()?;
 /// let server = Server::builder().config(&config)?.handler(|| |_: &Conn<'_>| Echo).build()?;
 /// server.listen()?;
 /// server.shutdown(config.drain_timeout)?;
 /// # Ok(()) }
-/// ```
-///
-/// From a file:
-///
-#[cfg_attr(feature = "serde", doc = "```")]
-#[cfg_attr(not(feature = "serde"), doc = "```ignore")]
-/// # #[cfg(feature = "aws-lc-rs")]
-/// # fn read() -> Result<(), Box<dyn std::error::Error>> {
-/// let config: windlass::ServerConfig = toml::from_str(r#"
-///     network = "tcp"
-///     address = ":8443"
-///     con-idle-timeout = "90s"
-///     per-peer-max = 100
-///
-///     [tls]
-///     version-min = "1.3"
-///     certs = [{ cert = "chain.pem", key = "key.pem" }]
-/// "#)?;
-/// assert_eq!(config.addresses, ["tls://:8443".parse()?]);
-/// # Ok(()) }
-/// # #[cfg(feature = "aws-lc-rs")]
-/// # read().unwrap();
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
@@ -164,23 +116,11 @@ impl Default for ServerConfig {
 const HANDSHAKE_THREADS_MAX: usize = 1024;
 
 impl ServerConfig {
-    /// Listens here too.
+    /// Also listens here.
     #[must_use]
     pub fn address(mut self, address: Address) -> ServerConfig {
         self.addresses.push(address);
         self
-    }
-
-    /// The permission bits of socket files.
-    #[must_use]
-    pub fn perm_file(self, bits: u32) -> ServerConfig {
-        ServerConfig { perm_file: bits, ..self }
-    }
-
-    /// The group of socket files, by number.
-    #[must_use]
-    pub fn group_perm(self, group: u32) -> ServerConfig {
-        ServerConfig { group_perm: Some(group), ..self }
     }
 
     /// How long no byte may move in either direction of a connection.
@@ -195,30 +135,6 @@ impl ServerConfig {
     #[must_use]
     pub fn tls(self, tls: TlsServerConfig) -> ServerConfig {
         ServerConfig { tls: Some(tls), ..self }
-    }
-
-    /// Reactor threads.
-    #[must_use]
-    pub fn reactors(self, reactors: usize) -> ServerConfig {
-        ServerConfig { reactors, ..self }
-    }
-
-    /// Connections of all addresses together.
-    #[must_use]
-    pub fn connections_max(self, connections: usize) -> ServerConfig {
-        ServerConfig { connections_max: Some(connections), ..self }
-    }
-
-    /// Connections that one peer address may have.
-    #[must_use]
-    pub fn per_peer_max(self, connections: usize) -> ServerConfig {
-        ServerConfig { per_peer_max: Some(connections), ..self }
-    }
-
-    /// How long a drain may take.
-    #[must_use]
-    pub fn drain_timeout(self, timeout: Duration) -> ServerConfig {
-        ServerConfig { drain_timeout: timeout, ..self }
     }
 
     /// Checks that the values can work, reading what files of certificates it names. Nothing is bound or started.
@@ -252,9 +168,10 @@ impl ServerConfig {
         {
             let secured = self.addresses.iter().find(|address| address.transport().is_tls());
             if let (Some(address), None) = (secured, &self.tls) {
-                let why = "an address asks for TLS: give a table `tls` with `certs`";
+                let why = "an address asks for TLS: give a table `tls` that has `certs` and is not switched off";
                 return refuse("tls", format!("nothing for {address}"), why);
             }
+            self.tls.as_ref().map_or(Ok(()), |tls| tls.check(""))?;
             if secured.is_none() && self.tls.is_some() {
                 let why = "no address is for TLS: write tls:// or tls+unix:, or network tcp or unix, or leave tls out";
                 return refuse("tls", "given", why);

@@ -15,7 +15,7 @@ use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::phase::Phase;
 use crate::link::session::Template;
-use crate::mailbox::Accepting;
+use crate::mailbox::{Accepting, Remote};
 use crate::net::listener::Listener;
 use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
@@ -23,7 +23,7 @@ use crate::net::wait::look;
 use crate::placement::{Handed, Permit, Quota, Spread};
 use crate::seldom::Seldom;
 use crate::source::Cause;
-use crate::turn::{Life, Turn};
+use crate::turn::{Life, Sharing, Turn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub(crate) struct Acceptor {
     /// What it shares with listeners of other reactors.
     quotas: Arc<[Arc<Quota>]>,
     spread: Option<Spread>,
+    feeder: Option<Remote>,
 }
 
 /// Whether connections are accepted.
@@ -55,6 +56,8 @@ enum Gate {
     Open(Listener),
     /// Was full or starved and tries again; it is open once nobody waits any more, or a turn's budget went through.
     Probing(Listener),
+    /// It closes with this drive, and takes what the kernel has completed; nobody is told any more that it pauses.
+    Closing(Listener),
     /// Asked for; only a resume opens it.
     Paused(Listener),
     /// At a limit: opened when a connection of this reactor ends, or then, since others' are not told here.
@@ -153,8 +156,7 @@ impl Acceptor {
         listener: Option<Listener>,
         config: Box<ListenConfig>,
         maker: Box<dyn Maker>,
-        quotas: Arc<[Arc<Quota>]>,
-        spread: Option<Spread>,
+        sharing: Sharing,
     ) -> Acceptor {
         let limits = Arc::new(config.limits.clone());
         let sessions = Template::of(&config);
@@ -162,11 +164,32 @@ impl Acceptor {
         let observed = if maker.wants_states() { Observed::Yes } else { Observed::No };
         let pace = config.accepts_per_second.map(Pace::new);
         let (maker, shown) = (Some(maker), Accepting::Absent);
-        Acceptor { gate, config, limits, sessions, maker, observed, pace, failures: 0, live: 0, shown, quotas, spread }
+        let Sharing { quotas, spread, feeder } = sharing;
+        let (failures, live) = (0, 0);
+        Acceptor {
+            gate,
+            config,
+            limits,
+            sessions,
+            maker,
+            observed,
+            pace,
+            failures,
+            live,
+            shown,
+            quotas,
+            spread,
+            feeder,
+        }
     }
 
     pub(crate) fn maker(&mut self) -> &mut Option<Box<dyn Maker>> {
         &mut self.maker
+    }
+
+    /// What it shares with listeners of other reactors.
+    pub(crate) fn quotas(&self) -> &Arc<[Arc<Quota>]> {
+        &self.quotas
     }
 
     /// One of its connections has ended; says whether that was the last thing to wait for.
@@ -180,14 +203,15 @@ impl Acceptor {
         match self.gate {
             Gate::Starved(_, until) | Gate::Paced(_, until) => Some(until),
             Gate::Full(_, until) => Some(until).filter(|until| *until != Tick::NEVER),
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) => None,
+            Gate::Paused(_) | Gate::Fed | Gate::Closed => None,
         }
     }
 
     pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
         let next = self.follow(id, cause, turn);
         let accepting = match self.gate {
-            Gate::Open(_) => Accepting::Yes,
+            Gate::Open(_) | Gate::Closing(_) => Accepting::Yes,
             Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) | Gate::Paced(..) => {
                 Accepting::Paused
             }
@@ -207,8 +231,14 @@ impl Acceptor {
             Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
             Cause::Order(Order::Pause) => self.pause(turn),
             Cause::Order(Order::Resume) => self.resume(turn),
-            // The reactor that accepts for it removes it, behind what it has accepted.
-            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => return self.rest(),
+            Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => {
+                // The reactor that accepts for it removes it, behind what it has accepted; one that has ended did so.
+                if let Some(feeder) = self.feeder.take() {
+                    let own = turn.remote();
+                    let _ = feeder.run_asked(move |turn| turn.unfeed(&own));
+                }
+                return self.rest();
+            }
             Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, turn),
             Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
@@ -216,15 +246,24 @@ impl Acceptor {
             Cause::Order(Order::SeatBack) => {
                 turn.desk.away -= 1;
                 turn.desk.remote.away_less();
-                self.release();
+                // What it held of the quotas is given back already.
+                self.live -= 1;
                 turn.desk.free_held();
+                return self.rest();
+            }
+            Cause::Order(Order::Unfeed(remote)) => {
+                self.spread.iter_mut().for_each(|spread| spread.unfeed(&remote));
                 return self.rest();
             }
             Cause::Order(Order::Hurry | Order::Relieve | Order::Found(..) | Order::Raced(..)) => {}
             Cause::Orders(batch) => {
                 let mut next = Next::Wait;
-                batch.for_each(|told| next = self.follow(id, Cause::Order(told.into_order()), turn));
-                return next;
+                batch.for_each(|told| match self.follow(id, Cause::Order(told.into_order()), turn) {
+                    // One that wants to go on does so, whatever the others say.
+                    Next::Wait => {}
+                    other => next = other,
+                });
+                return if let (Gate::Closed, 0) = (&self.gate, self.live) { Next::Remove } else { next };
             }
             Cause::Arrived(handed) => {
                 self.arrive(id, handed, turn);
@@ -254,7 +293,9 @@ impl Acceptor {
             return self.rest();
         }
         for _ in 0..budget {
-            let (Gate::Open(listener) | Gate::Probing(listener)) = &self.gate else { return self.rest() };
+            let (Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener)) = &self.gate else {
+                return self.rest();
+            };
             let (full, until) = match &self.spread {
                 None => (self.full_of(turn), Tick::NEVER),
                 // When others have room again is not told here.
@@ -270,8 +311,9 @@ impl Acceptor {
                 self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
                 return Next::Wait;
             };
-            // What is there when a drain begins is taken at once: there is no later.
-            let pace = self.pace.as_mut().filter(|_| !turn.is_draining());
+            // What is there at the end is taken at once: there is no later.
+            let is_last = matches!(self.gate, Gate::Closing(_)) || turn.is_draining();
+            let pace = self.pace.as_mut().filter(|_| !is_last);
             if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
                 // There is room, so nobody is to believe in a limit any more.
                 self.probed(turn);
@@ -394,7 +436,7 @@ impl Acceptor {
                             if let Some(missed) = FULL.passes() {
                                 log::warn!("listener {id}: {error}{missed}");
                             }
-                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local }
+                            AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::Local, detail: None }
                         }
                     },
                     Some(Err(error)) => {
@@ -403,7 +445,7 @@ impl Acceptor {
                     }
                     None => {
                         turn.desk.counters.panics += 1;
-                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked }
+                        AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked, detail: None }
                     }
                 };
                 // It was admitted.
@@ -421,7 +463,7 @@ impl Acceptor {
                 Reason::HandlerPanicked
             }
         };
-        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason }, turn)
+        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, turn)
     }
 
     fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, turn: &mut Turn<'_>) -> Option<SourceId> {
@@ -443,7 +485,8 @@ impl Acceptor {
     fn rest(&self) -> Next {
         match self.gate {
             Gate::Closed if self.live == 0 => Next::Remove,
-            Gate::Open(_) | Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) => Next::Wait,
+            Gate::Open(_) | Gate::Probing(_) | Gate::Closing(_) | Gate::Paused(_) => Next::Wait,
+            Gate::Full(..) | Gate::Starved(..) => Next::Wait,
             Gate::Paced(..) => Next::Wait,
             Gate::Closed | Gate::Fed => Next::Wait,
         }
@@ -451,7 +494,8 @@ impl Acceptor {
 
     fn take_listener(&mut self) -> Option<Listener> {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => Some(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => Some(listener),
+            Gate::Paused(listener) => Some(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => Some(listener),
             Gate::Fed => {
                 self.gate = Gate::Fed;
@@ -462,7 +506,7 @@ impl Acceptor {
     }
 
     fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
             turn.desk.held.push(id);
@@ -473,7 +517,7 @@ impl Acceptor {
     }
 
     fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_)) || turn.is_draining();
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
             turn.desk.counters.accepts_starved += 1;
@@ -506,6 +550,9 @@ impl Acceptor {
     }
 
     fn pause(&mut self, turn: &mut Turn<'_>) {
+        if let Gate::Paused(_) = self.gate {
+            return;
+        }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Paused(listener);
             self.tell(&AcceptEvent::Paused(PauseCause::Asked), turn);
@@ -513,6 +560,10 @@ impl Acceptor {
     }
 
     fn resume(&mut self, turn: &mut Turn<'_>) {
+        // Of these nobody was told that they pause.
+        if let Gate::Open(_) | Gate::Paced(..) = self.gate {
+            return;
+        }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Open(listener);
             self.tell(&AcceptEvent::Resumed, turn);
@@ -521,9 +572,7 @@ impl Acceptor {
 
     /// Takes what the kernel has completed already, at most the backlog, and closes.
     fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.resume_quietly();
-        // One more than the backlog, which the kernel counts so.
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.take_the_last(id, turn);
         self.close(id, None, turn);
         self.rest()
     }
@@ -531,7 +580,8 @@ impl Acceptor {
     /// Whether the socket itself says so: an event alone may be a stray one.
     fn is_shut_down(&self) -> bool {
         match &self.gate {
-            Gate::Open(listener) | Gate::Probing(listener) | Gate::Paused(listener) => is_over(listener),
+            Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener) => is_over(listener),
+            Gate::Paused(listener) => is_over(listener),
             Gate::Full(listener, _) | Gate::Starved(listener, _) | Gate::Paced(listener, _) => is_over(listener),
             Gate::Fed | Gate::Closed => false,
         }
@@ -540,15 +590,17 @@ impl Acceptor {
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
     /// Unix socket, as if somebody could still come.
     fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        self.take_the_last(id, turn);
         self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
         self.rest()
     }
 
-    fn resume_quietly(&mut self) {
+    fn take_the_last(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Open(listener);
+            self.gate = Gate::Closing(listener);
         }
+        // One more than the backlog, which the kernel counts so. What else it says is of no use: it closes.
+        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
     }
 
     fn close(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
@@ -573,7 +625,11 @@ impl Acceptor {
     }
 
     fn ended(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+        // It removes what it feeds, behind the last that was handed over.
+        self.spread = None;
         turn.desk.listeners.retain(|(listener, _)| *listener != id);
+        // Nothing more comes for the other reactors, however long connections of this one go on.
+        self.spread = None;
         if let Some(error) = &error {
             log::error!("listener {id}: closed: {error}");
         }

@@ -265,7 +265,12 @@ impl Connection {
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
             Order::Found(family, found) => self.note_found(family, *found, turn),
             Order::Raced(attempt, outcome) => self.note_raced(attempt, outcome, turn),
-            Order::SendTo(..) | Order::Remove | Order::Release(_) | Order::Freed | Order::SeatBack => {}
+            Order::SendTo(..)
+            | Order::Remove
+            | Order::Release(_)
+            | Order::Freed
+            | Order::SeatBack
+            | Order::Unfeed(_) => {}
         }
     }
 
@@ -301,11 +306,15 @@ impl Connection {
             self.link.signal(Signal::Secured, turn.desk.now);
         }
         let leaves = matches!(self.role, Role::Racing(_)) && self.link.phase().is_lively();
-        if self.watched.is_none() && !leaves && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
+        if leaves {
+            return;
+        }
+        if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
             self.register(id, turn);
         }
         if !matches!(self.role, Role::Live(_) | Role::Gone) && self.link.phase().is_lively() {
             self.open(id, turn);
+            turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
         }
     }
 
@@ -358,11 +367,13 @@ impl Connection {
                 }
                 if is_upgrade {
                     self.call(id, turn, |handler, conn| handler.on_secured(conn));
-                    turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
                 }
+                // A request may have come behind the handshake's last words.
+                let beyond = if bytes.is_empty() { self.link.bytes_in() } else { 0 };
                 if !bytes.is_empty() && self.link.phase().delivers_input() {
                     self.deliver(id, bytes, turn);
                 }
+                turn.announce_drain(id, beyond);
             }
             _ => {
                 if self.link.owes_retort() {
@@ -425,7 +436,6 @@ impl Connection {
         turn.desk.counters.opened += 1;
         self.states_begin(id, turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
-        turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
     }
 
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
@@ -625,8 +635,9 @@ impl Connection {
         self.link.take_leave(reason, &mut turn.desk.buffers);
         let lost = self.link.unsent_bytes() as u64;
         if log::log_enabled!(log::Level::Debug) {
-            let failure = self.link.tls_failure().map(|failure| format!(": {failure}")).unwrap_or_default();
-            log::debug!("connection {id}: ended: {reason}{failure}; {lost} bytes of output were not sent");
+            let peer = self.link.peer_ip().map(|ip| format!(" of {ip}")).unwrap_or_default();
+            let ended = reason.with_detail(self.link.failure_detail());
+            log::debug!("connection {id}{peer}: ended: {ended}; {lost} bytes of output were not sent");
         }
         if lost > 0 {
             turn.desk.counters.bytes_lost += lost;

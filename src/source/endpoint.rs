@@ -150,7 +150,8 @@ impl Endpoint {
             | Order::Relieve
             | Order::SeatBack
             | Order::Found(..)
-            | Order::Raced(..) => {}
+            | Order::Raced(..)
+            | Order::Unfeed(_) => {}
         }
     }
 

@@ -4,38 +4,85 @@
 //! Owns what listeners share of it: a handshake takes the configuration that is current when its first message is
 //! whole.
 //!
-//! 1. What is current was checked before it became so; a replacement that cannot be used changes nothing.
+//! 1. What is current was checked before it became so; what cannot be used replaces nothing.
+//! 2. Nobody is served by another configuration than that of the name which rustls reads in the first message.
 
 use super::{NO_EARLY_DATA, Offload, Truncation, asked};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use super::{check::Tried, pem::Pem};
 use crate::error::{Error, TlsFault};
+use crate::tls::offer::{Unreadable, name_in};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
-use rustls::server::{Acceptor, ProducesTickets, ServerConfig};
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use reload::{Instead, NotTaken, Reloaded};
+pub use resumption::check_resumed;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+pub use revocation::ListPolicy;
+use rustls::server::ServerConfig;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use rustls::{
+    server::{ProducesTickets, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod build;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod namesakes;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod reload;
+mod resumption;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod revocation;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod scopes;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
 #[derive(Clone)]
 pub struct TlsServer {
-    current: Arc<RwLock<Arc<Choice>>>,
+    current: Arc<Current>,
     /// Default: refused.
     pub truncation: Truncation,
     /// Whether its handshakes are worked on by other threads, where the reactor has some. Default: if they may take long.
     pub offload: Offload,
 }
 
+/// What clones share.
+struct Current {
+    choice: RwLock<Arc<Choice>>,
+    /// Held by who replaces it, from its first look at the old one on. No handshake waits for it.
+    turn: Mutex<()>,
+}
+
 /// Configurations, of which each handshake takes one.
 struct Choice {
     /// For clients that ask for no name, and for unknown names.
     usual: Entry,
-    exact: HashMap<Box<str>, Entry>,
+    exact: HashMap<Box<str>, Slot>,
     /// By what follows the first label.
-    wildcards: HashMap<Box<str>, Entry>,
+    wildcards: HashMap<Box<str>, Slot>,
     unknown: Unknown,
+}
+
+/// What a name has.
+#[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
+enum Slot {
+    Taken(Entry),
+    /// Nothing of it could be used so far.
+    LeftOut,
+}
+
+impl Slot {
+    fn entry(&self) -> Option<&Entry> {
+        match self {
+            Slot::Taken(entry) => Some(entry),
+            Slot::LeftOut => None,
+        }
+    }
 }
 
 /// What a name that nobody has gets.
@@ -46,16 +93,49 @@ enum Unknown {
     Refused,
 }
 
-/// One configuration, and what decides whether its tickets stay good when it is replaced.
+/// One configuration, and what outlives it when it is replaced.
+#[derive(Clone)]
 struct Entry {
     config: Arc<ServerConfig>,
     speed: Speed,
+    /// `None` of one that was given.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    built: Option<Built>,
+}
+
+/// What an entry was built of.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone)]
+struct Built {
+    served: Vec<Served>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    asks: Asks,
     /// Of the builder's own.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
     tickets: Option<Arc<dyn ProducesTickets>>,
-    /// What client certificates were checked against, in DER. Tickets remember who was let in by it.
-    #[cfg_attr(not(any(feature = "aws-lc-rs", feature = "ring")), expect(dead_code, reason = "only built"))]
-    trust: Vec<Vec<u8>>,
+}
+
+/// What is asked of clients, apart from who issues their certificates.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asks {
+    client_auth: ClientAuth,
+    /// How often lists were given.
+    lists: usize,
+    /// That of lists of unknown issuers is not here: it says which are taken, not what they mean.
+    stale: ListPolicy,
+}
+
+/// A certificate, and where its chain comes from.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[derive(Clone)]
+struct Served {
+    /// Its place among those that were given, of which some may be left out.
+    at: usize,
+    chain: Pem,
+    key: Arc<CertifiedKey>,
+    /// Whether it may be asked to sign for a trial.
+    is_tried: Tried,
+    speed: Speed,
 }
 
 /// How long its signatures may take.
@@ -72,11 +152,41 @@ pub(crate) struct Chosen {
     pub(crate) config: Arc<ServerConfig>,
     /// Whether other threads should do it.
     pub(crate) is_offloaded: bool,
+    /// `None` where all names get the same.
+    pub(crate) guard: Option<Guard>,
+}
+
+/// What a handshake goes by, and of what that was chosen: to see that it is what the name that rustls reads leads to. That
+/// was read before, by other code; if the two ever differ, a client has found out how to be served by rules of its choice.
+pub(crate) struct Guard {
+    choice: Arc<Choice>,
+    config: Arc<ServerConfig>,
+    hello: Hello,
+}
+
+/// Whether a first message could be read before rustls read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hello {
+    Read,
+    Unreadable,
+}
+
+impl Guard {
+    /// Whether a client that asks for `name`, as rustls sees it, may be served.
+    pub(crate) fn admit(&self, name: Option<&str>) -> Result<(), TlsFault> {
+        let entry = self.choice.entry(name)?;
+        if self.hello == Hello::Read && Arc::ptr_eq(&entry.config, &self.config) {
+            Ok(())
+        } else {
+            Err(TlsFault::Misbehaved)
+        }
+    }
 }
 
 impl From<Arc<ServerConfig>> for TlsServer {
     /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
-    /// its tickets.
+    /// its tickets. If it asks for client certificates, call [`check_resumed`] first, or their holders resume for as long
+    /// as their tickets last, also when they were revoked or have expired.
     fn from(config: Arc<ServerConfig>) -> TlsServer {
         TlsServer::new(Choice::of(&config), Truncation::default(), Offload::default())
     }
@@ -84,25 +194,35 @@ impl From<Arc<ServerConfig>> for TlsServer {
 
 impl TlsServer {
     fn new(choice: Choice, truncation: Truncation, offload: Offload) -> TlsServer {
-        TlsServer { current: Arc::new(RwLock::new(Arc::new(choice))), truncation, offload }
+        let current = Current { choice: RwLock::new(Arc::new(choice)), turn: Mutex::new(()) };
+        TlsServer { current: Arc::new(current), truncation, offload }
     }
 
     fn choice(&self) -> Arc<Choice> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.choice.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn swap(&self, choice: Choice) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(choice);
+        *self.current.choice.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(choice);
+    }
+
+    /// The right to look at what is current and to replace it, once whoever had it before is done.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.current.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes another configuration, given as rustls knows it, for handshakes from now on; connections that there are
-    /// keep theirs. From any thread.
+    /// keep theirs. From any thread. If it asks for client certificates, call [`check_resumed`] first.
     ///
     /// # Errors
     /// As [`TlsServer::validate`]; the old one stays then.
+    ///
+    /// # Threads
+    /// It waits for a `reload` that has begun before it, so that the last one counts.
     pub fn replace(&self, config: Arc<ServerConfig>) -> Result<(), Error> {
         let choice = Choice::of(&config);
         choice.usual.validate()?;
+        let _turn = self.turn();
         self.swap(choice);
         Ok(())
     }
@@ -113,42 +233,61 @@ impl TlsServer {
     /// `Error::Config` names the field that cannot.
     pub fn validate(&self) -> Result<(), Error> {
         let choice = self.choice();
-        let mut all = choice.exact.values().chain(choice.wildcards.values());
+        let mut all = choice.exact.values().chain(choice.wildcards.values()).filter_map(Slot::entry);
         choice.usual.validate().and_then(|()| all.try_for_each(Entry::validate))
     }
 
-    /// The configuration for a client whose first message is `wire`, as far as it can be told from it: whatever is
-    /// wrong with the message is found again with that configuration.
-    pub(crate) fn choose(&self, wire: &[u8]) -> Result<Chosen, TlsFault> {
+    /// The configuration for a client with this first message, `None` if that will never be whole. Whatever is wrong with one
+    /// that cannot be read rustls finds again, with the usual configuration, and says it better; nobody is served by that
+    /// without having passed its [`Guard`].
+    pub(crate) fn choose(&self, hello: Option<&[u8]>) -> Result<Chosen, TlsFault> {
         let choice = self.choice();
-        if choice.exact.is_empty() && choice.wildcards.is_empty() && choice.unknown == Unknown::Usual {
-            return Ok(self.chosen(&choice.usual));
+        if !choice.is_by_name() {
+            return Ok(self.chosen(&choice.usual, None));
         }
-        let found = name_in(wire).map(|name| choice.find(&name));
-        let entry = match (found, choice.unknown) {
-            (Some(Some(entry)), _) => entry,
-            (None, _) | (Some(None), Unknown::Usual) => &choice.usual,
-            (Some(None), Unknown::Refused) => return Err(TlsFault::UnknownName),
+        let (entry, state) = match hello.map(name_in) {
+            Some(Ok(name)) => (choice.entry(name.as_deref())?, Hello::Read),
+            Some(Err(Unreadable)) | None => (&choice.usual, Hello::Unreadable),
         };
-        Ok(self.chosen(entry))
+        let guard = Guard { config: entry.config.clone(), choice: choice.clone(), hello: state };
+        Ok(self.chosen(entry, Some(guard)))
     }
 
-    fn chosen(&self, entry: &Entry) -> Chosen {
+    fn chosen(&self, entry: &Entry, guard: Option<Guard>) -> Chosen {
         let is_offloaded = self.offload.applies(|| entry.speed == Speed::Slow);
-        Chosen { config: entry.config.clone(), is_offloaded }
+        Chosen { config: entry.config.clone(), is_offloaded, guard }
     }
 }
 
 impl Choice {
     fn of(config: &ServerConfig) -> Choice {
         let config = Arc::new(asked::noting(config));
-        let usual = Entry { config, speed: Speed::Slow, tickets: None, trust: Vec::new() };
+        let usual = Entry {
+            config,
+            speed: Speed::Slow,
+            #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+            built: None,
+        };
         Choice { usual, exact: HashMap::new(), wildcards: HashMap::new(), unknown: Unknown::Usual }
+    }
+
+    /// Whether clients get different ones for different names.
+    fn is_by_name(&self) -> bool {
+        !(self.exact.is_empty() && self.wildcards.is_empty() && self.unknown == Unknown::Usual)
+    }
+
+    /// That of a client that asks for `name`, in lower case.
+    fn entry(&self, name: Option<&str>) -> Result<&Entry, TlsFault> {
+        match (name.map(|name| self.find(name)), self.unknown) {
+            (Some(Some(slot)), _) => slot.entry().ok_or(TlsFault::UnknownName),
+            (None, _) | (Some(None), Unknown::Usual) => Ok(&self.usual),
+            (Some(None), Unknown::Refused) => Err(TlsFault::UnknownName),
+        }
     }
 
     /// That of a name in lower case: its own, then that of a wildcard, which stands for one label; RFC 9525, section
     /// 6.3.
-    fn find(&self, name: &str) -> Option<&Entry> {
+    fn find(&self, name: &str) -> Option<&Slot> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let wildcard = || name.split_once('.').and_then(|(_, parent)| self.wildcards.get(parent));
         self.exact.get(name).or_else(wildcard)
@@ -156,24 +295,19 @@ impl Choice {
 }
 
 impl Entry {
+    /// What it means that it stays.
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    fn staying(&self) -> Instead {
+        match &self.built {
+            Some(built) => reload::staying(built.served.iter().map(|one| &*one.key)),
+            None => Instead::LastGood,
+        }
+    }
+
     fn validate(&self) -> Result<(), Error> {
         match self.config.max_early_data_size {
             0 => Ok(()),
             bytes => Err(Error::Config { field: "max_early_data_size", value: bytes.to_string(), why: NO_EARLY_DATA }),
-        }
-    }
-}
-
-/// The name that a client asks for, in lower case; `None` too where the message is wrong.
-fn name_in(wire: &[u8]) -> Option<Box<str>> {
-    let mut acceptor = Acceptor::default();
-    let mut rest = wire;
-    loop {
-        if acceptor.read_tls(&mut rest).ok()? == 0 {
-            return None;
-        }
-        if let Some(accepted) = acceptor.accept().ok()? {
-            return accepted.client_hello().server_name().map(|name| name.to_ascii_lowercase().into());
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the names and the provider that results.
 
 use crate::error::Error;
+use crate::shown::shown;
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
@@ -43,11 +44,8 @@ impl Settings {
         let versions: Vec<_> = wanted.map(|(_, version)| version).collect();
         if versions.is_empty() {
             let why = "the oldest version must not be above the newest";
-            return Err(Error::Config {
-                field: "versions",
-                value: format!("{:?} to {:?}", self.oldest, self.newest),
-                why,
-            });
+            // Not so, the oldest is 1.3 and the newest 1.2.
+            return Err(Error::Config { field: "versions", value: "1.3 to 1.2".to_owned(), why });
         }
         Ok(versions)
     }
@@ -91,7 +89,7 @@ impl Settings {
         match self.alpn.iter().find(|name| name.is_empty() || name.len() > ALPN_BYTES_MAX) {
             None => Ok(self.alpn.clone()),
             Some(bad) => {
-                let value = format!("{:?}", String::from_utf8_lossy(bad));
+                let value = shown(&String::from_utf8_lossy(bad));
                 Err(Error::Config { field: "alpn", value, why: "a protocol's name has 1 to 255 bytes" })
             }
         }
@@ -108,7 +106,7 @@ fn pick<T>(
         .iter()
         .map(|name| {
             find(name).ok_or_else(|| Error::Tls {
-                what: format!("{what} {name:?}"),
+                what: format!("{what} {}", shown(name)),
                 why: format!("it is none of {}", known().join(", ")),
             })
         })

@@ -52,7 +52,7 @@ impl HandshakeThreads {
     /// Starts so many threads, at most 1,024.
     ///
     /// # Errors
-    /// `Config` if there are to be none, or more, `Descriptor` if the system starts no more.
+    /// `Config` if there are to be none, or more, `Thread` if the system starts no more; none is left then.
     pub fn new(threads: usize) -> Result<HandshakeThreads, Error> {
         if threads == 0 {
             let why = "at least one thread is needed; without any, leave handshake_threads out";
@@ -71,8 +71,9 @@ impl HandshakeThreads {
                 cores::roam();
                 work(&taken);
             };
-            let started = std::thread::Builder::new().name(name).spawn(body);
-            started.map_err(|source| Error::Descriptor { action: "start a handshake thread", source })?;
+            let started = std::thread::Builder::new().name(name.clone()).spawn(body);
+            // Those that were started end with what they would take from.
+            started.map_err(|source| Error::Thread { name, source })?;
         }
         Ok(HandshakeThreads(Arc::new(Shared { jobs, count: threads })))
     }

@@ -59,7 +59,6 @@ fn an_address_that_asks_for_tls_needs_its_configuration() {
 #[test]
 fn what_tls_cannot_be_used_for_is_refused() {
     use crate::support::security;
-    let nameless = || windlass::TlsClient { server_name: None, ..security::client() };
     let with = |config: windlass::TlsClient| ConnectConfig { tls: Some(config), ..ConnectConfig::default() };
     // Not for datagrams, and not without being asked for.
     for text in ["udp://127.0.0.1:1", "unixgram:/nowhere"] {
@@ -79,7 +78,7 @@ fn what_tls_cannot_be_used_for_is_refused() {
         let Error::Config { field: "server_name", value, why } = &error else { panic!("{error}") };
         assert!(value.contains(name) && why.contains("host's name"), "{error}");
     }
-    let error = plan("tls+unix:/nowhere").connect_config(with(nameless())).build().expect_err("no name");
+    let error = plan("tls+unix:/nowhere").connect_config(with(security::nameless())).build().expect_err("no name");
     let Error::Config { field: "server_name", why, .. } = &error else { panic!("{error}") };
     assert!(why.contains("give the name"), "{error}");
     // Sizes that no record fits in.
@@ -94,10 +93,10 @@ fn what_tls_cannot_be_used_for_is_refused() {
     let error = error.build().expect_err("too small");
     assert!(matches!(error, Error::Config { field: "outbox_bytes_max", .. }), "{error}");
     // What works: any of the ways to say it.
-    plan("tls://localhost:1").connect_config(with(nameless())).build().expect("the host is the name");
-    plan("tls://127.0.0.1:1").connect_config(with(nameless())).build().expect("so is an address");
+    plan("tls://localhost:1").connect_config(with(security::nameless())).build().expect("the host is the name");
+    plan("tls://127.0.0.1:1").connect_config(with(security::nameless())).build().expect("so is an address");
     for text in ["tcp://127.0.0.1:1", "tls://127.0.0.1:1", "unix:/nowhere", "tls+unix:/nowhere"] {
-        let client = plan(text).with_tls(nameless(), "localhost").build().expect("a name is given");
+        let client = plan(text).with_tls(security::nameless(), "localhost").build().expect("a name is given");
         assert!(client.address().transport().is_tls(), "{}", client.address());
     }
 }

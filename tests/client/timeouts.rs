@@ -83,11 +83,11 @@ fn reads_writes_closes_and_exchanges_that_are_late_are_timeouts_and_others_are_n
         assert!(!client.close().expect_err("it is closed").is_timeout());
         drop(guest);
         // An exchange whose answer does not come, whatever becomes of the error on its way.
-        let client = built().build().expect("a client");
+        let client = built().read_timeout(Some(SOON)).build().expect("a client");
         let (keep, kept) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             let serving = scope.spawn(|| host.accept());
-            let once = client.once(&b"x"[..], AfterRequest::KeepOpen, 10 * SOON, |answer| {
+            let once = client.once(&b"x"[..], AfterRequest::KeepOpen, Duration::from_secs(1), |answer| {
                 answer.read(&mut [0; 1]).inspect_err(|error| {
                     keep.send(is_timeout(error)).expect("somebody looks");
                 })
@@ -95,7 +95,7 @@ fn reads_writes_closes_and_exchanges_that_are_late_are_timeouts_and_others_are_n
             assert!(once.expect_err("no answer").is_timeout());
             drop(serving.join().expect("no panic"));
         });
-        assert_eq!(kept.recv(), Ok(true));
+        assert_eq!(kept.recv_timeout(PATIENCE), Ok(true));
     });
 }
 

@@ -109,6 +109,7 @@ fn what_waits_too_long_is_dropped_and_told_and_nothing_spins_behind_it() {
         let handler = PostHooks::new()
             .bound(move |sock| (0..30).for_each(|_| sock.send_to(&to, b"held").expect("room")))
             .error(move |_, error| {
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
                 let DatagramError::Expired { to, bytes } = error else { panic!("{error}") };
                 assert_eq!((to.as_ref(), *bytes), (Some(&expected), 4));
                 *told.borrow_mut() += 1;

@@ -314,3 +314,20 @@ fn handshakes_of_all_reactors_together_are_no_more_than_each_may_have() {
         end(&engine);
     }
 }
+
+#[test]
+fn the_kernel_spreads_over_all_reactors_at_a_mapped_address_too() {
+    for address in ["tcp://127.0.0.1:0", "tcp://[::ffff:127.0.0.1]:0"] {
+        let engine = Engine::start(EngineConfig { placement: Placement::Kernel, ..engine(2) }).expect("an engine");
+        let listening = engine
+            .listen(&address.parse().expect("an address"), ListenConfig::default(), || |_: &Conn<'_>| Echo)
+            .expect("it listens");
+        // By a hash of addresses: that one of two gets none of 60 is chance of 2 in 2^60.
+        let mut clients: Vec<Client> = (0..60).map(|_| Client::dial(listening.address())).collect();
+        clients.iter_mut().for_each(|client| client.echoes(b"hello"));
+        assert!(loads(&engine).iter().all(|load| *load > 0), "{address}: {:?}", loads(&engine));
+        drop(clients);
+        until("all to have left", || engine.connections() == 0);
+        end(&engine);
+    }
+}

@@ -5,11 +5,11 @@ use crate::support::blocking::{Client, Rig, connect, engine, until};
 use crate::support::skip;
 use crate::support::{Echo, Hooks, Kind, PATIENCE, each_kind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use windlass::{
     Address, BlockingConfig, Conn, Connector, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine,
-    EngineConfig, Error, ListenConfig, Pinning, Placement, ReactorConfig, Resolver,
+    EngineConfig, Error, ListenConfig, Pinning, Placement, ReactorConfig, Resolver, Reuse, ServerEvent,
 };
 
 #[test]
@@ -69,6 +69,102 @@ fn no_connection_that_was_accepted_is_lost_by_a_removal_under_load() {
     }
 }
 
+/// The parts of a listener on the other reactors stayed until the last connection of the first one had ended.
+#[test]
+fn a_listener_is_gone_from_all_reactors_and_their_drain_is_over_while_a_connection_of_one_goes_on() {
+    for placement in [Placement::LeastConnections, Placement::RoundRobin, Placement::Kernel] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let engine = Engine::start(EngineConfig { placement, ..engine(3) }).expect("an engine");
+            let stays = || |_: &Conn<'_>| Hooks::new().data(|conn, data| conn.write_some(data)).drain(|_| ());
+            let listen = || engine.listen(&rig.address(kind), config(kind), stays).expect("it listens");
+            let listening = listen();
+            let mut clients = Vec::new();
+            while engine.remotes()[0].connections() == 0 {
+                let mut client = Client::dial(listening.address());
+                client.echoes(b"hello");
+                clients.push(client);
+            }
+            // The last is the first reactor's.
+            let mut client = clients.pop().expect("one");
+            drop(clients);
+            until("the others to have left", || engine.connections() == 1);
+            listening.remove();
+            let listeners = |reactor| engine.ask(reactor, |turn| turn.listeners().len()).expect("an answer");
+            until("nobody to listen", || (0..3).all(|reactor| listeners(reactor) == 0));
+            client.echoes(b"it goes on");
+            // And another one, which a drain ends.
+            listen();
+            engine.stop(PATIENCE);
+            for other in &engine.remotes()[1..] {
+                assert_eq!(other.wait(PATIENCE).expect("a report").cut, 0);
+            }
+            client.echoes(b"and on");
+            drop(client);
+            assert_eq!(engine.wait(PATIENCE).expect("a report").drained, 1);
+        });
+    }
+}
+
+/// It was handed connections for as long as its drain might take, and waited for more.
+#[test]
+fn a_reactor_that_is_stopped_alone_takes_no_more_and_is_over_with_its_last_connection() {
+    for placement in [Placement::LeastConnections, Placement::RoundRobin] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let (engine, address) = echoing(&rig, kind, EngineConfig { placement, ..engine(2) });
+            let mut clients: Vec<Client> = (0..4).map(|_| Client::dial(&address)).collect();
+            clients.iter_mut().for_each(|client| client.echoes(b"hello"));
+            let (other, begun) = (&engine.remotes()[1], std::time::Instant::now());
+            // Its handlers close.
+            let closed = std::thread::scope(|scope| {
+                let report = scope.spawn(|| other.shutdown(PATIENCE).expect("a report"));
+                clients.into_iter().filter_map(|mut client| client.write(b"x").ok().map(|()| client)).for_each(drop);
+                report.join().expect("no panic")
+            });
+            assert!(closed.cut == 0 && begun.elapsed() < PATIENCE / 2, "{closed} after {:?}", begun.elapsed());
+            let mut clients: Vec<Client> = (0..4).map(|_| Client::dial(&address)).collect();
+            clients.iter_mut().for_each(|client| client.echoes(b"by the one that is left"));
+            assert_eq!(engine.remotes()[0].connections(), 4);
+            drop(clients);
+            assert_eq!(engine.shutdown(PATIENCE).expect("a report").cut, 0);
+        });
+    }
+}
+
+/// The order to close it was dropped with a full mailbox, and nobody had a handle of the socket.
+#[test]
+fn a_bind_that_fails_on_one_reactor_leaves_no_socket_on_another_one_with_a_full_mailbox() {
+    let reactor = ReactorConfig { mailbox_commands_max: 4, ..ReactorConfig::default() };
+    let engine = Engine::start(EngineConfig { reactor, ..engine(2) }).expect("an engine");
+    let first = engine.remotes()[0].clone();
+    let (go, held) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let (held, told) = (Mutex::new(Some((held, tell))), Mutex::new(told));
+    let make = move || {
+        if let Some((held, tell)) = held.lock().expect("no panic").take() {
+            // On the first: from the end of this on it is held up, with a full mailbox.
+            let own = first.clone();
+            let hold = move |_: &mut windlass::Turn<'_>| {
+                while own.run(|_| ()).is_ok() {}
+                tell.send(()).expect("somebody waits");
+                let _ = held.recv();
+            };
+            first.run(hold).expect("room");
+        } else {
+            told.lock().expect("no panic").recv_timeout(PATIENCE).expect("the first is full");
+            panic!("asked for");
+        }
+        Nobody
+    };
+    let config = DatagramConfig { reuse: Reuse::Port, ..DatagramConfig::default() };
+    let refused = engine.bind(&"udp://127.0.0.1:0".parse().expect("an address"), config, make).map(drop);
+    assert!(matches!(refused, Err(Error::CallbackPanicked { .. })), "{refused:?}");
+    drop(go);
+    until("nothing to be bound", || engine.connections() == 0);
+    end(&engine);
+}
+
 #[test]
 fn whoever_closes_a_listener_can_listen_there_again_at_once() {
     for placement in [Placement::LeastConnections, Placement::Kernel] {
@@ -118,16 +214,20 @@ fn orders_to_a_listener_are_not_lost_while_the_mailbox_is_full() {
         let listening = engine.listen(&rig.address(kind), config(kind), || |_: &Conn<'_>| Echo).expect("it listens");
         let goes: Vec<_> = engine.remotes().iter().map(hold).collect();
         let fill = || engine.remotes().iter().for_each(|remote| while remote.run(|_| ()).is_ok() {});
+        let hold_all = || -> Vec<_> {
+            until("room", || engine.health().iter().all(|health| health.commands_waiting == 0));
+            engine.remotes().iter().map(hold).collect()
+        };
         fill();
         listening.pause();
         drop(goes);
         until("it to pause", || engine.health().iter().any(|health| health.listeners_paused == 1));
-        let goes: Vec<_> = engine.remotes().iter().map(hold).collect();
+        let goes = hold_all();
         fill();
         listening.resume();
         drop(goes);
         Client::dial(listening.address()).echoes(b"hello");
-        let goes: Vec<_> = engine.remotes().iter().map(hold).collect();
+        let goes = hold_all();
         fill();
         listening.remove();
         drop(goes);
@@ -275,8 +375,14 @@ fn helpers_and_reactors_run_on_all_cores_whoever_starts_them() {
         assert_eq!(told.recv_timeout(PATIENCE), Ok(all));
         let rig = Rig::new();
         let (tell, told) = mpsc::channel();
+        let (tell_end, told_end) = mpsc::channel();
         let plan = EngineConfig { pinning: Pinning::Pinned, ..engine(1) };
-        let builder = rig.builder(1).engine_config(plan).blocking_handler(BlockingConfig::default(), move |_, _| {
+        let builder = rig.builder(1).engine_config(plan).on_event(move |event| {
+            if *event == ServerEvent::Gone {
+                let _ = tell_end.send(cores());
+            }
+        });
+        let builder = builder.blocking_handler(BlockingConfig::default(), move |_, _| {
             let _ = tell.send(cores());
             Ok(())
         });
@@ -284,8 +390,81 @@ fn helpers_and_reactors_run_on_all_cores_whoever_starts_them() {
         let _client = Client::dial(&address);
         assert_eq!(told.recv_timeout(PATIENCE), Ok(all));
         server.shutdown(PATIENCE).expect("a report");
+        assert_eq!(told_end.recv_timeout(PATIENCE), Ok(all), "the thread that tells of a server's end");
         end(&free);
         end(&each);
     };
     std::thread::spawn(pinned).join().expect("no panic");
+}
+
+#[test]
+fn a_connection_of_the_accepting_reactor_holds_up_neither_a_removal_nor_the_others_drain() {
+    for placement in [Placement::LeastConnections, Placement::RoundRobin] {
+        each_kind(|kind| {
+            let rig = Rig::new();
+            let engine = Engine::start(EngineConfig { placement, ..engine(2) }).expect("an engine");
+            let make = || |_: &Conn<'_>| Hooks::new().data(|conn, data| conn.write_some(data)).drain(|_| ());
+            let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
+            let mut clients = Vec::new();
+            // One that stays on the first reactor.
+            while engine.remotes()[0].connections() == 0 {
+                clients.push(Client::dial(listening.address()));
+            }
+            listening.close(PATIENCE).expect("a reactor that is driven");
+            let of_second = |turn: &mut windlass::Turn<'_>| turn.listeners().len();
+            until("the other reactor to have no listener", || engine.ask(1, of_second).expect("an answer") == 0);
+            let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
+            let last = clients.iter().position(|client| {
+                let _ = client;
+                engine.remotes()[0].connections() > 0
+            });
+            assert!(last.is_some());
+            let second = engine.remotes()[1].clone();
+            // Those of the second leave; the first one's stay to the deadline.
+            let on_second = engine.remotes()[1].connections();
+            engine.stop(PATIENCE);
+            if on_second == 0 {
+                second.wait(PATIENCE / 4).expect("it has nothing to wait for");
+            }
+            drop(clients);
+            engine.wait(PATIENCE).expect("a report");
+            drop(listening);
+        });
+    }
+}
+
+#[test]
+fn a_listener_with_a_pace_serves_its_backlog_when_it_is_removed() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let engine = Engine::start(engine(2)).expect("an engine");
+        let config = ListenConfig { accepts_per_second: Some(10), ..config(kind) };
+        let listening = engine.listen(&rig.address(kind), config, || |_: &Conn<'_>| Echo).expect("it listens");
+        let sockets: Vec<_> = (0..20).map(|_| connect(listening.address()).expect("a place")).collect();
+        listening.close(PATIENCE).expect("a reactor that is driven");
+        for socket in sockets {
+            Client::over(socket.into(), listening.address()).expect("a handshake").echoes(b"hello");
+        }
+        until("all to have left", || engine.connections() == 0);
+        end(&engine);
+    });
+}
+
+#[test]
+fn an_engine_whose_last_handle_goes_with_its_reactor_ends_without_a_panic() {
+    let engine = Arc::new(Engine::start(engine(2)).expect("an engine"));
+    let (tell, told) = mpsc::channel();
+    struct Tells(Arc<Engine>, mpsc::Sender<bool>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let _ = self.1.send(matches!(self.0.join(), Err(Error::OnReactorThread)));
+        }
+    }
+    let kept = Tells(engine.clone(), tell);
+    // It never comes, and is dropped with the reactor.
+    engine.remotes()[0].run(move |turn| _ = turn.after(Duration::MAX, move |_| drop(kept))).expect("it runs");
+    engine.stop(Duration::ZERO);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
+    let reports = engine.join().expect("outside of callbacks");
+    assert!(reports.len() == 2 && reports.iter().all(Result::is_ok), "{reports:?}");
 }

@@ -148,6 +148,103 @@ fn connections_that_wait_for_a_thread_and_those_refused_are_told_once_and_so_is_
     });
 }
 
+/// The handler is content with what was taken, and what waited behind it was dropped in silence.
+#[test]
+fn output_that_a_peer_never_takes_is_told_of_whatever_the_handler_says() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = BlockingConfig { timeout: Some(Duration::from_millis(50)), ..BlockingConfig::default() };
+        let builder = rig.builder(1).blocking_handler(config, |_, mut writer| {
+            while writer.write(&[7; 256 * 1024]).is_ok() {}
+            Ok(())
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let client = Client::dial(&address);
+        let told = rig.errors.until_count("the loss", 1);
+        assert!(told.len() == 1 && told[0].text.contains("its handler"), "{told:?}");
+        drop(client);
+        until("it to be over", || server.open_connections() == 0);
+        assert_eq!(rig.errors.count(), 1);
+    });
+}
+
+/// The thread was gone, its connection open for ever, and its place taken.
+#[test]
+fn an_error_whose_drop_panics_costs_no_thread_and_no_place() {
+    #[derive(Debug)]
+    struct Spiteful;
+    impl std::fmt::Display for Spiteful {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("out of luck")
+        }
+    }
+    impl std::error::Error for Spiteful {}
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            panic!("asked for");
+        }
+    }
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let config = BlockingConfig { threads_max: 1, ..BlockingConfig::default() };
+        let builder = rig.builder(1).blocking_handler(config, |mut reader, mut writer| {
+            let mut word = [0; 4];
+            reader.read_exact(&mut word)?;
+            writer.write_all(&word)?;
+            if &word == b"fail" { Err(io::Error::other(Spiteful)) } else { Ok(()) }
+        });
+        let (server, address) = rig.listen(builder, kind);
+        for _ in 0..3 {
+            let mut client = Client::dial(&address);
+            client.echoes(b"fail");
+            client.read_to_close();
+        }
+        let mut client = Client::dial(&address);
+        client.echoes(b"well");
+        drop(client);
+        until("all to be over", || server.open_connections() == 0);
+        assert_eq!(rig.errors.all().iter().filter(|told| told.text.contains("out of luck")).count(), 3);
+        assert_eq!(server.shutdown(PATIENCE).expect("a report").cut, 0);
+    });
+}
+
+#[test]
+fn what_a_cut_blocking_connection_had_not_sent_is_in_the_report() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), |_, mut writer| {
+            loop {
+                writer.write_all(&[7; 256 * 1024])?;
+            }
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let client = Client::dial(&address);
+        until("it to be served", || server.open_connections() == 1 && rig.stated(ConnState::Write) > 0);
+        let report = server.shutdown(Duration::from_millis(200)).expect("a report");
+        assert!(report.cut == 1 && report.unsent_bytes > 0, "{report}");
+        drop(client);
+    });
+}
+
+#[test]
+fn each_thread_of_blocking_handlers_has_a_name_of_its_own() {
+    let rig = Rig::new();
+    let names = Tale::default();
+    let tell = names.clone();
+    let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |reader, writer| {
+        tell.tell(std::thread::current().name().unwrap_or_default().to_owned());
+        echo(reader, writer)
+    });
+    let (_server, address) = rig.listen(builder, Kind::Tcp);
+    let mut clients: Vec<Client> = (0..12).map(|_| Client::dial(&address)).collect();
+    clients.iter_mut().for_each(|client| client.echoes(b"hello"));
+    let mut names = names.all();
+    names.sort();
+    names.dedup();
+    let is_one = |name: &String| name.starts_with("windlass-wor") && name.len() <= 15;
+    assert!(names.len() == 12 && names.iter().all(is_one), "{names:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_system_that_has_no_more_threads_is_told_once_and_whoever_waits_is_served_in_turn() {
@@ -172,7 +269,7 @@ fn a_system_that_has_no_more_threads_is_told_once_and_whoever_waits_is_served_in
         rig.events.until("busy threads", |told| told.contains(&busy));
         until("all to be counted", || server.open_connections() == 6);
         let errors = rig.errors.until_count("the lack of a thread", 1);
-        assert!(errors.len() == 1 && errors[0].text.contains("windlass-worker"), "{errors:?}");
+        assert!(errors.len() == 1 && errors[0].text.contains("windlass-work-"), "{errors:?}");
         served.into_iter().for_each(Client::close);
         for mut client in waiting {
             client.echoes(b"in turn");

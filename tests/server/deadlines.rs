@@ -182,6 +182,33 @@ fn a_peer_that_takes_nothing_is_reset_wherever_it_is_served() {
     });
 }
 
+/// Its reactor looked after limits of handlers that are in no call, and had stopped.
+#[test]
+fn limits_in_time_hold_during_a_drain_and_when_a_reactor_has_stopped() {
+    each_kind_at_once(|kind| {
+        for stops_alone in [false, true] {
+            let (rig, hold) = (Rig::new(), Hold::default());
+            let (came, _outcome) = mpsc::channel();
+            let limits = Limits { lifetime: Some(Duration::from_millis(500)), ..Limits::default() };
+            let builder = rig.builder(2).listen_config(ListenConfig { limits, ..listen_config() });
+            let (server, address) = rig.listen(echoing(Place::Elsewhere, builder, &hold, came), kind);
+            let mut clients = [Client::dial(&address), Client::dial(&address)];
+            until("both to be served", || rig.stated(ConnState::New) == 2 && server.open_connections() == 2);
+            if stops_alone {
+                // The one that was given the first connection, and looks.
+                server.remotes()[1].shutdown(PATIENCE).expect("a report");
+            } else {
+                server.stop(PATIENCE);
+            }
+            let begun = Instant::now();
+            clients.iter_mut().for_each(|client| _ = client.read_to_close());
+            assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+            hold.open();
+            server.shutdown(PATIENCE).expect("a report");
+        }
+    });
+}
+
 #[test]
 fn a_peer_whose_bytes_wait_for_a_handler_is_not_idle() {
     each_kind_at_once(|kind| {
@@ -235,22 +262,95 @@ fn nothing_is_told_behind_the_end_of_a_server_whose_handler_does_not_return() {
     for kind in [Kind::Tcp, Kind::Unix] {
         let (rig, hold) = (Rig::new(), Hold::default());
         let held = hold.clone();
+        let ((begin, begun), (tell, returned)) = (mpsc::channel(), mpsc::channel());
         let builder = rig.builder(1).blocking_handler(BlockingConfig::default(), move |_, _| {
+            let _ = begin.send(());
             held.wait();
+            let _ = tell.send(());
             Err(io::Error::other("late"))
         });
         let (server, address) = rig.listen(builder, kind);
         let clients: Vec<_> = (0..3).map(|_| connect(&address).expect("a place")).collect();
         rig.until_stated(ConnState::New, 3);
-        until("all to be served", || server.open_connections() == 3);
+        (0..3).for_each(|_| begun.recv_timeout(PATIENCE).expect("a handler that begins"));
         let report = server.shutdown(Duration::ZERO).expect("a report");
         assert_eq!(report.cut, 3);
         rig.events.until("its end", |told| told.last() == Some(&ServerEvent::Gone));
         let (states, events) = (rig.states.count(), rig.events.count());
         assert_eq!(rig.stated(ConnState::Close), 3);
         hold.open();
-        until("the threads to have returned", || Arc::strong_count(&hold.0) == 1 || !server.is_running());
+        (0..3).for_each(|_| returned.recv_timeout(PATIENCE).expect("a handler that returns"));
+        // What they have to tell they tell behind that, in no time.
+        until("the server to be let go of by its threads", || server.open_connections() == 0);
         assert_eq!((rig.states.count(), rig.events.count(), rig.errors.count()), (states, events, 0));
         drop(clients);
     }
+}
+
+#[test]
+fn output_that_a_lifetime_cuts_off_is_no_end_in_order() {
+    for kind in [Kind::Tcp, Kind::Tls] {
+        let rig = Rig::new();
+        let limits = Limits { lifetime: Some(Duration::from_millis(300)), ..Limits::default() };
+        let mut config = ListenConfig { limits, ..listen_config() };
+        // So that most of a write waits here, and the kernel has no room for it in the end either.
+        config.socket.send_buffer_bytes = Some(4096);
+        let builder = rig.builder(1).listen_config(config);
+        let (tell, told) = mpsc::channel();
+        let builder = builder.blocking_handler(BlockingConfig::default(), move |_, mut writer| {
+            let error = loop {
+                if let Err(error) = writer.write_all(&[7; 64 * 1024]) {
+                    break error;
+                }
+            };
+            let _ = tell.send(error.kind());
+            Err(error)
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let mut client = Client::dial(&address);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(io::ErrorKind::TimedOut));
+        let ended = client.read_to_end().map(|came| came.len());
+        assert!(ended.is_err(), "{kind:?}: {ended:?} bytes, and an end in order");
+        until("it to be over", || server.open_connections() == 0);
+        server.shutdown(PATIENCE).expect("a report");
+    }
+}
+
+#[test]
+fn an_idle_connection_of_a_blocking_handler_ends_in_order() {
+    each_kind_at_once(|kind| {
+        let rig = Rig::new();
+        let limits = Limits { idle_timeout: Some(Duration::from_millis(100)), ..Limits::default() };
+        let builder = rig.builder(1).listen_config(ListenConfig { limits, ..listen_config() });
+        let builder = builder.blocking_handler(BlockingConfig::default(), |reader, _| echo(reader.link()));
+        let (server, address) = rig.listen(builder, kind);
+        let mut client = Client::dial(&address);
+        client.echoes(b"hello");
+        assert_eq!(client.read_to_end().expect("an end in order"), b"");
+        until("it to be over", || server.open_connections() == 0);
+        server.shutdown(PATIENCE).expect("a report");
+    });
+}
+
+#[test]
+fn limits_in_time_of_blocking_handlers_hold_in_a_drain_too() {
+    each_kind_at_once(|kind| {
+        let (rig, hold) = (Rig::new(), Hold::default());
+        let limits = Limits { lifetime: Some(Duration::from_millis(400)), ..Limits::default() };
+        let held = hold.clone();
+        let builder = rig.builder(2).listen_config(ListenConfig { limits, ..listen_config() });
+        let builder = builder.blocking_handler(BlockingConfig::default(), move |_, _| {
+            held.wait();
+            Ok(())
+        });
+        let (server, address) = rig.listen(builder, kind);
+        let mut client = Client::dial(&address);
+        until("it to be served", || server.open_connections() == 1);
+        let begun = Instant::now();
+        server.stop(PATIENCE);
+        client.read_to_close();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        hold.open();
+        server.wait(PATIENCE).expect("a report");
+    });
 }

@@ -230,6 +230,27 @@ fn the_limit_of_one_address_holds_over_all_reactors_and_for_it_alone() {
     });
 }
 
+/// They came back to the listener of a reactor that was no more.
+#[test]
+fn places_of_a_reactor_that_has_stopped_are_free_when_its_blocking_handlers_return() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let plan = EngineConfig { connections_max: 4, ..engine(2) };
+        let (server, address) = rig.listen(Who::Threads.serve(rig.builder(2).engine_config(plan)), kind);
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::dial(&address)).collect();
+        clients.iter_mut().for_each(|client| client.echoes(b"in"));
+        let other = server.remotes().remove(1);
+        other.shutdown(Duration::from_secs(20)).expect("a report");
+        clients.iter_mut().for_each(|client| client.echoes(b"it goes on"));
+        clients.into_iter().for_each(Client::close);
+        until("nobody to be left", || server.open_connections() == 0);
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::dial(&address)).collect();
+        clients.iter_mut().for_each(|client| client.echoes(b"in"));
+        drop(clients);
+        server.shutdown(Duration::from_secs(20)).expect("a report");
+    });
+}
+
 #[test]
 fn a_full_server_that_drains_tells_of_its_pause_once() {
     each_kind(|kind| {

@@ -107,7 +107,7 @@ fn a_failed_handshake_is_new_an_error_and_close() {
             })
             .on_error(move |error| {
                 by_error.tell("error".to_owned());
-                let windlass::Error::Connection { local, peer, reason } = error else { panic!("{error}") };
+                let windlass::Error::Connection { local, peer, reason, .. } = error else { panic!("{error}") };
                 assert_eq!((*reason, local.transport()), (Reason::Tls(TlsFault::NotTls), kind_of(kind)));
                 rig_errors.tell(crate::support::blocking::Trouble {
                     text: error.to_string(),
@@ -128,7 +128,9 @@ fn a_failed_handshake_is_new_an_error_and_close() {
         let told = rig.errors.all();
         assert_eq!(told[0].peer, (!kind.is_unix()).then_some(peer.clone()));
         let who = if kind.is_unix() { String::new() } else { format!("of {peer} ") };
-        assert_eq!(told[0].text, format!("connection {who}to {address}: TLS: the peer speaks something else"));
+        let why = "TLS: the peer speaks something else than TLS (it began with an HTTP request); plain text to a TLS port, or \
+                   TLS to a plain one: check the port and the scheme on both sides";
+        assert_eq!(told[0].text, format!("connection {who}to {address}: {why}"));
     }
 }
 

@@ -42,22 +42,24 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
     let keepalive =
         |idle, interval, count| socket(SocketOptions { keepalive: Some(Keepalive { idle, interval, count }), ..s() });
     vec![
-        ("perm-file = '0660'", usual().perm_file(0o660)),
-        ("perm-file = 'rw-rw-r--'", usual().perm_file(0o664)),
-        ("perm-file = 0o600", usual().perm_file(0o600)),
-        ("group-perm = 4000000000", usual().group_perm(4_000_000_000)),
-        ("group-perm = 0", usual().group_perm(0)),
+        ("perm-file = '0660'", ServerConfig { perm_file: 0o660, ..usual() }),
+        ("perm-file = 'rw-rw-r--'", ServerConfig { perm_file: 0o664, ..usual() }),
+        ("perm-file = '-rw-------'", ServerConfig { perm_file: 0o600, ..usual() }),
+        ("group-perm = 4000000000", ServerConfig { group_perm: Some(4_000_000_000), ..usual() }),
+        ("group-perm = 0", ServerConfig { group_perm: Some(0), ..usual() }),
         ("group-perm = -1", usual()),
         ("con-idle-timeout = '90s'", usual().con_idle_timeout(SECONDS(90))),
         ("con-idle-timeout = '1h30m'", usual().con_idle_timeout(SECONDS(5400))),
+        ("Con-Idle-Timeout = '1m0s'", usual().con_idle_timeout(SECONDS(60))),
+        ("conIdleTimeout = '0s'", usual()),
         ("idle-timeout = '250ms'", usual().con_idle_timeout(Duration::from_millis(250))),
-        ("reactors = 3", usual().reactors(3)),
+        ("reactors = 3", ServerConfig { reactors: 3, ..usual() }),
         ("placement = 'round-robin'", ServerConfig { placement: Placement::RoundRobin, ..usual() }),
         ("placement = 'kernel'", ServerConfig { placement: Placement::Kernel, ..usual() }),
         ("placement = 'least-connections'", usual()),
         ("pinning = 'pinned'", ServerConfig { pinning: Pinning::Pinned, ..usual() }),
-        ("connections-max = 50_000", usual().connections_max(50_000)),
-        ("per-peer-max = 100", usual().per_peer_max(100)),
+        ("connections-max = 50_000", ServerConfig { connections_max: Some(50_000), ..usual() }),
+        ("per-peer-max = 100", ServerConfig { per_peer_max: Some(100), ..usual() }),
         ("accepts-per-second = 200", ServerConfig { accepts_per_second: Some(200), ..usual() }),
         ("handshakes-max = 7", ServerConfig { handshakes_max: 7, ..usual() }),
         ("handshake-threads = 2", ServerConfig { handshake_threads: Some(2), ..usual() }),
@@ -65,7 +67,8 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
         ("backlog = 12", ServerConfig { backlog: 12, ..usual() }),
         ("reuse-port = true", ServerConfig { reuse: Reuse::Port, ..usual() }),
         ("v6-only = true", ServerConfig { stack: Stack::V6Only, ..usual() }),
-        ("drain-timeout = '5m'", usual().drain_timeout(SECONDS(300))),
+        ("drain-timeout = '0s'", ServerConfig { drain_timeout: Duration::ZERO, ..usual() }),
+        ("drain-timeout = '5m'", ServerConfig { drain_timeout: SECONDS(300), ..usual() }),
         ("handshake-timeout = '3s'", limits(Limits { handshake_timeout: SECONDS(3), ..l() })),
         ("write-stall-timeout = '4s'", limits(Limits { write_stall_timeout: SECONDS(4), ..l() })),
         ("lifetime = '1d'", limits(Limits { lifetime: Some(SECONDS(86_400)), ..l() })),
@@ -108,6 +111,7 @@ fn of_servers() -> Vec<(&'static str, ServerConfig)> {
             }),
         ),
         ("datagram.multicast-interface = 3", multicast(Multicast { interface: Interface::Index(3), ..m() })),
+        ("datagram.multicast-interface = 0", multicast(Multicast { interface: Interface::Index(0), ..m() })),
         (
             "datagram.multicast-interface = '127.0.0.1'",
             multicast(Multicast { interface: Interface::Address(std::net::Ipv4Addr::LOCALHOST), ..m() }),
@@ -176,7 +180,7 @@ fn network_and_address_make_an_address_in_either_order() {
 #[test]
 fn each_format_has_the_same_settings() {
     let of_toml = server(
-        "network = 'unix'\naddress = '/run/x.sock'\nperm-file = 0o660\ngroup-perm = 12\ncon-idle-timeout = '5m'\n\
+        "network = 'unix'\naddress = '/run/x.sock'\nperm-file = '0o660'\ngroup-perm = 12\ncon-idle-timeout = '5m'\n\
          nodelay = true\n[datagram]\nttl = 3\n",
     );
     let of_json = r#"{"network": "unix", "address": "/run/x.sock", "perm-file": "0660", "group-perm": 12,
@@ -197,7 +201,8 @@ fn each_format_has_the_same_settings() {
 fn what_is_by_default_is_not_written() {
     assert_eq!(toml::to_string(&usual()).expect("TOML"), "address = \"tcp://[::]:8080\"\n");
     assert_eq!(toml::to_string(&ServerConfig::default()).expect("TOML"), "");
-    let text = toml::to_string(&usual().perm_file(0o600).con_idle_timeout(SECONDS(5400))).expect("TOML");
+    let text =
+        toml::to_string(&ServerConfig { perm_file: 0o600, ..usual() }.con_idle_timeout(SECONDS(5400))).expect("TOML");
     assert_eq!(text, "address = \"tcp://[::]:8080\"\nperm-file = \"0600\"\ncon-idle-timeout = \"1h30m\"\n");
 }
 
@@ -207,10 +212,18 @@ fn what_no_text_tells_is_not_written() {
         Group { source: Some(std::net::Ipv4Addr::LOCALHOST), ..Group::new("239.1.2.3".parse().expect("an IP")) };
     let grouped = multicast(Multicast { groups: vec![group], ..Multicast::default() });
     let unnamed = ServerConfig::default().address(Address::unix_unnamed());
-    for config in [grouped, unnamed] {
+    let connecting = limits(Limits { connect_timeout: SECONDS(1), ..Limits::default() });
+    let hook = SocketOptions { prepare: Some(|_| Ok(())), ..SocketOptions::default() };
+    let shut = ServerConfig { perm_file: 0, ..usual() };
+    for config in [grouped, unnamed, connecting, socket(hook), shut] {
         let error = toml::to_string(&config).expect_err("no text");
         assert!(error.to_string().contains("cannot be written"), "{error}");
     }
+    let none = socket(SocketOptions { receive_buffer_bytes: Some(0), ..SocketOptions::default() });
+    let told = none.validate().expect_err("no buffer").to_string();
+    assert!(told.starts_with("receive-buffer-bytes cannot be 0: it must be at least 1"), "{told}");
+    let client = ClientConfig { socket: hook, ..ClientConfig::new(address("tcp://h:1")) };
+    assert!(toml::to_string(&client).expect_err("no text").to_string().contains("cannot be written"));
 }
 
 #[test]
@@ -220,12 +233,27 @@ fn each_key_of_a_client_sets_its_field() {
     for (line, expected) in [
         ("address = 'tcp://localhost:80'", usual()),
         ("address = 'tcp://localhost:80'\nconnect-timeout = '3s'", usual().connect_timeout(SECONDS(3))),
-        ("address = 'tcp://localhost:80'\nread-timeout = '4s'", usual().read_timeout(SECONDS(4))),
-        ("address = 'tcp://localhost:80'\nwrite-timeout = '5s'", usual().write_timeout(SECONDS(5))),
+        (
+            "address = 'tcp://localhost:80'\nread-timeout = '4s'",
+            ClientConfig { read_timeout: Some(SECONDS(4)), ..usual() },
+        ),
+        (
+            "address = 'tcp://localhost:80'\nwrite-timeout = '5s'",
+            ClientConfig { write_timeout: Some(SECONDS(5)), ..usual() },
+        ),
         ("address = 'tcp://localhost:80'\ncon-idle-timeout = '6s'", usual().con_idle_timeout(SECONDS(6))),
-        ("address = 'tcp://localhost:80'\nbind = '127.0.0.1:0'", usual().bind(address("tcp://127.0.0.1:0"))),
-        ("bind = '[::1]:5'\nnetwork = 'udp'\naddress = 'h:1'", at("udp://h:1").bind(address("udp://[::1]:5"))),
-        ("address = 'unixgram:/x'\nbind = 'unixgram:/me'", at("unixgram:/x").bind(address("unixgram:/me"))),
+        (
+            "address = 'tcp://localhost:80'\nbind = '127.0.0.1:0'",
+            ClientConfig { bind: Some(address("tcp://127.0.0.1:0")), ..usual() },
+        ),
+        (
+            "bind = '[::1]:5'\nnetwork = 'udp'\naddress = 'h:1'",
+            ClientConfig { bind: Some(address("udp://[::1]:5")), ..at("udp://h:1") },
+        ),
+        (
+            "address = 'unixgram:/x'\nbind = 'unixgram:/me'",
+            ClientConfig { bind: Some(address("unixgram:/me")), ..at("unixgram:/x") },
+        ),
         (
             "address = 'tcp://localhost:80'\nnodelay = false",
             ClientConfig { socket: SocketOptions { nodelay: Nodelay::Off, ..SocketOptions::default() }, ..usual() },

@@ -19,7 +19,7 @@ pub(crate) fn echoes(stream: &mut (impl Read + Write)) {
 #[test]
 fn a_socket_file_has_the_mode_and_group_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (bits, mode) in [("'rw-rw----'", 0o660), ("'0600'", 0o600), ("0o666", 0o666)] {
+    for (bits, mode) in [("'rw-rw----'", 0o660), ("'0600'", 0o600), ("'0o666'", 0o666)] {
         let path = folder.path().join(format!("{mode:o}.sock"));
         let group = std::fs::metadata(folder.path()).expect("a folder").gid();
         let config = server(&format!(
@@ -83,9 +83,14 @@ fn clients_of_both_kinds_run_by_a_file() {
         answer.read_to_string(&mut all).map(|_| all)
     });
     assert_eq!(answer.expect("an answer"), "hello");
-    let refused = Client::configured(&client(&format!("address = '{at}'\ncon-idle-timeout = '1s'")));
-    let refused = refused.expect("a configuration").build().expect_err("it cannot be").to_string();
-    assert!(refused.starts_with("idle_timeout cannot be 1s"), "{refused}");
+    let idle = client(&format!("address = '{at}'\ncon-idle-timeout = '50ms'"));
+    let idle = Client::configured(&idle).expect("a configuration").build().expect("a client");
+    idle.connect(PATIENCE).expect("a connection");
+    let late = (&idle).read(&mut [0; 1]).expect_err("nobody speaks");
+    assert_eq!(late.kind(), std::io::ErrorKind::TimedOut, "{late}");
+    let refused = Client::configured(&client(&format!("address = '{at}'\nlinger-timeout = '1s'")));
+    let refused = refused.expect_err("it cannot be").to_string();
+    assert!(refused.starts_with("linger-timeout cannot be 1s"), "{refused}");
 
     let remote = server.remotes().remove(0);
     let (tell, told) = std::sync::mpsc::channel();

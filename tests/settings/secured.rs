@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 use windlass::rustls::pki_types::ServerName;
 use windlass::rustls::{CipherSuite, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion, StreamOwned};
-use windlass::tls::{ClientAuth, Offload, Pem, Truncation, UnknownName, Version};
+use windlass::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
 use windlass::{
     CertPair, ClientConfig, Conn, Roots, Server, ServerConfig, SessionTickets, TlsClientConfig, TlsServerConfig,
     TlsTerms,
@@ -81,10 +81,10 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 /// A client by this configuration at another place, for the name that is in it or localhost.
 fn dial(config: &ClientConfig, at: SocketAddr) -> Stream {
     let tls = config.connect_config().expect("a configuration").tls.expect("TLS");
-    let name = tls.server_name.unwrap_or(ServerName::try_from("localhost").expect("a name"));
+    let name = tls.server_name.clone().unwrap_or(ServerName::try_from("localhost").expect("a name"));
     let stream = TcpStream::connect(at).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    StreamOwned::new(ClientConnection::new(tls.config, name).expect("a client"), stream)
+    StreamOwned::new(ClientConnection::new(tls.config(), name).expect("a client"), stream)
 }
 
 /// Whether a client by this file is served.
@@ -155,7 +155,7 @@ fn versions_suites_curves_and_tickets_are_as_the_file_says() {
         let stream = TcpStream::connect(at).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let name = ServerName::try_from("localhost").expect("a name");
-        let mut stream = StreamOwned::new(ClientConnection::new(tls.config.clone(), name).expect("a client"), stream);
+        let mut stream = StreamOwned::new(ClientConnection::new(tls.config(), name).expect("a client"), stream);
         echoes(&mut stream);
         assert_eq!(stream.conn.protocol_version(), Some(ProtocolVersion::TLSv1_2));
         let suite = stream.conn.negotiated_cipher_suite().map(|suite| suite.suite());
@@ -214,14 +214,14 @@ fn plain_and_secured_addresses_stand_side_by_side_and_enabled_turns_tls_off() {
     assert_eq!((names(named(true)), names(named(false))), (vec!["x.example".to_owned()], vec![]));
     for twice in ["{}", "{\"enabled\": false}"] {
         let json = format!(r#"{{"tls": {{"names": {{"x": {twice}, "x": {{}}}}}}}}"#);
-        let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a name that stands twice").to_string();
-        assert!(error.contains("tls.names.x stands twice"), "{error}");
+        let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a name that is given twice").to_string();
+        assert!(error.contains("tls.names.x is given twice"), "{error}");
     }
     let empty = serde_json::from_str::<ServerConfig>(r#"{"tls": {"names": {"x": null}}}"#).expect_err("no table");
     assert!(empty.to_string().contains("tls.names.x is empty"), "{empty}");
     // Who reads the table alone cannot leave it out.
     let alone = toml::from_str::<TlsServerConfig>("enabled = false").expect_err("a table that is not there");
-    assert!(alone.to_string().contains("tls.enabled cannot be false"), "{alone}");
+    assert!(alone.to_string().contains("enabled cannot be false where nothing but the table tls is read"), "{alone}");
 }
 
 #[test]
@@ -270,6 +270,10 @@ fn each_key_sets_its_field_and_the_predecessors_spelling_is_taken() {
         ("client-ca = 'a'", TlsServerConfig { client_ca: vec![pem("a")], ..usual() }),
         ("clientCA = ['a', 'b']", TlsServerConfig { client_ca: vec![pem("a"), pem("b")], ..usual() }),
         ("client-crl = 'a'", TlsServerConfig { client_crl: vec![pem("a")], ..usual() }),
+        ("client-crl-issuers = 'a'", TlsServerConfig { client_crl_issuers: vec![pem("a")], ..usual() }),
+        ("client-crl-stale = 'warn'", TlsServerConfig { client_crl_stale: ListPolicy::Warn, ..usual() }),
+        ("client-crl-foreign = 'warn'", TlsServerConfig { client_crl_foreign: ListPolicy::Warn, ..usual() }),
+        ("client-crl-stale = 'refuse'", usual()),
         ("auth-client = 'verify'", auth_client(ClientAuth::Optional)),
         ("authClient = 'strict'", auth_client(ClientAuth::Required)),
         ("authClient = 'none'", usual()),
@@ -287,6 +291,10 @@ fn each_key_sets_its_field_and_the_predecessors_spelling_is_taken() {
         ("truncation = 'tolerated'", terms(TlsTerms { truncation: Truncation::Tolerated, ..t() })),
         ("offload = 'always'", terms(TlsTerms { offload: Offload::Always, ..t() })),
         ("offload = 'never'", terms(TlsTerms { offload: Offload::Never, ..t() })),
+        ("key-log = '/run/keys'", terms(TlsTerms { key_log: KeyLog::File("/run/keys".into()), ..t() })),
+        ("keyLog = 'environment'", terms(TlsTerms { key_log: KeyLog::Environment, ..t() })),
+        ("key-log = 'off'", usual()),
+        ("key-log = false", usual()),
         ("unknown-names = 'refused'", TlsServerConfig { unknown_names: UnknownName::Refused, ..usual() }),
         ("names.'x.example'.alpn = 'own'", named),
         ("enabled = true", usual()),
@@ -334,16 +342,31 @@ fn what_tls_cannot_be_is_told() {
         words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in\n{error}"));
     };
     for (line, words) in [
-        ("authClient = 'require'", &["tls.auth-client cannot be \"require\"", "line 5", "\"strict\""][..]),
+        ("authClient = 'require'", &["tls.authClient cannot be \"require\"", "\"strict\""][..]),
         ("auth-client = 'request'", &["tls.auth-client cannot be \"request\"", "\"verify\""]),
         ("auth-client = 'always'", &["tls.auth-client cannot be \"always\"", "\"none\", \"verify\", \"strict\""]),
-        ("auth-client = 'strict'", &["tls.auth-client cannot be", "client_roots"]),
+        ("auth-client = 'strict'", &["tls.client-ca cannot be nothing", "tls.auth-client asks"]),
+        ("names.x.auth-client = 'strict'", &["tls.client-ca cannot be nothing for x", "tls.auth-client asks"]),
+        ("client-ca = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-ca"]),
+        ("client-crl = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-crl"]),
+        ("client-crl-issuers = '/x.pem'", &["tls.auth-client cannot be none", "tls.client-crl"]),
+        ("client-crl-stale = 'never'", &["tls.client-crl-stale cannot be \"never\"", "\"refuse\", \"warn\""]),
         ("version-min = '1.1'", &["tls.version-min cannot be \"1.1\"", "broken", "1.2"]),
         ("version-max = 'new'", &["tls.version-max cannot be \"new\""]),
-        ("version-min = '1.3'\nversion-max = '1.2'", &["tls.version-min cannot be", "above the newest"]),
-        ("cipher-list = 'TLS_NULL'", &["TLS_NULL", "TLS_AES_128_GCM_SHA256"]),
+        ("version-min = '1.3'\nversion-max = '1.2'", &["tls.version-min cannot be 1.3 to 1.2", "above the newest"]),
+        (
+            "cipher-list = 'TLS_NULL'",
+            &["TLS_NULL", "TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"],
+        ),
         ("cipher-list = 'ECDHE-ECDSA-AES128-GCM-SHA256'", &["tls.cipher-list cannot be", "none is of TLS 1.3"]),
-        ("curve-list = 'P521'", &["P521", "x25519"]),
+        ("curve-list = 'P521'", &["tls.curve-list cannot have \"P521\"", "X25519"]),
+        (
+            "cipher-list = 'ECDHE-RSA-AES128-CBC-SHA'",
+            &["tls.cipher-list cannot have \"ECDHE-RSA-AES128-CBC-SHA\"", "GCM"],
+        ),
+        ("cipher-list = 'TLS_RSA_WITH_AES_128_GCM_SHA256'", &["tls.cipher-list cannot have", "RSA key exchange"]),
+        ("cipher-list = 'A:B'", &["tls.cipher-list cannot be \"A:B\"", "[\"A\", \"B\"]"]),
+        ("alpn = 'h2,http/1.1'", &["tls.alpn cannot be \"h2,http/1.1\"", "[\"h2\", \"http/1.1\"]"]),
         ("alpn = ''", &["tls.alpn cannot be"]),
         ("client-ca = []", &["tls.client-ca cannot be []", "leave it out"]),
         ("client-ca = '/nowhere.pem'\nauth-client = 'strict'", &["/nowhere.pem", "No such file"]),
@@ -351,16 +374,19 @@ fn what_tls_cannot_be_is_told() {
         ("inherit-default = true", &["tls.inherit-default cannot be set here"]),
         ("dynamicSizingDisable = true", &["tls.dynamicSizingDisable cannot be set here", "remove it"]),
         ("server-name = 'x'", &["tls.server-name cannot be set here", "a client's"]),
-        ("versionmin = '1.2'", &["tls.versionmin is no key", "version-min"]),
+        ("version-mim = '1.2'", &["tls.version-mim is no key", "did you mean version-min?"]),
+        ("key-log = true", &["tls.key-log cannot be true", "a text"]),
+        ("key-log = ''", &["tls.key-log cannot be", "name a file"]),
+        ("key-log = '/nowhere/keys'", &["key log /nowhere/keys", "No such file"]),
         ("session-ticket-disable = 'no'", &["tls.session-ticket-disable cannot be \"no\"", "true or false"]),
     ] {
         says(&files.server(line), words);
     }
     let bare = "network = 'tcp'\naddress = ':1'\n[tls]\n";
     says(bare, &["no certificate"]);
-    says(&format!("{bare}certs = {{ cert = 'x' }}"), &["line 4", "tls.certs cannot be without cert and key"]);
+    says(&format!("{bare}certs = {{ cert = 'x' }}"), &["tls.certs cannot be without cert and key"]);
     says(&format!("{bare}certs = {{ crt = 'x' }}"), &["tls.certs.crt is no key", "cert, key"]);
-    says(&format!("{bare}certs = 'x'"), &["tls.certs"]);
+    says(&format!("{bare}certs = 'x'"), &["tls.certs cannot be this text", "[\"both.pem\"]"]);
     says(&format!("{bare}certs = {{ cert = '', key = 'x' }}"), &["tls.certs.cert cannot be \"\""]);
     says(&format!("{bare}certs = {{ cert = '/nowhere.pem', key = '/nowhere.key' }}"), &["/nowhere.pem"]);
     says("address = 'tls://:1'", &["tls cannot be nothing for tls://[::]:1", "`certs`"]);
@@ -382,16 +408,44 @@ fn what_tls_cannot_be_is_told() {
     says(&client("root-ca = '/nowhere.pem'"), &["/nowhere.pem"]);
     says(&files.client("server-name = 'not a name'"), &["tls.server-name cannot be \"not a name\""]);
     let two = "certs = [{ cert = 'a', key = 'b' }, { cert = 'a', key = 'b' }]";
-    says(&client(two), &["line 4", "tls.certs cannot be 2 pairs", "a client shows one"]);
+    says(&client(two), &["tls.certs cannot be 2 pairs", "a client shows one"]);
     says(&files.client("").replace("'tcp'", "'udp'"), &["tls cannot be given for udp://localhost:1"]);
     let unix = files.client("").replace("'tcp'", "'unix'").replace("localhost:1", "/x.sock");
     says(&unix, &["tls.server-name cannot be nothing"]);
     // Errors go to logs, where no key belongs.
     let json = format!("{{\"tls\": {{\"certs\": {{\"key\": [{:?}]}}}}}}", security::key_pem());
     let error = serde_json::from_str::<ServerConfig>(&json).expect_err("a list").to_string();
-    assert!(error.contains("tls.certs.key cannot be [a text in PEM]"), "{error}");
+    assert!(error.contains("tls.certs.key cannot be a list: write the path of a file, or PEM"), "{error}");
+    // One path is one path, whatever is in it.
+    let (comma, one) = (vec![pem("/etc/my,ca.pem")], Roots::Only(vec![pem("/etc/my,ca.pem")]));
+    round_trips(&TlsClientConfig { roots: one, ..TlsClientConfig::default() });
+    round_trips(&TlsServerConfig {
+        client_ca: comma.clone(),
+        client_crl: comma.clone(),
+        client_crl_issuers: comma,
+        ..TlsServerConfig::default()
+    });
+    for name in ["a,b", "a b", "\"a\""] {
+        let terms = TlsTerms { alpn: vec!["h2".to_owned(), name.to_owned()], ..TlsTerms::default() };
+        let error = toml::to_string(&TlsServerConfig { terms, ..TlsServerConfig::default() }).expect_err(name);
+        assert!(error.to_string().contains("cannot be written"), "{name}: {error}");
+    }
     let none = TlsClientConfig { roots: Roots::Only(Vec::new()), ..TlsClientConfig::default() };
     assert!(none.to_builder().build().is_err(), "no roots are not all that the platform has");
     assert!(toml::to_string(&none).is_err(), "nor do they read as those");
     assert!(toml::to_string(&TlsServerConfig::new(Pem::bytes("x"), Pem::bytes("y"))).is_err());
+}
+
+/// Who logs keys means those of all names.
+#[test]
+fn the_log_of_keys_is_that_of_a_servers_names_too() {
+    let (files, folder) = (files(), tempfile::tempdir().expect("a folder"));
+    let log = folder.path().join("keys");
+    let own = format!("certs = {{ cert = {:?}, key = {:?} }}", files.path("cert.pem"), files.path("key.pem"));
+    let text = format!("{}[tls.names.localhost]\n{own}\n", files.server(&format!("key-log = {log:?}")));
+    let (server, at) = run(&text);
+    assert!(is_served(&files.client(""), at));
+    server.close().expect("a report");
+    let written = std::fs::read_to_string(&log).expect("a log");
+    assert!(written.contains("SERVER_TRAFFIC_SECRET_0"), "{written}");
 }

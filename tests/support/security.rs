@@ -66,7 +66,8 @@ pub fn key_pem() -> String {
     pem("PRIVATE KEY", key())
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+/// In PEM, under this label.
+pub fn pem(label: &str, der: &[u8]) -> String {
     // The tests' certificate is kept in DER; base64 by hand is less than a crate.
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -92,8 +93,14 @@ pub fn server_config() -> ServerConfig {
 
 /// What connects of the tests are configured with.
 pub fn client() -> TlsClient {
-    let name = ServerName::try_from(NAME).expect("a name");
-    TlsClient { server_name: Some(name), ..configurations().1.clone().into() }
+    TlsClient::from(configurations().1.clone()).for_server(NAME).expect("a name")
+}
+
+/// The same without a name, which is then the address's.
+pub fn nameless() -> TlsClient {
+    let mut client = client();
+    client.server_name = None;
+    client
 }
 
 /// The client's side on a socket that blocks.

@@ -12,6 +12,20 @@ const PAYLOAD: &str = "canary-in-the-payload-7713";
 
 static TOLD: Mutex<String> = Mutex::new(String::new());
 
+/// From here on every record of this process is kept.
+pub(crate) fn listen_to_the_log() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Listener).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+}
+
+/// What was logged.
+pub(crate) fn log_told() -> String {
+    TOLD.lock().expect("a log").clone()
+}
+
 struct Listener;
 
 impl log::Log for Listener {
@@ -27,11 +41,15 @@ impl log::Log for Listener {
     fn flush(&self) {}
 }
 
+/// Whether a line that was logged ends so.
+pub(crate) fn was_logged(end: &str) -> bool {
+    TOLD.lock().expect("a log").lines().any(|line| line.ends_with(end))
+}
+
 #[test]
 fn payload_and_keys_are_never_printed() {
     // Other tests of this process may log meanwhile, which makes this one only stricter.
-    log::set_logger(&Listener).expect("the only logger");
-    log::set_max_level(log::LevelFilter::Trace);
+    listen_to_the_log();
     let told = Rc::new(RefCell::new(String::new()));
     for kind in [Kind::Tls, Kind::TlsUnix] {
         let mut world = World::new();
@@ -64,7 +82,7 @@ fn payload_and_keys_are_never_printed() {
         drop(faulty);
         world.until_empty();
     }
-    let told = format!("{}{}", told.borrow(), TOLD.lock().expect("a log"));
+    let told = format!("{}{}", told.borrow(), log_told());
     assert!(told.contains("cannot decrypt") || told.contains("decrypt"), "the fault was not logged: {told}");
     let secret = security::key();
     for bytes in [PAYLOAD.as_bytes(), &secret[secret.len() - 16..], &secret[36..52]] {

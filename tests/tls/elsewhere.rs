@@ -190,6 +190,30 @@ fn a_drain_waits_for_a_handshake_elsewhere_and_its_handler_is_told_of_it() {
     assert_eq!(world.log.said(0), [Said::Open, Said::Drain, Said::Close(Reason::Drain)]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_cannot_all_be_had_are_refused_by_name_and_none_is_left() {
+    use crate::support::{alone, blocking::until};
+    alone("elsewhere::threads_that_cannot_all_be_had_are_refused_by_name_and_none_is_left", || {
+        let threads = || std::fs::read_dir("/proc/self/task").expect("/proc").count();
+        let status = std::fs::read_to_string("/proc/self/status").expect("its status");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let kib: u64 = size.and_then(|size| size.split_whitespace().next()?.parse().ok()).expect("a size");
+        // Room for many stacks, and not for all.
+        let limit = Some(kib * 1024 + (400 << 20));
+        rustix::process::setrlimit(
+            rustix::process::Resource::As,
+            rustix::process::Rlimit { current: limit, maximum: limit },
+        )
+        .expect("a lower limit");
+        let before = threads();
+        let error = windlass::tls::HandshakeThreads::new(1024).expect_err("there is no room");
+        assert!(matches!(error, windlass::Error::Thread { .. }) && error.to_string().contains("windlass-t"), "{error}");
+        until("those that were started to be gone", || threads() <= before);
+        windlass::tls::HandshakeThreads::new(2).expect("room for these");
+    });
+}
+
 #[test]
 fn a_panic_elsewhere_ends_that_connection_only() {
     let mut world = world(1);

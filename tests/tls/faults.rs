@@ -240,17 +240,18 @@ fn a_client_refuses_a_certificate_of_another_name_or_of_an_unknown_issuer() {
         .expect("versions")
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    let another = TlsClient { server_name: Some("another.example".try_into().expect("a name")), ..security::client() };
-    let unknown = TlsClient { config: Arc::new(strangers), ..security::client() };
+    let another = security::client().for_server("another.example").expect("a name");
+    let unknown = TlsClient::from(Arc::new(strangers)).for_server(security::NAME).expect("a name");
     // The address names no host but an IP address, which the certificate is not for.
-    let by_address = TlsClient { server_name: None, ..security::client() };
-    for tls in [another, unknown, by_address] {
+    let by_address = security::nameless();
+    let cases = [(another, TlsFault::WrongName), (unknown, TlsFault::UnknownIssuer), (by_address, TlsFault::WrongName)];
+    for (tls, fault) in cases {
         let mut world = World::new();
         let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Sink);
         let config = ConnectConfig { tls: Some(tls), ..ConnectConfig::default() };
         world.connect(&address, config, Hooks::new().open(|_| panic!("it must not open")));
         world.until("both to end", |world| world.reactor().connections() == 0);
-        assert_eq!(world.log.reasons(), [Reason::Tls(TlsFault::BadCertificate)]);
+        assert_eq!(world.log.reasons(), [Reason::Tls(fault)]);
         let heard = world.log.heard();
         assert!(matches!(heard[..], [Heard::Failed(Reason::Tls(TlsFault::AlertReceived(_)))]), "{heard:?}");
     }
@@ -270,7 +271,7 @@ fn configurations_that_contradict_the_address_are_refused_by_name() {
     assert!(error.contains("set `tls`"), "{error}");
     let error = told(reactor.connect(&over_tls, ConnectConfig::default(), Sink).expect_err("no roots"));
     assert!(error.contains("set `tls`"), "{error}");
-    let nameless = TlsClient { server_name: None, ..security::client() };
+    let nameless = security::nameless();
     let config = ConnectConfig { tls: Some(nameless), ..ConnectConfig::default() };
     let unix = "tls+unix:/nowhere".parse().expect("an address");
     let error = told(reactor.connect(&unix, config, Sink).expect_err("no name"));

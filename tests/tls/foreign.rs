@@ -39,7 +39,7 @@ fn start(name: &str, arguments: &[&str]) -> Option<Program> {
 }
 
 /// A port that nobody is given who asks for any. Who asks for this one with SO_REUSEADDR gets it, as servers do.
-fn keep_port() -> (Socket, u16) {
+pub(crate) fn keep_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
@@ -55,7 +55,7 @@ fn serve(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<(Program,
         let arguments = arguments(port);
         let mut program = start(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
         // Somebody else may have taken the port, then it ends.
-        if listens(&mut program, port) {
+        if listens(&mut program.0, port) {
             return Some((program, port));
         }
     }
@@ -63,9 +63,9 @@ fn serve(name: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<(Program,
 }
 
 /// Waits until the program listens there, or has ended.
-fn listens(program: &mut Program, port: u16) -> bool {
+pub(crate) fn listens(program: &mut Child, port: u16) -> bool {
     let since = Instant::now();
-    while since.elapsed() < Duration::from_secs(10) && program.0.try_wait().expect("a child").is_none() {
+    while since.elapsed() < Duration::from_secs(10) && program.try_wait().expect("a child").is_none() {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }

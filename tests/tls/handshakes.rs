@@ -101,7 +101,7 @@ fn a_listener_pauses_at_the_limit_of_handshakes_and_goes_on_when_one_is_done_or_
 
 /// A client's configuration like the usual one, changed.
 fn client(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
-    let mut config = (*security::client().config).clone();
+    let mut config = (*security::client().config()).clone();
     change(&mut config);
     Arc::new(config)
 }

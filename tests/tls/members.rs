@@ -63,10 +63,10 @@ fn a_refused_certificate_is_told_by_its_alert_and_disturbs_no_other() {
     let expired = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     use AlertDescription as Alert;
     let cases = [
-        ("none", security::client().config, TlsFault::NoCertificate, Alert::CertificateRequired),
-        ("of a namesake", showing(&namesake, vec![], |_| {}), TlsFault::BadCertificate, Alert::DecryptError),
-        ("of a stranger", showing(&stranger, vec![], |_| {}), TlsFault::BadCertificate, Alert::UnknownCA),
-        ("expired", showing(&root, vec![], expired), TlsFault::BadCertificate, Alert::CertificateExpired),
+        ("none", security::client().config(), TlsFault::NoCertificate, Alert::CertificateRequired),
+        ("of a namesake", showing(&namesake, vec![], |_| {}), TlsFault::BadSignature, Alert::DecryptError),
+        ("of a stranger", showing(&stranger, vec![], |_| {}), TlsFault::UnknownIssuer, Alert::UnknownCA),
+        ("expired", showing(&root, vec![], expired), TlsFault::CertificateExpired, Alert::CertificateExpired),
         ("100 deep", showing(&deep[99], chain, |_| {}), TlsFault::BadCertificate, Alert::CertificateUnknown),
     ];
     let cases = cases.map(|(what, config, fault, alert)| (what, config, fault, Some(alert)));

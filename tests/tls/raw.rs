@@ -36,7 +36,7 @@ impl Client {
     }
 
     pub(crate) fn usual(address: &Address) -> Client {
-        Client::new(address, security::client().config, security::NAME)
+        Client::new(address, security::client().config(), security::NAME)
     }
 
     /// What it wants to send now.

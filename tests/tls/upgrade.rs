@@ -182,7 +182,7 @@ fn an_upgrade_is_refused_where_it_cannot_be() {
     let half = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| {
         Hooks::new()
             .open(|conn| {
-                let nameless = TlsClient { server_name: None, ..security::client() };
+                let nameless = security::nameless();
                 let error = conn.start_tls_client(&nameless).expect_err("no name");
                 assert!(error.to_string().contains("server_name"), "{error}");
                 assert!(conn.room() > 0, "nothing has changed");

@@ -1,16 +1,21 @@
 //! A client's first message, as it comes in.
 //!
 //! Owns the question whether it is whole, answered at the cost of a glance at each record's header, once: before it is,
-//! no object of rustls' is made for a peer that may never finish it.
+//! no object of rustls' is made for a peer that may never finish it. And whether the peer gives up meanwhile, by an alert:
+//! that is no fault to be answered.
 //!
 //! 1. `next` is where the next record begins; all before it is whole.
 
 use crate::tls::TlsServer;
+use crate::tls::offer::message;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A ClientHello on its way.
 pub(super) struct Hello {
     server: Arc<TlsServer>,
+    /// Where the message begins: behind warnings, which are passed over.
+    start: u32,
     next: u32,
     /// Bytes of the message in the records before `next`.
     seen: u32,
@@ -20,10 +25,19 @@ pub(super) struct Hello {
 
 /// Record header: type, version, length; RFC 8446, section 5.1.
 const HEADER_BYTES: usize = 5;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
-const RECORD_PLAIN_BYTES_MAX: usize = 16 * 1024;
+/// What rustls puts up with, here too. Were it less, a record that it takes would count as one that never becomes whole.
+const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 - 1;
 const HELLO_BYTES_MAX: u32 = 0xffff;
+
+/// Level and description of an alert; RFC 8446, section 6.
+const ALERT_BYTES: usize = 2;
+const WARNING: u8 = 1;
+const CLOSE_NOTIFY: u8 = 0;
+/// What rustls puts up with.
+const WARNINGS_MAX: usize = 4;
 
 /// Whether rustls should look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +45,20 @@ pub(super) enum Heard {
     Part,
     /// It is whole, or so wrong that it never will be: rustls says which.
     Enough,
+    /// The peer gave up, with this alert.
+    Alert(u8),
+}
+
+/// What an alert means to the message.
+enum Alert {
+    /// It may be passed over.
+    Warning,
+    Other(Heard),
 }
 
 impl Hello {
     pub(super) fn new(server: Arc<TlsServer>) -> Hello {
-        Hello { server, next: 0, seen: 0, head: [0; 4] }
+        Hello { server, start: 0, next: 0, seen: 0, head: [0; 4] }
     }
 
     pub(super) fn server(&self) -> &TlsServer {
@@ -46,12 +69,23 @@ impl Hello {
     pub(super) fn hear(&mut self, wire: &[u8]) -> Heard {
         while !self.is_whole() {
             let record = &wire[self.next as usize..];
-            if record.first().is_some_and(|kind| *kind != HANDSHAKE) || record.get(1).is_some_and(|major| *major != 3) {
+            let is_known = |kind: &u8| [ALERT, HANDSHAKE].contains(kind);
+            if record.first().is_some_and(|kind| !is_known(kind)) || record.get(1).is_some_and(|major| *major != 3) {
                 return Heard::Enough;
             }
-            let Some(&[_, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
+            let Some(&[kind, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
             let length = usize::from(u16::from_be_bytes([high, low]));
-            if length == 0 || length > RECORD_PLAIN_BYTES_MAX {
+            if kind == ALERT {
+                match self.hear_alert(length, &record[HEADER_BYTES..]) {
+                    Alert::Warning => {
+                        self.next += (HEADER_BYTES + ALERT_BYTES) as u32;
+                        self.start = self.next;
+                        continue;
+                    }
+                    Alert::Other(heard) => return heard,
+                }
+            }
+            if length == 0 || length > RECORD_BYTES_MAX {
                 return Heard::Enough;
             }
             let body = &record[HEADER_BYTES..];
@@ -75,7 +109,31 @@ impl Hello {
         Heard::Enough
     }
 
-    fn is_whole(&self) -> bool {
+    /// Looks at an alert in front of the message, or between two records of it.
+    fn hear_alert(&self, length: usize, body: &[u8]) -> Alert {
+        let warnings = self.start as usize / (HEADER_BYTES + ALERT_BYTES);
+        Alert::Other(match body {
+            // What has no alert's length is none.
+            _ if length != ALERT_BYTES => Heard::Enough,
+            // Other warnings than an end harm nothing where no message is under way. They may not hide its name from those who
+            // choose by it; rustls refuses too many.
+            [WARNING, description, ..] if *description != CLOSE_NOTIFY && self.seen == 0 => {
+                if warnings < WARNINGS_MAX {
+                    return Alert::Warning;
+                }
+                Heard::Enough
+            }
+            [_, description, ..] => Heard::Alert(*description),
+            [_] | [] => Heard::Part,
+        })
+    }
+
+    /// What came of the message, in one piece, without what is in front of it or behind.
+    pub(super) fn message<'w>(&self, wire: &'w [u8]) -> Cow<'w, [u8]> {
+        message(&wire[self.start as usize..])
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
         let head_bytes = self.head.len() as u32;
         self.seen >= head_bytes && self.seen >= head_bytes + message_bytes(self.head)
     }

@@ -69,7 +69,11 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<&str> {
+        match *self {}
+    }
+
+    pub(crate) fn is_shaking(&self) -> bool {
         match *self {}
     }
 

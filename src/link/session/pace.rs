@@ -84,7 +84,7 @@ impl Bench {
             sealed: Sealed::default(),
             ours: Template::new(&world.server).session(),
             our_client: client(),
-            bare: UnbufferedServerConnection::new(world.server.choose(&[]).expect("one").config).expect("a server"),
+            bare: UnbufferedServerConnection::new(world.server.choose(None).expect("one").config).expect("a server"),
             bare_client: client(),
         };
         bench.shake();

@@ -103,8 +103,7 @@ pub(super) fn world(
         .with_client_auth_cert(chain, key())
         .expect("a key that fits");
     change(&mut server, &mut client);
-    let name = ServerName::try_from("localhost").expect("a name");
-    let client = TlsClient { server_name: Some(name), ..Arc::new(client).into() };
+    let client = TlsClient::from(Arc::new(client)).for_server("localhost").expect("a name");
     World { server: Arc::new(server).into(), client }
 }
 
@@ -243,4 +242,35 @@ fn nothing_of_rustls_is_made_before_a_whole_hello() {
     }
     server.take(&hello[hello.len() - 1..]);
     assert!(!server.session.is_unmade() && server.sealed.len() > 0);
+}
+
+/// Whatever the name was chosen by, if rustls reads another one: nothing of its answer leaves, on no version.
+#[test]
+fn a_server_that_was_chosen_for_another_name_says_nothing_but_an_alert() {
+    use crate::tls::{Pem, UnknownName};
+    for version in [&TLS12, &TLS13] {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let [chain, key] = [made.cert.pem(), made.signing_key.serialize_pem()].map(|pem| Pem::bytes(pem.into_bytes()));
+        let with = || TlsServer::builder().certificate(chain.clone(), key.clone());
+        for (named, fault, alert) in [
+            ("localhost", TlsFault::Misbehaved, DECODE_ERROR),
+            ("other.example.org", TlsFault::UnknownName, UNRECOGNIZED_NAME),
+        ] {
+            let server = with().name(named, with()).unknown_names(UnknownName::Refused).build().expect("a server");
+            let (mut ours, mut client) = world(version, |_, _| {}).sides();
+            let hello = client.records();
+            // A message without a name, and without extensions.
+            let nameless = [&[1, 0, 0, 41, 3, 3][..], &[7; 32], &[0, 0, 2, 0, 47, 1, 0]].concat();
+            let Chosen { config, is_offloaded, guard } = server.choose(Some(&nameless)).expect("the usual one");
+            assert!(guard.is_some());
+            let rustls = UnbufferedServerConnection::new(config).expect("a server");
+            let place = Place::of(is_offloaded);
+            ours.session.engine = Engine::Server(Box::new(Server { rustls, place, name: None, guard }));
+            ours.take(&hello);
+            assert_eq!((ours.fault, ours.records()), (Some(fault), alert.to_vec()));
+            let told = ours.session.failure().expect("a text").to_owned();
+            assert!(told.contains("asked for \"localhost\""), "{told}");
+            assert!(!ours.session.is_secured() && ours.plain.is_empty());
+        }
+    }
 }

@@ -1,150 +1,98 @@
 //! The keys of a client.
 
-use super::shared::{Holds, Places, Probes, Shared};
-use super::text::{lasting, of_time};
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::tls::Tls;
-use super::value::{Read, Value};
-use super::{Key, Section, TableOf, read, write, write_table};
+use super::shared::{Holds, Shared, address, hook, network_key, of_address, taken};
+use super::{Key, Section, file, read, table};
 use crate::address::{Address, Transport};
 use crate::config::{Limits, SocketOptions};
+use crate::document::Node;
 use crate::settings::ClientConfig;
-use serde::de::{Deserialize, Deserializer, MapAccess};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::de::{Deserializer, Error};
 use std::net::SocketAddr;
 
-/// A client's table while it is read. Its address comes last.
-struct Client {
-    config: ClientConfig,
-    places: Places,
-    probes: Probes,
-}
+impl Holds for ClientConfig {
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
 
-impl Default for Client {
-    fn default() -> Client {
-        Client {
-            config: ClientConfig::new(Address::unix_unnamed()),
-            places: Places::default(),
-            probes: Probes::default(),
-        }
+    fn socket(&mut self) -> &mut SocketOptions {
+        &mut self.socket
     }
 }
 
-impl Holds for Client {
-    fn limits(&self) -> &Limits {
-        &self.config.limits
-    }
-
-    fn limits_mut(&mut self) -> &mut Limits {
-        &mut self.config.limits
-    }
-
-    fn socket(&self) -> &SocketOptions {
-        &self.config.socket
-    }
-
-    fn socket_mut(&mut self) -> &mut SocketOptions {
-        &mut self.config.socket
-    }
-
-    fn probes_mut(&mut self) -> &mut Probes {
-        &mut self.probes
-    }
-}
-
-const OWN: &[Key<Client>] = &[
-    Key::new("network", |s, v| s.places.read_network(v), |_| Value::Nothing),
-    Key::new("address", |s, v| s.places.read_address(v), |s| Places::written(&s.config.address)),
-    Key::new(
+const OWN: &[Key<ClientConfig>] = &[
+    network_key(),
+    Key::own(
+        "address",
+        |s, node, scope| {
+            let one = if let Node::List(list) = node { list } else { std::slice::from_ref(node) };
+            let [one] = one else { return Err(node.refused_unseen("a client connects to one; give it alone")) };
+            address(one, scope).map(|address| s.address = address)
+        },
+        |s| of_address(&s.address),
+    ),
+    Key::own(
         "bind",
-        |s, v| {
-            let text = v.text()?;
-            let ip = text.parse::<SocketAddr>().map(Address::tcp);
-            let unfit = |_| "write IP:PORT, as in \"127.0.0.1:0\", or unixgram:/PATH".to_owned();
-            s.config.bind = Some(ip.or_else(|_| text.parse()).map_err(unfit)?);
+        |s, node, _| {
+            let text = node.text()?;
+            let ip = text.parse::<SocketAddr>();
+            let is_udp = s.address.transport() == Transport::Udp;
+            let ip = ip.map(|ip| if is_udp { Address::udp(ip) } else { Address::tcp(ip) });
+            let why = "write IP:PORT, as in \"127.0.0.1:0\", or unixgram:/PATH";
+            let bind = ip.or_else(|_| text.parse()).map_err(|_| node.refused(why))?;
+            s.bind = Some(taken(node, bind)?);
             Ok(())
         },
-        |s| match s.config.bind.as_ref() {
-            None => Value::Nothing,
-            Some(bind) => bind.ip().map_or_else(|| Places::written(bind), |ip| ip.to_string().into()),
+        |s| {
+            let written = |bind: &Address| bind.ip().map_or_else(|| of_address(bind), |ip| ip.to_string().into());
+            s.bind.as_ref().map_or(Node::Null, written)
         },
     ),
-    Key::new(
-        "connect-timeout",
-        |s, v| lasting(v).map(|time| s.config.limits.connect_timeout = time),
-        |s| of_time(s.config.limits.connect_timeout),
-    ),
-    Key::new(
-        "read-timeout",
-        |s, v| lasting(v).map(|time| s.config.read_timeout = Some(time)),
-        |s| s.config.read_timeout.map(of_time).into(),
-    ),
-    Key::new(
-        "write-timeout",
-        |s, v| lasting(v).map(|time| s.config.write_timeout = Some(time)),
-        |s| s.config.write_timeout.map(of_time).into(),
-    ),
+    Key::of("connect-timeout", |s| Box::new(&mut s.limits.connect_timeout)),
+    Key::of("read-timeout", |s| Box::new(&mut s.read_timeout)),
+    Key::of("write-timeout", |s| Box::new(&mut s.write_timeout)),
 ];
 
-impl Section for Client {
-    const PATH: &'static str = "";
-    const KEYS: &'static [&'static [Key<Client>]] = &[OWN, Shared::<Client>::LIMITS, Shared::<Client>::SOCKET];
-    const TABLES: &'static [&'static str] = &["tls", "datagram"];
-    const FOREIGN: &'static [(&'static str, &'static str)] = &[
-        ("perm-file", "it is a server's; remove it"),
-        ("group-perm", "it is a server's; remove it"),
-        ("backlog", "it is a server's; remove it"),
-        ("connections-max", "it is a server's; remove it"),
-    ];
-
-    fn read_table<'de, M: MapAccess<'de>>(&mut self, name: &'static str, map: &mut M) -> Result<(), M::Error> {
-        if name == "datagram" {
-            self.config.datagram = map.next_value_seed(TableOf::new())?.unwrap_or_default();
-            return Ok(());
-        }
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        {
-            self.config.tls = map.next_value_seed(TableOf::new())?.and_then(Tls::into_enabled);
+const TABLES: &[Key<ClientConfig>] = &[
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    Key::own(
+        "tls",
+        |s, node, scope| {
+            s.tls = super::tls::read_tls(node)?;
+            if s.tls.is_none() && s.address.transport().is_tls() {
+                let why = "to trust the platform's roots, leave the table out; to trust whom it says, set tls.enabled to true";
+                let told = format!("cannot be off for {}: {why}; or write tcp:// or unix:", s.address);
+                return Err(crate::document::Refusal::new(told));
+            }
+            if scope.said("network").is_some() && s.tls.is_some() {
+                s.address = s.address.clone().over_tls();
+            }
             Ok(())
-        }
-        #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-        map.next_value_seed(super::NoTls)
-    }
+        },
+        |s| super::tls::write_tls(s.tls.as_ref()),
+    ),
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    super::shared::no_tls(),
+    Key::of("datagram", |s| Box::new(&mut s.datagram)),
+];
 
-    fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        if let Some(tls) = &self.config.tls {
-            map.serialize_entry("tls", tls)?;
-        }
-        write_table(map, "datagram", &self.config.datagram)
-    }
+const SERVERS: &str = "it is a server's; remove it";
 
-    fn finish(&mut self) -> Read<()> {
-        let mut addresses = self.places.addresses()?;
-        let Some(address) = addresses.pop() else {
-            return Err("address cannot be missing: say what to connect to, as in \"tcp://localhost:8080\"".to_owned());
-        };
-        if !addresses.is_empty() {
-            return Err("address cannot be a list: a client connects to one; give the first alone".to_owned());
-        }
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        let address = if self.config.tls.is_some() { self.places.over_tls(address) } else { address };
-        if address.transport() == Transport::Udp {
-            self.config.bind = self.config.bind.take().map(|bind| bind.ip().map_or(bind, Address::udp));
-        }
-        self.config.address = address;
-        Ok(())
-    }
+impl Section for ClientConfig {
+    const KEYS: &'static [&'static [Key<ClientConfig>]] = &[OWN, Shared::<ClientConfig>::KEYS, TABLES];
+    const OLD: &'static [&'static [Key<ClientConfig>]] = &[&[hook()]];
+    const FOREIGN: &'static [(&'static str, &'static str)] =
+        &[("perm-file", SERVERS), ("group-perm", SERVERS), ("backlog", SERVERS), ("connections-max", SERVERS)];
 }
 
-impl<'de> Deserialize<'de> for ClientConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ClientConfig, D::Error> {
-        read(from).map(|client: Client| client.config)
-    }
+/// One that is still to be told its address.
+fn blank() -> ClientConfig {
+    ClientConfig::new(Address::unix_unnamed())
 }
 
-impl Serialize for ClientConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Client { config: self.clone(), places: Places::default(), probes: Probes::default() }, to)
-    }
+fn read_client<'de, D: Deserializer<'de>>(from: D) -> Result<ClientConfig, D::Error> {
+    let config = read(blank(), from)?;
+    let why = "address cannot be missing: say what to connect to, as in \"tcp://localhost:8080\"";
+    if config.address == blank().address { Err(D::Error::custom(why)) } else { Ok(config) }
 }
+
+file!(ClientConfig, read_client, |config| table(config, &blank()));

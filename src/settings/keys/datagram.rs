@@ -1,98 +1,77 @@
 //! The table `datagram` of servers and clients.
 
-use super::text::{lasting, of_time};
-use super::value::Value;
-use super::{Key, Section};
+use super::text::{Zero, indexed, switch};
+use super::{Key, Scope, Section, Setting, fill, table};
 use crate::config::datagram::{
     Broadcast, DatagramConfig, Fragmentation, Group, IcmpErrors, Interface, Loopback, Offload,
 };
+use crate::document::{Node, Read};
 
 impl Section for DatagramConfig {
-    const PATH: &'static str = "datagram.";
-    const KEYS: &'static [&'static [Key<DatagramConfig>]] = &[QUEUES, NETWORK];
+    const KEYS: &'static [&'static [Key<DatagramConfig>]] = &[&[
+        Key::of("bytes-max", |d| Box::new(&mut d.bytes_max)),
+        Key::of("queue-bytes-max", |d| Box::new(&mut d.queue_bytes_max)),
+        Key::of("queue-datagrams-max", |d| Box::new(&mut d.queue_datagrams_max)),
+        Key::of("send-timeout", |d| Box::new(&mut d.send_timeout)),
+        Key::of("full-pause", |d| Box::new(&mut d.full_pause)),
+        Key::of("datagrams-per-turn", |d| Box::new(&mut d.datagrams_per_turn)),
+        Key::of("gso", |d| switch(&mut d.gso, Offload::On, Offload::Off)),
+        Key::of("gro", |d| switch(&mut d.gro, Offload::On, Offload::Off)),
+        Key::of("dont-fragment", |d| switch(&mut d.fragmentation, Fragmentation::Never, Fragmentation::Allowed)),
+        Key::of("icmp-errors", |d| switch(&mut d.icmp_errors, IcmpErrors::Told, IcmpErrors::Ignored)),
+        Key::of("broadcast", |d| switch(&mut d.broadcast, Broadcast::Allowed, Broadcast::Refused)),
+        Key::of("ttl", |d| Box::new(&mut d.ttl)),
+        Key::of("tos", |d| Box::new(Zero(&mut d.tos))),
+        Key::of("multicast-groups", |d| Box::new(&mut d.multicast.groups)),
+        Key::of("multicast-interface", |d| Box::new(&mut d.multicast.interface)),
+        Key::of("multicast-ttl", |d| Box::new(Zero(&mut d.multicast.ttl))),
+        Key::of("multicast-loopback", |d| switch(&mut d.multicast.loopback, Loopback::On, Loopback::Off)),
+    ]];
 }
 
-const QUEUES: &[Key<DatagramConfig>] = &[
-    Key::new("bytes-max", |d, v| v.count().map(|bytes| d.bytes_max = bytes), |d| d.bytes_max.into()),
-    Key::new("queue-bytes-max", |d, v| v.count().map(|bytes| d.queue_bytes_max = bytes), |d| d.queue_bytes_max.into()),
-    Key::new(
-        "queue-datagrams-max",
-        |d, v| v.count().map(|count| d.queue_datagrams_max = count),
-        |d| d.queue_datagrams_max.into(),
-    ),
-    Key::new("send-timeout", |d, v| lasting(v).map(|time| d.send_timeout = time), |d| of_time(d.send_timeout)),
-    Key::new("full-pause", |d, v| lasting(v).map(|time| d.full_pause = time), |d| of_time(d.full_pause)),
-    Key::new(
-        "datagrams-per-turn",
-        |d, v| v.count().map(|count| d.datagrams_per_turn = count),
-        |d| d.datagrams_per_turn.into(),
-    ),
-];
+impl Setting for DatagramConfig {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        fill(self, &Scope::of::<DatagramConfig>(node)?)
+    }
 
-const NETWORK: &[Key<DatagramConfig>] = &[
-    Key::new("gso", |d, v| v.truth().map(|is_on| d.gso = offload(is_on)), |d| (d.gso == Offload::On).into()),
-    Key::new("gro", |d, v| v.truth().map(|is_on| d.gro = offload(is_on)), |d| (d.gro == Offload::On).into()),
-    Key::new(
-        "dont-fragment",
-        |d, v| {
-            v.truth().map(|never| d.fragmentation = if never { Fragmentation::Never } else { Fragmentation::Allowed })
-        },
-        |d| (d.fragmentation == Fragmentation::Never).into(),
-    ),
-    Key::new(
-        "icmp-errors",
-        |d, v| v.truth().map(|are_told| d.icmp_errors = if are_told { IcmpErrors::Told } else { IcmpErrors::Ignored }),
-        |d| (d.icmp_errors == IcmpErrors::Told).into(),
-    ),
-    Key::new(
-        "broadcast",
-        |d, v| v.truth().map(|may| d.broadcast = if may { Broadcast::Allowed } else { Broadcast::Refused }),
-        |d| (d.broadcast == Broadcast::Allowed).into(),
-    ),
-    Key::new("ttl", |d, v| v.count().map(|hops| d.ttl = Some(hops)), |d| d.ttl.into()),
-    Key::new("tos", |d, v| v.number().map(|tos| d.tos = Some(tos)), |d| d.tos.into()),
-    Key::new(
-        "multicast-groups",
-        |d, v| {
-            let parse = |text: &str| match text.parse() {
-                Ok(address) => Ok(Group::new(address)),
-                Err(_) => Err(format!("{text:?} is no IP address; write those of groups, such as \"239.1.2.3\"")),
-            };
-            d.multicast.groups = v.texts()?.into_iter().map(parse).collect::<Result<_, _>>()?;
-            Ok(())
-        },
-        |d| Value::of_list(d.multicast.groups.iter().map(of_group).collect()),
-    ),
-    Key::new(
-        "multicast-interface",
-        |d, v| {
-            let address = v.text().ok().and_then(|text| text.parse().ok()).map(Interface::Address);
-            let index = v.count().ok().map(Interface::Index);
-            let why = "write the number of an interface, or its IPv4 address in quotes";
-            d.multicast.interface = address.or(index).ok_or(why)?;
-            Ok(())
-        },
-        |d| match d.multicast.interface {
-            Interface::Any => Value::Nothing,
-            Interface::Index(number) => number.into(),
-            Interface::Address(address) => address.to_string().into(),
-        },
-    ),
-    Key::new("multicast-ttl", |d, v| v.number().map(|hops| d.multicast.ttl = Some(hops)), |d| d.multicast.ttl.into()),
-    Key::new(
-        "multicast-loopback",
-        |d, v| v.truth().map(|is_on| d.multicast.loopback = if is_on { Loopback::On } else { Loopback::Off }),
-        |d| (d.multicast.loopback == Loopback::On).into(),
-    ),
-];
-
-fn of_group(group: &Group) -> Value {
-    match group {
-        Group { address, source: None, interface: Interface::Any } => address.to_string().into(),
-        _ => Value::Unfit("a group with a source or an interface of its own"),
+    fn write(&self) -> Node {
+        let table = table(self, &DatagramConfig::default());
+        if table.is_zero() { Node::Null } else { table }
     }
 }
 
-fn offload(is_on: bool) -> Offload {
-    if is_on { Offload::On } else { Offload::Off }
+impl Setting for Vec<Group> {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        let why = "write the IP address of a group, such as \"239.1.2.3\", or a list of them";
+        let group = |node: &Node| node.text()?.parse().map(Group::new).map_err(|_| node.refused(why));
+        *self = indexed(node, group)?;
+        Ok(())
+    }
+
+    fn write(&self) -> Node {
+        let written = |group: &Group| match group {
+            Group { address, source: None, interface: Interface::Any } => address.to_string().into(),
+            _ => Node::Unfit("a group with a source or an interface of its own"),
+        };
+        Node::of_list(self.iter().map(written).collect())
+    }
+}
+
+impl Setting for Interface {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        let address = node.text().ok().and_then(|text| text.parse().ok()).map(Interface::Address);
+        let mut number = 0;
+        let index = Zero(&mut number).read(node).ok().map(|()| Interface::Index(number));
+        let why = "write the number of an interface, or its IPv4 address in quotes";
+        *self = address.or(index).ok_or_else(|| node.refused(why))?;
+        Ok(())
+    }
+
+    fn write(&self) -> Node {
+        match self {
+            Interface::Any => Node::Null,
+            Interface::Index(number) => number.write(),
+            Interface::Address(address) => address.to_string().into(),
+        }
+    }
 }

@@ -1,192 +1,112 @@
 //! The keys of a server.
 
-use super::shared::{Holds, Places, Probes, Shared};
-use super::text::{lasting, of_permissions, of_time, of_word, permissions, word};
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-use super::tls::Tls;
-use super::value::{Read, Value};
-use super::{Key, Section, TableOf, read, write, write_table};
+use super::shared::{Holds, Shared, address, hook, network_key, of_address};
+use super::text::{indexed, of_permissions, permissions, switch, time, words};
+use super::{Key, Section, Setting, file, read, table};
 use crate::config::{Limits, Reuse, SocketOptions, Stack};
+use crate::document::Node;
 use crate::engine::Pinning;
 use crate::placement::Placement;
 use crate::settings::ServerConfig;
-use serde::de::{Deserialize, Deserializer, MapAccess};
-use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// A server's table while it is read: addresses may stand before their network.
-#[derive(Default)]
-struct Server {
-    config: ServerConfig,
-    places: Places,
-    probes: Probes,
-}
-
-impl Holds for Server {
-    fn limits(&self) -> &Limits {
-        &self.config.limits
+impl Holds for ServerConfig {
+    fn limits(&mut self) -> &mut Limits {
+        &mut self.limits
     }
 
-    fn limits_mut(&mut self) -> &mut Limits {
-        &mut self.config.limits
-    }
-
-    fn socket(&self) -> &SocketOptions {
-        &self.config.socket
-    }
-
-    fn socket_mut(&mut self) -> &mut SocketOptions {
-        &mut self.config.socket
-    }
-
-    fn probes_mut(&mut self) -> &mut Probes {
-        &mut self.probes
+    fn socket(&mut self) -> &mut SocketOptions {
+        &mut self.socket
     }
 }
 
-const PLACEMENTS: [(&str, Placement); 3] = [
+const PLACEMENTS: &[(&str, Placement)] = &[
     ("least-connections", Placement::LeastConnections),
     ("round-robin", Placement::RoundRobin),
     ("kernel", Placement::Kernel),
 ];
-const PINNINGS: [(&str, Pinning); 2] = [("free", Pinning::Free), ("pinned", Pinning::Pinned)];
 
-const OWN: &[Key<Server>] = &[
-    Key::new("network", |s, v| s.places.read_network(v), |_| Value::Nothing),
-    Key::new(
+const OWN: &[Key<ServerConfig>] = &[
+    network_key(),
+    Key::own(
         "address",
-        |s, v| s.places.read_address(v),
-        |s| Value::of_list(s.config.addresses.iter().map(Places::written).collect()),
+        |s, node, scope| {
+            s.addresses = indexed(node, |node| address(node, scope))?;
+            let why = "name at least one, such as \"tcp://:8080\"";
+            if s.addresses.is_empty() { Err(node.refused(why)) } else { Ok(()) }
+        },
+        |s| Node::of_list(s.addresses.iter().map(of_address).collect()),
     ),
-    Key::text(
+    Key::own(
         "perm-file",
-        |s, v| permissions(v).map(|bits| s.config.perm_file = bits),
-        |s| of_permissions(s.config.perm_file),
+        |s, node, _| permissions(node).map(|bits| s.perm_file = bits.unwrap_or(s.perm_file)),
+        |s| of_permissions(s.perm_file),
     ),
-    Key::new(
+    Key::own(
         "group-perm",
-        |s, v| {
-            s.config.group_perm = match v {
-                Value::Whole(-1) => None,
-                v => match v.number() {
-                    Ok(group) if group < u32::MAX => Some(group),
-                    _ => return Err("write the number of a group, or -1 for no change".to_owned()),
-                },
+        |s, node, _| {
+            s.group_perm = match node {
+                Node::Whole(-1) => None,
+                Node::Whole(group @ 0..0xffff_ffff) => u32::try_from(*group).ok(),
+                _ => return Err(node.refused("write the number of a group, or -1 for no change")),
             };
             Ok(())
         },
-        |s| s.config.group_perm.into(),
+        |s| s.group_perm.write(),
     ),
-    Key::new("reactors", |s, v| v.count().map(|count| s.config.reactors = count), |s| s.config.reactors.into()),
-    Key::new(
-        "placement",
-        |s, v| word(&PLACEMENTS, v).map(|placement| s.config.placement = placement),
-        |s| of_word(&PLACEMENTS, &s.config.placement),
-    ),
-    Key::new(
-        "pinning",
-        |s, v| word(&PINNINGS, v).map(|pinning| s.config.pinning = pinning),
-        |s| of_word(&PINNINGS, &s.config.pinning),
-    ),
-    Key::new(
-        "connections-max",
-        |s, v| v.count().map(|count| s.config.connections_max = Some(count)),
-        |s| s.config.connections_max.into(),
-    ),
-    Key::new(
-        "per-peer-max",
-        |s, v| v.count().map(|count| s.config.per_peer_max = Some(count)),
-        |s| s.config.per_peer_max.into(),
-    ),
-    Key::new(
-        "accepts-per-second",
-        |s, v| v.count().map(|count| s.config.accepts_per_second = Some(count)),
-        |s| s.config.accepts_per_second.into(),
-    ),
-    Key::new(
-        "handshakes-max",
-        |s, v| v.count().map(|count| s.config.handshakes_max = count),
-        |s| s.config.handshakes_max.into(),
-    ),
-    Key::new(
-        "handshake-threads",
-        |s, v| v.count().map(|count| s.config.handshake_threads = Some(count)),
-        |s| s.config.handshake_threads.into(),
-    ),
-    Key::new(
-        "queued-bytes-max",
-        |s, v| v.count().map(|bytes| s.config.queued_bytes_max = Some(bytes)),
-        |s| s.config.queued_bytes_max.into(),
-    ),
-    Key::new("backlog", |s, v| v.count().map(|count| s.config.backlog = count), |s| s.config.backlog.into()),
-    Key::new(
-        "reuse-port",
-        |s, v| v.truth().map(|may| s.config.reuse = if may { Reuse::Port } else { Reuse::Exclusive }),
-        |s| (s.config.reuse == Reuse::Port).into(),
-    ),
-    Key::new(
-        "v6-only",
-        |s, v| v.truth().map(|is_only| s.config.stack = if is_only { Stack::V6Only } else { Stack::Dual }),
-        |s| (s.config.stack == Stack::V6Only).into(),
-    ),
-    Key::new(
-        "drain-timeout",
-        |s, v| lasting(v).map(|time| s.config.drain_timeout = time),
-        |s| of_time(s.config.drain_timeout),
-    ),
+    Key::of("reactors", |s| Box::new(&mut s.reactors)),
+    Key::of("placement", |s| words(&mut s.placement, PLACEMENTS)),
+    Key::of("pinning", |s| words(&mut s.pinning, &[("free", Pinning::Free), ("pinned", Pinning::Pinned)])),
+    Key::of("connections-max", |s| Box::new(&mut s.connections_max)),
+    Key::of("per-peer-max", |s| Box::new(&mut s.per_peer_max)),
+    Key::of("accepts-per-second", |s| Box::new(&mut s.accepts_per_second)),
+    Key::of("handshakes-max", |s| Box::new(&mut s.handshakes_max)),
+    Key::of("handshake-threads", |s| Box::new(&mut s.handshake_threads)),
+    Key::of("queued-bytes-max", |s| Box::new(&mut s.queued_bytes_max)),
+    Key::of("backlog", |s| Box::new(&mut s.backlog)),
+    Key::of("reuse-port", |s| switch(&mut s.reuse, Reuse::Port, Reuse::Exclusive)),
+    Key::of("v6-only", |s| switch(&mut s.stack, Stack::V6Only, Stack::Dual)),
+    Key::own("drain-timeout", |s, n, _| time(n).map(|time| s.drain_timeout = time), |s| s.drain_timeout.write()),
 ];
 
-impl Section for Server {
-    const PATH: &'static str = "";
-    const KEYS: &'static [&'static [Key<Server>]] = &[OWN, Shared::<Server>::LIMITS, Shared::<Server>::SOCKET];
-    const TABLES: &'static [&'static str] = &["tls", "datagram"];
+const TABLES: &[Key<ServerConfig>] = &[
+    #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+    Key::own(
+        "tls",
+        |s, node, scope| {
+            s.tls = super::tls::read_tls(node)?;
+            if scope.said("network").is_some() && s.tls.is_some() {
+                s.addresses = s.addresses.drain(..).map(crate::address::Address::over_tls).collect();
+            }
+            Ok(())
+        },
+        |s| super::tls::write_tls(s.tls.as_ref()),
+    ),
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    super::shared::no_tls(),
+    Key::of("datagram", |s| Box::new(&mut s.datagram)),
+];
+
+/// A server connects to nobody: what is said of it would be lost.
+const fn connect_timeout() -> Key<ServerConfig> {
+    Key::own(
+        "connect-timeout",
+        |_, _, _| Ok(()),
+        |s| match s.limits.connect_timeout == Limits::default().connect_timeout {
+            true => Node::Null,
+            false => Node::Unfit("a connect timeout of a server"),
+        },
+    )
+}
+
+impl Section for ServerConfig {
+    const KEYS: &'static [&'static [Key<ServerConfig>]] = &[OWN, Shared::<ServerConfig>::KEYS, TABLES];
+    const OLD: &'static [&'static [Key<ServerConfig>]] = &[&[hook(), connect_timeout()]];
     const FOREIGN: &'static [(&'static str, &'static str)] = &[
         ("connect-timeout", "it is a client's; remove it"),
         ("read-timeout", "it is a client's; of a server's connections con-idle-timeout is"),
         ("write-timeout", "it is a client's; of a server's connections write-stall-timeout is"),
         ("bind", "it is a client's; where a server listens is its address"),
     ];
-
-    fn read_table<'de, M: MapAccess<'de>>(&mut self, name: &'static str, map: &mut M) -> Result<(), M::Error> {
-        if name == "datagram" {
-            self.config.datagram = map.next_value_seed(TableOf::new())?.unwrap_or_default();
-            return Ok(());
-        }
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        {
-            self.config.tls = map.next_value_seed(TableOf::new())?.and_then(Tls::into_enabled);
-            Ok(())
-        }
-        #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-        map.next_value_seed(super::NoTls)
-    }
-
-    fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        if let Some(tls) = &self.config.tls {
-            map.serialize_entry("tls", tls)?;
-        }
-        write_table(map, "datagram", &self.config.datagram)
-    }
-
-    fn finish(&mut self) -> Read<()> {
-        self.config.addresses = self.places.addresses()?;
-        #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-        if self.config.tls.is_some() {
-            let addresses = std::mem::take(&mut self.config.addresses);
-            self.config.addresses = addresses.into_iter().map(|address| self.places.over_tls(address)).collect();
-        }
-        Ok(())
-    }
 }
 
-impl<'de> Deserialize<'de> for ServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServerConfig, D::Error> {
-        read(from).map(|server: Server| server.config)
-    }
-}
-
-impl Serialize for ServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Server { config: self.clone(), places: Places::default(), probes: Probes::default() }, to)
-    }
-}
+file!(ServerConfig, |from| read(ServerConfig::default(), from), |config| table(config, &ServerConfig::default()));

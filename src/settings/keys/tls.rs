@@ -1,473 +1,459 @@
-//! The table `tls` of servers and of clients.
+//! The table `tls` of servers and of clients, in our spelling and in the predecessor's.
 
-use super::text::{of_word, word};
-use super::value::{Read, Value};
-use super::{Key, Section, TableOf, Written, read, write};
-use crate::settings::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
-use crate::tls::{ClientAuth, Offload, Pem, Truncation, UnknownName, Version};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::collections::BTreeMap;
-use std::fmt;
+use super::text::{Unsaid, indexed, is_rooted, names, switch, words};
+use super::{Key, Scope, Section, Setting, TWICE, file, fill, table};
+use crate::document::{Node, Read, Refusal};
+use crate::shown::{is_material, shown, shown_key};
+use crate::tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
+use crate::tls::{ClientAuth, KeyLog, ListPolicy, Offload, Pem, Truncation, UnknownName, Version};
+use serde::de::{Deserialize, Deserializer, Error};
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::path::Path;
 
-/// The table while it is read: it may be switched off.
-#[derive(Clone, Debug)]
-pub(super) struct Tls<C> {
-    config: C,
-    is_enabled: bool,
+/// What both sides have.
+pub(super) trait Side: Section + Default {
+    fn terms(&mut self) -> &mut TlsTerms;
+    fn add(&mut self, pairs: Vec<CertPair>) -> Read<()>;
 }
 
-impl<C> From<C> for Tls<C> {
-    fn from(config: C) -> Tls<C> {
-        Tls { config, is_enabled: true }
+impl Side for TlsServerConfig {
+    fn terms(&mut self) -> &mut TlsTerms {
+        &mut self.terms
+    }
+
+    fn add(&mut self, pairs: Vec<CertPair>) -> Read<()> {
+        self.certs.extend(pairs);
+        Ok(())
     }
 }
 
-impl<C: Default> Default for Tls<C> {
-    fn default() -> Tls<C> {
-        C::default().into()
+impl Side for TlsClientConfig {
+    fn terms(&mut self) -> &mut TlsTerms {
+        &mut self.terms
+    }
+
+    fn add(&mut self, mut pairs: Vec<CertPair>) -> Read<()> {
+        let count = pairs.len() + self.cert.iter().len();
+        self.cert = pairs.pop().or(self.cert.take());
+        let why = "a client shows one; remove the others";
+        if count > 1 { Err(Refusal::new(format!("cannot be {count} pairs: {why}"))) } else { Ok(()) }
     }
 }
 
-impl<C> Tls<C> {
-    pub(super) fn into_enabled(self) -> Option<C> {
-        self.is_enabled.then_some(self.config)
-    }
-
-    /// The table is read by itself, so that nobody could leave it out for being switched off.
-    fn alone<E: Error>(self) -> Result<C, E> {
-        let why = "tls.enabled cannot be false where nothing but this table is read: leave it out";
-        self.into_enabled().ok_or_else(|| E::custom(why))
-    }
-}
-
-const PEM_LISTS: &str = "name files, or give PEM; to have none, leave it out";
-
-fn pems(value: &Value) -> Read<Vec<Pem>> {
-    match value.texts()? {
-        texts if texts.is_empty() || texts.contains(&"") => Err(PEM_LISTS.to_owned()),
-        texts => Ok(texts.into_iter().map(Pem::of_text).collect()),
-    }
-}
-
-fn of_pem(pem: &Pem) -> Value {
-    let text = pem.text().filter(|text| !text.is_empty() && Pem::of_text(text) == *pem);
-    text.map_or(Value::Unfit("a path that is no text, or PEM that does not look like PEM,"), Value::from)
-}
-
-fn of_pems(pems: &[Pem]) -> Value {
-    Value::of_list(pems.iter().map(of_pem).collect())
-}
-
-/// A version, in any of the ways in which people write it; YAML takes it for a number.
-fn version(value: &Value) -> Read<Version> {
-    let text = match value {
-        Value::Fraction(number) => number.to_string(),
-        value => value.text().unwrap_or_default().to_ascii_lowercase().replace('_', "."),
+/// Reads the table; `None` where it is switched off, and then only its keys are looked at. The predecessor's is, unless it
+/// says that it is on.
+pub(super) fn read_tls<C: Side>(node: &Node) -> Read<Option<C>> {
+    let (mut config, scope) = (C::default(), Scope::of::<C>(node)?);
+    let is_on = match scope.found.iter().find(|(name, _, node)| *name == "enabled" && **node != Node::Null) {
+        None => !scope.is_nested,
+        Some((_, at, node)) => truth(node).map_err(|refusal| refusal.within(at))?,
     };
-    let number = text.strip_prefix("tls").unwrap_or(&text).trim_start_matches([' ', 'v', '-', '.']);
-    match number {
-        "1.2" => Ok(Version::Tls12),
-        "1.3" => Ok(Version::Tls13),
-        "1.0" | "1.1" | "1" => Err("it is broken and not spoken here; write \"1.2\" or \"1.3\"".to_owned()),
-        _ => Err("write \"1.2\" or \"1.3\"".to_owned()),
-    }
-}
-
-fn of_version(version: Version) -> Value {
-    match version {
-        Version::Tls12 => "1.2".into(),
-        Version::Tls13 => "1.3".into(),
-    }
-}
-
-const CLIENT_AUTHS: [(&str, ClientAuth); 3] =
-    [("none", ClientAuth::None), ("verify", ClientAuth::Optional), ("strict", ClientAuth::Required)];
-const TRUNCATIONS: [(&str, Truncation); 2] = [("refused", Truncation::Refused), ("tolerated", Truncation::Tolerated)];
-const OFFLOADS: [(&str, Offload); 3] =
-    [("auto", Offload::Auto), ("always", Offload::Always), ("never", Offload::Never)];
-const UNKNOWN_NAMES: [(&str, UnknownName); 2] = [("usual", UnknownName::Usual), ("refused", UnknownName::Refused)];
-
-fn client_auth(value: &Value) -> Read<ClientAuth> {
-    match value.text().unwrap_or_default() {
-        "request" | "require" => {
-            Err("a certificate that is shown is checked here: write \"verify\" or \"strict\"".to_owned())
+    if !is_on {
+        if scope.node("enabled").is_none() && scope.found.iter().any(|(.., node)| !node.is_zero()) {
+            log::warn!("settings: tls.config says something, and tls.enabled = true is missing: TLS is off");
         }
-        _ => word(&CLIENT_AUTHS, value),
+        return Ok(None);
     }
-}
-
-fn names(value: &Value) -> Read<Vec<String>> {
-    Ok(value.texts()?.into_iter().map(str::to_owned).collect())
-}
-
-fn of_names(names: &[String]) -> Value {
-    Value::of_list(names.iter().map(|name| name.as_str().into()).collect())
-}
-
-/// Keys of what servers and clients set alike.
-struct Alike<C>(PhantomData<C>);
-
-trait HasTerms {
-    fn terms(&self) -> &TlsTerms;
-    fn terms_mut(&mut self) -> &mut TlsTerms;
-}
-
-impl HasTerms for TlsServerConfig {
-    fn terms(&self) -> &TlsTerms {
-        &self.terms
+    fill(&mut config, &scope)?;
+    // A list of suites was for TLS 1.2 alone: those of TLS 1.3 were always there.
+    let terms = config.terms();
+    let is_newer = |name: &String| !name.to_ascii_uppercase().contains("ECDHE");
+    let has_older_alone = !terms.cipher_list.is_empty() && !terms.cipher_list.iter().any(is_newer);
+    if scope.is_nested && has_older_alone && terms.version_max == Version::Tls13 {
+        let newer = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+        terms.cipher_list.extend(newer.map(str::to_owned));
     }
-
-    fn terms_mut(&mut self) -> &mut TlsTerms {
-        &mut self.terms
-    }
+    Ok(Some(config))
 }
 
-impl HasTerms for TlsClientConfig {
-    fn terms(&self) -> &TlsTerms {
-        &self.terms
-    }
-
-    fn terms_mut(&mut self) -> &mut TlsTerms {
-        &mut self.terms
-    }
+pub(super) fn write_tls<C: Side>(config: Option<&C>) -> Node {
+    config.map_or(Node::Null, |config| table(config, &C::default()))
 }
 
-impl<C: HasTerms + 'static> Alike<C> {
-    const KEYS: &'static [Key<Tls<C>>] = &[
-        Key::spelled(
-            "enabled",
-            &["enable"],
-            |s, v| v.truth().map(|is_enabled| s.is_enabled = is_enabled),
-            |s| s.is_enabled.into(),
-        ),
-        Key::spelled(
-            "version-min",
-            &["versionMin"],
-            |s, v| version(v).map(|version| s.config.terms_mut().version_min = version),
-            |s| of_version(s.config.terms().version_min),
-        ),
-        Key::spelled(
-            "version-max",
-            &["versionMax"],
-            |s, v| version(v).map(|version| s.config.terms_mut().version_max = version),
-            |s| of_version(s.config.terms().version_max),
-        ),
-        Key::spelled(
-            "cipher-list",
-            &["cipherList"],
-            |s, v| names(v).map(|names| s.config.terms_mut().cipher_list = names),
-            |s| of_names(&s.config.terms().cipher_list),
-        ),
-        Key::spelled(
-            "curve-list",
-            &["curveList"],
-            |s, v| names(v).map(|names| s.config.terms_mut().curve_list = names),
-            |s| of_names(&s.config.terms().curve_list),
-        ),
-        Key::new(
-            "alpn",
-            |s, v| names(v).map(|names| s.config.terms_mut().alpn = names),
-            |s| of_names(&s.config.terms().alpn),
-        ),
-        Key::spelled(
-            "session-ticket-disable",
-            &["sessionTicketDisable"],
-            |s, v| {
-                let tickets = |is_off| if is_off { SessionTickets::Off } else { SessionTickets::On };
-                v.truth().map(|is_off| s.config.terms_mut().session_tickets = tickets(is_off))
+fn truth(node: &Node) -> Read<bool> {
+    let mut truth = false;
+    switch(&mut truth, true, false).read(node)?;
+    Ok(truth)
+}
+
+/// What the tables of both sides have.
+struct Both<C>(PhantomData<C>);
+
+impl<C: Side> Both<C> {
+    const KEYS: &'static [Key<C>] = &[
+        Key::also(&["enable"], Key::own("enabled", |_, node, _| truth(node).map(drop), |_| Node::Null)),
+        Key::of("version-min", |s| Box::new(&mut s.terms().version_min)),
+        Key::of("version-max", |s| Box::new(&mut s.terms().version_max)),
+        Key::own("cipher-list", suites, |s| s.terms().cipher_list.write()),
+        Key::own("curve-list", curves, |s| s.terms().curve_list.write()),
+        Key::of("alpn", |s| Box::new(&mut s.terms().alpn)),
+        Key::of("session-ticket-disable", |s| {
+            switch(&mut s.terms().session_tickets, SessionTickets::Off, SessionTickets::On)
+        }),
+        Key::of("truncation", |s| words(&mut s.terms().truncation, TRUNCATIONS)),
+        Key::of("offload", |s| words(&mut s.terms().offload, OFFLOADS)),
+        Key::of("key-log", |s| Box::new(&mut s.terms().key_log)),
+    ];
+
+    /// Keys of the predecessor, some of it long ago. Whatever it says of sizes, records are never made smaller than what is
+    /// written.
+    const OLD: &'static [Key<C>] = &[
+        Key::own("cert-pair-files", |s, node, _| s.add(pairs(node)?), |_| Node::Null),
+        Key::own("cert-pair", |s, node, _| s.add(pairs(node)?), |_| Node::Null),
+        Key::own(
+            "dynamic-sizing-disable",
+            |_, _, scope| {
+                let why = "cannot be set here: records are as long as what is written; remove it";
+                if scope.is_nested { Ok(()) } else { Err(Refusal::new(why)) }
             },
-            |s| (s.config.terms().session_tickets == SessionTickets::Off).into(),
-        ),
-        Key::new(
-            "truncation",
-            |s, v| word(&TRUNCATIONS, v).map(|truncation| s.config.terms_mut().truncation = truncation),
-            |s| of_word(&TRUNCATIONS, &s.config.terms().truncation),
-        ),
-        Key::new(
-            "offload",
-            |s, v| word(&OFFLOADS, v).map(|offload| s.config.terms_mut().offload = offload),
-            |s| of_word(&OFFLOADS, &s.config.terms().offload),
+            |_| Node::Null,
         ),
     ];
 }
 
-const OF_SERVERS: &[Key<Tls<TlsServerConfig>>] = &[
-    Key::spelled(
-        "auth-client",
-        &["authClient"],
-        |s, v| client_auth(v).map(|auth| s.config.auth_client = auth),
-        |s| of_word(&CLIENT_AUTHS, &s.config.auth_client),
-    ),
-    Key::spelled(
-        "client-ca",
-        &["clientCA"],
-        |s, v| pems(v).map(|pems| s.config.client_ca = pems),
-        |s| of_pems(&s.config.client_ca),
-    ),
-    Key::new("client-crl", |s, v| pems(v).map(|pems| s.config.client_crl = pems), |s| of_pems(&s.config.client_crl)),
-    Key::new(
-        "unknown-names",
-        |s, v| word(&UNKNOWN_NAMES, v).map(|unknown| s.config.unknown_names = unknown),
-        |s| of_word(&UNKNOWN_NAMES, &s.config.unknown_names),
-    ),
-];
+const TRUNCATIONS: &[(&str, Truncation)] = &[("refused", Truncation::Refused), ("tolerated", Truncation::Tolerated)];
+const OFFLOADS: &[(&str, Offload)] = &[("auto", Offload::Auto), ("always", Offload::Always), ("never", Offload::Never)];
+const UNKNOWN_NAMES: &[(&str, UnknownName)] = &[("usual", UnknownName::Usual), ("refused", UnknownName::Refused)];
 
-const SIZING: (&str, &str) = ("dynamic-sizing-disable", "records are as long as what is written; remove it");
-
-impl Section for Tls<TlsServerConfig> {
-    const PATH: &'static str = "tls.";
-    const KEYS: &'static [&'static [Key<Self>]] = &[OF_SERVERS, Alike::<TlsServerConfig>::KEYS];
-    const TABLES: &'static [&'static str] = &["certs", "names"];
-    const FOREIGN: &'static [(&'static str, &'static str)] = &[
-        ("root-ca", "it is a client's; who may issue certificates of clients is said by client-ca"),
-        ("inherit-default", "there is no default that a server could inherit; remove it"),
-        ("server-name", "it is a client's; a server's names are those of its certificates"),
-        SIZING,
-    ];
-
-    fn read_table<'de, M: MapAccess<'de>>(&mut self, name: &'static str, map: &mut M) -> Result<(), M::Error> {
-        if name == "certs" {
-            self.config.certs = map.next_value_seed(Pairs)?;
-        } else {
-            self.config.names = map.next_value_seed(Names)?;
-        }
+/// In any of the ways in which people write it; YAML takes it for a number.
+impl Setting for Version {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        let is_simple = matches!(node, Node::Text(_) | Node::Whole(_) | Node::Fraction(_));
+        let text = if is_simple { node.to_string().to_ascii_lowercase() } else { String::new() };
+        *self = match text.replace("tls", "").replace([' ', '.', '_', '-', 'v', '"'], "").as_str() {
+            "12" => Version::Tls12,
+            "13" => Version::Tls13,
+            "1" | "10" | "11" => return Err(node.refused("it is broken and not spoken here; write \"1.2\" or \"1.3\"")),
+            _ => return Err(node.refused("write \"1.2\" or \"1.3\"")),
+        };
         Ok(())
     }
 
-    fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        write_pairs(&self.config.certs, map)?;
-        if self.config.names.is_empty() {
-            return Ok(());
-        }
-        map.serialize_entry("names", &self.config.names)
+    fn write(&self) -> Node {
+        if *self == Version::Tls12 { "1.2".into() } else { "1.3".into() }
     }
 }
 
-const OF_CLIENTS: &[Key<Tls<TlsClientConfig>>] = &[
-    Key::spelled(
-        "server-name",
-        &["serverName"],
-        |s, v| v.text().map(|name| s.config.server_name = Some(name.to_owned())),
-        |s| s.config.server_name.clone().into(),
-    ),
-    Key::spelled(
-        "root-ca",
-        &["rootCA"],
-        |s, v| {
-            let roots = pems(v)?;
-            s.config.roots = match s.config.roots {
-                Roots::Platform | Roots::Only(_) => Roots::Only(roots),
-                Roots::PlatformAnd(_) => Roots::PlatformAnd(roots),
-            };
-            Ok(())
-        },
-        |s| match &s.config.roots {
-            Roots::Platform => Value::Nothing,
-            // Left out, it would read as the platform's.
-            Roots::Only(roots) if roots.is_empty() => Value::Unfit("a client that trusts nobody"),
-            Roots::PlatformAnd(roots) | Roots::Only(roots) => of_pems(roots),
-        },
-    ),
-    Key::spelled(
-        "inherit-default",
-        &["inheritDefault"],
-        |s, v| {
-            if v.truth()? {
-                s.config.roots = match std::mem::take(&mut s.config.roots) {
-                    Roots::Platform => Roots::PlatformAnd(Vec::new()),
-                    Roots::PlatformAnd(roots) | Roots::Only(roots) => Roots::PlatformAnd(roots),
-                };
+impl Setting for KeyLog {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        let text = if let Node::Text(text) = node { text } else { "" };
+        *self = match text.to_ascii_lowercase().as_str() {
+            _ if *node == Node::Truth(false) => KeyLog::Off,
+            "off" | "false" => KeyLog::Off,
+            "environment" => KeyLog::Environment,
+            // A word may be meant to switch it off.
+            _ if text.contains('/') && is_path(text) => KeyLog::File(text.into()),
+            _ => {
+                let why = "name a file by a text with a /, as in \"./keys\", or write \"environment\" or \"off\"";
+                return Err(node.refused(why));
             }
-            Ok(())
-        },
-        |s| matches!(s.config.roots, Roots::PlatformAnd(_)).into(),
-    ),
-];
+        };
+        Ok(())
+    }
+
+    fn write(&self) -> Node {
+        match self {
+            KeyLog::Off => Node::Null,
+            KeyLog::Environment => "environment".into(),
+            KeyLog::File(path) => match path.to_str() {
+                None => Node::Unfit("a path that is no text"),
+                Some(path) if path.contains('/') => path.into(),
+                Some(name) => format!("./{name}").into(),
+            },
+        }
+    }
+}
+
+const AUTHS: &str = "it must be one of \"none\", \"verify\", \"strict\"";
+const UNCHECKED: &str = "a certificate that is shown is checked here: write \"verify\" or \"strict\"";
+
+/// Also as the predecessor and Go name it: `strict require verify`, `VerifyClientCertIfGiven`.
+impl Setting for ClientAuth {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        let text = if let Node::Text(text) = node { text.to_ascii_lowercase() } else { String::new() };
+        let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let has = |word| words.contains(&word);
+        *self = match words.as_slice() {
+            ["none" | "noclientcert"] => ClientAuth::None,
+            ["verifyclientcertifgiven"] => ClientAuth::Optional,
+            ["requireandverifyclientcert"] => ClientAuth::Required,
+            ["requestclientcert" | "requireanyclientcert"] => return Err(node.refused(UNCHECKED)),
+            words if !words.iter().all(|word| ["strict", "require", "and", "verify", "request"].contains(word)) => {
+                return Err(node.refused(AUTHS));
+            }
+            _ if has("strict") || has("require") && has("verify") => ClientAuth::Required,
+            _ if has("verify") => ClientAuth::Optional,
+            _ if has("require") || has("request") => return Err(node.refused(UNCHECKED)),
+            _ => return Err(node.refused(AUTHS)),
+        };
+        Ok(())
+    }
+
+    fn write(&self) -> Node {
+        match self {
+            ClientAuth::None => "none".into(),
+            ClientAuth::Optional => "verify".into(),
+            ClientAuth::Required => "strict".into(),
+        }
+    }
+}
+
+/// Names; of the predecessor's, empty ones say nothing.
+fn listed(node: &Node, scope: &Scope<'_>) -> Read<Vec<String>> {
+    let mut names = names(node)?;
+    if scope.is_nested && names.iter().any(String::is_empty) {
+        log::warn!("settings: an empty name in a list of tls.config has no effect");
+        names.retain(|name| !name.is_empty());
+    }
+    Ok(names)
+}
+
+fn suites<C: Side>(section: &mut C, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    let mut names = listed(node, scope)?;
+    for name in &mut names {
+        let plain = name.to_ascii_uppercase().replace('-', "_");
+        let bare = plain.strip_prefix("TLS_").unwrap_or(&plain);
+        if plain.contains("CBC") || plain.contains("RC4") || bare.starts_with("RSA_") || plain.ends_with("_SHA") {
+            let why = "neither CBC and RC4 nor RSA key exchange are spoken here: remove it, or write a suite with ECDHE \
+                       and GCM or CHACHA20, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+            return Err(Refusal::new(format!("cannot have {}: {why}", shown(name))));
+        }
+        // As the predecessor writes them: without TLS, or without the hash.
+        if name.contains('_') && bare == plain {
+            let hash = if bare.contains("128") { "_SHA256" } else { "_SHA384" };
+            *name = format!("TLS_{bare}{}", if bare.ends_with("GCM") { hash } else { "" });
+        }
+    }
+    section.terms().cipher_list = names;
+    Ok(())
+}
+
+fn curves<C: Side>(section: &mut C, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    section.terms().curve_list = listed(node, scope)?;
+    let unspoken = section.terms().curve_list.iter().find(|name| name.contains("521"));
+    let why = "this curve is not spoken here: remove it, or write X25519, P256 or P384";
+    unspoken.map_or(Ok(()), |name| Err(Refusal::new(format!("cannot have {}: {why}", shown(name)))))
+}
+
+/// Whether `text` is the path of a file: no key is, but a file may have a key's letters, if it is there or ends as files do.
+fn is_path(text: &str) -> bool {
+    let has_end = || Path::new(text).extension().is_some_and(|end| end.len() <= 5);
+    let is_key = || is_material(text) && !(is_rooted(text) && has_end() || Path::new(text).exists());
+    !text.contains(char::is_control) && !is_key()
+}
+
+/// PEM, or the path of a file.
+fn pem(node: &Node) -> Read<Pem> {
+    let Node::Text(text) = node else { return Err(node.refused_unseen("write the path of a file, or PEM, in quotes")) };
+    if text.is_empty() {
+        return Err(node.refused("name a file, or give PEM"));
+    }
+    if !text.contains("-----BEGIN") {
+        let why = "it is no path of a file that is there, and no PEM: that has a line -----BEGIN, and newlines";
+        return if is_path(text) { Ok(Pem::of_text(text)) } else { Err(node.refused_unseen(why)) };
+    }
+    // Quoted once more, as the predecessor writes YAML and environments have it.
+    let bare = text.trim().trim_matches('"');
+    let is_on_one_line = !bare.contains('\n') && bare.contains("\\n");
+    Ok(if is_on_one_line { Pem::of_text(&bare.replace("\\r", "").replace("\\n", "\n")) } else { Pem::of_text(text) })
+}
+
+fn pems(node: &Node) -> Read<Vec<Pem>> {
+    match node {
+        Node::List(list) if list.is_empty() => Err(node.refused("name files, or give PEM; to have none, leave it out")),
+        Node::List(_) => {
+            let item = |item: &Node| if let Node::List(_) = item { pems(item) } else { pem(item).map(|pem| vec![pem]) };
+            Ok(indexed(node, item)?.concat())
+        }
+        Node::Text(text) if text.contains(',') && !text.contains("-----") => {
+            Err(node.refused_unseen("several are a list, as in [\"one.pem\", \"other.pem\"]"))
+        }
+        node => pem(node).map(|pem| vec![pem]),
+    }
+}
+
+impl Setting for Pem {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pem(node).map(|pem| *self = pem)
+    }
+
+    fn write(&self) -> Node {
+        let text = self.text().filter(|text| pem(&Node::from(*text)).is_ok_and(|read| read == *self));
+        text.map_or(Node::Unfit("a path that is no text, or PEM that does not look like PEM,"), Node::from)
+    }
+}
+
+impl Setting for Vec<Pem> {
+    fn read(&mut self, node: &Node) -> Read<()> {
+        pems(node).map(|pems| *self = pems)
+    }
+
+    fn write(&self) -> Node {
+        let list: Vec<_> = self.iter().map(Setting::write).collect();
+        // Alone, it would be taken for several.
+        let has_comma = matches!(list.as_slice(), [Node::Text(text)] if text.contains(','));
+        if has_comma { Node::List(list) } else { Node::of_list(list) }
+    }
+}
+
+impl Section for CertPair {
+    const KEYS: &'static [&'static [Key<CertPair>]] = &[&[
+        Key::also(&["pem", "pub", "chain"], Key::of("cert", |s| Box::new(&mut s.chain))),
+        Key::of("key", |s| Box::new(&mut s.key)),
+    ]];
+}
+
+fn no_pair() -> CertPair {
+    CertPair { chain: Pem::file(""), key: Pem::file("") }
+}
+
+/// A table with both, or one file or text that has both.
+fn pair(node: &Node) -> Read<CertPair> {
+    if let Node::Text(_) = node {
+        return pem(node).map(|both| CertPair { chain: both.clone(), key: both });
+    }
+    let mut pair = no_pair();
+    fill(&mut pair, &Scope::of::<CertPair>(node)?)?;
+    let why = "cannot be without cert and key: name a file for each, or give PEM";
+    if [&pair.chain, &pair.key].contains(&&Pem::file("")) { Err(Refusal::new(why)) } else { Ok(pair) }
+}
+
+/// Pairs in a list, or a table alone.
+fn pairs(node: &Node) -> Read<Vec<CertPair>> {
+    let why = "write a list: of tables with cert and key, or of files that have both, as in [\"both.pem\"]";
+    if let Node::Text(_) = node { Err(node.refused_unseen(why)) } else { indexed(node, pair) }
+}
+
+fn of_pairs(pairs: &[CertPair]) -> Node {
+    let pairs: Vec<_> = pairs.iter().map(|pair| table(pair, &no_pair())).collect();
+    if pairs.is_empty() { Node::Null } else { Node::List(pairs) }
+}
+
+const LIST_POLICIES: &[(&str, ListPolicy)] = &[("refuse", ListPolicy::Refuse), ("warn", ListPolicy::Warn)];
+
+const ISSUERS: &str = "it is a client's; who may issue certificates of clients is said by client-ca";
+
+impl Section for TlsServerConfig {
+    const KEYS: &'static [&'static [Key<Self>]] = &[
+        Both::<Self>::KEYS,
+        &[
+            Key::of("auth-client", |s| Box::new(&mut s.auth_client)),
+            Key::own("client-ca", issuers, |s| s.client_ca.write()),
+            Key::of("client-crl", |s| Box::new(&mut s.client_crl)),
+            Key::of("client-crl-issuers", |s| Box::new(&mut s.client_crl_issuers)),
+            Key::of("client-crl-stale", |s| words(&mut s.client_crl_stale, LIST_POLICIES)),
+            Key::of("client-crl-foreign", |s| words(&mut s.client_crl_foreign, LIST_POLICIES)),
+            Key::of("unknown-names", |s| words(&mut s.unknown_names, UNKNOWN_NAMES)),
+            Key::own("certs", |s, node, _| s.add(pairs(node)?), |s| of_pairs(&s.certs)),
+            Key::own("names", read_names, write_names),
+        ],
+    ];
+    const OLD: &'static [&'static [Key<Self>]] =
+        &[Both::<Self>::OLD, &[Key::own("client-ca-files", issuers, |_| Node::Null)]];
+    const FOREIGN: &'static [(&'static str, &'static str)] = &[
+        ("root-ca", ISSUERS),
+        ("root-ca-files", ISSUERS),
+        ("inherit-default", "there is no default that a server could inherit; remove it"),
+        ("server-name", "it is a client's; a server's names are those of its certificates"),
+    ];
+    const NESTED: Option<&'static str> = Some("config");
+}
+
+fn issuers(section: &mut TlsServerConfig, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    let issuers = pems(node)?;
+    match scope.is_nested && section.auth_client == ClientAuth::None {
+        true => log::warn!("settings: clientCA of tls.config has no effect, since authClient is none"),
+        false => section.client_ca.extend(issuers),
+    }
+    Ok(())
+}
+
+/// Tables of their own for names. One that is switched off is as if it were not there.
+fn read_names(section: &mut TlsServerConfig, node: &Node, _: &Scope<'_>) -> Read<()> {
+    let Node::Table(names) = node else {
+        return Err(node.refused_unseen("write a table of names, with a table for each"));
+    };
+    let mut seen = BTreeSet::new();
+    for (name, own) in names {
+        let own = match own {
+            _ if is_material(name) => Err(Refusal::new("cannot be a name: it looks like a key or certificate")),
+            _ if !seen.insert(name.to_ascii_lowercase()) => Err(Refusal::new(TWICE)),
+            Node::Null => Err(Refusal::new("is empty: give it a table, or remove it")),
+            own => read_tls(own),
+        };
+        let at = shown_key(name);
+        let at = if at.contains('.') { format!("{at:?}") } else { at };
+        if let Some(own) = own.map_err(|refusal| refusal.within(&at))? {
+            section.names.insert(name.clone(), own);
+        }
+    }
+    Ok(())
+}
+
+fn write_names(section: &mut TlsServerConfig) -> Node {
+    let names: Vec<_> = section.names.iter().map(|(name, own)| (name.clone(), write_tls(Some(own)))).collect();
+    if names.is_empty() { Node::Null } else { Node::Table(names) }
+}
 
 const SERVERS_ALONE: &str = "it is a server's; what a client shows is certs, and whom it trusts root-ca";
 
-impl Section for Tls<TlsClientConfig> {
-    const PATH: &'static str = "tls.";
-    const KEYS: &'static [&'static [Key<Self>]] = &[OF_CLIENTS, Alike::<TlsClientConfig>::KEYS];
-    const TABLES: &'static [&'static str] = &["certs"];
-    const FOREIGN: &'static [(&'static str, &'static str)] =
-        &[("client-ca", SERVERS_ALONE), ("client-crl", SERVERS_ALONE), ("auth-client", SERVERS_ALONE), SIZING];
+/// Trusts these too; instead of the platform's, unless those were asked for.
+fn trust(section: &mut TlsClientConfig, node: &Node, scope: &Scope<'_>) -> Read<()> {
+    let more = pems(node)?;
+    let and_platform = scope.is_nested || matches!(scope.node("inherit-default"), Some(node) if truth(node)?);
+    section.roots = match std::mem::take(&mut section.roots) {
+        Roots::Platform if and_platform => Roots::PlatformAnd(more),
+        Roots::Platform => Roots::Only(more),
+        Roots::PlatformAnd(roots) => Roots::PlatformAnd([roots, more].concat()),
+        Roots::Only(roots) => Roots::Only([roots, more].concat()),
+    };
+    Ok(())
+}
 
-    fn read_table<'de, M: MapAccess<'de>>(&mut self, _: &'static str, map: &mut M) -> Result<(), M::Error> {
-        self.config.cert = map.next_value_seed(OnePair)?;
-        Ok(())
-    }
-
-    fn write_tables<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
-        write_pairs(self.config.cert.as_slice(), map)
-    }
-
-    fn finish(&mut self) -> Read<()> {
-        if self.config.roots == Roots::PlatformAnd(Vec::new()) {
-            self.config.roots = Roots::Platform;
-        }
-        Ok(())
+fn of_roots(section: &mut TlsClientConfig) -> Node {
+    match &section.roots {
+        Roots::Platform => Node::Null,
+        // Left out, it would read as the platform's.
+        Roots::Only(roots) if roots.is_empty() => Node::Unfit("a client that trusts nobody"),
+        Roots::PlatformAnd(roots) | Roots::Only(roots) => roots.write(),
     }
 }
 
-/// A certificate and key while they are read.
-#[derive(Clone, Debug, Default)]
-struct Pair {
-    chain: Option<Pem>,
-    key: Option<Pem>,
+impl Section for TlsClientConfig {
+    const KEYS: &'static [&'static [Key<Self>]] = &[
+        Both::<Self>::KEYS,
+        &[
+            Key::of("server-name", |s| Box::new(Unsaid(&mut s.server_name))),
+            Key::own(
+                "inherit-default",
+                |_, node, _| truth(node).map(drop),
+                |s| Node::Truth(matches!(&s.roots, Roots::PlatformAnd(roots) if !roots.is_empty())),
+            ),
+            Key::own("root-ca", trust, of_roots),
+            Key::own("certs", |s, node, _| s.add(pairs(node)?), |s| of_pairs(s.cert.as_slice())),
+        ],
+    ];
+    const OLD: &'static [&'static [Key<Self>]] =
+        &[Both::<Self>::OLD, &[Key::own("root-ca-files", trust, |_| Node::Null)]];
+    const FOREIGN: &'static [(&'static str, &'static str)] = &[
+        ("client-ca", SERVERS_ALONE),
+        ("client-ca-files", SERVERS_ALONE),
+        ("client-crl", SERVERS_ALONE),
+        ("client-crl-issuers", SERVERS_ALONE),
+        ("client-crl-stale", SERVERS_ALONE),
+        ("client-crl-foreign", SERVERS_ALONE),
+        ("auth-client", SERVERS_ALONE),
+    ];
+    const NESTED: Option<&'static str> = Some("config");
 }
 
-const PAIR: &[Key<Pair>] = &[
-    Key::spelled(
-        "cert",
-        &["pem", "pub", "chain"],
-        |s, v| pem(v).map(|pem| s.chain = Some(pem)),
-        |s| s.chain.as_ref().map(of_pem).into(),
-    ),
-    Key::new("key", |s, v| pem(v).map(|pem| s.key = Some(pem)), |s| s.key.as_ref().map(of_pem).into()),
-];
-
-fn pem(value: &Value) -> Read<Pem> {
-    match value.text()? {
-        "" => Err("name a file, or give PEM".to_owned()),
-        text => Ok(Pem::of_text(text)),
-    }
+/// Who reads the table by itself cannot leave it out for being switched off.
+fn alone<'de, C: Side, D: Deserializer<'de>>(from: D) -> Result<C, D::Error> {
+    let node = Node::deserialize(from)?;
+    let why = "enabled cannot be false where nothing but the table tls is read: leave the table out";
+    read_tls(&node).map_err(D::Error::custom)?.ok_or_else(|| D::Error::custom(why))
 }
 
-impl Section for Pair {
-    const PATH: &'static str = "tls.certs.";
-    const KEYS: &'static [&'static [Key<Pair>]] = &[PAIR];
-
-    fn finish(&mut self) -> Read<()> {
-        match (&self.chain, &self.key) {
-            (Some(_), Some(_)) => Ok(()),
-            _ => Err("tls.certs cannot be without cert and key: name a file for each, or give PEM".to_owned()),
-        }
-    }
-}
-
-/// Pairs in a list, or one alone.
-struct Pairs;
-
-impl Pairs {
-    fn of(pair: Pair) -> Option<CertPair> {
-        Some(CertPair { chain: pair.chain?, key: pair.key? })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Pairs {
-    type Value = Vec<CertPair>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<CertPair>, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<CertPair>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of tables with cert and key for tls.certs")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<CertPair>, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = list.next_element_seed(TableOf::<Pair>::new())? {
-            pairs.extend(pair.and_then(Pairs::of));
-        }
-        Ok(pairs)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<CertPair>, A::Error> {
-        Ok(TableOf::<Pair>::new().visit_map(map)?.and_then(Pairs::of).into_iter().collect())
-    }
-
-    fn visit_unit<E>(self) -> Result<Vec<CertPair>, E> {
-        Ok(Vec::new())
-    }
-}
-
-/// One pair.
-struct OnePair;
-
-impl<'de> DeserializeSeed<'de> for OnePair {
-    type Value = Option<CertPair>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<CertPair>, D::Error> {
-        let mut pairs = Pairs.deserialize(from)?;
-        let count = pairs.len();
-        if count > 1 {
-            let why = "a client shows one; remove the others";
-            return Err(D::Error::custom(format_args!("tls.certs cannot be {count} pairs: {why}")));
-        }
-        Ok(pairs.pop())
-    }
-}
-
-fn write_pairs<M: SerializeMap>(pairs: &[CertPair], map: &mut M) -> Result<(), M::Error> {
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    let pair = |pair: &CertPair| Pair { chain: Some(pair.chain.clone()), key: Some(pair.key.clone()) };
-    map.serialize_entry("certs", &pairs.iter().map(pair).map(Written).collect::<Vec<_>>())
-}
-
-/// Tables of their own for names.
-struct Names;
-
-impl<'de> DeserializeSeed<'de> for Names {
-    type Value = BTreeMap<String, TlsServerConfig>;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Names {
-    type Value = BTreeMap<String, TlsServerConfig>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table of names, with a table for each, for tls.names")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut names = BTreeMap::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if names.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("tls.names.{name} stands twice: remove one of them")));
-            }
-            let Some(own) = map.next_value_seed(TableOf::<Tls<TlsServerConfig>>::new())? else {
-                return Err(A::Error::custom(format_args!("tls.names.{name} is empty: give it a table, or remove it")));
-            };
-            names.insert(name, own.into_enabled());
-        }
-        // One that is switched off is as if it were not there.
-        Ok(names.into_iter().filter_map(|(name, own)| Some((name, own?))).collect())
-    }
-}
-
-impl<'de> Deserialize<'de> for TlsServerConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsServerConfig, D::Error> {
-        read(from).and_then(Tls::alone)
-    }
-}
-
-impl Serialize for TlsServerConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Tls::from(self.clone()), to)
-    }
-}
-
-impl<'de> Deserialize<'de> for TlsClientConfig {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<TlsClientConfig, D::Error> {
-        read(from).and_then(Tls::alone)
-    }
-}
-
-impl Serialize for TlsClientConfig {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        write(&Tls::from(self.clone()), to)
-    }
-}
+file!(TlsServerConfig, alone, |config| write_tls(Some(config)));
+file!(TlsClientConfig, alone, |config| write_tls(Some(config)));

@@ -11,7 +11,7 @@ use crate::command::{Local, Order};
 use crate::config::Limits;
 use crate::dial::race::{Attempt, Failed, Step};
 use crate::dial::resolver::Found;
-use crate::dial::{self, Dial, Outcome, Progress as Told, Trial};
+use crate::dial::{self, Dial, Failure, Outcome, Progress as Told, Trial};
 use crate::error::{Error, Expiry, Reason};
 use crate::handler::Next;
 use crate::id::SourceId;
@@ -96,15 +96,16 @@ impl Connection {
         let failed = failed.map(|failed| match (failed, late) {
             (Failed::Late(tried), Some(reason)) => {
                 let address = Box::new(dial.plan.address.clone());
-                Failed::Last((reason, Error::Broken { address, reason, detail: None }), tried)
+                Failed::Last(Failure::of(reason, Error::Broken { address, reason, detail: None }), tried)
             }
             (failed, _) => failed,
         });
         let mut reason = Reason::Timeout(Expiry::Connect);
         let error = failed.map(|failed| {
-            let failed = failed.map(|(last, error)| {
-                reason = last;
-                error
+            let failed = failed.map(|failure| {
+                reason = failure.reason;
+                self.link.fail_as(failure.session);
+                failure.error
             });
             let error = dial::failure(failed, &dial.plan.address, "connect_timeout");
             log::debug!("connection {id}: {error}");
@@ -139,7 +140,7 @@ impl Connection {
 
     pub(super) fn note_found(&mut self, family: Family, found: Found, turn: &Turn<'_>) {
         if let Role::Dialling(dial) = &mut self.role {
-            dial.race.found(family, found.map_err(|error| (Reason::Unresolved, error.into())), turn.now());
+            dial.race.found(family, found.map_err(|error| Failure::of(Reason::Unresolved, error.into())), turn.now());
         }
     }
 
@@ -162,12 +163,12 @@ impl Connection {
             }
             Outcome::Unmade(reason, source) => {
                 let error = dial::refused(address, source);
-                dial.race.failed(attempt, (reason, error), now);
+                dial.race.failed(attempt, Failure::of(reason, error), now);
             }
-            Outcome::Broken(reason, detail) => {
+            Outcome::Broken(reason, detail, session) => {
                 let error = Error::Broken { address: Box::new(address.clone()), reason, detail };
                 dial.race.shun(attempt);
-                dial.race.failed(attempt, (reason, error), now);
+                dial.race.failed(attempt, Failure { reason, error, session }, now);
             }
         }
     }
@@ -218,7 +219,8 @@ impl Connection {
                 Outcome::Unmade(reason, error)
             }
             (Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason), None) => {
-                Outcome::Broken(reason, self.link.tls_failure())
+                let detail = self.link.failure_detail().map(str::to_owned);
+                Outcome::Broken(reason, detail, self.link.take_failure())
             }
             _ => {
                 let then = move |link, _, turn: &mut Turn<'_>| {
@@ -256,7 +258,7 @@ fn look_up(dial: &mut Dial, id: SourceId, family: Family, turn: &mut Turn<'_>) {
         Ok(ticket) => dial.tickets.push(ticket),
         Err(source) => {
             let error = dial::refused(&dial.plan.address, source);
-            dial.race.found(family, Err((Reason::Unresolved, error)), turn.now());
+            dial.race.found(family, Err(Failure::of(Reason::Unresolved, error)), turn.now());
         }
     }
 }
@@ -269,12 +271,12 @@ fn start(
     target: Target,
     limits: Arc<Limits>,
     turn: &mut Turn<'_>,
-) -> Result<(), (Reason, Error)> {
+) -> Result<(), Failure> {
     let (address, config) = (&dial.plan.address, &dial.plan.config);
     let made = dial.spare.take().map_or_else(|| Stream::unconnected(&target, &config.socket, config.bind), Ok);
-    let stream = made.map_err(|source| (Reason::of(&source), dial::refused(address, source)))?;
-    let session = Session::dialled(config, address).map_err(|error| (Reason::Bug, error))?;
-    let place = turn.table.reserve().map_err(|error| (Reason::Bug, error))?;
+    let stream = made.map_err(|source| Failure::of(Reason::of(&source), dial::refused(address, source)))?;
+    let session = Session::dialled(config, address).map_err(|error| Failure::of(Reason::Bug, error))?;
+    let place = turn.table.reserve().map_err(|error| Failure::of(Reason::Bug, error))?;
     let trial = Trial { dial: id, attempt, stream, target, limits, session };
     turn.table.attempt(place, trial, turn.desk.now);
     turn.desk.local.push_back(Local::Begin(place));

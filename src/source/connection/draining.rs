@@ -13,7 +13,8 @@ impl Connection {
     /// Whether nothing more of its peer's is known to wait in the kernel, and, of an accepted one, more than `beyond` bytes have
     /// come.
     pub(crate) fn is_heard(&self, beyond: u64) -> bool {
-        !self.link.may_read() && (self.acceptor().is_none() || self.link.bytes_in() > beyond)
+        let came = self.acceptor().is_none() || self.link.bytes_in() > beyond || self.link.has_ended();
+        !self.link.may_read() && came
     }
 
     /// Bytes that are no first request yet: with TLS those of a handshake that has just ended.

@@ -30,10 +30,14 @@ impl Connection {
         }
     }
 
+    fn detail(&self) -> Option<String> {
+        self.link.failure_detail().map(str::to_owned)
+    }
+
     /// Tells the listener that a connection ended before it had a handler.
     pub(super) fn never_made(&mut self, reason: Reason, turn: &mut Turn<'_>) {
         turn.desk.counters.failed += 1;
-        let event = AcceptEvent::Failed { peer: self.link.peer_ip(), reason };
+        let event = AcceptEvent::Failed { peer: self.link.peer_ip(), reason, detail: self.detail() };
         self.tell_maker(turn, |maker, _| maker.on_event(&event));
     }
 
@@ -42,7 +46,7 @@ impl Connection {
         // Who left before a byte had moved has troubled nobody.
         let never_was = reason == Reason::Reset && self.link.bytes_in() == 0 && self.link.bytes_out() == 0;
         if reason.is_trouble() && !never_was {
-            let event = AcceptEvent::Broken { peer: self.link.peer_ip(), reason };
+            let event = AcceptEvent::Broken { peer: self.link.peer_ip(), reason, detail: self.detail() };
             self.tell_maker(turn, |maker, _| maker.on_event(&event));
         }
     }

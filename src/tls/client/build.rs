@@ -2,12 +2,18 @@
 
 use super::TlsClient;
 use crate::error::Error;
+use crate::shown::shown;
+use crate::tls::check::{self, Shown, Tried};
+use crate::tls::key_log::Logs;
+use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
+use crate::tls::pem::files::Files;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation};
+use crate::tls::{KeyLog, Offload, Truncation};
 use rustls::RootCertStore;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use std::sync::Arc;
 
 /// Builds a [`TlsClient`]; begun by [`TlsClient::builder`]. Nothing is read before `build`.
@@ -21,6 +27,7 @@ pub struct TlsClientBuilder {
     sessions: usize,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 /// Whether the platform's roots are trusted.
@@ -48,7 +55,26 @@ impl TlsClient {
             sessions: SESSIONS,
             truncation: Truncation::default(),
             offload: Offload::default(),
+            key_log: KeyLog::default(),
         }
+    }
+
+    /// Builds anew, reading all files again, and takes the result for handshakes from now on: each `Client`, `Connector`
+    /// and connect with this `TlsClient` or a clone shows the new certificate and trusts the new roots when it connects
+    /// next. Connections that there are keep what they have; sessions that are remembered are not resumed. From any
+    /// thread; it blocks for as long as reading takes.
+    ///
+    /// The `server_name`, `truncation` and `offload` of the clones stay.
+    ///
+    /// # Errors
+    /// As [`TlsClientBuilder::build`]; what was current stays then.
+    ///
+    /// # Threads
+    /// A `reload` or [`replace`](TlsClient::replace) waits for one that has begun before it, so that the last one counts.
+    pub fn reload(&self, builder: &TlsClientBuilder) -> Result<(), Error> {
+        let _turn = self.turn();
+        self.swap(builder.build()?.config());
+        Ok(())
     }
 }
 
@@ -122,31 +148,47 @@ impl TlsClientBuilder {
         self
     }
 
-    /// Reads and checks everything.
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
+    }
+
+    /// Reads and checks everything, as [`TlsServerBuilder::build`](crate::TlsServerBuilder::build) does, and shows its own
+    /// certificate, if there is one, to itself.
     ///
     /// # Errors
-    /// `Error::Tls` names the file, name or list, and what is wrong with it; `Error::Config` where settings do not fit.
+    /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it;
+    /// `Error::Config` where settings do not fit.
     pub fn build(&self) -> Result<TlsClient, Error> {
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let mut roots = match self.platform {
             Platform::Trusted => platform_roots()?,
             Platform::Replaced => RootCertStore::empty(),
         };
+        let mut files = Files::default();
         for pem in &self.roots {
-            pem.add_roots(&mut roots)?;
+            pem.read(&mut files).add_roots(&mut roots)?;
         }
-        let builder = ClientConfig::builder_with_provider(self.settings.provider()?)
-            .with_protocol_versions(&self.settings.versions()?)
+        let (provider, versions) = (self.settings.provider()?, self.settings.versions()?);
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&versions)
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?
             .with_root_certificates(roots);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let made = builder.with_client_auth_cert(chain.chain()?, key.key()?);
-                made.map_err(|error| chain.unfit("client certificate", error.to_string()))?
+                let (chain, key) = (chain.read(&mut files), key.read(&mut files));
+                let key = Arc::new(material::with_pem_key(&chain, &key, Side::Client, &provider)?);
+                let shown = Shown { pem: &chain, key: key.clone(), is_tried: Tried::Yes };
+                check::client(&shown, &provider, &versions)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from((*key).clone())))
             }
         };
         config.alpn_protocols = self.settings.alpn()?;
+        check::protocols(&config.alpn_protocols)?;
+        config.key_log = Logs::default().open(&self.key_log)?;
         config.resumption = match self.sessions {
             0 => Resumption::disabled(),
             servers if servers > SESSIONS_MAX => {
@@ -159,11 +201,12 @@ impl TlsClientBuilder {
             None => None,
             Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| Error::Config {
                 field: "server_name",
-                value: format!("{name:?}"),
+                value: shown(name),
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };
-        Ok(TlsClient { config: Arc::new(config), server_name, truncation: self.truncation, offload: self.offload })
+        let made = TlsClient::from(Arc::new(config));
+        Ok(TlsClient { server_name, truncation: self.truncation, offload: self.offload, ..made })
     }
 }
 
@@ -176,7 +219,12 @@ fn platform_roots() -> Result<RootCertStore, Error> {
         let (_, ignored) = roots.add_parsable_certificates(found.certs);
         log::debug!("tls: {} of the platform's roots, {ignored} ignored", roots.len());
         if roots.is_empty() {
-            let why = found.errors.first().map_or("there are none".to_owned(), ToString::to_string);
+            // Its text of a fault in PEM has the line that it is in.
+            let told = |error: &rustls_native_certs::Error| match &error.kind {
+                rustls_native_certs::ErrorKind::Io { inner, path } => Pem::file(path).called(inner),
+                _ => "a file of them cannot be read; SSL_CERT_FILE and SSL_CERT_DIR say which".to_owned(),
+            };
+            let why = found.errors.first().map_or("there are none".to_owned(), told);
             return Err(Error::Tls { what: "the platform's roots".to_owned(), why });
         }
         Ok(roots)

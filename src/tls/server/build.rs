@@ -1,24 +1,31 @@
 //! Server configurations built from PEM: certificates, names, client certificates, tickets.
 //!
-//! Owns the order in which they are checked, and which ticket keys outlive a reload.
+//! Owns the order in which they are checked, and what of a former entry outlives a reload: ticket keys, and what was
+//! good where nothing good is in its place.
 
-use super::{Choice, Entry, Speed, TlsServer, Unknown};
+use super::namesakes::Namesakes;
+use super::reload::{Instead, Made, News, Unmade, staying};
+use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
+use super::scopes::Scopes;
+use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
+use crate::tls::check::{self, Shown, Trial, Tried};
+use crate::tls::key_log::Logs;
+use crate::tls::material::{self, Side};
 use crate::tls::pem::Pem;
+use crate::tls::pem::files::Files;
 use crate::tls::settings::{Settings, Version};
-use crate::tls::{Offload, Truncation, asked};
-use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use crate::tls::{KeyLog, Offload, Truncation, asked};
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert, ServerConfig,
     WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{CertificateError, RootCertStore, SignatureAlgorithm};
-use std::collections::HashMap;
+use rustls::{DistinguishedName, RootCertStore, SignatureAlgorithm};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,11 +41,12 @@ pub enum ClientAuth {
     Required,
 }
 
-/// How sessions are resumed; RFC 8446, section 2.2, and RFC 5077.
+/// How sessions are resumed; RFC 8446, section 2.2, and RFC 5077. Who resumes is checked as who does not: a client whose
+/// certificate has expired or was revoked, or whose issuer is not trusted any more, is not let in by its ticket.
 #[derive(Clone, Default)]
 pub enum Tickets {
     /// By tickets that this process encrypts, with keys that change every six hours. All reactors and listeners of one
-    /// `TlsServer` share them; a reload keeps them, unless what client certificates are checked against has changed.
+    /// `TlsServer` share them; a reload keeps them.
     #[default]
     Rotating,
     /// Never.
@@ -69,7 +77,9 @@ pub enum UnknownName {
 ///     .alpn(["h2", "http/1.1"]);
 /// let server = tls.build()?;
 /// // Later, when the files have changed:
-/// server.reload(&tls)?;
+/// for fault in server.reload(&tls)?.faults {
+///     eprintln!("{fault}");
+/// }
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -79,11 +89,15 @@ pub struct TlsServerBuilder {
     client_auth: ClientAuth,
     client_roots: Vec<Pem>,
     revoked: Vec<Pem>,
+    list_issuers: Vec<Pem>,
+    stale_lists: ListPolicy,
+    foreign_lists: ListPolicy,
     tickets: Tickets,
     names: Vec<(String, TlsServerBuilder)>,
     unknown: UnknownName,
     truncation: Truncation,
     offload: Offload,
+    key_log: KeyLog,
 }
 
 #[derive(Clone)]
@@ -103,20 +117,6 @@ impl TlsServer {
     pub fn builder() -> TlsServerBuilder {
         TlsServerBuilder::default()
     }
-
-    /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
-    /// are keep what they have. From any thread; it blocks for as long as reading takes.
-    ///
-    /// Ticket keys stay, for each name, unless what client certificates are checked against has changed. The
-    /// `truncation` and `offload` of listeners stay too.
-    ///
-    /// # Errors
-    /// As [`TlsServerBuilder::build`]; what was current stays then.
-    pub fn reload(&self, builder: &TlsServerBuilder) -> Result<(), Error> {
-        let choice = builder.choice(Some(&self.choice()))?;
-        self.swap(choice);
-        Ok(())
-    }
 }
 
 impl TlsServerBuilder {
@@ -130,6 +130,9 @@ impl TlsServerBuilder {
 
     /// A certificate chain whose key is elsewhere, in a security module or another process. `SigningKey` signs on one of
     /// `ReactorConfig::handshake_threads`; without them on the reactor's, which it holds up for as long as it takes.
+    ///
+    /// `build` asks it for its public key, which must be that of the certificate if it tells one, and for no signature: a
+    /// security module may not be open yet, or take long.
     pub fn certificate_with_key(mut self, chain: impl Into<Pem>, key: Arc<dyn SigningKey>) -> Self {
         self.identities.push(Identity { chain: chain.into(), key: Key::Elsewhere(key) });
         self
@@ -137,6 +140,9 @@ impl TlsServerBuilder {
 
     /// A configuration of its own for a name: `example.org`, or `*.example.org` for names with one label more. An exact
     /// name goes before a wildcard. Case and a trailing dot do not matter.
+    ///
+    /// A client's first message is read for its name before the handshake begins. One that cannot be read so, though rustls
+    /// takes it, is refused: `TlsFault::Misbehaved`.
     pub fn name(mut self, name: impl Into<String>, builder: TlsServerBuilder) -> Self {
         self.names.push((name.into(), builder));
         self
@@ -186,9 +192,48 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Revoked client certificates (CRL, RFC 5280). Once there is one, each issuer in a client's chain needs one.
+    /// Lists of revoked client certificates (CRL, RFC 5280, section 5). May be called again, for more of them. Of several
+    /// lists of one issuer and one scope (issuing distribution point) the newest counts, by its date and then its number,
+    /// wherever it stands.
+    ///
+    /// Lists of several scopes all count, complete ones too: a client is refused if a certificate that it shows is on any
+    /// list of its issuer. It needs one that is for it: complete, or for one of its distribution points if it has some.
+    ///
+    /// Once there is one, each issuer in a client's chain needs one: a client whose issuer has none is refused, since
+    /// nobody knows whether it was revoked, and the cause that is reported says `unknown revocation status`. `build` and
+    /// `reload` log a warning for each of `client_roots` that has none. Two issuers of one name, as after a change of keys, have
+    /// a list each.
+    ///
+    /// `build` and `reload` refuse, and name, a list whose signature is not by its issuer's key; delta and indirect lists,
+    /// and those for some reasons alone; and lists with critical extensions that are not known. What they do about stale lists and those of strangers can be set.
     pub fn revoked(mut self, lists: impl Into<Pem>) -> Self {
         self.revoked.push(lists.into());
+        self
+    }
+
+    /// What is done about a list whose next update is overdue, or whose own date is more than five minutes ahead, if
+    /// there is no newer one of its issuer. Default: refused.
+    ///
+    /// A list may become stale while the server runs: if that is refused, clients whose issuer's list it is are refused
+    /// from then on, also those with a ticket, until a reload brings a newer one. With [`ListPolicy::Warn`] they are let in, and the
+    /// next `reload` logs the warning: reload at least as often as lists are renewed.
+    pub fn stale_lists(mut self, policy: ListPolicy) -> Self {
+        self.stale_lists = policy;
+        self
+    }
+
+    /// What is done about a list whose issuer is none of `client_roots` and `list_issuers`. Its signature cannot be
+    /// checked before a client shows a chain with that issuer. Default: refused, since most likely it is the wrong file,
+    /// with which clients of the right issuer would all be refused.
+    pub fn foreign_lists(mut self, policy: ListPolicy) -> Self {
+        self.foreign_lists = policy;
+        self
+    }
+
+    /// Certificates of issuers between `client_roots` and clients, to check the lists of those issuers that are given to
+    /// `revoked`. Nobody is let in because of them: clients still show their whole chain. May be called again.
+    pub fn list_issuers(mut self, issuers: impl Into<Pem>) -> Self {
+        self.list_issuers.push(issuers.into());
         self
     }
 
@@ -210,75 +255,92 @@ impl TlsServerBuilder {
         self
     }
 
-    /// Reads and checks everything.
-    ///
-    /// # Errors
-    /// `Error::Tls` names the file, name or list, and what is wrong with it: it cannot be read, holds nothing of the
-    /// kind, the key is not that of the certificate, the certificate has expired or is not valid yet, a name stands
-    /// twice. `Error::Config` where settings do not fit each other.
-    pub fn build(&self) -> Result<TlsServer, Error> {
-        Ok(TlsServer::new(self.choice(None)?, self.truncation, self.offload))
+    /// Whether the secrets of sessions are written to a file. **Whoever reads it reads the traffic**; see [`KeyLog`].
+    /// Configurations of names have their own. Default: off.
+    pub fn key_log(mut self, key_log: KeyLog) -> Self {
+        self.key_log = key_log;
+        self
     }
 
-    fn choice(&self, old: Option<&Choice>) -> Result<Choice, Error> {
-        let usual = self.entry(old.map(|old| &old.usual))?;
-        let (mut exact, mut wildcards) = (HashMap::new(), HashMap::new());
-        for (name, builder) in &self.names {
-            let unfit = |why: &str| Error::Tls { what: format!("name {name:?}"), why: why.to_owned() };
-            if !builder.names.is_empty() {
-                return Err(unfit("its configuration has names of its own; put them beside it"));
-            }
-            let plain = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-            let (names, old, plain) = match plain.strip_prefix("*.") {
-                Some(parent) => (&mut wildcards, old.map(|old| &old.wildcards), parent),
-                None => (&mut exact, old.map(|old| &old.exact), plain.as_str()),
-            };
-            if !matches!(ServerName::try_from(plain), Ok(ServerName::DnsName(_))) {
-                return Err(unfit("it is no DNS name, and no *. before one"));
-            }
-            let entry = builder.entry(old.and_then(|old| old.get(plain))).map_err(|error| match error {
-                Error::Tls { what, why } => Error::Tls { what: format!("{what} (for {name})"), why },
-                error => error,
-            })?;
-            if names.insert(Box::from(plain), entry).is_some() {
-                return Err(unfit("it stands twice"));
+    pub(super) fn server(&self, choice: Choice) -> TlsServer {
+        TlsServer::new(choice, self.truncation, self.offload)
+    }
+
+    /// The same with all of its files read, each once. What could not be read is told where it is used.
+    pub(super) fn read(&self, files: &mut Files) -> TlsServerBuilder {
+        let mut read = self.clone();
+        for identity in &mut read.identities {
+            identity.chain = identity.chain.read(files);
+            if let Key::Pem(pem) = &identity.key {
+                identity.key = Key::Pem(pem.read(files));
             }
         }
-        let unknown = match self.unknown {
-            UnknownName::Usual => Unknown::Usual,
-            UnknownName::Refused => Unknown::Refused,
-        };
-        Ok(Choice { usual, exact, wildcards, unknown })
+        for pem in read.client_roots.iter_mut().chain(&mut read.revoked).chain(&mut read.list_issuers) {
+            *pem = pem.read(files);
+        }
+        for (_, builder) in &mut read.names {
+            *builder = builder.read(files);
+        }
+        read
     }
 
-    fn entry(&self, old: Option<&Entry>) -> Result<Entry, Error> {
+    pub(super) fn names(&self) -> &[(String, TlsServerBuilder)] {
+        &self.names
+    }
+
+    pub(super) fn unknown(&self) -> UnknownName {
+        self.unknown
+    }
+
+    /// What it describes, apart from names. Where something cannot be used, but was good in `old`, that stays.
+    pub(super) fn entry(&self, old: Option<&Entry>, logs: &mut Logs) -> Result<Made, Unmade> {
+        let mut faults = Vec::new();
+        match self.made(old.and_then(|old| old.built.as_ref()), logs, &mut faults) {
+            Ok((entry, news)) => Ok(Made { entry, faults, news }),
+            Err(why) => Err(Unmade { why, beside: faults.into_iter().map(|(error, _)| error).collect() }),
+        }
+    }
+
+    fn made(&self, old: Option<&Built>, logs: &mut Logs, faults: &mut Faults) -> Result<(Entry, News), Error> {
         let provider = self.settings.provider()?;
-        let (mut keys, mut speed) = (Vec::new(), Speed::Quick);
-        for identity in &self.identities {
-            let key = identity.read(&provider)?;
-            if matches!(identity.key, Key::Elsewhere(_)) || key.key.algorithm() == SignatureAlgorithm::RSA {
-                speed = Speed::Slow;
-            }
-            keys.push(Arc::new(key));
-        }
-        if keys.is_empty() {
-            let why = "a server needs one; give its chain and key in PEM".to_owned();
-            return Err(Error::Tls { what: "no certificate".to_owned(), why });
-        }
+        let found = self.found(&provider, old, faults)?;
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.settings.versions()?)
             .map_err(|error| unusable("versions, suites and groups together", error.to_string()))?;
-        let (verifier, trust) = self.verifier(&provider)?;
-        let builder = match verifier {
-            None => builder.with_no_client_auth(),
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        let (verifier, mut news) = match (self.verifier(&provider), old) {
+            (Ok(None), _) => (None, News::None),
+            (Ok(verifier), _) => (verifier, News::Some),
+            (Err(error), old) => {
+                let Some(old) = old.filter(|old| old.verifier.is_some() && old.asks == self.asks()) else {
+                    return Err(error);
+                };
+                faults.push((error, Instead::LastGood));
+                (old.verifier.clone(), News::None)
+            }
         };
+        let asks = verifier.as_ref().map_or(&[][..], |verifier| verifier.root_hint_subjects());
+        let served = self.tried(found, asks, &provider, faults)?;
+        if served.iter().any(|(_, freshness)| *freshness == News::Some) {
+            news = News::Some;
+        }
+        let served: Vec<Served> = served.into_iter().map(|(one, _)| one).collect();
+        let speed = match served.iter().any(|one| one.speed == Speed::Slow) {
+            true => Speed::Slow,
+            false => Speed::Quick,
+        };
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        };
+        let keys = served.iter().map(|one| one.key.clone()).collect();
         let mut config = builder.with_cert_resolver(Arc::new(FirstFit(keys)));
         config.alpn_protocols = self.settings.alpn()?;
+        check::protocols(&config.alpn_protocols)?;
+        config.key_log = logs.open(&self.key_log)?;
         // Tickets hold the sessions, encrypted: nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        let kept = old.filter(|old| old.trust == trust).and_then(|old| old.tickets.clone());
+        let kept = old.and_then(|old| old.tickets.clone());
         let tickets = match (&self.tickets, kept) {
             (Tickets::Off, _) => {
                 config.send_tls13_tickets = 0;
@@ -297,14 +359,126 @@ impl TlsServerBuilder {
                 Some(tickets)
             }
         };
-        Ok(Entry { config: Arc::new(asked::noting(&config)), speed, tickets, trust })
+        // So ticket keys may outlive what clients are checked against.
+        resumption::check(&mut config, verifier.clone());
+        let built = Some(Built { served, verifier, asks: self.asks(), tickets });
+        Ok((Entry { config: Arc::new(asked::noting(&config)), speed, built }, news))
     }
 
-    /// Who checks client certificates, and all that it checks them against.
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
+    /// The certificates that can be read now, and the last good ones of those that cannot.
+    fn found<'a>(
+        &self,
+        provider: &Arc<CryptoProvider>,
+        old: Option<&'a Built>,
+        faults: &mut Faults,
+    ) -> Result<Vec<Found<'a>>, Error> {
+        let mut found = Vec::new();
+        for (at, identity) in self.identities.iter().enumerate() {
+            let last = old.and_then(|old| self.last_good(at, old));
+            match (identity.read(provider), last) {
+                (Ok(key), _) => found.push(Found { at, one: identity.serving(key, at), news: News::Some, last }),
+                (Err(error), Some(last)) => {
+                    faults.push((error, staying([&*last.key].into_iter())));
+                    found.push(Found { at, one: Served { at, ..last.clone() }, news: News::None, last: None });
+                }
+                (Err(error), None) => faults.push((error, Instead::Nothing)),
+            }
+        }
+        let none = || Error::Tls {
+            what: "no certificate".to_owned(),
+            why: "a server needs one; give its chain and key in PEM".to_owned(),
+        };
+        match (found.is_empty(), faults.is_empty()) {
+            (false, _) => Ok(found),
+            (true, true) => Err(none()),
+            (true, false) => Err(faults.remove(0).0),
+        }
+    }
+
+    /// Those of them that a peer can take, and the last good ones of those that none can. A last good one that no peer can
+    /// take with the present settings was good with others only: nothing of the entry can be used then.
+    fn tried(
+        &self,
+        found: Vec<Found<'_>>,
+        asks: &[DistinguishedName],
+        provider: &Arc<CryptoProvider>,
+        faults: &mut Faults,
+    ) -> Result<Vec<(Served, News)>, Error> {
+        let versions = self.settings.versions()?;
+        let mut trial = Trial::of(provider, &versions);
+        let (mut served, mut first, mut failed) = (Vec::new(), None, Vec::new());
+        for Found { at, one, news, last } in found {
+            let pem = &self.identities[at].chain;
+            let mut attempt = |one: &Served| {
+                let shown = Shown { pem, key: one.key.clone(), is_tried: one.is_tried };
+                let bytes = check::sizes(&shown)?;
+                // Whoever is asked for does not depend on what is shown: nothing of the entry can be used then.
+                let crowded = check::names(asks, bytes).err();
+                if crowded.is_none() {
+                    trial.one(&shown, asks)?;
+                }
+                Ok((shown, crowded))
+            };
+            let (tried, one, news) = match (attempt(&one), last) {
+                (Err(error), Some(last)) => {
+                    let last = Served { at, ..last.clone() };
+                    let tried = attempt(&last);
+                    let instead = match tried {
+                        Ok(_) => staying([&*last.key].into_iter()),
+                        Err(_) => return Err(error),
+                    };
+                    faults.push((error, instead));
+                    (tried, last, News::None)
+                }
+                (Err(error), None) if news == News::None => return Err(error),
+                (tried, _) => (tried, one, news),
+            };
+            match tried {
+                Ok((_, Some(crowded))) => return Err(crowded),
+                Ok((shown, None)) => {
+                    served.push((one, news));
+                    first.get_or_insert(shown);
+                }
+                Err(error) => failed.push((error, Instead::Nothing)),
+            }
+        }
+        // None is left: that the first cannot be used is why.
+        let why = if first.is_none() && !failed.is_empty() { Some(failed.remove(0).0) } else { None };
+        faults.append(&mut failed);
+        why.map_or(Ok(()), Err)?;
+        first.map_or(Ok(()), |first| trial.end(&first))?;
+        Ok(served)
+    }
+
+    /// What was served before in the place of an identity: that of the same chain, or what stood at its position, unless it
+    /// is that of another one.
+    fn last_good<'a>(&self, at: usize, old: &'a Built) -> Option<&'a Served> {
+        let chain = self.identities[at].chain.place();
+        let of_others = |one: &&Served| !self.identities.iter().any(|other| other.chain.place() == one.chain);
+        let same = old.served.iter().find(|one| one.chain == chain);
+        // Where none was served at a position, those behind it do not move up.
+        same.or_else(|| old.served.iter().find(|one| one.at == at).filter(of_others))
+    }
+
+    /// What it asks of clients, apart from who issues their certificates.
+    fn asks(&self) -> Asks {
+        Asks { client_auth: self.client_auth, lists: self.revoked.len(), stale: self.stale_lists }
+    }
+
+    /// Whether an entry asks of clients what is wanted of them now.
+    pub(super) fn asks_as(&self, old: &Entry) -> bool {
+        match &old.built {
+            Some(old) => old.asks == self.asks(),
+            // Nobody knows what one that was given asks for; it cannot be less than nothing.
+            None => self.client_auth == ClientAuth::None,
+        }
+    }
+
+    /// Who checks client certificates; `None` if they are not asked for.
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
         if self.client_auth == ClientAuth::None {
-            return match (self.client_roots.first(), self.revoked.first()) {
-                (None, None) => Ok((None, Vec::new())),
+            return match self.client_roots.iter().chain(&self.revoked).chain(&self.list_issuers).next() {
+                None => Ok(None),
                 _ => Err(Error::Config {
                     field: "client_auth",
                     value: "None".to_owned(),
@@ -313,22 +487,51 @@ impl TlsServerBuilder {
             };
         }
         let mut roots = RootCertStore::empty();
-        let mut trust = vec![vec![self.client_auth as u8]];
         for pem in &self.client_roots {
             pem.add_roots(&mut roots)?;
-            trust.extend(pem.chain()?.iter().map(|root| root.to_vec()));
         }
         if roots.is_empty() {
             let why = "client_roots must say who may issue client certificates";
             return Err(Error::Config { field: "client_auth", value: format!("{:?}", self.client_auth), why });
         }
-        let mut lists = Vec::new();
-        for pem in &self.revoked {
-            lists.extend(pem.revoked()?);
+        let (roots, mut between) = (Arc::new(roots), RootCertStore::empty());
+        for pem in &self.list_issuers {
+            for issuer in pem.chain()? {
+                if !may_sign_lists(&issuer) {
+                    let why = "its key usage lets it sign no revocation lists (cRLSign), so that nobody can use those it signs; \
+                               have it issued anew with that usage";
+                    return Err(pem.unfit("issuer of revocation lists", why.to_owned()));
+                }
+                between.add(issuer).map_err(|error| pem.unfit("issuer of revocation lists", error.to_string()))?;
+            }
         }
-        trust.extend(lists.iter().map(|list| list.to_vec()));
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).with_crls(lists);
+        let measure = Measure {
+            roots: &roots,
+            between: &between,
+            provider,
+            stale: self.stale_lists,
+            foreign: self.foreign_lists,
+            now: UnixTime::now(),
+        };
+        let mut verifiers = Vec::new();
+        for set in measure.choose(&self.revoked)? {
+            let one = self.verifier_of(&roots, provider, set.lists)?;
+            verifiers.push(Scopes::of(one, set.several, self.stale_lists));
+        }
+        let first = verifiers.remove(0);
+        Ok(Some(Namesakes::of(first, verifiers)))
+    }
+
+    fn verifier_of(
+        &self,
+        roots: &Arc<RootCertStore>,
+        provider: &Arc<CryptoProvider>,
+        lists: Lists,
+    ) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).with_crls(lists);
+        if self.stale_lists == ListPolicy::Refuse {
+            builder = builder.enforce_revocation_expiration();
+        }
         if self.client_auth == ClientAuth::Optional {
             builder = builder.allow_unauthenticated();
         }
@@ -336,61 +539,42 @@ impl TlsServerBuilder {
             what: "client roots and revocation lists".to_owned(),
             why: error.to_string(),
         };
-        Ok((Some(builder.build().map_err(failed)?), trust))
+        builder.build().map_err(failed)
     }
 }
 
-type Verifier = (Option<Arc<dyn ClientCertVerifier>>, Vec<Vec<u8>>);
+/// What cannot be used, and what is in its place.
+type Faults = Vec<(Error, Instead)>;
+
+/// A certificate that may be served.
+struct Found<'a> {
+    /// Which identity it is of.
+    at: usize,
+    one: Served,
+    /// Whether it was read just now.
+    news: News,
+    /// What was served in its place before.
+    last: Option<&'a Served>,
+}
 
 impl Identity {
-    fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
-        let chain = self.chain.chain()?;
-        self.check_dates(&chain, provider)?;
-        let unfit = |error: rustls::Error| {
-            let why = match error {
-                rustls::Error::InconsistentKeys(_) => "the private key is not that of this certificate".to_owned(),
-                error => error.to_string(),
-            };
-            self.chain.unfit("certificate", why)
+    fn serving(&self, key: CertifiedKey, at: usize) -> Served {
+        let is_tried = match &self.key {
+            Key::Pem(_) => Tried::Yes,
+            Key::Elsewhere(_) => Tried::No,
         };
+        let speed = match (&self.key, key.key.algorithm()) {
+            (Key::Elsewhere(_), _) | (_, SignatureAlgorithm::RSA) => Speed::Slow,
+            _ => Speed::Quick,
+        };
+        Served { at, chain: self.chain.place(), key: Arc::new(key), is_tried, speed }
+    }
+
+    fn read(&self, provider: &Arc<CryptoProvider>) -> Result<CertifiedKey, Error> {
         match &self.key {
-            Key::Pem(pem) => {
-                let key = provider.key_provider.load_private_key(pem.key()?);
-                let key = key.map_err(|error| pem.unfit("private key", error.to_string()))?;
-                fitting(chain, key).map_err(unfit)
-            }
-            Key::Elsewhere(key) => fitting(chain, key.clone()).map_err(unfit),
+            Key::Pem(key) => material::with_pem_key(&self.chain, key, Side::Server, provider),
+            Key::Elsewhere(key) => material::with_key(&self.chain, key.clone(), Side::Server, provider),
         }
-    }
-
-    /// Whether it is valid now. rustls tells the dates of no certificate, but it refuses one by them before it looks at
-    /// anything else, also its issuer.
-    fn check_dates(&self, chain: &[CertificateDer<'static>], provider: &Arc<CryptoProvider>) -> Result<(), Error> {
-        let mut roots = RootCertStore::empty();
-        let Some((own, others)) = chain.split_first() else { return Ok(()) };
-        if let Err(error) = roots.add(own.clone()) {
-            return Err(self.chain.unfit("certificate", error.to_string()));
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        let (Ok(verifier), Ok(name)) = (verifier, ServerName::try_from("localhost")) else { return Ok(()) };
-        match verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()) {
-            Err(rustls::Error::InvalidCertificate(
-                why @ (CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. }),
-            )) => Err(self.chain.unfit("certificate", rustls::Error::InvalidCertificate(why).to_string())),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn fitting(chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> Result<CertifiedKey, rustls::Error> {
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        // A key that is elsewhere may not tell.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(error) => Err(error),
     }
 }
 

@@ -1,10 +1,12 @@
-//! TLS as plain values.
+//! What servers and clients with TLS are to be, as plain values, which settings in files hold.
 //!
-//! Owns the fields; what is wrong with them the builders tell.
+//! Owns the fields, and how those about client certificates fit together; what else is wrong the builders tell.
 
+use crate::error::Error;
+use crate::shown::shown_key;
 use crate::tls::{
-    ClientAuth, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder, Truncation,
-    UnknownName, Version,
+    ClientAuth, KeyLog, ListPolicy, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder,
+    Truncation, UnknownName, Version,
 };
 use std::collections::BTreeMap;
 
@@ -46,6 +48,8 @@ pub struct TlsTerms {
     pub truncation: Truncation,
     /// Whether handshake threads work on its handshakes. Default: if they may take long.
     pub offload: Offload,
+    /// Whether secrets of sessions are written to a file: **whoever reads it reads the traffic**. Default: off.
+    pub key_log: KeyLog,
 }
 
 impl Default for TlsTerms {
@@ -59,31 +63,14 @@ impl Default for TlsTerms {
             session_tickets: SessionTickets::On,
             truncation: Truncation::Refused,
             offload: Offload::Auto,
+            key_log: KeyLog::Off,
         }
     }
 }
 
 /// How a server speaks TLS.
 ///
-/// In a file it is the table `tls` of a server. The predecessor's names of the keys, in its own spelling, are taken too:
-///
-/// | key | of old | value |
-/// |---|---|---|
-/// | `certs` | `certs` | tables of `cert` (or `pem`, `pub`, `chain`) and `key` |
-/// | `client-ca`, `auth-client` | `clientCA`, `authClient` | certificates of issuers; `"none"`, `"verify"` (a client may show a certificate, which must be good), `"strict"` (it must show one) |
-/// | `client-crl` | | revocation lists for client certificates |
-/// | `version-min`, `version-max` | `versionMin`, `versionMax` | `"1.2"` or `"1.3"` |
-/// | `cipher-list`, `curve-list` | `cipherList`, `curveList` | names, the best first: `"TLS_AES_128_GCM_SHA256"`, `"X25519"`, `"P256"` |
-/// | `session-ticket-disable` | `sessionTicketDisable` | true or false |
-/// | `alpn` | | protocols, the best first |
-/// | `names` | | a table of its own like this one for each name that clients may ask for, as in `names."*.example.org"` |
-/// | `unknown-names` | | `"usual"`, `"refused"` |
-/// | `truncation`, `offload` | | `"refused"`, `"tolerated"`; `"auto"`, `"always"`, `"never"` |
-/// | `enabled` | `enable` | false: as if the table were not there |
-///
-/// What comes from PEM is a path, or PEM itself if it holds `-----BEGIN`; a text or a list of them. `auth-client` cannot
-/// be `request` or `require`: a certificate that is shown is checked. `rootCA`, `inheritDefault` and
-/// `dynamicSizingDisable` have no meaning for a server here, and are refused with what to use instead.
+/// In a file it is the table `tls` of a server: see the [guide](crate::guide::settings).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsServerConfig {
     /// Certificates and keys; at least one is needed. Of several, a client gets one for the name that it asks for.
@@ -94,6 +81,12 @@ pub struct TlsServerConfig {
     pub client_ca: Vec<Pem>,
     /// Those that were revoked.
     pub client_crl: Vec<Pem>,
+    /// Issuers of such lists that are between `client_ca` and clients; `TlsServerBuilder::list_issuers`.
+    pub client_crl_issuers: Vec<Pem>,
+    /// What becomes of a list that is past its next update. Default: it is refused.
+    pub client_crl_stale: ListPolicy,
+    /// What becomes of a list of an issuer that is not known. Default: it is refused.
+    pub client_crl_foreign: ListPolicy,
     /// Versions, lists and the like.
     pub terms: TlsTerms,
     /// Configurations of their own for names, as `TlsServerBuilder::name`.
@@ -109,6 +102,27 @@ impl TlsServerConfig {
         TlsServerConfig { certs: vec![pair], ..TlsServerConfig::default() }
     }
 
+    /// Whether what is said of client certificates fits together, for the clients that ask for `name`.
+    pub(crate) fn check(&self, name: &str) -> Result<(), Error> {
+        let of =
+            |value: &str| if name.is_empty() { value.to_owned() } else { format!("{value} for {}", shown_key(name)) };
+        let has_lists = !(self.client_crl.is_empty() && self.client_crl_issuers.is_empty());
+        match (self.auth_client, self.client_ca.is_empty(), !has_lists) {
+            (ClientAuth::None, true, true) | (ClientAuth::Optional | ClientAuth::Required, false, _) => {
+                self.names.iter().try_for_each(|(name, own)| own.check(name))
+            }
+            (ClientAuth::None, ..) => {
+                let why =
+                    "tls.client-ca or tls.client-crl is given: write \"strict\" or \"verify\", or leave those out";
+                Err(Error::Config { field: "tls.auth-client", value: of("none"), why })
+            }
+            (ClientAuth::Optional | ClientAuth::Required, true, _) => {
+                let why = "tls.auth-client asks clients for certificates: name those of who may issue them";
+                Err(Error::Config { field: "tls.client-ca", value: of("nothing"), why })
+            }
+        }
+    }
+
     /// What builds it, and reads its files again: `TlsServer::reload`.
     pub fn to_builder(&self) -> TlsServerBuilder {
         let mut builder = TlsServer::builder()
@@ -118,8 +132,11 @@ impl TlsServerConfig {
             .groups(self.terms.curve_list.iter().cloned())
             .alpn(self.terms.alpn.iter().map(String::as_bytes))
             .unknown_names(self.unknown_names)
+            .stale_lists(self.client_crl_stale)
+            .foreign_lists(self.client_crl_foreign)
             .truncation(self.terms.truncation)
-            .offload(self.terms.offload);
+            .offload(self.terms.offload)
+            .key_log(self.terms.key_log.clone());
         if self.terms.session_tickets == SessionTickets::Off {
             builder = builder.tickets(Tickets::Off);
         }
@@ -128,7 +145,13 @@ impl TlsServerConfig {
         }
         builder = self.client_ca.iter().cloned().fold(builder, TlsServerBuilder::client_roots);
         builder = self.client_crl.iter().cloned().fold(builder, TlsServerBuilder::revoked);
-        self.names.iter().fold(builder, |builder, (name, own)| builder.name(name.clone(), own.to_builder()))
+        builder = self.client_crl_issuers.iter().cloned().fold(builder, TlsServerBuilder::list_issuers);
+        // Who logs keys means those of all names.
+        let own = |own: &TlsServerConfig| match own.terms.key_log {
+            KeyLog::Off => own.to_builder().key_log(self.terms.key_log.clone()),
+            _ => own.to_builder(),
+        };
+        self.names.iter().fold(builder, |builder, (name, config)| builder.name(name.clone(), own(config)))
     }
 }
 
@@ -146,17 +169,7 @@ pub enum Roots {
 
 /// How a client speaks TLS.
 ///
-/// In a file it is the table `tls` of a client. Of the keys of [`TlsServerConfig`] it has `version-min`, `version-max`,
-/// `cipher-list`, `curve-list`, `session-ticket-disable`, `alpn`, `truncation`, `offload`, `enabled`, `certs` (one pair,
-/// to be shown to servers that ask), and these:
-///
-/// | key | of old | value |
-/// |---|---|---|
-/// | `server-name` | `serverName` | the name, or IP address, that the certificate must be for |
-/// | `root-ca` | `rootCA` | trusted certificates, instead of the platform's |
-/// | `inherit-default` | `inheritDefault` | true: they are added to the platform's |
-///
-/// `clientCA` and `authClient` are a server's, and `dynamicSizingDisable` has no meaning here: they are refused.
+/// In a file it is the table `tls` of a client: see the [guide](crate::guide::settings).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientConfig {
     /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.
@@ -178,7 +191,8 @@ impl TlsClientConfig {
             .groups(self.terms.curve_list.iter().cloned())
             .alpn(self.terms.alpn.iter().map(String::as_bytes))
             .truncation(self.terms.truncation)
-            .offload(self.terms.offload);
+            .offload(self.terms.offload)
+            .key_log(self.terms.key_log.clone());
         if self.terms.session_tickets == SessionTickets::Off {
             builder = builder.resumption(0);
         }
