@@ -73,7 +73,7 @@ fn is_base64(run: &str) -> bool {
 }
 
 /// `text` in quotes, or what it is.
-#[cfg(any(feature = "serde", feature = "aws-lc-rs", feature = "ring", test))]
+#[cfg(any(feature = "serde", feature = "tls", test))]
 pub(crate) fn shown(text: &str) -> String {
     match text {
         _ if may_be_shown(text) => format!("{text:?}"),
