@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// A moment, in nanoseconds since the first reactor of this process was made.
 ///
 /// One base for the whole process, so that a link can move between reactors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Tick(u64);
 
 static BASE: OnceLock<Instant> = OnceLock::new();

@@ -16,9 +16,9 @@ pub(crate) struct SourceId {
     pub(crate) sequence: u32,
 }
 
-/// Bits of the word that hold the slot: half of them on 64-bit targets, 20 on 32-bit ones, where a reactor holds at
-/// most a million sources and a slot's sequence wraps after 4,096 occupants.
-const SLOT_BITS: u32 = if usize::BITS >= 64 { 32 } else { 20 };
+/// Bits of the word that hold the slot: a reactor holds at most 16 million sources. On 32-bit targets it is a million, and a
+/// slot's sequence wraps after 4,096 occupants.
+pub(crate) const SLOT_BITS: u32 = if usize::BITS >= 64 { 24 } else { 20 };
 
 impl SourceId {
     /// The most slots whose numbers fit the word; the last word of all is the waker's.
@@ -37,7 +37,7 @@ impl SourceId {
 
     /// The sequences that the word can tell apart.
     pub(crate) const fn sequence_mask() -> u32 {
-        u32::MAX >> (SLOT_BITS - if usize::BITS >= 64 { 32 } else { 0 })
+        if usize::BITS >= 64 { u32::MAX } else { u32::MAX >> SLOT_BITS }
     }
 }
 
