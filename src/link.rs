@@ -17,6 +17,7 @@ mod output;
 mod peer;
 pub(crate) mod phase;
 mod records;
+mod rest;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
 pub(crate) mod session;
 
@@ -131,6 +132,13 @@ enum Answering {
     Answered,
 }
 
+/// Whether a deadline may have become earlier since the deadlines were last asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deadlines {
+    Known,
+    Changed,
+}
+
 /// What the peer has heard of our end. While somebody has a copy of the descriptor, as a forked child has, close(2) alone
 /// tells it nothing: what it is to hear is said before, when the link is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +172,7 @@ pub struct Link {
     owed: Owed,
     answering: Answering,
     goodbye: Goodbye,
+    deadlines: Deadlines,
     /// How many bytes must wait before they are shown.
     need: u32,
     opened: Tick,
@@ -323,6 +332,7 @@ impl Link {
             owed: Owed::Nothing,
             answering: Answering::No,
             goodbye: Goodbye::Unsaid,
+            deadlines: Deadlines::Changed,
             need: 0,
             opened: now,
             entered: now,
@@ -467,6 +477,7 @@ impl Link {
             limits.validate_sealed()?;
         }
         self.limits = limits;
+        self.deadlines = Deadlines::Changed;
         Ok(())
     }
 
@@ -569,6 +580,12 @@ impl Link {
 
     pub(crate) fn set_timer(&mut self, due: Tick) {
         self.timer = due;
+        self.deadlines = Deadlines::Changed;
+    }
+
+    /// Its deadlines are about to be asked for.
+    pub(crate) fn deadlines_known(&mut self) {
+        self.deadlines = Deadlines::Known;
     }
 
     /// What the kernel should report.

@@ -40,6 +40,12 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// Whether it tells of input, and of nothing that needs a second look. Room for output may be told, too.
+    #[inline]
+    pub(crate) fn is_input_alone(self) -> bool {
+        self.readable & !self.ended & !self.error & !self.priority
+    }
+
     /// What `event` says.
     pub(crate) fn of(event: &mio::event::Event) -> Readiness {
         Readiness {

@@ -25,7 +25,6 @@ use crate::handler::{Accept, DatagramHandler, Handler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId};
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
 use crate::net::Readiness;
-use crate::source::Cause;
 use crate::turn::{Life, TimerId, Turn};
 use bytes::Bytes;
 use core::Core;
@@ -231,6 +230,12 @@ impl Reactor {
         }
     }
 
+    /// Whether every source is driven in time for its deadline.
+    #[cfg(test)]
+    pub(crate) fn arms_every_deadline(&self) -> bool {
+        self.core.arms_every_deadline()
+    }
+
     /// Does one turn: waits at most `timeout` (`None`: as long as nothing happens and no deadline comes) and serves what
     /// came.
     ///
@@ -261,7 +266,7 @@ impl Reactor {
                 self.core.has_mail();
             } else {
                 let id = SourceId::from_word(self.core.number, word);
-                self.core.drive(id, Cause::Ready(Readiness::of(event)));
+                self.core.drive_ready(id, Readiness::of(event));
             }
         }
         // What had no room has been reported to nobody yet, and a loop around this one would not hear of it.

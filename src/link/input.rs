@@ -108,7 +108,13 @@ impl Link {
     /// Reads once into `buffer`, which must not be empty.
     pub(crate) fn receive(&mut self, buffer: &mut [u8], now: Tick) -> Received {
         debug_assert!(!buffer.is_empty(), "an empty read would look like the peer's end");
-        match self.stream.read(buffer) {
+        let result = self.stream.read(buffer);
+        self.received(result, buffer.len(), now)
+    }
+
+    /// What follows from one read into so many bytes.
+    pub(super) fn received(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) -> Received {
+        match result {
             Ok((0, _)) => {
                 self.input = self.input.ended();
                 Received::Nothing
@@ -116,7 +122,7 @@ impl Link {
             Ok((n, short)) => {
                 self.bytes_in += n as u64;
                 self.active = now;
-                if n < buffer.len() && self.input == Input::Ready && short == ShortRead::IsDry {
+                if n < asked && self.input == Input::Ready && short == ShortRead::IsDry {
                     self.input = Input::Dry;
                 }
                 Received::Bytes(n)

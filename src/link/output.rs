@@ -258,13 +258,30 @@ impl Link {
             self.seal(&[], buffers, now);
             return self.throttle();
         }
-        // Nearly always the kernel takes it whole.
-        match self.stream.write(&buffers.gather) {
+        let result = self.stream.write(&buffers.gather);
+        self.sent_gathered(result, buffers, now);
+    }
+
+    /// What follows from one write of the gather buffer; whether the kernel took it whole, as it nearly always does.
+    #[inline(always)]
+    pub(super) fn sent_gathered(&mut self, result: io::Result<usize>, buffers: &mut Buffers, now: Tick) -> bool {
+        match result {
             Ok(sent) if sent == buffers.gather.len() => {
                 self.bytes_out += sent as u64;
                 self.active = now;
                 buffers.gather.clear();
+                true
             }
+            result => {
+                self.sent_in_part(result, buffers, now);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn sent_in_part(&mut self, result: io::Result<usize>, buffers: &mut Buffers, now: Tick) {
+        match result {
             Ok(sent) if sent > 0 => {
                 self.bytes_out += sent as u64;
                 self.active = now;

@@ -10,6 +10,8 @@ mod dialling;
 mod draining;
 mod expiry;
 mod holding_back;
+mod input;
+mod short;
 mod states;
 
 use crate::clock::Tick;
@@ -30,6 +32,8 @@ use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
 use dialling::Racing;
+use input::Budget;
+use short::Gait;
 
 pub(crate) struct Connection {
     link: Link,
@@ -37,6 +41,7 @@ pub(crate) struct Connection {
     origin: Origin,
     /// What the kernel was last asked to report; `None` before it was asked.
     watched: Option<Watched>,
+    gait: Gait,
 }
 
 /// Who is called back.
@@ -88,7 +93,7 @@ impl Connection {
             Observed::No => Origin::Accepted(acceptor),
             Observed::Yes => Origin::Observed(acceptor),
         };
-        Connection { link, role: Role::Accepted, origin, watched: None }
+        Connection { link, role: Role::Accepted, origin, watched: None, gait: Gait::Long }
     }
 
     pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
@@ -101,7 +106,7 @@ impl Connection {
 
     fn taken_over(mut link: Link, role: Role, now: Tick) -> Connection {
         link.settle_in(now);
-        Connection { link, role, origin: Origin::Adopted, watched: None }
+        Connection { link, role, origin: Origin::Adopted, watched: None, gait: Gait::Long }
     }
 
     /// Whether others may see it: not before it was driven, which a local command will do, and no attempt of a connect.
@@ -123,6 +128,7 @@ impl Connection {
     }
 
     pub(crate) fn link(&mut self) -> &mut Link {
+        self.gait = Gait::Long;
         &mut self.link
     }
 
@@ -200,12 +206,19 @@ impl Connection {
                 return next;
             }
         }
-        self.take_input(id, scratch, turn);
+        self.go_on(id, Budget::of(self.link.limits()), scratch, turn)
+    }
+
+    /// Takes input within the budget, and ends the drive.
+    fn go_on(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
+        self.take_input(id, budget, scratch, turn);
         if self.link.owes_hangup() && !self.is_leaving(turn) {
             self.link.hangup_told();
             self.call(id, turn, |handler, conn| handler.on_hangup(conn));
         }
-        self.finish_drive(id, turn)
+        let next = self.finish_drive(id, turn);
+        self.set_gait(next);
+        next
     }
 
     /// Runs one callback with this connection lent; `None` if it panicked, or nobody is called back.
@@ -466,124 +479,6 @@ impl Connection {
 
     fn is_leaving(&self, turn: &Turn<'_>) -> bool {
         turn.desk.parting.is_some()
-    }
-
-    // --- input ----------------------------------------------------------------------------------------------------
-
-    /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
-    fn take_input(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
-        if !self.link.inbox().is_empty() {
-            if self.link.may_show_rest() && !self.is_leaving(turn) {
-                self.show_rest(id, turn);
-            }
-            self.check_inbox(turn);
-        }
-        let mut budget = self.link.limits().bytes_per_turn;
-        for _ in 0..self.link.limits().reads_per_turn {
-            if !self.link.may_read() || budget == 0 || self.is_leaving(turn) {
-                break;
-            }
-            let Some(allowed) = self.allowed(budget, turn) else { break };
-            budget = allowed;
-            let desk = &mut *turn.desk;
-            let piece = self.link.piece(budget, scratch);
-            let Some((read, bytes)) = self.link.receive_opened(piece, scratch, &mut desk.buffers, desk.now) else {
-                break;
-            };
-            budget -= read;
-            if !bytes.is_empty() && self.link.phase().delivers_input() {
-                self.deliver(id, bytes, turn);
-            }
-        }
-        if self.link.end_is_due() && !self.is_leaving(turn) {
-            if self.link.is_truncated() {
-                self.link.signal(Signal::Close(Reason::Truncated), turn.desk.now);
-            } else {
-                self.tell_end(id, turn);
-            }
-        }
-    }
-
-    /// Shows bytes that were just read, behind those that wait, and keeps what is left.
-    fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
-        let wanted = self.link.may_deliver() && !self.is_leaving(turn);
-        if wanted && self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
-            let used = self.show(id, bytes, turn);
-            if used == bytes.len() {
-                return;
-            }
-            // What is left before an upgrade is the beginning of the handshake.
-            if self.link.phase().delivers_input() || self.is_upgrading() {
-                self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
-            }
-        } else {
-            self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
-            if wanted && self.link.may_show_rest() {
-                self.show_rest(id, turn);
-            }
-        }
-        self.check_inbox(turn);
-    }
-
-    /// A handler that waits for more than it may leave waits for ever.
-    fn check_inbox(&mut self, turn: &mut Turn<'_>) {
-        if self.link.is_stuck() && !self.is_leaving(turn) {
-            self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
-        }
-    }
-
-    /// Shows what waits in the inbox.
-    fn show_rest(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        if let Some(rest) = self.link.inbox().take() {
-            let used = self.show(id, rest.bytes(), turn);
-            self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
-        }
-    }
-
-    /// Calls `on_data` until all is used, nothing is used, or input is no longer wanted; returns how much was used.
-    fn show(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            self.link.about_to_show();
-            let rest = &bytes[used..];
-            let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
-            if n > rest.len() {
-                if let Some(missed) = turn.desk.misused.passes() {
-                    log::error!("connection {id}: on_data used {n} of {} bytes{missed}", rest.len());
-                }
-                self.panicked(turn);
-                break;
-            }
-            used += n;
-            if used == bytes.len() {
-                return used;
-            }
-            if n == 0 || !self.link.may_deliver() || self.is_leaving(turn) || self.link.need() > bytes.len() - used {
-                break;
-            }
-        }
-        self.link.shown(bytes.len() - used);
-        used
-    }
-
-    fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        self.link.signal(Signal::PeerEnded, turn.desk.now);
-        if let Origin::Observed(..) = self.origin {
-            self.tell_progress(id, turn);
-            self.tell_state(id, ConnState::CloseRead, turn);
-        }
-        match self.link.inbox().take() {
-            None => {
-                self.call(id, turn, |handler, conn| handler.on_end(conn, &[]));
-            }
-            Some(rest) => {
-                let len = rest.bytes().len();
-                self.call(id, turn, |handler, conn| handler.on_end(conn, rest.bytes()));
-                // A link that leaves takes it along: its next handler is told of the end again.
-                let used = if self.is_leaving(turn) { 0 } else { len };
-                self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
-            }
-        }
     }
 
     // --- the end --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::stream::{Progress, Stream, Target, Watched};
+use crate::source::connection::short::Gait;
 use crate::source::connection::{Connection, Origin, Role};
 use crate::turn::{Parting, Place, Turn};
 use std::io;
@@ -38,14 +39,20 @@ pub(super) struct Racing {
 impl Connection {
     pub(crate) fn dialled(dial: Box<Dial>, limits: Arc<Limits>, now: Tick) -> Connection {
         let link = Link::in_phase(Stream::Taken, None, limits, Phase::Connecting, None, now);
-        Connection { link, role: Role::Dialling(dial), origin: Origin::Dialled, watched: None }
+        Connection { link, role: Role::Dialling(dial), origin: Origin::Dialled, watched: None, gait: Gait::Long }
     }
 
     pub(crate) fn attempt(trial: Trial, now: Tick) -> Connection {
         let Trial { dial, attempt, stream, target, limits, session } = trial;
         let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
         let racing = Racing { dial, attempt, target: Some(target), unmade: None };
-        Connection { link, role: Role::Racing(Box::new(racing)), origin: Origin::Attempted, watched: None }
+        Connection {
+            link,
+            role: Role::Racing(Box::new(racing)),
+            origin: Origin::Attempted,
+            watched: None,
+            gait: Gait::Long,
+        }
     }
 
     // --- the dial -------------------------------------------------------------------------------------------------

@@ -1,0 +1,68 @@
+//! A link at rest: open, plain, and nothing that waits in either direction.
+//!
+//! Owns what that is, and how it reads and writes as long as it is so. The state is the link's.
+
+use crate::clock::Tick;
+use crate::config::READ_BYTES;
+use crate::link::buffers::{Buffers, Scratch};
+use crate::link::phase::Phase;
+use crate::link::records::Security;
+use crate::link::{Answering, Deadlines, Delivery, Input, Link, Output, Owed};
+use crate::net::stream::ShortRead;
+
+impl Link {
+    /// Whether nothing waits and nothing is under way, so that an event of input alone means one read.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let limits = &self.limits;
+        let reads_whole = limits.bytes_per_turn >= READ_BYTES && limits.inbox_bytes_max >= READ_BYTES;
+        self.is_quiet() && self.output == Output::Free && reads_whole && limits.reads_per_turn > 0
+    }
+
+    /// What of it a callback or a read may have changed.
+    #[inline(always)]
+    fn is_quiet(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+            && matches!(self.security, Security::Plain)
+            && self.input == Input::Dry
+            && self.delivery == Delivery::Flowing
+            && self.owed == Owed::Nothing
+            && self.need == 0
+            && self.inbox.is_empty()
+            && self.outbox.is_empty()
+    }
+
+    /// Reads once, of a link at rest that the kernel has told of input; `None` if none came.
+    #[inline]
+    pub(crate) fn receive_at_rest<'s>(&mut self, scratch: &'s mut Scratch, now: Tick) -> Option<&'s [u8]> {
+        let buffer = scratch.bytes();
+        self.input = Input::Ready;
+        match self.stream.read(buffer) {
+            Ok((read, short)) if read > 0 => {
+                self.bytes_in += read as u64;
+                self.active = now;
+                if read < buffer.len() && short == ShortRead::IsDry {
+                    self.input = Input::Dry;
+                }
+                Some(&buffer[..read])
+            }
+            result => {
+                self.received(result, buffer.len(), now);
+                None
+            }
+        }
+    }
+
+    /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier.
+    #[inline]
+    pub(crate) fn comes_to_rest(&mut self, buffers: &mut Buffers, now: Tick) -> bool {
+        if !self.is_quiet() || self.deadlines == Deadlines::Changed {
+            return false;
+        }
+        self.answering = Answering::No;
+        if buffers.gather.is_empty() {
+            return true;
+        }
+        let result = self.stream.write(&buffers.gather);
+        self.sent_gathered(result, buffers, now)
+    }
+}

@@ -1,0 +1,313 @@
+//! The short way of a connection at rest: one read, one callback, one send, and nothing left.
+//!
+//! Owns when it may be gone. It asks nothing that is known: all that could follow from an event, or from the drive before, was
+//! found not to when the connection came to rest. What is not so after the callback goes on by the long way, from there.
+//!
+//! 1. Whoever touches the link outside its own drives takes it from the short way (`Connection::link`).
+//! 2. The two ways do the same, call by call; a test compares them on any sequence of events.
+
+use crate::handler::Next;
+use crate::id::SourceId;
+use crate::link::buffers::Scratch;
+use crate::source::connection::input::Budget;
+use crate::source::connection::{Connection, Origin, Role};
+use crate::turn::Turn;
+
+/// By which way input is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gait {
+    Long,
+    /// The last drive left the connection at rest.
+    Short,
+}
+
+impl Connection {
+    /// Whether input, and nothing else, may take the short way.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.gait == Gait::Short
+    }
+
+    /// Decides how the next input is taken, after a drive that ended so.
+    pub(super) fn set_gait(&mut self, next: Next) {
+        let is_plain = matches!(self.role, Role::Live(_)) && !matches!(self.origin, Origin::Observed(_));
+        #[cfg(test)]
+        let is_plain = is_plain && !tests::LONG_ONLY.get();
+        self.gait = if is_plain && next == Next::Wait && self.link.is_at_rest() { Gait::Short } else { Gait::Long };
+        // Whoever drove it asks for its deadlines next.
+        self.link.deadlines_known();
+    }
+
+    /// Takes the input of a connection at rest. `None` if it is at rest again, and no deadline has become earlier.
+    #[inline]
+    pub(crate) fn pass(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Option<Next> {
+        #[cfg(test)]
+        tests::PASSES.set(tests::PASSES.get() + 1);
+        let now = turn.desk.now;
+        let mut spent = 0;
+        if let Some(bytes) = self.link.receive_at_rest(scratch, now) {
+            spent = bytes.len();
+            self.deliver(id, bytes, turn);
+            if turn.desk.parting.is_none() && self.link.comes_to_rest(&mut turn.desk.buffers, now) {
+                return None;
+            }
+        }
+        let budget = Budget::of(self.link.limits()).after_read(spent);
+        Some(self.go_on(id, budget, scratch, turn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Limits, ReactorConfig};
+    use crate::conn::Conn;
+    use crate::error::Reason;
+    use crate::handler::Handler;
+    use crate::id::ConnId;
+    use crate::link::Link;
+    use crate::reactor::Reactor;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use std::cell::{Cell, RefCell};
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    thread_local! {
+        /// Nobody goes the short way.
+        pub(super) static LONG_ONLY: Cell<bool> = const { Cell::new(false) };
+        /// How many times it was gone.
+        pub(super) static PASSES: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// What two connections and their peers did, in order.
+    type Log = Rc<RefCell<Vec<String>>>;
+
+    /// Does as its plan says, one entry for each piece of input that it is shown.
+    struct Planned {
+        name: usize,
+        plan: Rc<Vec<u8>>,
+        shown: Rc<Cell<usize>>,
+        ids: Rc<Cell<[Option<ConnId>; 2]>>,
+        log: Log,
+    }
+
+    impl Planned {
+        fn say(&self, what: impl std::fmt::Display) {
+            self.log.borrow_mut().push(format!("{}: {what}", self.name));
+        }
+    }
+
+    impl Handler for Planned {
+        fn on_open(&mut self, conn: &mut Conn<'_>) {
+            let mut ids = self.ids.get();
+            ids[self.name] = Some(conn.id());
+            self.ids.set(ids);
+            self.say("open");
+        }
+
+        fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+            self.say(format_args!("{} bytes, {}", data.len(), data[0]));
+            let step = self.plan[self.shown.get() % self.plan.len()];
+            self.shown.set(self.shown.get() + 1);
+            let other = self.ids.get()[1 - self.name];
+            match step % 24 {
+                0..=8 => return conn.write_some(data),
+                9 => return data.len() / 2,
+                10 => return 0,
+                11 => {
+                    let refused = conn.need(data.len() + 10).is_err();
+                    self.say(format_args!("need refused: {refused}"));
+                    return 0;
+                }
+                12 => conn.pause(),
+                13 => conn.set_timer(Duration::ZERO),
+                14 => conn.set_timer(Duration::from_secs(5)),
+                15 => {
+                    let limits = Limits { idle_timeout: Some(Duration::from_secs(7)), ..Limits::default() };
+                    conn.set_limits(Arc::new(limits)).expect("limits that fit");
+                }
+                16 => {
+                    let written = conn.write(&[step; 400_000]).is_ok();
+                    self.say(format_args!("written: {written}"));
+                }
+                17 => conn.close(),
+                18 => conn.finish(),
+                19 => conn.abort(),
+                20 => return data.len() + 1,
+                21 => {
+                    if let Some(mut other) = other.and_then(|id| conn.other(id)) {
+                        let written = other.write(&data[..data.len().min(100)]).is_ok();
+                        other.pause();
+                        drop(other);
+                        self.say(format_args!("to the other: {written}"));
+                    }
+                }
+                22 => {
+                    if let Some(mut other) = other.and_then(|id| conn.other(id)) {
+                        other.resume();
+                    }
+                    let sent = conn.remote().send(conn.id(), Bytes::from_static(b"remote")).is_ok();
+                    self.say(format_args!("remote: {sent}"));
+                }
+                _ => {
+                    let log = self.log.clone();
+                    conn.detach(move |link, _| {
+                        let (unread, unsent) = (link.unread().len(), link.unsent_bytes());
+                        log.borrow_mut().push(format!("left with {unread} and {unsent}"));
+                    });
+                }
+            }
+            data.len()
+        }
+
+        fn on_writable(&mut self, conn: &mut Conn<'_>) {
+            self.say(format_args!("writable, {}", conn.unsent_bytes()));
+        }
+
+        fn on_timer(&mut self, conn: &mut Conn<'_>) {
+            self.say("timer");
+            conn.resume();
+        }
+
+        fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+            self.say("hangup");
+            conn.resume();
+        }
+
+        fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
+            self.say(format_args!("end, {}", rest.len()));
+            conn.close();
+        }
+
+        fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
+            self.say(format_args!("closed: {reason:?}, {} in, {} out", conn.bytes_in(), conn.bytes_out()));
+        }
+    }
+
+    /// The other end of a connection.
+    trait Far {
+        fn exchange(&mut self, step: u8) -> String;
+    }
+
+    /// Writes, reads what there is, or ends; says what came of it.
+    fn exchange<S: Read + Write>(stream: &mut S, step: u8, shut: impl Fn(&mut S, Shutdown)) -> String {
+        match step % 16 {
+            0..=5 => format!("{:?}", stream.write(&[step; 64]).map_err(|error| error.kind())),
+            6 => format!("{:?}", stream.write(&[step; 1]).map_err(|error| error.kind())),
+            7 => format!("{:?}", stream.write(&[step; 10_000]).map_err(|error| error.kind())),
+            8 => format!("{:?}", stream.write(&[step; 100_000]).map_err(|error| error.kind())),
+            9..=13 => {
+                let (mut buffer, mut read) = (vec![0; 65_536], 0);
+                loop {
+                    match stream.read(&mut buffer) {
+                        Ok(0) => break format!("{read} and an end"),
+                        Ok(count) => read += count,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => break format!("{read}"),
+                        Err(error) => break format!("{read} and {:?}", error.kind()),
+                    }
+                }
+            }
+            14 => {
+                shut(stream, Shutdown::Write);
+                "ended".to_owned()
+            }
+            _ => "nothing".to_owned(),
+        }
+    }
+
+    impl Far for UnixStream {
+        fn exchange(&mut self, step: u8) -> String {
+            exchange(self, step, |stream, how| drop(stream.shutdown(how)))
+        }
+    }
+
+    impl Far for TcpStream {
+        fn exchange(&mut self, step: u8) -> String {
+            exchange(self, step, |stream, how| drop(stream.shutdown(how)))
+        }
+    }
+
+    fn unix() -> (OwnedFd, Box<dyn Far>) {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        far.set_nonblocking(true).expect("O_NONBLOCK");
+        (near.into(), Box::new(far))
+    }
+
+    fn tcp() -> (OwnedFd, Box<dyn Far>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let far = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connect");
+        far.set_nonblocking(true).expect("O_NONBLOCK");
+        far.set_nodelay(true).expect("TCP_NODELAY");
+        (listener.accept().expect("a connection").0.into(), Box::new(far))
+    }
+
+    /// Runs all of a script; of the reactor's counters those that tell what was done are in the log's last line.
+    fn run(pair: fn() -> (OwnedFd, Box<dyn Far>), plan: &Rc<Vec<u8>>, steps: &[(bool, u8)]) -> Vec<String> {
+        let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+        let (log, shown, ids) = (Log::default(), Rc::new(Cell::new(0)), Rc::new(Cell::new([None; 2])));
+        let mut peers: Vec<Box<dyn Far>> = Vec::new();
+        for name in 0..2 {
+            let (near, far) = pair();
+            peers.push(far);
+            let link = Link::new(near, Limits::default()).expect("a link");
+            let handler =
+                Planned { name, plan: plan.clone(), shown: shown.clone(), ids: ids.clone(), log: log.clone() };
+            reactor.turn().adopt(link, handler).unwrap_or_else(|_| panic!("adopted"));
+        }
+        settle(&mut reactor);
+        for (which, step) in steps {
+            let said = peers[usize::from(*which)].exchange(*step);
+            log.borrow_mut().push(format!("peer {which} {step}: {said}"));
+            settle(&mut reactor);
+            assert!(reactor.arms_every_deadline(), "step {which} {step}");
+        }
+        let done = reactor.snapshot();
+        let counted = (done.drives, done.bytes_in, done.bytes_out, done.panics, done.undelivered, done.commands);
+        log.borrow_mut().push(format!("{counted:?}"));
+        log.take()
+    }
+
+    /// Turns until all that is there was served, timers that are due at once too.
+    fn settle(reactor: &mut Reactor) {
+        let (began, mut turns) = (Instant::now(), 0);
+        while turns < 6 || began.elapsed() < Duration::from_micros(300) {
+            reactor.poll_once(Some(Duration::ZERO)).expect("a turn");
+            turns += 1;
+        }
+    }
+
+    fn compare(pair: fn() -> (OwnedFd, Box<dyn Far>), plan: Vec<u8>, steps: &[(bool, u8)]) {
+        let plan = Rc::new(plan);
+        LONG_ONLY.set(true);
+        let long = run(pair, &plan, steps);
+        LONG_ONLY.set(false);
+        let short = run(pair, &plan, steps);
+        assert_eq!(short, long);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn both_ways_do_the_same(
+            plan in prop::collection::vec(any::<u8>(), 1..12),
+            steps in prop::collection::vec((any::<bool>(), any::<u8>()), 1..40),
+        ) {
+            compare(unix, plan, &steps);
+        }
+    }
+
+    #[test]
+    fn the_short_way_is_gone_by_every_message_of_an_echo() {
+        for pair in [unix, tcp] {
+            let steps: Vec<(bool, u8)> = (0..40).map(|n| (n % 4 < 2, if n % 2 == 0 { 0 } else { 9 })).collect();
+            let before = PASSES.get();
+            compare(pair, vec![0], &steps);
+            assert_eq!(PASSES.get() - before, 20, "all of the short run and none of the long one");
+        }
+    }
+}
