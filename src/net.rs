@@ -92,8 +92,17 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 const INTERRUPTS_MAX: u32 = 16;
 
 /// Makes `call` again while a signal interrupts it.
+#[inline(always)]
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 0..INTERRUPTS_MAX {
+    match call() {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => once_more(call),
+        done => done,
+    }
+}
+
+#[cold]
+fn once_more<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..INTERRUPTS_MAX {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,

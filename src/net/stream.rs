@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -135,6 +135,12 @@ impl Target {
     }
 }
 
+/// recv(2), by the shortest way.
+#[inline]
+fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(|| Ok(rustix::net::recv(socket, &mut *buffer, RecvFlags::empty())?.0))
+}
+
 impl Stream {
     /// A socket that can connect to `target`.
     pub(crate) fn unconnected(
@@ -231,9 +237,9 @@ impl Stream {
     /// recv(2): how many bytes came, and what it means if those are fewer than there was room for.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
         match self {
-            Stream::Tcp(tcp) => Ok((uninterrupted(|| (&mut &*tcp).read(buffer))?, ShortRead::IsDry)),
+            Stream::Tcp(tcp) => Ok((receive(tcp, buffer)?, ShortRead::IsDry)),
             Stream::Unix(unix) => uninterrupted(|| kind::read_unix(unix, buffer)),
-            Stream::OtherIp(ip) => Ok((uninterrupted(|| (&mut &*ip).read(buffer))?, ShortRead::ProvesNothing)),
+            Stream::OtherIp(ip) => Ok((receive(ip, buffer)?, ShortRead::ProvesNothing)),
             Stream::Shared(shared) => shared.read(buffer),
             Stream::Taken => taken(),
         }

@@ -647,12 +647,17 @@ impl Core {
         self.table.ids().into_iter().all(is_armed)
     }
 
-    #[inline]
+    #[inline(always)]
     fn tell_all_undelivered(&mut self) {
         if !self.desk.undelivered.is_empty() {
-            for (id, bytes, why) in std::mem::take(&mut self.desk.undelivered) {
-                self.tell_undelivered(id, bytes, &why);
-            }
+            self.tell_undelivered_ones();
+        }
+    }
+
+    #[cold]
+    fn tell_undelivered_ones(&mut self) {
+        for (id, bytes, why) in std::mem::take(&mut self.desk.undelivered) {
+            self.tell_undelivered(id, bytes, &why);
         }
     }
 

@@ -222,6 +222,7 @@ impl Connection {
     }
 
     /// Runs one callback with this connection lent; `None` if it panicked, or nobody is called back.
+    #[inline(always)]
     fn call<T>(
         &mut self,
         id: SourceId,

@@ -67,19 +67,26 @@ impl Connection {
     pub(super) fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
         let wanted = self.link.may_deliver() && !self.is_leaving(turn);
         if wanted && self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
-            let used = self.show(id, bytes, turn);
-            if used == bytes.len() {
-                return;
+            let first = self.show_once(id, bytes, turn);
+            if first != Some(bytes.len()) {
+                self.keep(id, bytes, first, turn);
             }
-            // What is left before an upgrade is the beginning of the handshake.
-            if self.link.phase().delivers_input() || self.is_upgrading() {
-                self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
-            }
-        } else {
-            self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
-            if wanted && self.link.may_show_rest() {
-                self.show_rest(id, turn);
-            }
+            return;
+        }
+        self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
+        if wanted && self.link.may_show_rest() {
+            self.show_rest(id, turn);
+        }
+        self.check_inbox(turn);
+    }
+
+    /// Keeps what is left of bytes that are being shown for the first time.
+    #[inline(never)]
+    pub(super) fn keep(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, turn: &mut Turn<'_>) {
+        let used = self.show_on(id, bytes, first, turn);
+        // What is left before an upgrade is the beginning of the handshake.
+        if used < bytes.len() && (self.link.phase().delivers_input() || self.is_upgrading()) {
+            self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
         }
         self.check_inbox(turn);
     }
@@ -101,14 +108,25 @@ impl Connection {
 
     /// Calls `on_data` until all is used, nothing is used, or input is no longer wanted; returns how much was used.
     fn show(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
-        let mut used = 0;
-        while used < bytes.len() {
-            self.link.about_to_show();
-            let rest = &bytes[used..];
-            let Some(n) = self.call(id, turn, |handler, conn| handler.on_data(conn, rest)) else { break };
-            if n > rest.len() {
+        let first = self.show_once(id, bytes, turn);
+        self.show_on(id, bytes, first, turn)
+    }
+
+    /// Calls `on_data`; `None` if it panicked.
+    #[inline(always)]
+    pub(super) fn show_once(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> Option<usize> {
+        self.link.about_to_show();
+        self.call(id, turn, |handler, conn| handler.on_data(conn, bytes))
+    }
+
+    /// Goes on as [`show`](Connection::show), after the first call.
+    fn show_on(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, turn: &mut Turn<'_>) -> usize {
+        let (mut used, mut called) = (0, first);
+        while let Some(n) = called {
+            let rest = bytes.len() - used;
+            if n > rest {
                 if let Some(missed) = turn.desk.misused.passes() {
-                    log::error!("connection {id}: on_data used {n} of {} bytes{missed}", rest.len());
+                    log::error!("connection {id}: on_data used {n} of {rest} bytes{missed}");
                 }
                 self.panicked(turn);
                 break;
@@ -120,6 +138,7 @@ impl Connection {
             if n == 0 || !self.link.may_deliver() || self.is_leaving(turn) || self.link.need() > bytes.len() - used {
                 break;
             }
+            called = self.show_once(id, &bytes[used..], turn);
         }
         self.link.shown(bytes.len() - used);
         used

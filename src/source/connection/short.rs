@@ -47,8 +47,10 @@ impl Connection {
         let mut spent = 0;
         if let Some(bytes) = self.link.receive_at_rest(scratch, now) {
             spent = bytes.len();
-            self.deliver(id, bytes, turn);
-            if turn.desk.parting.is_none() && self.link.comes_to_rest(&mut turn.desk.buffers, now) {
+            let first = self.show_once(id, bytes, turn);
+            if first != Some(spent) {
+                self.keep(id, bytes, first, turn);
+            } else if turn.desk.parting.is_none() && self.link.comes_to_rest(&mut turn.desk.buffers, now) {
                 return None;
             }
         }
