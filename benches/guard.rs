@@ -80,7 +80,7 @@ fn harness(arguments: &[String]) -> Outcome<()> {
     check(&old, &here)
 }
 
-/// How something stands to what it was.
+/// How a subject stands to its row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Same,
@@ -99,19 +99,23 @@ fn change(old: Cost, new: Cost) -> Change {
     }
 }
 
-/// Counts a subject, and prints how it stands to what it was.
-fn count(subject: &str, times: usize, old: Option<&Row>) -> Outcome<(Cost, Change)> {
+/// Counts a subject, and prints how it stands to its row; without one, everything has grown.
+fn count(subject: &str, times: usize, row: Option<&Row>) -> Outcome<(Cost, Change)> {
     let cost = callgrind::cost(subject, times)?;
-    let change = old.map_or(Change::Grew, |row| change(row.cost, cost));
+    let old = row.map_or(Cost::default(), |row| row.cost);
+    let change = change(old, cost);
     let word = match change {
         Change::Same => "PASS",
         Change::Grew => "grew",
         Change::Fell => "fell",
     };
-    let was = old.map_or(Cost::default(), |row| row.cost);
-    let percent = (cost.instructions / was.instructions - 1.0) * 100.0;
-    let calls = format!("{:.3} system calls, {:.3} before", cost.system_calls, was.system_calls);
-    println!("  {subject:<20} {:>11.1} instructions, {percent:+.2} %; {calls}  {word}", cost.instructions);
+    println!(
+        "  {subject:<20} {:>11.1} instructions, {:+.2} %; {:.3} system calls, {:+.3}  {word}",
+        cost.instructions,
+        (cost.instructions / old.instructions - 1.0) * 100.0,
+        cost.system_calls,
+        cost.system_calls - old.system_calls
+    );
     Ok((cost, change))
 }
 
@@ -125,35 +129,33 @@ fn check(old: &Record, here: &Record) -> Outcome<()> {
             Change::Fell => fell.push(subject),
         }
     }
-    if old.dependencies != here.dependencies {
-        println!("  not the file's dependencies: {}; it has {}", here.dependencies, old.dependencies);
-    }
     if !fell.is_empty() {
-        println!("  costs less: {}; `--update` has the file keep that", fell.join(", "));
+        println!("  less than in the file: {}; please `--update` it, so that it stays so", fell.join(", "));
+    }
+    if old.dependencies != here.dependencies {
+        println!("  here is {}\n  the file has {}", here.dependencies, old.dependencies);
     }
     if grew.is_empty() {
         return Ok(());
     }
-    let grew = grew.join(", ");
-    Err(format!("costs more: {grew}; if it must, `cargo bench --bench guard -- --update --why TEXT`").into())
+    let advice = "if they must, `cargo bench --bench guard -- --update --why TEXT` and commit benches/guard.txt";
+    Err(format!("more than 1 % above the file: {}; {advice}", grew.join(", ")).into())
 }
 
-fn update(old: &Record, mut here: Record, why: Option<&str>) -> Outcome<()> {
-    let comparable = old.tools == here.tools;
+fn update(old: &Record, mut new: Record, why: Option<&str>) -> Outcome<()> {
+    let are_comparable = old.tools == new.tools;
     for (subject, times) in SUBJECTS {
-        let was = old.row(subject);
-        let (cost, change) = count(subject, times, was)?;
-        let reason = || why.or(was.map(|row| row.why.as_str())).unwrap_or_default().to_owned();
-        let (cost, why) = match (change, was) {
-            (Change::Grew, _) if why.is_none() => {
-                return Err(format!("{subject} costs more: --why wants to be given").into());
-            }
-            // Not what was counted now: many steps of less than the tolerance would be no change at all.
-            (Change::Same, Some(row)) if comparable => (row.cost, row.why.clone()),
-            (Change::Same, _) => (cost, was.map(|row| row.why.clone()).unwrap_or_default()),
-            (Change::Grew | Change::Fell, _) => (cost, reason()),
+        let row = old.row(subject);
+        let (counted, change) = count(subject, times, row)?;
+        let old_why = row.map(|row| row.why.as_str()).unwrap_or_default();
+        let (cost, why) = match (change, row) {
+            // Not what was counted now, or many small steps would never be a growth.
+            (Change::Same, Some(row)) if are_comparable => (row.cost, old_why),
+            (Change::Same, _) => (counted, old_why),
+            (Change::Fell, _) => (counted, why.unwrap_or(old_why)),
+            (Change::Grew, _) => (counted, why.ok_or_else(|| format!("{subject} grew: `--why TEXT` is wanted"))?),
         };
-        here.rows.push(Row { subject: subject.to_owned(), cost, why });
+        new.rows.push(Row { subject: subject.to_owned(), cost, why: why.to_owned() });
     }
-    here.write()
+    new.write()
 }

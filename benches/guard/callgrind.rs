@@ -15,8 +15,21 @@ pub(crate) struct Cost {
     pub(crate) system_calls: f64,
 }
 
-/// Has a subject done `times` where callgrind counts.
+/// A step of the coarse clock within a drive, and keys and signatures that are long, only ever add.
+const RUNS: usize = 3;
+
+/// What a subject costs that is done `times` in each run: the least of all runs.
 pub(crate) fn cost(subject: &str, times: usize) -> Outcome<Cost> {
+    let mut least = run(subject, times)?;
+    for _ in 1..RUNS {
+        let cost = run(subject, times)?;
+        least.instructions = least.instructions.min(cost.instructions);
+        least.system_calls = least.system_calls.min(cost.system_calls);
+    }
+    Ok(least)
+}
+
+fn run(subject: &str, times: usize) -> Outcome<Cost> {
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -5,8 +5,9 @@
 
 use crate::Outcome;
 use crate::host::{COUNTS, Host, PATIENCE, watched};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 /// How long a turn of a handshake waits: it may be the client's turn to go on.
 const STEP: Duration = Duration::from_millis(1);
 
-/// Each with how often it is counted. Before that it is done an eighth as often.
+/// Each with how often a run counts it. Before that it is done an eighth as often.
 pub(crate) const SUBJECTS: [(&str, usize); 12] = [
     ("tcp-64", 1_024),
     ("tcp-64-idle", 1_024),
@@ -34,7 +35,7 @@ pub(crate) const SUBJECTS: [(&str, usize); 12] = [
     ("udp-64", 1_024),
     ("unixgram-64", 1_024),
     ("accept-echo-close", 512),
-    ("tls-handshake", 256),
+    ("tls-handshake", 128),
     ("blocking-round-trip", 1_024),
     ("remote-send", 1_024),
 ];
@@ -76,14 +77,15 @@ fn subject(name: &str, folder: &Path, peer: SocketAddr) -> Outcome<Subject> {
             let socket = UdpSocket::bind("127.0.0.1:0")?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.connect(address.ip().ok_or("no IP address")?)?;
-            echo(host, Datagrams(socket, UdpSocket::send, UdpSocket::recv))
+            // It has a peer, so that it is read and written as a stream is.
+            echo(host, TcpStream::from(OwnedFd::from(socket)))
         }
         "unixgram-64" => {
             host.bind(&format!("unixgram:{}", path.display()))?;
             let socket = UnixDatagram::bind(folder.join("peer"))?;
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.connect(path)?;
-            echo(host, Datagrams(socket, UnixDatagram::send, UnixDatagram::recv))
+            echo(host, UnixStream::from(OwnedFd::from(socket)))
         }
         "accept-echo-close" => {
             let address = host.listen("tcp://127.0.0.1:0", None, None)?;
@@ -121,25 +123,6 @@ fn connect(address: &Address) -> Outcome<TcpStream> {
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
-}
-
-/// A socket, how it sends, and how it receives; as if it were a stream.
-struct Datagrams<S>(S, fn(&S, &[u8]) -> io::Result<usize>, fn(&S, &mut [u8]) -> io::Result<usize>);
-
-impl<S> Write for Datagrams<S> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        (self.1)(&self.0, data)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<S> Read for Datagrams<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (self.2)(&self.0, buffer)
-    }
 }
 
 fn accept_echo_close(host: &mut Host, address: &Address) -> Outcome<()> {
