@@ -389,7 +389,7 @@ fn last_answer(kind: Kind, pace: &Pace) {
             data.len()
         })
     });
-    let mut dial = |world: &mut World| {
+    let dial = |world: &mut World| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(16 * 1024).expect("SO_RCVBUF");
         socket.connect(&address.ip().expect("an IP address").into()).expect("a connect");
