@@ -1,0 +1,172 @@
+//! How a source is driven: taken out of its slot, lent the rest of the table, put back, or removed.
+//!
+//! Owns what follows from a source's answer. The funnels in `core.rs` decide who is driven when.
+
+use crate::handler::{Next, guarded};
+use crate::id::SourceId;
+use crate::net::Readiness;
+use crate::reactor::core::Core;
+use crate::source::{Cause, Source};
+use crate::turn::{Desk, Parting, Place, Roster, Seat, Turn};
+
+impl Core {
+    /// Drives what the kernel reported; input of a connection at rest takes the short way.
+    pub(super) fn drive_ready(&mut self, id: SourceId, ready: Readiness) {
+        let mut taken = None;
+        self.table.take(id, &mut taken);
+        match &mut taken {
+            Some(Source::Connection(connection))
+                if connection.is_at_rest() && ready.is_input_alone() && !self.desk.buffers.pool.is_full() =>
+            {
+                self.desk.counters.drives += 1;
+                self.count_drive();
+                let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
+                let next = connection.pass(id, &mut self.scratch, &mut turn);
+                turn.send_gathered();
+                self.look_at_lap("connection", Some(id));
+                match next {
+                    // Its deadlines can only have moved back: the timer that it has asks when it fires.
+                    None => self.table.put_back(id, &mut taken),
+                    Some(next) => self.follow(id, next, &mut taken),
+                }
+                self.tell_all_undelivered();
+            }
+            Some(_) => self.drive_taken(id, Cause::Ready(ready), &mut taken),
+            None => {}
+        }
+    }
+
+    /// Drives one source, with the table lent to it, and does what it says.
+    pub(super) fn drive(&mut self, id: SourceId, cause: Cause) {
+        // Moved as the option that it is in its slot: once out and once back.
+        let mut taken = None;
+        self.table.take(id, &mut taken);
+        if taken.is_some() {
+            self.drive_taken(id, cause, &mut taken);
+        }
+    }
+
+    fn drive_taken(&mut self, id: SourceId, cause: Cause, taken: &mut Option<Source>) {
+        let Some(source) = taken else { return };
+        self.desk.counters.drives += 1;
+        self.count_drive();
+        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
+        let (kind, next) = (source.kind(), source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn));
+        turn.send_gathered();
+        self.look_at_lap(kind, Some(id));
+        self.follow(id, next, taken);
+        self.tell_all_undelivered();
+    }
+
+    /// Does what a source said.
+    fn follow(&mut self, id: SourceId, next: Next, taken: &mut Option<Source>) {
+        match next {
+            Next::Remove => {
+                if let Some(source) = taken.take() {
+                    self.remove(id, source);
+                }
+            }
+            Next::Wait | Next::Again => {
+                // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
+                if let Some(due) = taken.as_ref().and_then(Source::deadline) {
+                    self.timers.arm(id.slot, due, self.desk.now);
+                }
+                self.table.put_back(id, taken);
+                if next == Next::Again {
+                    self.table.rouse(id);
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn arms_every_deadline(&self) -> bool {
+        let is_armed = |id: SourceId| match self.table.get(id).and_then(Source::deadline) {
+            // The entry may be late by its rounding.
+            Some(due) => self.timers.of(id.slot).is_some_and(|entry| entry <= due.after(due.since(self.desk.now) / 40)),
+            None => true,
+        };
+        self.table.ids().into_iter().all(is_armed)
+    }
+
+    #[inline(always)]
+    fn tell_all_undelivered(&mut self) {
+        if !self.desk.undelivered.is_empty() {
+            self.tell_undelivered_ones();
+        }
+    }
+
+    #[cold]
+    fn tell_undelivered_ones(&mut self) {
+        for (id, bytes, why) in std::mem::take(&mut self.desk.undelivered) {
+            self.tell_undelivered(id, bytes, &why);
+        }
+    }
+
+    /// A source is over: its slot and what it counted for come free.
+    fn remove(&mut self, id: SourceId, source: Source) {
+        if let Some(kept) = self.table.remove(id) {
+            self.timers.truncate(kept);
+        }
+        if let Source::Connection(connection) = source {
+            let (acceptor, counts) = (connection.acceptor(), connection.counts());
+            // What an attempt moved that becomes the connection is counted there.
+            if counts || self.desk.parting.is_none() {
+                Desk::count_moved(&self.desk.moved_before, id, connection.link_ref(), &mut self.desk.counters);
+            }
+            if !self.desk.moved_before.is_empty() {
+                self.desk.moved_before.remove(&id);
+            }
+            match self.desk.parting.take() {
+                Some(Parting { then, place }) => {
+                    let link = connection.into_link();
+                    self.desk.buffers.pool.count_out(link.held_bytes());
+                    let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
+                    let seat = acceptor_id.and_then(|acceptor| match self.table.get(acceptor)? {
+                        Source::Acceptor(listener) => {
+                            let quotas = listener.quotas().clone();
+                            Some(Seat { remote: self.desk.remote.clone(), acceptor, quotas })
+                        }
+                        Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
+                    });
+                    match seat {
+                        Some(_) => self.desk.connection_leaves(),
+                        None if counts => self.forget_connection(acceptor),
+                        None => {}
+                    }
+                    self.run_closure(Box::new(move |turn| then(link, seat, turn)));
+                }
+                None => {
+                    drop(connection);
+                    if counts {
+                        self.forget_connection(acceptor);
+                    }
+                }
+            }
+        } else {
+            if let Source::Endpoint(endpoint) = &source {
+                self.desk.counters.datagrams.add(&endpoint.stats());
+                self.desk.connection_ends();
+            }
+            self.drop_guarded(source);
+        }
+        self.desk.free_held();
+    }
+
+    pub(super) fn drop_guarded<T>(&mut self, source: T) {
+        if guarded(|| drop(source)).is_none() {
+            self.desk.counters.panics += 1;
+        }
+    }
+
+    fn forget_connection(&mut self, acceptor: Option<u32>) {
+        self.desk.connection_ends();
+        if let Some(id) = acceptor.and_then(|slot| self.table.id_at(slot)) {
+            if let Some(Source::Acceptor(acceptor)) = self.table.get_mut(id) {
+                if acceptor.release() {
+                    self.table.rouse(id);
+                }
+            }
+        }
+    }
+}
