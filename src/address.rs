@@ -403,12 +403,18 @@ impl Address {
         self.targets_among(self.resolve()?.into_iter())
     }
 
-    /// Those of `found` that this address may mean and that can be connected to.
+    /// Those of `found` that this address may mean and that can be connected to. What a name has as
+    /// `::ffff:192.0.2.1` is an address of IPv4, unless IPv6 was asked for.
     pub(crate) fn targets_among(
         &self,
         found: impl Iterator<Item = SocketAddr>,
     ) -> Result<Vec<SocketAddr>, AddressError> {
-        let mut targets = self.admitted(found)?;
+        let as_it_is = self.host_name().is_none() || self.family() == Family::V6;
+        let plain = |found: SocketAddr| match found.ip().to_canonical() {
+            ip @ IpAddr::V4(_) if !as_it_is => SocketAddr::new(ip, found.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => found,
+        };
+        let mut targets = self.admitted(found.map(plain))?;
         targets.retain(|target| !target.ip().to_canonical().is_unspecified());
         if targets.is_empty() { Err(AddressError::NoTarget(self.to_string())) } else { Ok(targets) }
     }
@@ -856,6 +862,15 @@ mod tests {
         for found in [&["0.0.0.0:80"][..], &["[::]:80", "0.0.0.0:80"], &["[::ffff:0.0.0.0]:80"]] {
             refused(among(found).map(|_| address("tcp://a:80")), "NoTarget", r#""tcp://a:80""#);
         }
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_form_of_ipv6_is_connected_to_as_ipv4() {
+        let found = ["[::ffff:192.0.2.1]:80", "192.0.2.1:80", "[2001:db8::1]:80"].map(ip);
+        let among = |text| address(text).targets_among(found.into_iter()).expect(text);
+        assert_eq!(among("tcp://a:80"), [found[1], found[2]]);
+        assert_eq!(among("tcp4://a:80"), [found[1]]);
+        assert_eq!(among("tcp6://a:80"), [found[0], found[2]]);
     }
 
     #[test]

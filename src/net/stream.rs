@@ -118,7 +118,7 @@ pub(crate) enum Watched {
 }
 
 /// Where to connect to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     Ip(SocketAddr),
     Unix(SockAddr),
