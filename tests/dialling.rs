@@ -4,6 +4,9 @@
 
 mod support;
 
+#[path = "dialling/troubles.rs"]
+mod troubles;
+
 use socket2::{Domain, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
@@ -85,11 +88,12 @@ fn black_hole(at: SocketAddr) -> Vec<Socket> {
     let listener = new();
     listener.bind(&at.into()).expect("a free port");
     listener.listen(0).expect("a listener");
+    let at = listener.local_addr().expect("an address");
     let mut sockets = vec![listener];
     loop {
         let filler = new();
         filler.set_nonblocking(true).expect("O_NONBLOCK");
-        let is_full = filler.connect(&at.into()).is_err() && filler.peer_addr().is_err();
+        let is_full = filler.connect(&at).is_err() && filler.peer_addr().is_err();
         sockets.push(filler);
         if is_full {
             return sockets;

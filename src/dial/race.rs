@@ -158,7 +158,9 @@ impl<E> Race<E> {
         }
         if self.under_way.is_empty() && self.unanswered.is_empty() {
             // Race 1: of no lookup and no attempt there is no error either; time is over for those.
-            return Step::Failed(self.last.take().map_or(Failed::Unresolved, |last| Failed::Last(last, self.tried.len())));
+            return Step::Failed(
+                self.last.take().map_or(Failed::Unresolved, |last| Failed::Last(last, self.tried.len())),
+            );
         }
         Step::Wait(self.until)
     }
@@ -498,7 +500,9 @@ mod tests {
         race.found(Family::V6, Ok(many(1, 10_000)), start);
         race.found(Family::V4, Ok([many(2, 10), many(2, 10), many(1, 10)].concat()), start);
         assert_eq!(race.waiting.len(), ADDRESSES_MAX + 13);
-        assert!(race.waiting.contains(&Target::Ip(many(1, 67)[66])) && race.waiting.contains(&Target::Ip(many(2, 10)[9])));
+        assert!(
+            race.waiting.contains(&Target::Ip(many(1, 67)[66])) && race.waiting.contains(&Target::Ip(many(2, 10)[9]))
+        );
         // No more are under way at once than there may be, and each that fails makes room for another one.
         let mut now = start;
         let mut under_way = Vec::new();
