@@ -294,6 +294,8 @@ pub(crate) trait Roster {
     fn id_at(&self, slot: u32) -> Option<SourceId>;
     /// Adds what those count that still live, but for the one that is being driven.
     fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters);
+    /// Whether a connection's TLS handshake is not done.
+    fn is_shaking_hands(&self, id: SourceId) -> bool;
     /// Connections whose TLS handshake is not done.
     fn shaking_hands(&self) -> Vec<SourceId>;
     /// Every connection but the one that is being driven.

@@ -46,8 +46,8 @@ pub(crate) enum Step<E> {
     Wait(Instant),
     /// End this attempt.
     Cancel(Attempt),
-    /// It is over: this attempt is the connection.
-    Won(Attempt),
+    /// It is over: the first that was ready is the connection.
+    Won,
     /// It is over: there is no connection.
     Failed(Failed<E>),
 }
@@ -179,7 +179,7 @@ impl<E> Race<E> {
             return Step::Cancel(self.under_way.remove(lost));
         }
         match (self.won, self.last.take(), self.tried.len()) {
-            (Some(winner), ..) => Step::Won(winner),
+            (Some(_), ..) => Step::Won,
             (None, _, 0) => Step::Failed(Failed::Unresolved),
             // Only a lookup was still waited for.
             (None, Some(last), tried) => Step::Failed(Failed::Last(last, tried)),
@@ -432,7 +432,7 @@ mod tests {
         race.ready(third);
         assert!(matches!(race.step(start + millis(20_000)), Step::Cancel(lost) if lost == first));
         assert!(matches!(race.step(start), Step::Cancel(lost) if lost == third));
-        assert!(matches!(race.step(start), Step::Won(winner) if winner == second));
+        assert!(matches!(race.step(start), Step::Won) && race.won == Some(second));
         assert_eq!(race.shunned(), ips(&["1.1.1.1:1"]));
     }
 
@@ -611,8 +611,8 @@ mod tests {
                             prop_assert!(at < until || !asked.is_empty() || !under_way.is_empty() || tried.len() < all_found);
                             break;
                         }
-                        Step::Won(attempt) => {
-                            prop_assert_eq!(Some(attempt), won);
+                        Step::Won => {
+                            prop_assert_eq!(race.won, won);
                             prop_assert_eq!(under_way.len(), 1);
                             ends += 1;
                         }

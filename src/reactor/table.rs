@@ -243,12 +243,15 @@ impl Roster for Table {
         }
     }
 
-    fn shaking_hands(&self) -> Vec<SourceId> {
-        let is_shaking = |id: &SourceId| match self.get(*id) {
+    fn is_shaking_hands(&self, id: SourceId) -> bool {
+        match self.get(id) {
             Some(Source::Connection(connection)) => connection.is_shaking_hands(),
             Some(Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_)) | None => false,
-        };
-        self.ids().into_iter().filter(is_shaking).collect()
+        }
+    }
+
+    fn shaking_hands(&self) -> Vec<SourceId> {
+        self.ids().into_iter().filter(|id| self.is_shaking_hands(*id)).collect()
     }
 
     fn connections(&self) -> Vec<ConnId> {
