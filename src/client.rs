@@ -126,9 +126,10 @@ impl Client {
     /// [`ClientBuilder::connect_config`] or of the settings if that is sooner. A connection that there is already is closed
     /// first, without waiting: one whose peer has not taken all is reset.
     ///
-    /// All addresses of a name are tried, those of IPv6 and IPv4 in turn, each 250 ms after the one before or when that has
-    /// failed; the first one that is ready is taken, with TLS the first whose handshake is done (RFC 8305). Those whose handshake
-    /// failed, or that were slower than another one, are tried last next time.
+    /// All addresses of a name are tried, at most 64 of each lookup, those of IPv6 and IPv4 in turn, each 250 ms after the one
+    /// before, a quarter of the time if that is less than a second, or when that has failed. The first one that is ready is taken,
+    /// with TLS the first whose handshake is done (RFC 8305). Those whose handshake failed, or that were slower than another one or
+    /// than the timeout, are tried last next time.
     ///
     /// # Errors
     /// `Address` for a name that cannot be resolved, `Connect` for one that nobody answers at in time, `Broken` if the

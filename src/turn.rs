@@ -530,8 +530,9 @@ impl Turn<'_> {
 
     /// Begins to connect, and returns at once: names are looked up on other threads, IPv6 and IPv4 apart. Addresses of both
     /// families are tried in turn, each 250 ms after the one before or when that has failed, and the first one that is ready is
-    /// the connection: with TLS the first whose handshake is done (RFC 8305). Lookup, connect and handshake together end after
-    /// `Limits::connect_timeout`.
+    /// the connection: with TLS the first whose handshake is done (RFC 8305). At most 64 addresses of each lookup are tried.
+    /// Lookup, connect and handshake together end after `Limits::connect_timeout`; with less than a second the next address is tried
+    /// after a quarter of that.
     ///
     /// `handler` gets `on_open` with this id, or `on_close` alone if there is no connection: with the reason of the last attempt,
     /// [`Reason::Unresolved`](crate::Reason::Unresolved) if no address was found, `Timeout(Connect)` at the deadline, or

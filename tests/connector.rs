@@ -834,34 +834,3 @@ fn an_address_whose_connections_do_not_last_is_tried_last() {
     drop(kept);
     assert_eq!(words(&told)[..5], ["resolving", "connecting", "connected", "lost", "waiting"]);
 }
-
-/// 64 lookups that hung held all threads, and nobody's name was looked up.
-#[test]
-fn lookups_that_hang_in_one_resolver_hold_up_no_other() {
-    let (hold, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let hangs = Resolver::new(move |_| {
-        let _ = held.lock().expect("the lock").recv();
-        Err(std::io::Error::other("no answer"))
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let engine = one_reactor();
-    let hanging: Vec<_> = (0..64)
-        .map(|number| {
-            let (builder, told) = builder(&address(&format!("tcp://up{number}.example:1")));
-            let started = builder.resolver(hangs.clone()).start(engine.least_loaded(), keeping(&Tale::default()));
-            until_told(&told, "resolving", 1);
-            started.expect("it starts")
-        })
-        .collect();
-    let port = listener.local_addr().expect("an address").port();
-    let client = windlass::Client::builder(address(&format!("tcp4://localhost:{port}"))).build().expect("a client");
-    let quickest = (0..5).find_map(|_| {
-        let began = Instant::now();
-        client.connect(PATIENCE).expect("a connection");
-        // The machine may have other work.
-        Some(began.elapsed()).filter(|took| *took <= Duration::from_millis(50))
-    });
-    assert!(quickest.is_some(), "never within 50 ms");
-    drop((hanging, hold));
-}

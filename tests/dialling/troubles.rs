@@ -2,7 +2,7 @@
 
 use crate::support::blocking::{Tale, until};
 use crate::support::{Hooks, PATIENCE, alone, descriptors};
-use crate::{black_hole, millis};
+use crate::{FACES, black_hole, millis, within};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -115,7 +115,9 @@ fn who_gives_up_in_the_middle_leaves_nothing_behind() {
             }
         }
         // By the system's resolver, on a reactor of this thread.
-        for ends in ["closed", "dropped"] {
+        for (ends, expected) in
+            [("closed", Reason::Aborted), ("drained", Reason::Drain), ("dropped", Reason::ReactorDropped)]
+        {
             let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
             let port = hole[0].local_addr().expect("an address").as_socket().expect("an IP address").port();
             let told = Tale::default();
@@ -128,20 +130,48 @@ fn who_gives_up_in_the_middle_leaves_nothing_behind() {
                 reactor.poll_once(Some(millis(1))).expect("a turn");
                 held().0 > base.0
             });
-            if ends == "closed" {
-                reactor.remote().abort(id).expect("room");
-                until("its end", || {
-                    reactor.poll_once(Some(millis(1))).expect("a turn");
-                    told.count() > 0
-                });
+            match ends {
+                "closed" => reactor.remote().abort(id).expect("room"),
+                "drained" => reactor.shutdown(PATIENCE),
+                _ => {}
             }
+            until("its end", || {
+                if ends != "dropped" {
+                    reactor.poll_once(Some(millis(1))).expect("a turn");
+                }
+                ends == "dropped" || told.count() > 0
+            });
             drop(reactor);
-            assert_eq!(told.all(), [if ends == "closed" { Reason::Aborted } else { Reason::ReactorDropped }]);
+            assert_eq!(told.all(), [expected]);
         }
         until("descriptors to be closed", || held().0 == before.0);
         drop(hold);
         until("threads to end", || held() == before);
     });
+}
+
+#[test]
+fn lookups_that_hang_in_one_resolver_hold_up_no_other() {
+    // 64 held all threads, and nobody's name was looked up.
+    let (hangs, hold) = hanging();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let there = listener.local_addr().expect("an address");
+    let engine = one_reactor();
+    let config = || patient(Duration::from_secs(60));
+    let hanging: Vec<_> =
+        (0..64).map(|number| connector(&engine, &format!("tcp://up{number}.example:1"), &hangs, config())).collect();
+    for (_, told) in &hanging {
+        told.until_count("it to begin", 1);
+    }
+    let name = address(&format!("tcp4://localhost:{}", there.port()));
+    for (what, face) in FACES {
+        within(millis(50), &format!("localhost beside 64 that hang, {what}"), || {
+            let (peer, took) = face(&name, ConnectConfig::default()).expect(what);
+            assert_eq!(peer, there);
+            took
+        });
+    }
+    drop((hanging, hold));
 }
 
 #[test]
