@@ -152,7 +152,7 @@ impl<E> Race<E> {
             }
             if let Some(attempt) = self.busy.pop().or_else(|| self.pick()) {
                 self.under_way.push(attempt);
-                self.next_at = now + self.delay(ATTEMPT_DELAY);
+                self.next_at = clock::until(now, self.delay(ATTEMPT_DELAY));
                 return Step::Start(attempt, self.tried[attempt.0].clone());
             }
         }
@@ -231,7 +231,7 @@ impl<E> Race<E> {
         if self.tried.is_empty() {
             let waits = self.unanswered.contains(&Family::V6) || self.looks.contains(&Family::V6);
             self.next_at = match (waits, is_first) {
-                (true, true) => now + self.delay(RESOLUTION_DELAY),
+                (true, true) => clock::until(now, self.delay(RESOLUTION_DELAY)),
                 (true, false) => self.next_at,
                 (false, _) => now,
             };
