@@ -9,7 +9,7 @@ pub(crate) mod resolver;
 
 use crate::address::{Address, AddressError};
 use crate::clock::Tick;
-use crate::config::{ConnectConfig, Limits};
+use crate::config::ConnectConfig;
 use crate::error::{Error, Expiry, Reason};
 use crate::handler::{Handler, guarded};
 use crate::id::SourceId;
@@ -21,7 +21,6 @@ use race::{Attempt, Failed, Race};
 use resolver::{Resolver, Ticket};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What is connected to, and how.
@@ -60,8 +59,8 @@ pub(crate) struct Dial {
     pub(crate) winner: Option<(Link, Option<Watched>)>,
     /// When something is to be done at the latest.
     pub(crate) wake: Tick,
-    /// When the last attempt began.
-    pub(crate) begun: Tick,
+    /// When the last attempt began, and which.
+    pub(crate) begun: (Tick, Option<Attempt>),
 }
 
 impl Dial {
@@ -74,14 +73,14 @@ impl Dial {
     }
 }
 
-/// One attempt of a connect, for a place of its own in the table.
+/// One attempt of a connect, in a place of its own in the table.
 pub(crate) struct Trial {
     pub(crate) dial: SourceId,
     pub(crate) attempt: Attempt,
-    pub(crate) stream: Stream,
-    pub(crate) target: Target,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) session: Option<Session>,
+    /// Where to connect, until that has begun.
+    pub(crate) target: Option<Target>,
+    /// Why it was not connected: what the system said, or that a Unix backlog is full.
+    pub(crate) unmade: Option<Result<(), io::Error>>,
 }
 
 /// Why there is no connection.

@@ -281,7 +281,7 @@ pub(crate) trait Roster {
     /// Fills a reserved place with a connection that was accepted.
     fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link);
     /// Fills a reserved place with an attempt of a connect.
-    fn attempt(&mut self, id: SourceId, trial: Trial, now: Tick);
+    fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>);
     /// The link of a connection that is not being driven.
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
     /// The post of an endpoint that is not being driven.
@@ -573,7 +573,7 @@ impl Turn<'_> {
         self.desk.connection_begins();
         self.desk.counters.dialled += 1;
         let (tickets, attempts, winner) = (Vec::new(), Vec::new(), None);
-        let (wake, begun) = (Tick::NEVER, self.desk.now);
+        let (wake, begun) = (Tick::NEVER, (self.desk.now, None));
         let dial = Dial { plan, handler, race, spare, tickets, attempts, winner, wake, begun };
         self.desk.local.push_back(Local::Dial { id, dial: Box::new(dial), limits });
         Ok(ConnId(id))

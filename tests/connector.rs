@@ -424,6 +424,27 @@ fn what_the_system_refuses_is_told_alike_over_tcp_and_unix() {
     }
 }
 
+/// It told of each try, 80 times in ten seconds.
+#[test]
+fn a_full_unix_backlog_is_told_of_once_however_often_it_is_tried() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("full");
+    let new = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+    let (listener, filler) = (new(), new());
+    let at = socket2::SockAddr::unix(&path).expect("a path");
+    listener.bind(&at).expect("a free path");
+    listener.listen(0).expect("it listens");
+    filler.connect(&at).expect("the one place that there is");
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::unix(&path).expect("an address"));
+    let limits = Limits { connect_timeout: Duration::from_millis(100), ..Limits::default() };
+    let builder = builder.connect_config(ConnectConfig { limits, ..ConnectConfig::default() });
+    let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "failed", 1);
+    assert_eq!(words(&told)[..2], ["connecting", "failed"]);
+    drop(connector);
+}
+
 // --- ends ---------------------------------------------------------------------------------------------------------
 
 #[test]

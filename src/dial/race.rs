@@ -180,10 +180,10 @@ impl<E> Race<E> {
         }
         match (self.won, self.last.take(), self.tried.len()) {
             (Some(_), ..) => Step::Won,
-            (None, _, 0) => Step::Failed(Failed::Unresolved),
+            (None, _, 0) if self.waiting.is_empty() => Step::Failed(Failed::Unresolved),
             // Only a lookup was still waited for.
-            (None, Some(last), tried) => Step::Failed(Failed::Last(last, tried)),
-            (None, None, tried) => Step::Failed(Failed::Late(tried)),
+            (None, Some(last), tried @ 1..) => Step::Failed(Failed::Last(last, tried)),
+            (None, _, tried) => Step::Failed(Failed::Late(tried.max(1))),
         }
     }
 
@@ -531,6 +531,9 @@ mod tests {
         assert!(matches!(race.step(end), Step::Cancel(late) if late == silent));
         assert!(matches!(race.step(end), Step::Failed(Failed::Late(2))));
         assert_eq!(race.shunned(), ips(&["1.1.1.1:1"]));
+        // There was no time to try what was known.
+        let mut race = Race::<()>::to(Target::Ip(ip("1.1.1.1:1")), start, start);
+        assert!(matches!(race.step(start), Step::Failed(Failed::Late(1))));
         // All there were had answered, and only a lookup was still waited for.
         let mut race = looking(&[Family::V6, Family::V4], &[], start);
         race.found(Family::V4, Ok(ips(&["1.1.1.1:1"])), start);

@@ -16,7 +16,7 @@ use crate::clock::Tick;
 use crate::command::batch::Told;
 use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
-use crate::dial::Dial;
+use crate::dial::{Dial, Trial};
 use crate::error::{Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
@@ -29,7 +29,6 @@ use crate::net::stream::Watched;
 use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
-use dialling::Racing;
 
 pub(crate) struct Connection {
     link: Link,
@@ -50,7 +49,7 @@ enum Role {
     /// Given to `connect`, which is under way; there is no socket yet.
     Dialling(Box<Dial>),
     /// An attempt of such a connect.
-    Racing(Box<Racing>),
+    Racing(Box<Trial>),
     /// Given to `connect` or `adopt`; not open yet.
     Given(Box<dyn Handler>),
     /// To be made when the link is taken over.

@@ -21,19 +21,8 @@ use crate::link::session::Session;
 use crate::net::stream::{Progress, Stream, Target, Watched};
 use crate::source::connection::{Connection, Origin, Role};
 use crate::turn::{Parting, Place, Turn};
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// An attempt under way.
-pub(super) struct Racing {
-    dial: SourceId,
-    attempt: Attempt,
-    /// Where to connect, until that has begun.
-    target: Option<Target>,
-    /// Why it was not connected: what the system said, or that a Unix backlog is full.
-    unmade: Option<Result<(), io::Error>>,
-}
 
 impl Connection {
     pub(crate) fn dialled(dial: Box<Dial>, limits: Arc<Limits>, now: Tick) -> Connection {
@@ -41,11 +30,8 @@ impl Connection {
         Connection { link, role: Role::Dialling(dial), origin: Origin::Dialled, watched: None }
     }
 
-    pub(crate) fn attempt(trial: Trial, now: Tick) -> Connection {
-        let Trial { dial, attempt, stream, target, limits, session } = trial;
-        let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
-        let racing = Racing { dial, attempt, target: Some(target), unmade: None };
-        Connection { link, role: Role::Racing(Box::new(racing)), origin: Origin::Attempted, watched: None }
+    pub(crate) fn attempt(link: Link, trial: Box<Trial>) -> Connection {
+        Connection { link, role: Role::Racing(trial), origin: Origin::Attempted, watched: None }
     }
 
     // --- the dial -------------------------------------------------------------------------------------------------
@@ -65,7 +51,10 @@ impl Connection {
             match dial.race.step(now) {
                 Step::Look(family) => look_up(&mut dial, id, family, turn),
                 Step::Start(attempt, target) => {
-                    dial.tell(Told::Trying(target.clone()), turn);
+                    // What found a full backlog is the same attempt once more.
+                    if dial.begun.1 != Some(attempt) {
+                        dial.tell(Told::Trying(target.clone()), turn);
+                    }
                     if let Err(error) = start(&mut dial, id, attempt, target, self.link.shared_limits(), turn) {
                         dial.race.failed(attempt, error, now);
                     }
@@ -106,7 +95,7 @@ impl Connection {
         if due > judged {
             return now.min(dial.race.until() - Duration::from_nanos(1));
         }
-        let has_moved = || dial.begun >= judged || shakes_hands(dial, None, turn);
+        let has_moved = || dial.begun.0 >= judged || shakes_hands(dial, None, turn);
         if self.link.excuses_connect(due, judged) && has_moved() {
             dial.race.extend(clock::until(now, self.link.limits().connect_timeout));
         }
@@ -283,11 +272,12 @@ fn start(
     let stream = made.map_err(|source| Failure::of(Reason::of(&source), dial::refused(address, source)))?;
     let session = Session::dialled(config, address).map_err(|error| Failure::of(Reason::Bug, error))?;
     let place = turn.table.reserve().map_err(|error| Failure::of(Reason::Bug, error))?;
-    let trial = Trial { dial: id, attempt, stream, target, limits, session };
-    turn.table.attempt(place, trial, turn.desk.now);
+    let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, turn.desk.now);
+    let trial = Trial { dial: id, attempt, target: Some(target), unmade: None };
+    turn.table.attempt(place, link, Box::new(trial));
     turn.desk.local.push_back(Local::Begin(place));
     dial.attempts.push((attempt, place));
-    dial.begun = turn.desk.now;
+    dial.begun = (turn.desk.now, Some(attempt));
     Ok(())
 }
 
