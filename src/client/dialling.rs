@@ -20,7 +20,7 @@ use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::datagram::DatagramSocket;
 use crate::net::stream::{Progress, Stream, Target};
-use crate::net::wait::{Wish, wait_for_any, wake};
+use crate::net::wait::{Wish, pair, wait_for_any, wake};
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
@@ -132,8 +132,7 @@ impl Shared {
         let waker = match &dialling.wake {
             Some((_, waker)) => waker.clone(),
             None => {
-                let (sleeper, waker) = UnixStream::pair().map_err(refused)?;
-                sleeper.set_nonblocking(true).and_then(|()| waker.set_nonblocking(true)).map_err(refused)?;
+                let (sleeper, waker) = pair().map_err(refused)?;
                 dialling.wake.insert((sleeper, Arc::new(waker))).1.clone()
             }
         };
