@@ -2,18 +2,31 @@
 
 use crate::config::datagram::{DatagramConfig, Fragmentation, IcmpErrors, Offload};
 use crate::net::datagram::{Ip, Receiving, Sending};
+use nix::libc;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SetBool;
 use socket2::Socket;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+
+#[derive(Clone, Copy)]
+struct AllGroupsV4;
+
+#[derive(Clone, Copy)]
+struct AllGroupsV6;
+
+// socket2 has them on Linux, but not on Android.
+nix::setsockopt_impl!(AllGroupsV4, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, bool, SetBool);
+nix::setsockopt_impl!(AllGroupsV6, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, bool, SetBool);
 
 /// Without this a socket receives from every group that any other socket of this host has joined. Kernels that lack the option
 /// behave as before.
 pub(in crate::net) fn only_joined_groups(socket: &Socket, ip: Ip) {
     if ip != Ip::V4 {
-        let _ = socket.set_multicast_all_v6(false);
+        let _ = setsockopt(socket, AllGroupsV6, &false);
     }
     if ip != Ip::V6Only {
-        let _ = socket.set_multicast_all_v4(false);
+        let _ = setsockopt(socket, AllGroupsV4, &false);
     }
 }
 
@@ -33,7 +46,6 @@ pub(in crate::net) fn fragmentation(socket: &Socket, ip: Ip, wanted: Fragmentati
 
 /// What comes with each datagram, and errors of the network. It is as well without what an old kernel lacks.
 pub(in crate::net) fn receiving(socket: &Socket, at: SocketAddr, config: &DatagramConfig) -> io::Result<()> {
-    use nix::sys::socket::setsockopt;
     use nix::sys::socket::sockopt::{
         IpRecvTos, Ipv4PacketInfo, Ipv4RecvErr, Ipv6RecvErr, Ipv6RecvPacketInfo, Ipv6RecvTClass, RxqOvfl,
     };
@@ -56,7 +68,7 @@ pub(in crate::net) fn receiving(socket: &Socket, at: SocketAddr, config: &Datagr
 
 /// Has the kernel join datagrams, where that is wanted and it can.
 pub(in crate::net) fn join(socket: &Socket, gro: Offload) -> Receiving {
-    use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
+    use nix::sys::socket::sockopt::UdpGroSegment;
     match gro {
         Offload::On if setsockopt(socket, UdpGroSegment, &true).is_ok() => Receiving::Joined,
         Offload::On | Offload::Off => Receiving::Batched,

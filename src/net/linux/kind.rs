@@ -31,16 +31,16 @@ pub(in crate::net) fn is_plain_tcp(socket: &OwnedFd) -> bool {
 #[derive(Clone, Copy)]
 struct Memory;
 
+/// Of the architectures that Android runs on; libc has it for Linux only.
+#[cfg(target_os = "android")]
+const SO_MEMINFO: libc::c_int = 55;
+#[cfg(not(target_os = "android"))]
+use libc::SO_MEMINFO;
+
 /// Values of SK_MEMINFO_*, the first of which every kernel with this option fills.
 const MEMORY_VALUES: usize = 9;
 
-nix::getsockopt_impl!(
-    Memory,
-    libc::SOL_SOCKET,
-    libc::SO_MEMINFO,
-    [u32; MEMORY_VALUES],
-    GetStruct<[u32; MEMORY_VALUES]>
-);
+nix::getsockopt_impl!(Memory, libc::SOL_SOCKET, SO_MEMINFO, [u32; MEMORY_VALUES], GetStruct<[u32; MEMORY_VALUES]>);
 
 /// SK_MEMINFO_WMEM_ALLOC, what Unix peers have not read, and SK_MEMINFO_WMEM_QUEUED, what is not acknowledged.
 pub(in crate::net) fn output_bytes(socket: BorrowedFd<'_>) -> u32 {
