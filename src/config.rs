@@ -298,7 +298,8 @@ pub enum Stack {
 pub enum Reuse {
     /// The port is ours alone (SO_REUSEADDR only, against TIME_WAIT).
     Exclusive,
-    /// SO_REUSEPORT: the kernel spreads connections over those who ask the same.
+    /// SO_REUSEPORT: the kernel spreads connections over those who ask the same. Linux does, and FreeBSD (SO_REUSEPORT_LB) and
+    /// DragonFly; elsewhere listening is refused with it (`Unsupported`).
     Port,
 }
 
