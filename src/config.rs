@@ -154,7 +154,8 @@ impl Limits {
 /// [`Reason::Unresponsive`](crate::Reason::Unresponsive), and keep those alive that a router on the way would forget.
 ///
 /// By default a silent peer is asked after a minute, and given up after 3 minutes and a quarter. A probe is one packet each
-/// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process.
+/// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process. OpenBSD has one
+/// setting of these times for all connections, which counts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe, in whole seconds up to 32,767. Default: 60 s.

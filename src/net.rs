@@ -3,7 +3,7 @@
 //! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
 //! Every call here is non-blocking, but the resolution of names.
 
-/// What systems do not have in common: the same names in both.
+// What systems do not have in common: the same names in both.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod linux;
 #[cfg(any(target_os = "linux", target_os = "android"))]

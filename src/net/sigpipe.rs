@@ -1,7 +1,7 @@
 //! SIGPIPE, which a send raises when the peer has gone. Its default action ends the process.
 //!
-//! Owns what prevents that: a flag of the call, a socket option where the system has no such flag, and the thread's signal
-//! mask for sendfile(2), which has neither. It does not ask whether the process ignores the signal: the process may change
+//! Chooses what prevents that: a flag of the call, a socket option where the system has no such flag, and the thread's signal
+//! mask for sendfile(2), which has neither (`net/linux/mask`). It does not ask whether the process ignores the signal: the process may change
 //! that at any moment, from any thread, while only the thread itself changes its mask.
 //!
 //! 1. A SIGPIPE raised by a call of ours is never delivered.
