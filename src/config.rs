@@ -61,9 +61,10 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// From the start until the connection is closed, whatever it does. Default: `None`, for ever.
     pub lifetime: Option<Duration>,
-    /// After our end: how long the peer may be silent before its end. Default: 2 s.
+    /// After our end: how long the peer may be silent before its end. On Linux what it acknowledges of what the kernel holds
+    /// counts, too (TCP), so that who reads a long answer slowly gets all of it. Default: 2 s.
     pub linger_timeout: Duration,
-    /// After our end: how long its bytes are read and discarded in all. Default: 30 s.
+    /// After our end: how long its own is waited for in all. What it sends meanwhile is discarded. Default: 30 s.
     pub linger_total: Duration,
     /// Bytes that are read of one connection in one turn. Default: 256 KiB.
     pub bytes_per_turn: usize,

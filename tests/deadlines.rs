@@ -5,6 +5,7 @@ mod scripted;
 mod support;
 
 use scripted::pattern;
+use socket2::{Domain, Socket, Type};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -360,6 +361,62 @@ fn slow_and_stuck(kind: Kind, pace: &Pace) {
     // The kernels may still move a little by themselves, when the window is probed.
     assert!(cut > stall && cut < stall * 6, "after {cut:?}");
     assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::WriteStall)]);
+    drop((slow, stuck));
+    world.until_empty();
+}
+
+/// A peer that took a long answer slowly, and said nothing meanwhile, was left after two seconds of silence; its next byte
+/// made the kernel throw away what it had not read yet.
+#[test]
+fn a_slow_reader_of_a_last_answer_is_not_left_and_one_that_takes_nothing_is() {
+    // Of Unix sockets what the peer has not read stays its own whatever we do.
+    let tcp = Kind::ALL.iter().copied().filter(|kind| !kind.is_unix());
+    tcp.for_each(|kind| Pace::find(Duration::from_millis(300), |pace| last_answer(kind, pace)));
+}
+
+fn last_answer(kind: Kind, pace: &Pace) {
+    const ANSWER: usize = 256 * 1024;
+    let silence = pace.deadline;
+    let mut world = World::new();
+    let mut config = with(Limits { linger_timeout: silence, ..Limits::default() });
+    // Our kernel takes the answer whole, and theirs little of it.
+    config.socket.send_buffer_bytes = Some(4 * ANSWER);
+    let address = world.listen(kind, config, |_: &Conn<'_>| {
+        Hooks::new().data(|conn, data| {
+            conn.write(&vec![7; ANSWER]).expect("room");
+            conn.close();
+            data.len()
+        })
+    });
+    let mut dial = |world: &mut World| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(16 * 1024).expect("SO_RCVBUF");
+        socket.connect(&address.ip().expect("an IP address").into()).expect("a connect");
+        socket.set_nonblocking(true).expect("O_NONBLOCK");
+        let mut peer = Peer::guest(socket, kind);
+        peer.send_all_while(world, b"go");
+        peer
+    };
+    let mut slow = dial(&mut world);
+    let stuck = dial(&mut world);
+    let (mut buffer, mut read, mut total, began) = (vec![0; 8 * 1024], Instant::now(), 0, Instant::now());
+    world.until("twice the silence", |world| {
+        if read.elapsed() > silence / 3 {
+            pace.miss();
+        }
+        if read.elapsed() > silence / 10 {
+            read = Instant::now();
+            total += slow.try_read(&mut buffer).map_or(0, |count| count.expect("a read"));
+        }
+        assert!(world.log.reasons().len() <= 1, "the slow reader was left after {:?}", began.elapsed());
+        began.elapsed() > silence * 2
+    });
+    assert!(total < ANSWER, "it was not slow");
+    assert_eq!(world.log.reasons(), [Reason::Timeout(Expiry::Linger)], "the one that takes nothing");
+    // It speaks, which nobody waits for, and still gets all that it was sent.
+    assert!(slow.write_some(b"thanks").is_ok());
+    total += slow.read_to_end_while(&mut world).expect("the rest").len();
+    assert_eq!(total, ANSWER);
     drop((slow, stuck));
     world.until_empty();
 }

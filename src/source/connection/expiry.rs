@@ -37,7 +37,8 @@ impl Connection {
                 self.link.touch(now);
                 true
             }
-            Expiry::Idle => {
+            // A peer that still takes what the kernel holds is not silent.
+            Expiry::Idle | Expiry::Linger => {
                 self.link.note_progress(now);
                 self.link.phase_deadline().is_none_or(|(due, _)| due > judged)
             }
@@ -46,7 +47,7 @@ impl Connection {
             Expiry::Connect => true,
             // Whether anything moved was looked at when the output was offered again.
             Expiry::WriteStall => false,
-            Expiry::Lifetime | Expiry::Linger | Expiry::Drain => false,
+            Expiry::Lifetime | Expiry::Drain => false,
         }
     }
 }
