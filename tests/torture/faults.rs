@@ -213,9 +213,9 @@ fn begin(rig: &Rig, kind: &str, call: usize) -> Result<Begun, String> {
 
 #[test]
 fn a_server_says_why_and_ends_when_a_reactors_poll_fails() {
-    let Some(rig) = rig() else { return };
     let name = "faults::a_server_says_why_and_ends_when_a_reactors_poll_fails";
     if std::env::var_os("TORTURE_FAIL").is_none() {
+        let Some(rig) = rig() else { return };
         for reactor in ["reactor-0", "reactor-2"] {
             let mut command = Command::new(&rig.torture);
             command
