@@ -10,6 +10,7 @@
 
 mod parse;
 
+use crate::platform;
 use std::collections::HashSet;
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -17,7 +18,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::path::Path;
 
 /// The longest path a Unix socket can have; the field in the kernel also holds a NUL (`unix(7)`, `unix(4)`).
-const PATH_BYTES_MAX: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+const PATH_BYTES_MAX: usize = platform::SUN_PATH_BYTES - 1;
 /// The longest abstract name; a NUL stands before it in the same field.
 const ABSTRACT_BYTES_MAX: usize = 107;
 /// The longest host name, without the final dot (RFC 1035, 2.3.4).
@@ -265,7 +266,7 @@ impl Address {
     /// The Unix stream address of a path, which is taken as it is: here `@` does not mean an abstract name.
     ///
     /// # Errors
-    /// The path is empty, holds a NUL or is too long (107 bytes on Linux, 103 elsewhere), or the platform lacks Unix
+    /// The path is empty, holds a NUL or is too long (107 bytes on Linux and illumos, 103 elsewhere), or the platform lacks Unix
     /// sockets.
     pub fn unix(path: impl AsRef<Path>) -> Result<Self, AddressError> {
         Self::checked(Transport::Unix, Place::Path(path.as_ref().into()))
@@ -513,7 +514,7 @@ impl Address {
             Place::Path(_) | Place::Abstract(_) if !cfg!(unix) => {
                 return Err(AddressError::Unsupported(text(), "Unix sockets"));
             }
-            Place::Abstract(_) if !cfg!(any(target_os = "linux", target_os = "android")) => {
+            Place::Abstract(_) if !platform::HAS_ABSTRACT_NAMES => {
                 return Err(AddressError::Unsupported(text(), "abstract Unix socket names"));
             }
             Place::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {

@@ -20,7 +20,7 @@ use crate::link::session::Session;
 use crate::net::Readiness;
 use crate::net::datagram::DatagramSocket;
 use crate::net::stream::{Progress, Stream, Target};
-use crate::net::wait::{Wish, wait_for_any, wake};
+use crate::net::wait::{Wish, pair, wait_for_any, wake};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
@@ -67,9 +67,7 @@ impl Dialling {
 
     fn waker(&mut self) -> io::Result<&Arc<UnixStream>> {
         if self.wake.is_none() {
-            let (sleeper, waker) = UnixStream::pair()?;
-            sleeper.set_nonblocking(true)?;
-            waker.set_nonblocking(true)?;
+            let (sleeper, waker) = pair()?;
             self.wake = Some((sleeper, Arc::new(waker)));
         }
         self.wake.as_ref().map(|(_, waker)| waker).ok_or_else(|| ErrorKind::NotConnected.into())
