@@ -10,6 +10,7 @@
 
 mod parse;
 
+use crate::platform;
 use std::collections::HashSet;
 use std::fmt::{self, Display, Write};
 use std::io;
@@ -17,7 +18,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::path::Path;
 
 /// The longest path a Unix socket can have; the field in the kernel also holds a NUL (`unix(7)`, `unix(4)`).
-const PATH_BYTES_MAX: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 107 } else { 103 };
+const PATH_BYTES_MAX: usize = platform::SUN_PATH_BYTES - 1;
 /// The longest abstract name; a NUL stands before it in the same field.
 const ABSTRACT_BYTES_MAX: usize = 107;
 /// The longest host name, without the final dot (RFC 1035, 2.3.4).
@@ -265,7 +266,7 @@ impl Address {
     /// The Unix stream address of a path, which is taken as it is: here `@` does not mean an abstract name.
     ///
     /// # Errors
-    /// The path is empty, holds a NUL or is too long (107 bytes on Linux, 103 elsewhere), or the platform lacks Unix
+    /// The path is empty, holds a NUL or is too long (107 bytes on Linux and illumos, 103 elsewhere), or the platform lacks Unix
     /// sockets.
     pub fn unix(path: impl AsRef<Path>) -> Result<Self, AddressError> {
         Self::checked(Transport::Unix, Place::Path(path.as_ref().into()))
@@ -403,12 +404,18 @@ impl Address {
         self.targets_among(self.resolve()?.into_iter())
     }
 
-    /// Those of `found` that this address may mean and that can be connected to.
+    /// Those of `found` that this address may mean and that can be connected to. What a name has as
+    /// `::ffff:192.0.2.1` is an address of IPv4, unless IPv6 was asked for.
     pub(crate) fn targets_among(
         &self,
         found: impl Iterator<Item = SocketAddr>,
     ) -> Result<Vec<SocketAddr>, AddressError> {
-        let mut targets = self.admitted(found)?;
+        let as_it_is = self.host_name().is_none() || self.family() == Family::V6;
+        let plain = |found: SocketAddr| match found.ip().to_canonical() {
+            ip @ IpAddr::V4(_) if !as_it_is => SocketAddr::new(ip, found.port()),
+            IpAddr::V4(_) | IpAddr::V6(_) => found,
+        };
+        let mut targets = self.admitted(found.map(plain))?;
         targets.retain(|target| !target.ip().to_canonical().is_unspecified());
         if targets.is_empty() { Err(AddressError::NoTarget(self.to_string())) } else { Ok(targets) }
     }
@@ -507,7 +514,7 @@ impl Address {
             Place::Path(_) | Place::Abstract(_) if !cfg!(unix) => {
                 return Err(AddressError::Unsupported(text(), "Unix sockets"));
             }
-            Place::Abstract(_) if !cfg!(any(target_os = "linux", target_os = "android")) => {
+            Place::Abstract(_) if !platform::HAS_ABSTRACT_NAMES => {
                 return Err(AddressError::Unsupported(text(), "abstract Unix socket names"));
             }
             Place::Path(path) if path.as_os_str().as_encoded_bytes().contains(&0) => {
@@ -856,6 +863,15 @@ mod tests {
         for found in [&["0.0.0.0:80"][..], &["[::]:80", "0.0.0.0:80"], &["[::ffff:0.0.0.0]:80"]] {
             refused(among(found).map(|_| address("tcp://a:80")), "NoTarget", r#""tcp://a:80""#);
         }
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_form_of_ipv6_is_connected_to_as_ipv4() {
+        let found = ["[::ffff:192.0.2.1]:80", "192.0.2.1:80", "[2001:db8::1]:80"].map(ip);
+        let among = |text| address(text).targets_among(found.into_iter()).expect(text);
+        assert_eq!(among("tcp://a:80"), [found[1], found[2]]);
+        assert_eq!(among("tcp4://a:80"), [found[1]]);
+        assert_eq!(among("tcp6://a:80"), [found[0], found[2]]);
     }
 
     #[test]

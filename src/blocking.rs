@@ -18,6 +18,7 @@ use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::net::stream::Stream;
+use crate::net::system;
 use crate::net::wait::{Wanted, look, wait};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -463,7 +464,7 @@ impl BlockingLink {
         if let Some(link) = &mut inside.link {
             link.say_goodbye();
         }
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
+        if !system::RESET_WAKES {
             let _ = self.socket.shut(Shutdown::Both);
         }
     }

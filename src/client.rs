@@ -20,11 +20,11 @@ use crate::settings::ClientConfig;
 pub use builder::ClientBuilder;
 use builder::{Plan, Timeouts, check_timeout};
 use carrier::{Carrier, Kind, not_connected};
-use dialling::{Deadline, Failure};
+use dialling::Deadline;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use telling::{Callbacks, Ends, Teller};
 
@@ -69,7 +69,6 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     plan: Plan,
     slot: Mutex<Slot>,
-    changed: Condvar,
     timeouts: Mutex<Timeouts>,
     /// Addresses that are tried last.
     shunned: Mutex<Vec<SocketAddr>>,
@@ -104,9 +103,8 @@ pub enum AfterRequest {
 impl Client {
     /// One whose plan was checked.
     fn of(plan: Plan, timeouts: Timeouts, callbacks: Callbacks) -> Client {
-        let (slot, changed) = (Mutex::new(Slot::Idle), Condvar::new());
-        let (timeouts, teller) = (Mutex::new(timeouts), Teller::new(callbacks));
-        Client(Arc::new(Shared { plan, slot, changed, timeouts, shunned: Mutex::default(), teller }))
+        let (slot, timeouts, teller) = (Mutex::new(Slot::Idle), Mutex::new(timeouts), Teller::new(callbacks));
+        Client(Arc::new(Shared { plan, slot, timeouts, shunned: Mutex::default(), teller }))
     }
 
     /// Begins to say what a client is to be. `address` is of any form that servers listen on.
@@ -128,9 +126,10 @@ impl Client {
     /// [`ClientBuilder::connect_config`] or of the settings if that is sooner. A connection that there is already is closed
     /// first, without waiting: one whose peer has not taken all is reset.
     ///
-    /// All addresses of a name are tried, those of IPv6 and IPv4 in turn, each 250 ms after the one before or when that has
-    /// failed; the first one that is ready is taken, with TLS the first whose handshake is done (RFC 8305). Those whose handshake
-    /// failed, or that were slower than another one, are tried last next time.
+    /// All addresses of a name are tried, at most 64 of each lookup, those of IPv6 and IPv4 in turn, each 250 ms after the one
+    /// before, a quarter of the time if that is less than a second, or when that has failed. The first one that is ready is taken,
+    /// with TLS the first whose handshake is done (RFC 8305). Those whose handshake failed, or that were slower than another one or
+    /// than the timeout, are tried last next time.
     ///
     /// # Errors
     /// `Address` for a name that cannot be resolved, `Connect` for one that nobody answers at in time, `Broken` if the
@@ -150,10 +149,7 @@ impl Client {
         let remote = &shared.plan.address;
         let deadline = Deadline::new(Instant::now(), until, &shared.plan.connect.limits);
         shared.teller.state(&Ends::new(None, remote.clone()), ConnState::Dial);
-        let kind = shared.dial(deadline).map_err(|failure| match failure {
-            Failure::Cancelled => Error::Cancelled,
-            Failure::Error(error) => error,
-        })?;
+        let kind = shared.dial(deadline)?;
         let local = match &kind {
             Kind::Stream(link) => {
                 link.local_address().map(|local| if remote.transport().is_tls() { local.over_tls() } else { local })
@@ -189,8 +185,6 @@ impl Client {
                 Slot::Connecting(attempt) => {
                     attempt.call_off();
                     *slot = Slot::Cancelled;
-                    drop(slot);
-                    self.0.changed.notify_all();
                     return Ok(());
                 }
                 Slot::Cancelled => {
@@ -407,23 +401,15 @@ impl Shared {
         matches!(*self.lock(), Slot::Cancelled)
     }
 
-    /// Changes what `close` has to call off, unless it has been called.
-    fn show(&self, change: impl FnOnce(&mut Attempt)) -> Result<(), Failure> {
+    /// Says what `close` has to call off, unless it has been called.
+    fn show(&self, under_way: Attempt) -> Result<(), Error> {
         match &mut *self.lock() {
             Slot::Connecting(attempt) => {
-                change(attempt);
+                *attempt = under_way;
                 Ok(())
             }
-            Slot::Idle | Slot::Cancelled | Slot::Connected(_) => Err(Failure::Cancelled),
+            Slot::Idle | Slot::Cancelled | Slot::Connected(_) => Err(Error::Cancelled),
         }
-    }
-
-    /// Waits for so long, or until `close` is called.
-    fn pause(&self, time: Duration) -> Result<(), Failure> {
-        let goes_on = |slot: &mut Slot| matches!(slot, Slot::Connecting(_));
-        let waited = self.changed.wait_timeout_while(self.lock(), time, goes_on);
-        let (mut slot, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if goes_on(&mut slot) { Ok(()) } else { Err(Failure::Cancelled) }
     }
 
     // --- a connection ---------------------------------------------------------------------------------------------

@@ -155,7 +155,8 @@ impl Limits {
 /// [`Reason::Unresponsive`](crate::Reason::Unresponsive), and keep those alive that a router on the way would forget.
 ///
 /// By default a silent peer is asked after a minute, and given up after 3 minutes and a quarter. A probe is one packet each
-/// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process.
+/// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process. OpenBSD has one
+/// setting of these times for all connections, which counts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe, in whole seconds up to 32,767. Default: 60 s.
@@ -299,7 +300,8 @@ pub enum Stack {
 pub enum Reuse {
     /// The port is ours alone (SO_REUSEADDR only, against TIME_WAIT).
     Exclusive,
-    /// SO_REUSEPORT: the kernel spreads connections over those who ask the same.
+    /// SO_REUSEPORT: the kernel spreads connections over those who ask the same. Linux does, and FreeBSD (SO_REUSEPORT_LB) and
+    /// DragonFly; elsewhere listening is refused with it (`Unsupported`).
     Port,
 }
 

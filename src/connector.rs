@@ -160,8 +160,8 @@ impl ConnectorBuilder {
 ///
 /// Names are looked up on other threads; addresses of IPv6 and IPv4 are tried in turn, each 250 ms after the one before or when
 /// that has failed, and the first one that is ready is taken, with TLS the first whose handshake is done (RFC 8305). Addresses
-/// whose handshake failed, that were slower than another one, or whose connection did not last for `Backoff::stable_after`, are
-/// tried last next time. What fails is tried again after a wait that grows ([`Backoff`]).
+/// whose handshake failed, that were slower than another one or than `Limits::connect_timeout`, or whose connection did not last
+/// for `Backoff::stable_after`, are tried last next time. What fails is tried again after a wait that grows ([`Backoff`]).
 ///
 /// It can be cloned and used from any thread. When the last clone is dropped it stops; its own callback and handlers hold a
 /// [`WeakConnector`].

@@ -9,8 +9,8 @@ pub(crate) mod resolver;
 
 use crate::address::{Address, AddressError};
 use crate::clock::Tick;
-use crate::config::{ConnectConfig, Limits};
-use crate::error::{Error, Reason};
+use crate::config::ConnectConfig;
+use crate::error::{Error, Expiry, Reason};
 use crate::handler::{Handler, guarded};
 use crate::id::SourceId;
 use crate::link::Link;
@@ -21,7 +21,6 @@ use race::{Attempt, Failed, Race};
 use resolver::{Resolver, Ticket};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// What is connected to, and how.
@@ -57,11 +56,11 @@ pub(crate) struct Dial {
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) attempts: Vec<(Attempt, SourceId)>,
     /// The link of the attempt that won, and what the kernel was asked to report of it.
-    pub(crate) winner: Option<(Attempt, Link, Option<Watched>)>,
+    pub(crate) winner: Option<(Link, Option<Watched>)>,
     /// When something is to be done at the latest.
     pub(crate) wake: Tick,
-    /// When the last attempt began.
-    pub(crate) begun: Tick,
+    /// When the last attempt began, and which.
+    pub(crate) begun: (Tick, Option<Attempt>),
 }
 
 impl Dial {
@@ -74,14 +73,14 @@ impl Dial {
     }
 }
 
-/// One attempt of a connect, for a place of its own in the table.
+/// One attempt of a connect, in a place of its own in the table.
 pub(crate) struct Trial {
     pub(crate) dial: SourceId,
     pub(crate) attempt: Attempt,
-    pub(crate) stream: Stream,
-    pub(crate) target: Target,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) session: Option<Session>,
+    /// Where to connect, until that has begun.
+    pub(crate) target: Option<Target>,
+    /// Why it was not connected: what the system said, or that a Unix backlog is full.
+    pub(crate) unmade: Option<Result<(), io::Error>>,
 }
 
 /// Why there is no connection.
@@ -131,29 +130,42 @@ pub(crate) fn race<E>(
     Ok((race, known))
 }
 
+/// The error of a connect whose connection broke before it was ready.
+pub(crate) fn broken(address: &Address, reason: Reason, detail: Option<String>) -> Error {
+    Error::Broken { address: Box::new(address.clone()), reason, detail }
+}
+
 /// The error of a connect that the system refused.
 pub(crate) fn refused(address: &Address, source: io::Error) -> Error {
     Error::Connect { address: Box::new(address.clone()), source }
 }
 
-/// The error of a connect that failed, with the number of addresses that were tried, if they were several.
-pub(crate) fn failure(failed: Failed<Error>, address: &Address, deadline: &str) -> Error {
-    let late =
-        |what: String| refused(address, io::Error::new(ErrorKind::TimedOut, format!("{what} within {deadline}")));
+/// The error of a connect that failed, with the number of addresses that were tried, if they were several. `late` is what its
+/// attempts were in at the deadline.
+pub(crate) fn failure(failed: Failed<Error>, address: &Address, deadline: &str, late: Expiry) -> Error {
+    let timed_out = |what| refused(address, io::Error::new(ErrorKind::TimedOut, format!("{what} within {deadline}")));
     match failed {
-        Failed::Unresolved => late("its name was not looked up".to_owned()),
-        Failed::Late(1) => late("nobody answered".to_owned()),
-        Failed::Late(tried) => late(format!("none of {tried} addresses answered")),
-        Failed::Last(error, 0 | 1) => error,
-        Failed::Last(Error::Connect { address, source }, tried) => {
-            let text = format!("{source} (the last of {tried} addresses that were tried)");
-            Error::Connect { address, source: io::Error::new(source.kind(), text) }
+        Failed::Unresolved => timed_out("its name was not looked up".to_owned()),
+        Failed::Late(tried) if late == Expiry::Handshake => {
+            counted(broken(address, Reason::Timeout(Expiry::Handshake), None), tried)
         }
-        Failed::Last(Error::Broken { address, reason, detail }, tried) => {
-            let detail = detail.map(|detail| format!("{detail}; ")).unwrap_or_default();
-            let detail = Some(format!("{detail}the last of {tried} addresses that were tried"));
-            Error::Broken { address, reason, detail }
+        Failed::Late(1) => timed_out("nobody answered".to_owned()),
+        Failed::Late(tried) => timed_out(format!("none of {tried} addresses answered")),
+        Failed::Last(error, tried) => counted(error, tried),
+    }
+}
+
+/// The error of the last of so many addresses.
+fn counted(error: Error, tried: usize) -> Error {
+    let last = format!("the last of {tried} addresses that were tried");
+    match error {
+        Error::Connect { address, source } if tried > 1 => {
+            Error::Connect { address, source: io::Error::new(source.kind(), format!("{source} ({last})")) }
         }
-        Failed::Last(error, _) => error,
+        Error::Broken { address, reason, detail } if tried > 1 => {
+            let detail = detail.map_or(last.clone(), |detail| format!("{detail}; {last}"));
+            Error::Broken { address, reason, detail: Some(detail) }
+        }
+        error => error,
     }
 }

@@ -33,8 +33,8 @@ pub enum Pinning {
     /// The system places them, wherever the first thread of the process or the one that starts the engine may run (Linux). To
     /// confine reactors to some cores, confine the process.
     Free,
-    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round (Linux). The threads that
-    /// it starts, for blocking handlers and lookups, are not pinned.
+    /// Thread `n` runs on the `n`-th of the cores that the process may use, counted round and round. The threads that it
+    /// starts, for blocking handlers and lookups, are not pinned. Elsewhere than on Linux it is logged that threads cannot be.
     Pinned,
 }
 

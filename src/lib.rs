@@ -32,6 +32,7 @@ mod link;
 mod mailbox;
 mod net;
 mod placement;
+mod platform;
 mod post;
 mod reactor;
 mod seldom;

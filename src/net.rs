@@ -3,6 +3,16 @@
 //! Owns the system calls on sockets and the translation of kernel events. Knows nothing of links, handlers or time.
 //! Every call here is non-blocking, but the resolution of names.
 
+// What systems do not have in common: the same names in both.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux as system;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod elsewhere;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use elsewhere as system;
+
 pub(crate) mod coarse;
 pub(crate) mod datagram;
 pub(crate) mod file;
@@ -20,6 +30,8 @@ pub use stream::PeerCredentials;
 pub use tcp_info::TcpInfo;
 pub use watched::Direction;
 
+use crate::platform;
+use rustix::io::Errno;
 use std::io;
 use std::net::SocketAddr;
 
@@ -60,8 +72,7 @@ impl Readiness {
 
 /// The size of `sockaddr_un`, unix(7) and unix(4). The name of a peer may be reported as longer: a path that fills its place has
 /// no NUL behind it, but one is counted, and the BSDs count what they cut. Such names are not looked at.
-pub(crate) const SOCKADDR_UN_BYTES: usize =
-    if cfg!(any(target_os = "linux", target_os = "android")) { 110 } else { 106 };
+pub(crate) const SOCKADDR_UN_BYTES: usize = 2 + platform::SUN_PATH_BYTES;
 
 /// An address as people write it: a socket of both families names those of IPv4 `[::ffff:192.0.2.7]:80`; RFC 4291, section
 /// 2.5.5.2.
@@ -72,7 +83,11 @@ pub(crate) fn unmapped(ip: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Raises the soft limit of open descriptors to the hard one, setrlimit(2), and returns it; `u64::MAX` means no limit.
+/// As high as Apple's systems let the soft limit of open descriptors be; setrlimit(2).
+const OPEN_MAX: u64 = 10_240;
+
+/// Raises the soft limit of open descriptors to the hard one, setrlimit(2), and returns it; `u64::MAX` means no limit. On Apple's
+/// systems, where the hard one is none, it becomes 10,240.
 ///
 /// For the whole process: programs that select(2) on high descriptors, and children that inherit the limit, may mind.
 ///
@@ -81,11 +96,19 @@ pub(crate) fn unmapped(ip: SocketAddr) -> SocketAddr {
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        setrlimit(Resource::Nofile, limit)?;
+    if limit.current == limit.maximum {
+        return Ok(limit.maximum.unwrap_or(u64::MAX));
     }
-    Ok(limit.maximum.unwrap_or(u64::MAX))
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        // Apple's systems refuse to do without a limit though they name none.
+        Err(Errno::INVAL) if limit.maximum.is_none() => {
+            limit.current = Some(OPEN_MAX);
+            setrlimit(Resource::Nofile, limit)?;
+        }
+        set => set?,
+    }
+    Ok(limit.current.unwrap_or(u64::MAX))
 }
 
 /// Times a call is tried again after EINTR until it counts as blocked; non-blocking calls hardly ever see one.

@@ -24,8 +24,8 @@ pub enum Placement {
     /// One reactor accepts and hands the streams to all in turn.
     RoundRobin,
     /// Each reactor has a socket of its own on the same port, and the kernel spreads by a hash of both addresses
-    /// (SO_REUSEPORT, socket(7)). Right for very many short connections. Listeners without ports are placed by fewest
-    /// connections.
+    /// (SO_REUSEPORT, socket(7); as [`Reuse::Port`](crate::Reuse::Port) on other systems than Linux). Right for very many short
+    /// connections. Listeners without ports are placed by fewest connections.
     Kernel,
 }
 

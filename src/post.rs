@@ -17,6 +17,7 @@ use crate::net::Readiness;
 use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Sending, Watched};
+use crate::net::system;
 use bytes::Bytes;
 use outgoing::{Outgoing, State};
 pub(crate) use sending::Departures;
@@ -438,10 +439,9 @@ impl Post {
         if self.errors == Errors::Awaited {
             return;
         }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.limits.icmp_errors == IcmpErrors::Told && !self.socket.is_unix() {
+        if self.has_error_queue() {
             for _ in 0..ERRORS_PER_DRIVE {
-                match crate::net::datagram::mmsg::next_error(&self.socket) {
+                match system::mmsg::next_error(&self.socket) {
                     // What this host refuses by itself is told where it is sent.
                     Ok(Some(told)) if told.icmp.is_none() => {}
                     Ok(Some(told)) => {
@@ -467,13 +467,15 @@ impl Post {
         }
     }
 
+    /// Whether the network's answers are queued.
+    fn has_error_queue(&self) -> bool {
+        system::HAS_ERROR_QUEUE && self.limits.icmp_errors == IcmpErrors::Told && !self.socket.is_unix()
+    }
+
     /// Whether the queue of errors tells what a call has failed of.
     fn explained(&mut self) -> bool {
-        let is_queued = self.limits.icmp_errors == IcmpErrors::Told
-            && !self.socket.is_unix()
-            && cfg!(any(target_os = "linux", target_os = "android"));
         let before = self.faults.len();
-        if is_queued {
+        if self.has_error_queue() {
             self.errors = Errors::Waiting;
             self.take_errors();
         }

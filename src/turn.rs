@@ -281,7 +281,7 @@ pub(crate) trait Roster {
     /// Fills a reserved place with a connection that was accepted.
     fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link);
     /// Fills a reserved place with an attempt of a connect.
-    fn attempt(&mut self, id: SourceId, trial: Trial, now: Tick);
+    fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>);
     /// The link of a connection that is not being driven.
     fn link(&mut self, id: SourceId) -> Option<&mut Link>;
     /// The post of an endpoint that is not being driven.
@@ -294,6 +294,8 @@ pub(crate) trait Roster {
     fn id_at(&self, slot: u32) -> Option<SourceId>;
     /// Adds what those count that still live, but for the one that is being driven.
     fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters);
+    /// Whether a connection's TLS handshake is not done.
+    fn is_shaking_hands(&self, id: SourceId) -> bool;
     /// Connections whose TLS handshake is not done.
     fn shaking_hands(&self) -> Vec<SourceId>;
     /// Every connection but the one that is being driven.
@@ -528,8 +530,9 @@ impl Turn<'_> {
 
     /// Begins to connect, and returns at once: names are looked up on other threads, IPv6 and IPv4 apart. Addresses of both
     /// families are tried in turn, each 250 ms after the one before or when that has failed, and the first one that is ready is
-    /// the connection: with TLS the first whose handshake is done (RFC 8305). Lookup, connect and handshake together end after
-    /// `Limits::connect_timeout`.
+    /// the connection: with TLS the first whose handshake is done (RFC 8305). At most 64 addresses of each lookup are tried.
+    /// Lookup, connect and handshake together end after `Limits::connect_timeout`; with less than a second the next address is tried
+    /// after a quarter of that.
     ///
     /// `handler` gets `on_open` with this id, or `on_close` alone if there is no connection: with the reason of the last attempt,
     /// [`Reason::Unresolved`](crate::Reason::Unresolved) if no address was found, `Timeout(Connect)` at the deadline, or
@@ -570,7 +573,7 @@ impl Turn<'_> {
         self.desk.connection_begins();
         self.desk.counters.dialled += 1;
         let (tickets, attempts, winner) = (Vec::new(), Vec::new(), None);
-        let (wake, begun) = (Tick::NEVER, self.desk.now);
+        let (wake, begun) = (Tick::NEVER, (self.desk.now, None));
         let dial = Dial { plan, handler, race, spare, tickets, attempts, winner, wake, begun };
         self.desk.local.push_back(Local::Dial { id, dial: Box::new(dial), limits });
         Ok(ConnId(id))

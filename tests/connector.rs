@@ -424,6 +424,27 @@ fn what_the_system_refuses_is_told_alike_over_tcp_and_unix() {
     }
 }
 
+/// It told of each try, 80 times in ten seconds.
+#[test]
+fn a_full_unix_backlog_is_told_of_once_however_often_it_is_tried() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("full");
+    let new = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket");
+    let (listener, filler) = (new(), new());
+    let at = socket2::SockAddr::unix(&path).expect("a path");
+    listener.bind(&at).expect("a free path");
+    listener.listen(0).expect("it listens");
+    filler.connect(&at).expect("the one place that there is");
+    let engine = one_reactor();
+    let (builder, told) = builder(&Address::unix(&path).expect("an address"));
+    let limits = Limits { connect_timeout: Duration::from_millis(100), ..Limits::default() };
+    let builder = builder.connect_config(ConnectConfig { limits, ..ConnectConfig::default() });
+    let connector = builder.start(engine.least_loaded(), keeping(&Tale::default())).expect("it starts");
+    until_told(&told, "failed", 1);
+    assert_eq!(words(&told)[..2], ["connecting", "failed"]);
+    drop(connector);
+}
+
 // --- ends ---------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -833,35 +854,4 @@ fn an_address_whose_connections_do_not_last_is_tried_last() {
     until_told(&told, "connected", 2);
     drop(kept);
     assert_eq!(words(&told)[..5], ["resolving", "connecting", "connected", "lost", "waiting"]);
-}
-
-/// 64 lookups that hung held all threads, and nobody's name was looked up.
-#[test]
-fn lookups_that_hang_in_one_resolver_hold_up_no_other() {
-    let (hold, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let hangs = Resolver::new(move |_| {
-        let _ = held.lock().expect("the lock").recv();
-        Err(std::io::Error::other("no answer"))
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let engine = one_reactor();
-    let hanging: Vec<_> = (0..64)
-        .map(|number| {
-            let (builder, told) = builder(&address(&format!("tcp://up{number}.example:1")));
-            let started = builder.resolver(hangs.clone()).start(engine.least_loaded(), keeping(&Tale::default()));
-            until_told(&told, "resolving", 1);
-            started.expect("it starts")
-        })
-        .collect();
-    let port = listener.local_addr().expect("an address").port();
-    let client = windlass::Client::builder(address(&format!("tcp4://localhost:{port}"))).build().expect("a client");
-    let quickest = (0..5).find_map(|_| {
-        let began = Instant::now();
-        client.connect(PATIENCE).expect("a connection");
-        // The machine may have other work.
-        Some(began.elapsed()).filter(|took| *took <= Duration::from_millis(50))
-    });
-    assert!(quickest.is_some(), "never within 50 ms");
-    drop((hanging, hold));
 }

@@ -4,9 +4,11 @@
 mod support;
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[cfg(not(windlass_oldest))]
 #[path = "settings/canary.rs"]
 mod canary;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[cfg(not(windlass_oldest))]
 #[path = "settings/dumps.rs"]
 mod dumps;
 #[path = "settings/keys.rs"]
@@ -23,6 +25,7 @@ mod secured;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 #[path = "settings/switched.rs"]
 mod switched;
+#[cfg(not(windlass_oldest))]
 #[path = "settings/values.rs"]
 mod values;
 
@@ -45,6 +48,15 @@ fn round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(config: &T) 
     assert_eq!(&toml::from_str::<T>(&text).expect("what was written"), config, "{text}");
     let text = serde_json::to_string(config).expect("JSON");
     assert_eq!(&serde_json::from_str::<T>(&text).expect("what was written"), config, "{text}");
+    yaml_round_trips(config);
+}
+
+#[cfg(not(windlass_oldest))]
+fn yaml_round_trips<T: Serialize + DeserializeOwned + PartialEq + Debug>(config: &T) {
     let text = serde_saphyr::to_string(config).expect("YAML");
     assert_eq!(&serde_saphyr::from_str::<T>(&text).expect("what was written"), config, "{text}");
 }
+
+/// The reader of YAML needs a newer Rust than the oldest: what takes it is left out there.
+#[cfg(windlass_oldest)]
+fn yaml_round_trips<T>(_: &T) {}

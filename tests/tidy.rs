@@ -11,7 +11,7 @@ use std::path::Path;
 const ROWS: [(&str, &str); 10] = [
     (
         "words",
-        "address address/* clock config config/* cores counters document error error/* id seldom shown shown/* tls tls/*",
+        "address address/* clock config config/* cores cores/* counters document error error/* id platform seldom shown shown/* tls tls/*",
     ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
@@ -34,7 +34,7 @@ const PLACES: [(&str, &str); 12] = [
     ("tokio", "nowhere"),
     ("mio", "net net/* mailbox source source/* reactor reactor/*"),
     ("socket2", "net net/*"),
-    ("rustix", "net net/* cores"),
+    ("rustix", "net net/* cores/linux"),
     ("nix", "net net/*"),
     ("slab", "reactor/table"),
     ("dns_lookup", "address"),
@@ -47,7 +47,7 @@ const PLACES: [(&str, &str); 12] = [
 /// Who may read the clock (A8).
 const CLOCK_READERS: [(&str, &str); 13] = [
     ("seldom", "a line of the log, on paths that are rare"),
-    ("net/coarse", "a clock of its own, for reactor/core"),
+    ("net/elsewhere", "the clock of net/coarse, where the system has none of that kind"),
     ("tls/tests", "a measurement, built with the tests only"),
     ("link/session/pace", "a measurement, built with the tests only"),
     ("reactor/core", "the one clock of a reactor"),
@@ -71,6 +71,12 @@ const EXCEPTIONS: [(&str, &str, &str); 7] = [
     ("tls/key_log", "rustix", "flags of open(2), and its errors, that std has no names for"),
     ("source/acceptor", "rustix", "accept(2)'s errors are told apart by their `Errno` names; no call is made"),
 ];
+
+/// Who may ask what system this is built for: others take what these choose.
+const SYSTEMS: &str = "platform cores net net/linux net/linux/* net/elsewhere net/elsewhere/*";
+
+/// Words that ask so.
+const SYSTEM_WORDS: [&str; 4] = ["target_os", "target_vendor", "target_env", "target_family"];
 
 /// Files whose states must be enums.
 const BOOL_FREE: &str = "link link/* post post/* source source/*";
@@ -117,6 +123,11 @@ fn every_exception_is_needed() {
         let names_it = file.is_some_and(|file| file.code.iter().any(|token| token.text == word));
         assert!(names_it, "tests/tidy.rs: src/{name}.rs does not name {word} any more: delete the exception");
     }
+}
+
+#[test]
+fn few_files_ask_what_system_they_are_built_for() {
+    check(systems_asked_for);
 }
 
 #[test]
@@ -181,6 +192,16 @@ fn names_out_of_place(file: &File) -> Findings {
         findings.extend(found.map(|token| (token.line, format!("names {word}, whose places are: {places}"))));
     }
     findings
+}
+
+fn systems_asked_for(file: &File) -> Findings {
+    if lists(SYSTEMS, &file.name) {
+        return vec![];
+    }
+    let asked = file.code.iter().filter(|token| SYSTEM_WORDS.contains(&token.text.as_str()));
+    asked
+        .map(|token| (token.line, format!("names {}: take what `net::system` or `platform` has", token.text)))
+        .collect()
 }
 
 fn bool_fields(file: &File) -> Findings {
@@ -556,6 +577,9 @@ fn what_is_out_of_place_is_found() {
         [2, 3]
     );
     assert_eq!(names_out_of_place(&File::new("config", "fn f(_: &socket2::Socket) {}")), []);
+    let systems = "fn f() -> bool {\n    cfg!(target_os = \"linux\")\n}\n#[cfg(target_vendor = \"apple\")]\nfn g() {}";
+    assert_eq!(lines(systems_asked_for(&File::new("post", systems))), [2, 4]);
+    assert_eq!(systems_asked_for(&File::new("net/linux/mmsg", systems)), []);
     let fields = "struct A<'a> {\n    b: &'a u8,\n    c: Option<bool>,\n}\nfn f(_: bool) -> bool {}\nstruct D(bool);";
     assert_eq!(lines(bool_fields(&File::new("link/inbox", fields))), [3, 6]);
     assert_eq!(bool_fields(&File::new("net", fields)), []);

@@ -25,14 +25,16 @@ pub enum Offload {
 pub enum Fragmentation {
     /// They may: the don't-fragment bit is off, whatever the system's default.
     Allowed,
-    /// They may not: the bit is on, and a datagram longer than the path is known to carry fails with EMSGSIZE (Linux).
+    /// They may not: the bit is on, and a datagram longer than the path is known to carry fails with EMSGSIZE. Linux
+    /// alone; elsewhere binding is refused with it (`Unsupported`).
     Never,
 }
 
 /// Whether the errors are told that the network answers with; ip(7), IP_RECVERR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrors {
-    /// They are told to `on_error`, of unconnected sockets too, and so is a send queue of the network that is full (Linux).
+    /// They are told to `on_error`, of unconnected sockets too, and so is a send queue of the network that is full. Elsewhere
+    /// than on Linux only as with `Ignored`.
     /// Of a [`Client`](crate::Client) the next call returns the oldest of them.
     Told,
     /// Only a connected socket is told, and only of a port or host that refuses.
@@ -62,7 +64,8 @@ pub enum Loopback {
 pub enum Interface {
     /// The one that the system's routes choose.
     Any,
-    /// By its number; netdevice(7).
+    /// By its number; netdevice(7). Elsewhere than on Linux what is sent to groups of IPv4 cannot be said so (`Unsupported`);
+    /// nor, on NetBSD, OpenBSD and illumos, which of them are joined.
     Index(u32),
     /// By its IPv4 address. What a socket of both families sends to groups of IPv6 leaves where the system's routes say.
     Address(Ipv4Addr),
@@ -73,7 +76,8 @@ pub enum Interface {
 pub struct Group {
     /// The group's address, of the socket's family.
     pub address: IpAddr,
-    /// Only what this host sends to it (source-specific, RFC 4607; IPv4). Default: whatever anybody sends.
+    /// Only what this host sends to it (source-specific, RFC 4607; IPv4). NetBSD, OpenBSD and DragonFly refuse it
+    /// (`Unsupported`). Default: whatever anybody sends.
     pub source: Option<Ipv4Addr>,
     /// Where to listen.
     pub interface: Interface,
@@ -122,15 +126,16 @@ pub struct DatagramConfig {
     pub socket: SocketOptions,
     /// For `udp://` addresses of both families: which the socket takes. Default: dual; `udp6://` is always IPv6 only.
     pub stack: Stack,
-    /// Default: exclusive. With `Port` the kernel spreads senders over the sockets, and hands each datagram of a multicast
-    /// group to all of them.
+    /// Default: exclusive. With `Port` the kernel spreads senders over the sockets (Linux, FreeBSD and DragonFly; elsewhere one of
+    /// them may get all), and hands each datagram of a multicast group to all of them.
     pub reuse: Reuse,
-    /// The socket file's permission bits. Default: 0o770.
+    /// The socket file's permission bits. Elsewhere than on Linux the file has those that the umask leaves for a moment, while
+    /// datagrams can reach it. Default: 0o770.
     pub unix_mode: u32,
     /// The socket file's group, by number. Default: unchanged.
     pub unix_group: Option<u32>,
-    /// The own address of a socket that is connected. Default: one that the system chooses, for Unix sockets too, so
-    /// that answers come back.
+    /// The own address of a socket that is connected. Default: one that the system chooses, so that answers come back; for
+    /// Unix sockets too on Linux. Elsewhere a connected Unix socket is refused without one.
     pub bind: Option<Address>,
     /// The longest datagram that is received whole; of a longer one the first bytes are shown. Default: 64 KiB, which is
     /// all that UDP can carry.
@@ -147,10 +152,12 @@ pub struct DatagramConfig {
     /// Datagrams that are received in one turn. Default: 256.
     pub datagrams_per_turn: usize,
     /// Datagrams of one length to one peer leave as one. Where the network's own queue is short of room, a part of them may
-    /// be lost there without ENOBUFS; `Off` tells all of it. Default: on.
+    /// be lost there without ENOBUFS; `Off` tells all of it. Elsewhere than on Linux they leave
+    /// one by one. Default: on.
     pub gso: Offload,
     /// Datagrams of one length from one peer come as one; good for streams of few senders. Each call then receives from
-    /// one sender, where without it a call receives from up to 32. Default: off.
+    /// one sender, where without it a call receives from up to 32. Elsewhere than on Linux each
+    /// call receives one, either way. Default: off.
     pub gro: Offload,
     /// Default: allowed.
     pub fragmentation: Fragmentation,

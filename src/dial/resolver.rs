@@ -1,27 +1,28 @@
 //! Addresses for a name, looked up on threads of their own: the system's lookup blocks, for as long as it likes.
 //!
-//! Owns those threads, and who waits for which answer.
+//! Owns those threads, and who waits for which answer. A thread that is done takes what waits for one, or ends.
 //!
-//! 1. A question that is asked already is not asked again: all who ask get its answer.
-//! 2. A lookup that somebody waits for counts against its resolver's share of the threads; one that nobody waits for any more
-//!    counts against nobody's.
+//! 1. A question that somebody waits for is not asked again: all who ask get its answer.
+//! 2. A lookup that somebody waits for counts against its resolver's share. One that nobody waits for any more keeps its thread
+//!    and answers nobody: who asks the same then asks anew.
+//! 3. No resolver has more threads than it leaves to the others, and all but the system's leave a share to that one.
 
 use crate::address::{Address, AddressError, Family};
 use crate::cores;
 use crate::handler::guarded;
 use crate::net::sigpipe;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Finds the addresses of a name. The system's way is the default; [`Resolver::new`] puts another in its place, such as a
 /// service registry, or addresses that are known already.
 ///
 /// Lookups run on threads of their own, at most 64 of each resolver (clones are the same one) and 512 in a process. The same
 /// question is asked once, however many wait for the answer. A lookup that hangs and that nobody waits for any more keeps its
-/// thread, but not its place among the 64.
+/// thread, but not its place among the 64, and who asks the same question asks anew. No resolver has more threads than it leaves
+/// to the others: one that always hangs gets 224, and then no more until some return.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -69,7 +70,7 @@ impl Resolver {
         }
     }
 
-    /// Looks up on a thread for lookups; `then` is called there with what was found, unless the ticket is dropped before.
+    /// Looks up on a thread for lookups; `then` is called there with what was found, unless the ticket is dropped first.
     ///
     /// # Errors
     /// There is no such thread, and none can be started; `then` is not called.
@@ -79,42 +80,45 @@ impl Resolver {
         family: Family,
         then: impl FnOnce(Found) + Send + 'static,
     ) -> io::Result<Ticket> {
-        let ticket = Arc::new(());
         let question = Question { resolver: self.number(), address: address.clone(), family };
-        LOOKUPS.ask(question, self.clone(), Waiter { wanted: Arc::downgrade(&ticket), then: Box::new(then) })?;
-        Ok(Ticket(Some(ticket)))
+        LOOKUPS.ask(question, self.clone(), Box::new(then))
     }
 
     /// What tells it from others that live.
     fn number(&self) -> usize {
-        self.0.as_ref().map_or(0, |own| Arc::as_ptr(own).cast::<()>() as usize)
+        self.0.as_ref().map_or(SYSTEM, |own| Arc::as_ptr(own).cast::<()>() as usize)
     }
 
     fn look_up(&self, address: &Address, family: Family) -> Found {
+        let failed = |error| AddressError::ResolutionFailed(address.to_string(), error);
         let look_up = || match &self.0 {
             None => address.targets_of(family),
-            Some(own) => {
-                let failed = |error| AddressError::ResolutionFailed(address.to_string(), error);
-                address.targets_among(own(address).map_err(failed)?.into_iter())
-            }
+            // The text of its error is its code, too.
+            Some(own) => match own(address) {
+                Ok(found) => address.targets_among(found.into_iter()),
+                Err(error) => Err(failed(io::Error::new(error.kind(), error.to_string()))),
+            },
         };
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(look_up)).unwrap_or_else(|_| {
-            let panicked = io::Error::other("the resolver panicked");
-            Err(AddressError::ResolutionFailed(address.to_string(), panicked))
-        })
+        guarded(look_up).unwrap_or_else(|| Err(failed(io::Error::other("the resolver panicked"))))
     }
 }
 
-/// Stands for somebody who wants to know what a lookup finds.
+/// Stands for somebody who waits for what a lookup finds.
 #[derive(Debug)]
-pub(crate) struct Ticket(Option<Arc<()>>);
+pub(crate) struct Ticket {
+    question: Question,
+    number: u64,
+}
 
 impl Drop for Ticket {
     /// A lookup that nobody waits for any more leaves its share to others.
     fn drop(&mut self) {
-        self.0 = None;
+        let mut inside = LOOKUPS.lock();
+        let given_up = inside.give_up(self);
         // Without another thread they wait for one of those that there are.
-        let _ = LOOKUPS.go_on(&mut LOOKUPS.lock());
+        let _ = LOOKUPS.start(&mut inside);
+        drop(inside);
+        let _ = guarded(|| drop(given_up));
     }
 }
 
@@ -126,17 +130,21 @@ struct Question {
     family: Family,
 }
 
-/// Who waits for an answer.
-struct Waiter {
-    wanted: Weak<()>,
-    then: Box<dyn FnOnce(Found) + Send>,
+/// A question with its number and who answers it.
+#[derive(Clone)]
+struct Query {
+    number: u64,
+    question: Question,
+    resolver: Resolver,
 }
 
-impl Waiter {
-    fn is_wanted(&self) -> bool {
-        self.wanted.strong_count() > 0
-    }
+/// Who waits for the answer to a question, by the numbers of their tickets.
+struct Asked {
+    lookup: u64,
+    waiters: BTreeMap<u64, Then>,
 }
+
+type Then = Box<dyn FnOnce(Found) + Send>;
 
 // --- the threads ------------------------------------------------------------------------------------------------------
 
@@ -146,161 +154,164 @@ const SHARE: usize = 64;
 /// Threads in a process, those of lookups that nobody waits for any more included.
 const THREADS_MAX: usize = 512;
 
-/// How long a thread without work stays.
-const IDLE: Duration = Duration::from_secs(10);
+/// The number of the system's resolver.
+const SYSTEM: usize = 0;
 
 static LOOKUPS: LazyLock<Lookups> = LazyLock::new(Lookups::default);
 
 #[derive(Default)]
-struct Lookups {
-    inside: Mutex<Inside>,
-    came: Condvar,
-}
+struct Lookups(Mutex<Inside>);
 
 #[derive(Default)]
 struct Inside {
-    /// Not begun yet.
-    queue: VecDeque<(Question, Resolver)>,
-    /// Who waits for the answers of those that are.
-    begun: HashMap<Question, Vec<Waiter>>,
-    /// The same, of those that are not.
-    waiting: HashMap<Question, Vec<Waiter>>,
+    asked: HashMap<Question, Asked>,
+    /// By resolver; only of those that have something in them.
+    shares: BTreeMap<usize, Share>,
     threads: usize,
-    /// Threads that were started so far: the number of the last one.
-    started: u64,
-    idle: usize,
+    /// The last number of a lookup or a ticket.
+    numbers: u64,
+}
+
+/// What one resolver has.
+#[derive(Default)]
+struct Share {
+    threads: usize,
+    /// Those of its threads whose answer somebody waits for.
+    wanted: usize,
+    /// Not begun yet, the oldest first.
+    queue: BTreeMap<u64, Query>,
 }
 
 impl Inside {
-    /// Where in the queue the first lookup is that somebody waits for and whose resolver has a share left.
-    fn next(&self) -> Option<usize> {
-        let is_wanted = |waiters: &Vec<Waiter>| waiters.iter().any(Waiter::is_wanted);
-        let mut shares = HashMap::new();
-        self.begun.iter().filter(|(_, waiters)| is_wanted(waiters)).for_each(|(question, _)| {
-            *shares.entry(question.resolver).or_insert(0) += 1;
-        });
-        let has_share = |question: &Question| shares.get(&question.resolver).is_none_or(|taken| *taken < SHARE);
-        self.queue
-            .iter()
-            .position(|(question, _)| has_share(question) && self.waiting.get(question).is_some_and(is_wanted))
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
-    /// Takes out what nobody waits for any more before it was begun; it is user code that is dropped.
-    fn take_unwanted(&mut self) -> Vec<(Vec<Waiter>, Resolver)> {
-        let mut unwanted = Vec::new();
-        for at in (0..self.queue.len()).rev() {
-            let waiters = self.waiting.get(&self.queue[at].0);
-            if !waiters.is_some_and(|waiters| waiters.iter().any(Waiter::is_wanted)) {
-                if let Some(queued) = self.queue.remove(at) {
-                    let waiters = self.waiting.remove(&queued.0).unwrap_or_default();
-                    unwanted.push((waiters, queued.1));
-                }
-            }
+    /// Takes the next lookup that may have a thread now, and counts it as begun.
+    fn next(&mut self) -> Option<Query> {
+        let left = THREADS_MAX.saturating_sub(self.threads);
+        let may_begin = |resolver: usize, share: &Share| {
+            let left = if resolver == SYSTEM { left } else { left.saturating_sub(SHARE) };
+            !share.queue.is_empty() && share.wanted < SHARE && share.threads < left
+        };
+        let (_, share) = self.shares.iter_mut().find(|(resolver, share)| may_begin(**resolver, share))?;
+        let (_, lookup) = share.queue.pop_first()?;
+        share.threads += 1;
+        share.wanted += 1;
+        self.threads += 1;
+        Some(lookup)
+    }
+
+    /// A lookup gives its thread back; whoever waits for its answer is returned.
+    fn end(&mut self, lookup: &Query) -> BTreeMap<u64, Then> {
+        self.threads -= 1;
+        let is_wanted = self.asked.get(&lookup.question).is_some_and(|asked| asked.lookup == lookup.number);
+        self.share(&lookup.question, |share| {
+            share.threads -= 1;
+            share.wanted -= usize::from(is_wanted);
+        });
+        let asked = if is_wanted { self.asked.remove(&lookup.question) } else { None };
+        asked.map(|asked| asked.waiters).unwrap_or_default()
+    }
+
+    /// Somebody waits no longer. Returns what is to be dropped outside the lock: user code may be in it.
+    fn give_up(&mut self, ticket: &Ticket) -> Option<(Then, Option<Query>)> {
+        let asked = self.asked.get_mut(&ticket.question)?;
+        let then = asked.waiters.remove(&ticket.number)?;
+        if !asked.waiters.is_empty() {
+            return Some((then, None));
         }
-        unwanted
+        let number = asked.lookup;
+        self.asked.remove(&ticket.question);
+        let queued = self.share(&ticket.question, |share| {
+            let queued = share.queue.remove(&number);
+            share.wanted -= usize::from(queued.is_none());
+            queued
+        });
+        Some((then, queued))
+    }
+
+    fn share<T>(&mut self, question: &Question, change: impl FnOnce(&mut Share) -> T) -> T {
+        let share = self.shares.entry(question.resolver).or_default();
+        let changed = change(share);
+        if share.threads == 0 && share.queue.is_empty() {
+            self.shares.remove(&question.resolver);
+        }
+        changed
     }
 }
 
 impl Lookups {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         // No user code runs under the lock.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&'static self, question: Question, resolver: Resolver, waiter: Waiter) -> io::Result<()> {
+    fn ask(&'static self, question: Question, resolver: Resolver, then: Then) -> io::Result<Ticket> {
         let mut inside = self.lock();
-        if let Some(waiters) = inside.begun.get_mut(&question) {
-            waiters.push(waiter);
-            return Ok(());
+        let ticket = Ticket { number: inside.number(), question: question.clone() };
+        if let Some(asked) = inside.asked.get_mut(&question) {
+            asked.waiters.insert(ticket.number, then);
+            return Ok(ticket);
         }
-        let waiters = inside.waiting.entry(question.clone()).or_default();
-        waiters.push(waiter);
-        if waiters.len() == 1 {
-            inside.queue.push_back((question.clone(), resolver));
-        }
-        match self.go_on(&mut inside) {
-            Err(error) if inside.threads == 0 => {
-                inside.queue.retain(|(queued, _)| *queued != question);
-                let refused = inside.waiting.remove(&question);
-                drop(inside);
-                drop(refused);
-                Err(error)
-            }
-            // Those threads that there are will come to it.
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let lookup = Query { number: inside.number(), question: question.clone(), resolver };
+        let (number, waiters) = (lookup.number, BTreeMap::from([(ticket.number, then)]));
+        inside.share(&question, |share| share.queue.insert(number, lookup));
+        inside.asked.insert(question, Asked { lookup: number, waiters });
+        let started = self.start(&mut inside);
+        // Before the ticket is dropped, if it is in vain.
+        drop(inside);
+        started.map(|()| ticket)
     }
 
-    /// Sees to it that a thread takes what can be begun.
-    fn go_on(&'static self, inside: &mut Inside) -> io::Result<()> {
-        if inside.next().is_none() {
-            return Ok(());
-        }
-        if inside.queue.len() > inside.idle && inside.threads < THREADS_MAX {
-            let signals = sigpipe::inherited();
-            let work = || {
+    /// Starts a thread for each lookup that may have one.
+    ///
+    /// # Errors
+    /// There is none, and none can be started. Where there are others, they will come to it.
+    fn start(&'static self, inside: &mut Inside) -> io::Result<()> {
+        while let Some(lookup) = inside.next() {
+            let (signals, number, taken) = (sigpipe::inherited(), lookup.number, lookup.clone());
+            let work = move || {
                 signals.undo();
                 cores::roam();
-                self.work();
+                self.work(taken);
             };
-            let name = cores::name("windlass-lookup", &format!("-{}", inside.started + 1));
-            std::thread::Builder::new().name(name).spawn(work)?;
-            inside.threads += 1;
-            inside.started += 1;
+            let name = cores::name("windlass-lookup", &format!("-{number}"));
+            if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
+                inside.threads -= 1;
+                let others = inside.threads;
+                inside.share(&lookup.question.clone(), |share| {
+                    share.threads -= 1;
+                    share.wanted -= 1;
+                    share.queue.insert(number, lookup);
+                });
+                return if others == 0 { Err(error) } else { Ok(()) };
+            }
         }
-        self.came.notify_one();
         Ok(())
     }
 
-    fn work(&self) {
-        let mut inside = self.lock();
-        loop {
-            let unwanted = inside.take_unwanted();
-            if !unwanted.is_empty() {
-                drop(inside);
-                for one in unwanted {
-                    let _ = guarded(|| drop(one));
-                }
-                inside = self.lock();
-                continue;
+    fn work(&'static self, first: Query) {
+        let mut next = Some(first);
+        while let Some(lookup) = next {
+            let found = lookup.resolver.look_up(&lookup.question.address, lookup.question.family);
+            // Before the resolver may be gone: another one may get its number then.
+            let waiters = self.lock().end(&lookup);
+            // It may be the last that holds user code, whose drop panics.
+            let _ = guarded(|| drop(lookup));
+            for then in waiters.into_values() {
+                let found = match &found {
+                    Ok(addresses) => Ok(addresses.clone()),
+                    Err(error) => Err(error.again()),
+                };
+                let _ = guarded(|| then(found));
             }
-            if let Some((question, resolver)) = inside.next().and_then(|at| inside.queue.remove(at)) {
-                let waiters = inside.waiting.remove(&question).unwrap_or_default();
-                inside.begun.insert(question.clone(), waiters);
-                drop(inside);
-                let found = resolver.look_up(&question.address, question.family);
-                // Before the resolver may be gone: another one may get its number then.
-                let waiters = self.lock().begun.remove(&question);
-                // It may be the last that holds user code, whose drop panics.
-                let _ = guarded(|| drop(resolver));
-                answer(waiters.unwrap_or_default(), found);
-                inside = self.lock();
-                continue;
-            }
-            inside.idle += 1;
-            let (back, waited) = self.came.wait_timeout(inside, IDLE).unwrap_or_else(PoisonError::into_inner);
-            inside = back;
-            inside.idle -= 1;
-            if waited.timed_out() && inside.next().is_none() {
-                inside.threads -= 1;
-                return;
-            }
+            let mut inside = self.lock();
+            next = inside.next();
+            // What may begin beside it.
+            let _ = self.start(&mut inside);
         }
-    }
-}
-
-/// Tells all who wait, each with a copy of its own.
-fn answer(waiters: Vec<Waiter>, found: Found) {
-    for waiter in waiters {
-        let found = match &found {
-            Ok(addresses) => Ok(addresses.clone()),
-            Err(error) => Err(error.again()),
-        };
-        let _ = guarded(move || {
-            if waiter.is_wanted() {
-                (waiter.then)(found)
-            }
-        });
     }
 }
 
@@ -308,7 +319,7 @@ fn answer(waiters: Vec<Waiter>, found: Found) {
 mod tests {
     use super::*;
     use std::sync::mpsc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn find(resolver: &Resolver, address: &str, family: Family) -> Found {
         let (tell, told) = mpsc::channel();
@@ -329,6 +340,26 @@ mod tests {
         });
         (resolver, hold, asked)
     }
+
+    /// What panics whatever is done with it.
+    #[derive(Debug)]
+    struct Spiteful;
+
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("on purpose");
+            }
+        }
+    }
+
+    impl std::fmt::Display for Spiteful {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("on purpose");
+        }
+    }
+
+    impl std::error::Error for Spiteful {}
 
     fn name(number: usize) -> Address {
         format!("tcp://host{number}.example:1").parse().expect("an address")
@@ -395,13 +426,49 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_behind_a_lookup_costs_no_thread() {
-        struct Spiteful;
-        impl Drop for Spiteful {
-            fn drop(&mut self) {
-                panic!("on purpose");
-            }
+    fn a_lookup_that_nobody_waits_for_any_more_answers_nobody_and_is_asked_anew() {
+        // A connector whose first lookup hung for good waited for the same one at each attempt.
+        let (slow, hold, asked) = hanging();
+        let ask = || slow.find(&name(1), Family::Any, |_| ()).expect("a thread");
+        for count in 1..=3 {
+            let ticket = ask();
+            until("it to begin", || *asked.lock().expect("the lock") == count);
+            drop(ticket);
         }
+        let (tell, told) = mpsc::channel();
+        let last = slow.find(&name(1), Family::Any, move |found| tell.send(found.is_ok()).expect("we wait"));
+        until("it to begin", || *asked.lock().expect("the lock") == 4);
+        drop(hold);
+        assert_eq!((told.recv(), told.recv().is_err()), (Ok(true), true), "answered once");
+        drop(last);
+    }
+
+    #[test]
+    fn a_resolver_that_always_hangs_leaves_threads_to_the_others() {
+        // Lookups that were given up took all threads of the process, and `localhost` waited for one.
+        let (slow, hold, asked) = hanging();
+        let share = |look: fn(&Share) -> usize| LOOKUPS.lock().shares.get(&slow.number()).map_or(0, look);
+        for number in 0..THREADS_MAX + 10 {
+            let before = *asked.lock().expect("the lock");
+            let ticket = slow.find(&name(number), Family::Any, |_| ()).expect("a thread");
+            until("it to begin, or to have to wait", || {
+                *asked.lock().expect("the lock") > before || share(|share| share.queue.len()) > 0
+            });
+            drop(ticket);
+        }
+        assert!(share(|share| share.threads) <= (THREADS_MAX - SHARE) / 2, "{}", share(|share| share.threads));
+        assert_eq!(share(|share| share.wanted + share.queue.len()), 0, "nothing of what was given up is left");
+        let others = Resolver::new(|_| Ok(vec![([127, 0, 0, 1], 1).into()]));
+        let begun = Instant::now();
+        assert!(find(&others, "tcp://host.example:1", Family::Any).is_ok());
+        assert!(find(&Resolver::system(), "tcp4://localhost:80", Family::V4).is_ok());
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        drop(hold);
+        until("the threads to end", || share(|share| share.threads) == 0);
+    }
+
+    #[test]
+    fn a_panic_behind_a_lookup_costs_no_thread() {
         let resolver = Resolver::new(|_| Ok(vec![([127, 0, 0, 1], 1).into()]));
         for number in 0..2 * SHARE {
             let (spiteful, (tell, told)) = (Spiteful, mpsc::channel());
@@ -436,7 +503,11 @@ mod tests {
         let fails = Resolver::new(|_| Err(io::Error::other("no such service")));
         let none = Resolver::new(|_| Ok(Vec::new()));
         let panics = Resolver::new(|_| panic!("on purpose"));
-        for (resolver, says) in [(fails, "no such service"), (none, ""), (panics, "panicked")] {
+        // Both of these ended the thread, and who waited was told nothing.
+        let spiteful = Resolver::new(|_| std::panic::panic_any(Spiteful));
+        let unspeakable = Resolver::new(|_| Err(io::Error::other(Spiteful)));
+        let all = [(fails, "no such service"), (none, ""), (panics, "panicked")];
+        for (resolver, says) in all.into_iter().chain([(spiteful, "panicked"), (unspeakable, "panicked")]) {
             let error = find(&resolver, "tcp://db.example:5432", Family::Any).expect_err("an error").to_string();
             assert!(error.contains("db.example:5432") && error.contains(says), "{error}");
         }

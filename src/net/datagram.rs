@@ -3,8 +3,6 @@
 //! Owns the socket, its options, and what it has turned out to be able to do. Knows nothing of queues, handlers or time.
 
 pub(crate) mod arrivals;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) mod mmsg;
 mod options;
 pub(crate) mod peer;
 
@@ -13,11 +11,11 @@ use crate::config::datagram::{DatagramConfig, Group};
 use crate::error::Error;
 use crate::net::listener::{is_lack, places};
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::{Registry, sigpipe, uninterrupted};
+use crate::net::{Registry, sigpipe, system, uninterrupted};
 use mio::net::{UdpSocket, UnixDatagram};
 use mio::{Interest, Token};
 use peer::{DatagramPeer, Destination};
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,7 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(crate) struct DatagramSocket {
     /// The file first: while the socket is open its inode cannot be another's, so it is removed before the close.
     _file: Option<SocketFile>,
-    kind: Kind,
+    pub(in crate::net) kind: Kind,
     peer: Option<DatagramPeer>,
     receiving: Receiving,
     sending: Sending,
@@ -36,21 +34,21 @@ pub(crate) struct DatagramSocket {
     /// The one address that it has.
     own: Option<IpAddr>,
     /// Datagrams that the kernel dropped for want of room, as far as it has told.
-    dropped: u32,
+    pub(in crate::net) dropped: u32,
     /// How many datagrams the next call asks for.
     batch: usize,
     datagram_bytes_max: usize,
 }
 
 #[derive(Debug)]
-enum Kind {
+pub(in crate::net) enum Kind {
     Udp(UdpSocket, Ip),
     Unix(UnixDatagram),
 }
 
 /// The family of a UDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ip {
+pub(in crate::net) enum Ip {
     V4,
     /// And IPv4 by mapped addresses.
     V6,
@@ -117,7 +115,6 @@ impl Ip {
 }
 
 /// Errors that are taken from a socket's queue at once; if there are more, poll(2) says so again.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const ERRORS_TAKEN: usize = 1024;
 
 /// Datagrams in the first call, one more than come singly; it asks for more as they come.
@@ -208,7 +205,7 @@ impl DatagramSocket {
         let mut adopted = match local.domain() {
             Domain::IPV4 | Domain::IPV6 => {
                 if let Some(at) = local.as_socket() {
-                    options::receiving(&socket, at, config)?;
+                    system::datagram::receiving(&socket, at, config)?;
                 }
                 DatagramSocket::of_udp(socket, config)?
             }
@@ -231,8 +228,8 @@ impl DatagramSocket {
             Some(_) | None => Ip::V4,
         };
         let all = local.is_some_and(|local| local.ip().is_unspecified());
-        let receiving = options::join(&socket, config.gro);
-        let sending = options::segment(&socket, config.gso);
+        let receiving = system::datagram::join(&socket, config.gro);
+        let sending = system::datagram::segment(&socket, config.gso);
         for group in &config.multicast.groups {
             options::join_group(&socket, group)?;
         }
@@ -251,8 +248,8 @@ impl DatagramSocket {
     }
 
     fn of_unix(socket: Socket, file: Option<SocketFile>) -> io::Result<DatagramSocket> {
-        // The kernel refuses what its buffer could never hold, and counts 32 bytes more than there are.
-        let datagram_bytes_max = socket.send_buffer_size()?.saturating_sub(32);
+        // The kernel refuses what its buffer could never hold.
+        let datagram_bytes_max = socket.send_buffer_size()?.saturating_sub(system::UNIX_DATAGRAM_OVERHEAD);
         Ok(DatagramSocket {
             _file: file,
             kind: Kind::Unix(UnixDatagram::from_std(OwnedFd::from(socket).into())),
@@ -340,19 +337,12 @@ impl DatagramSocket {
     }
 
     /// The address that a datagram came to, where the kernel did not say.
-    fn own(&self) -> Option<IpAddr> {
+    pub(in crate::net) fn own(&self) -> Option<IpAddr> {
         self.own
     }
 
     pub(crate) fn bound(&self) -> Bound {
         self.bound
-    }
-
-    fn family_index(&self) -> usize {
-        match self.kind {
-            Kind::Udp(_, Ip::V6 | Ip::V6Only) => 1,
-            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => 0,
-        }
     }
 
     fn batch_size(&self) -> usize {
@@ -362,10 +352,6 @@ impl DatagramSocket {
     /// Asks for twice as many as came, so that few headers are made ready for few datagrams.
     fn note_batch(&mut self, came: usize) {
         self.batch = (2 * came).max(BATCH_FIRST);
-    }
-
-    fn note_dropped(&mut self, dropped: u32) {
-        self.dropped = self.dropped.max(dropped);
     }
 
     /// The system lacks the call for many.
@@ -403,23 +389,16 @@ impl DatagramSocket {
         })
     }
 
-    /// Receives one datagram of whomever it is connected to. What is longer than `buffer` is cut; its length is told whole.
+    /// Receives one datagram of whomever it is connected to. What is longer than `buffer` is cut; its length is told whole, or
+    /// as more than there was room for.
     /// If the kernel joins datagrams it may be several, and `buffer` must have room for `DATAGRAM_BYTES`.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Message> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.receiving == Receiving::Joined {
-            let (arrived, _) = mmsg::receive_message(self, buffer)?;
+            let (arrived, _) = system::mmsg::receive_message(self, buffer)?;
             return Ok(Message { len: arrived.len, segment: arrived.segment });
         }
-        // Elsewhere the system does not say how long one is that it cuts.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let flags = RecvFlags::DONTWAIT;
-        uninterrupted(|| {
-            let (_, len) = rustix::net::recv(self, &mut *buffer, flags)?;
-            Ok(Message { len, segment: None })
-        })
+        let len = uninterrupted(|| system::receive_whole(self, buffer))?;
+        Ok(Message { len, segment: None })
     }
 
     /// Ends both directions; whoever waits for it is woken.
@@ -429,14 +408,13 @@ impl DatagramSocket {
 
     /// Empties the queue of errors and returns the oldest that the network has answered with, if there is one. While that
     /// queue holds anything, poll(2) does not sleep.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn take_network_errors(&self) -> Option<io::Error> {
         if self.is_unix() {
             return None;
         }
         let mut oldest = None;
         for _ in 0..ERRORS_TAKEN {
-            match mmsg::next_error(self) {
+            match system::mmsg::next_error(self) {
                 // What this host refuses by itself was returned by the call that it refused.
                 Ok(Some(error)) if error.icmp.is_none() => {}
                 Ok(Some(error)) => oldest = oldest.or(Some(error.source)),
@@ -446,12 +424,6 @@ impl DatagramSocket {
             }
         }
         oldest
-    }
-
-    /// Elsewhere there is no such queue.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn take_network_errors(&self) -> Option<io::Error> {
-        None
     }
 
     /// The error that waits on the socket, SO_ERROR.
@@ -560,19 +532,10 @@ fn bind_name(address: &Address, config: &DatagramConfig) -> io::Result<Socket> {
 }
 
 /// A Unix socket with an address of its own that nobody had to choose: answers come there; unix(7), "autobind".
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn bind_anywhere(config: &DatagramConfig) -> io::Result<DatagramSocket> {
     let socket = options::unix(config)?;
-    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new_unnamed())?;
+    system::bind_anywhere(&socket)?;
     DatagramSocket::of_unix(socket, None)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn bind_anywhere(_: &DatagramConfig) -> io::Result<DatagramSocket> {
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "this system names no sockets by itself: give DatagramConfig::bind",
-    ))
 }
 
 impl AsFd for DatagramSocket {

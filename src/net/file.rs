@@ -4,6 +4,7 @@
 //! A page that is not in the system's cache is waited for: files are never "not ready".
 
 use crate::error::{Error, Reason};
+use crate::net::system;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -27,7 +28,6 @@ enum Method {
     /// So, and until its end only full packets leave.
     Corked,
     /// So, on a socket that knows no packets.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     Uncorkable,
     /// The system cannot send this file so: it is read, and written.
     Read,
@@ -36,10 +36,6 @@ enum Method {
 /// A longer range leaves in full packets, TCP_CORK of tcp(7): sendfile(2) hands the kernel 64 KiB at a time, and each piece
 /// would else end in a packet of its own (measured on loopback: 1.7 times the packets, and a quarter more processor time).
 const CORK_BYTES: u64 = 64 * 1024;
-
-/// Where there is such a call.
-const FIRST_METHOD: Method =
-    if cfg!(any(target_os = "linux", target_os = "android")) { Method::Sent } else { Method::Read };
 
 /// What a call for some bytes of a file has come to.
 pub(crate) enum Sent {
@@ -60,7 +56,7 @@ impl FileRange {
             let why = "it must not end before it starts, nor beyond what a file can hold";
             return Err(Error::Config { field: "range", value: format!("{start}..{end}"), why });
         }
-        Ok(FileRange { file, at: start, end, method: FIRST_METHOD })
+        Ok(FileRange { file, at: start, end, method: Method::Sent })
     }
 
     /// Bytes that are still to be sent.
@@ -102,18 +98,16 @@ impl FileRange {
     }
 
     /// Has the kernel send the next bytes, at most `bytes_max`, to `socket`; sendfile(2).
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn send(&mut self, socket: impl AsFd, bytes_max: usize) -> Sent {
-        use crate::net::sigpipe;
         use rustix::io::Errno;
         let socket = socket.as_fd();
         if self.method == Method::Sent && self.left() > CORK_BYTES {
-            let is_corked = rustix::net::sockopt::set_tcp_cork(socket, true).is_ok();
+            let is_corked = system::set_cork(socket, true).is_ok();
             self.method = if is_corked { Method::Corked } else { Method::Uncorkable };
         }
         let count = bytes_max.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let mut at = self.at;
-        match sigpipe::without(count, |left| rustix::fs::sendfile(socket, &self.file, Some(&mut at), left)) {
+        match system::send_file(socket, &self.file, &mut at, count) {
             Ok(0) => Sent::File(Reason::FileTruncated),
             Ok(sent) => {
                 self.at += sent as u64;
@@ -139,17 +133,8 @@ impl FileRange {
         if self.method == Method::Corked {
             self.method = Method::Sent;
             // A socket that it fails on is dead, and has nothing that could leave.
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            let _ = rustix::net::sockopt::set_tcp_cork(socket, false);
-            #[cfg(not(any(target_os = "linux", target_os = "android")))]
-            let _ = socket;
+            let _ = system::set_cork(socket.as_fd(), false);
         }
-    }
-
-    /// There is no such call.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn send(&mut self, _socket: impl AsFd, _bytes_max: usize) -> Sent {
-        Sent::MustRead
     }
 }
 

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::net::options::{self, IsTcp};
 use crate::net::sigpipe;
 use crate::net::socket_file::{self, SocketFile, Wanted};
-use crate::net::stream::{Stream, Target, kind, name};
-use crate::net::{Registry, unmapped};
+use crate::net::stream::{Stream, Target, name};
+use crate::net::{Registry, system, unmapped};
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Token};
 use rustix::io::Errno;
@@ -59,8 +59,7 @@ impl Listener {
     /// stays when it is closed.
     pub(crate) fn adopt(fd: OwnedFd, options: &SocketOptions) -> io::Result<Listener> {
         let socket = Socket::from(fd);
-        #[cfg(not(any(target_os = "macos", target_os = "ios", target_os = "netbsd", target_os = "openbsd")))]
-        if !socket.is_listener()? {
+        if !system::listens(&socket)? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen; call listen(2) first"));
         }
         if socket.r#type()? != Type::STREAM {
@@ -71,7 +70,7 @@ impl Listener {
         let fd = OwnedFd::from(socket);
         let options = SocketOptions { prepare: None, ..*options };
         match domain {
-            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => {
+            Domain::IPV4 | Domain::IPV6 if system::kind::is_plain_tcp(&fd) => {
                 options::apply(&SockRef::from(&fd), &options, IsTcp::Yes)?;
                 Ok(Listener::Tcp(TcpListener::from(fd)))
             }
@@ -89,7 +88,9 @@ impl Listener {
         match self {
             Listener::Tcp(tcp) => accept_ip(tcp).map(|(stream, peer)| (Stream::Tcp(stream), Some(peer))),
             Listener::OtherIp(ip) => accept_ip(ip).map(|(stream, peer)| (Stream::OtherIp(stream), Some(peer))),
-            Listener::Unix(_, unix) => accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None)),
+            Listener::Unix(_, unix) => {
+                system::accept_unix(unix).map(|stream| (Stream::Unix(UnixStream::from(stream)), None))
+            }
         }
     }
 
@@ -129,25 +130,9 @@ fn accept_ip(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 
 /// The error of a connection that accept(2) has returned, as accept(2) says it. Apple's systems refuse any option with EINVAL
 /// where the peer has left already, which of accept(2) itself would mean that the listener is broken.
-fn aborted(error: io::Error) -> io::Error {
+pub(super) fn aborted(error: io::Error) -> io::Error {
     log::debug!("an accepted connection cannot be prepared: {error}");
     io::Error::from_raw_os_error(Errno::CONNABORTED.raw_os_error())
-}
-
-/// accept4(2) without the peer's address, which the peer chooses: mio 1.2.5 parses it in `UnixListener::accept` and panics if
-/// the peer has bound a path of 108 bytes, which fills `sun_path` and whose reported length counts a NUL behind it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
-    use rustix::net::SocketFlags;
-    Ok(rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?)
-}
-
-/// The same where there is no accept4(2).
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn accept_unix(listener: &UnixListener) -> io::Result<OwnedFd> {
-    let socket = Socket::from(rustix::net::accept(listener)?);
-    options::apply_adopted(&socket).map_err(aborted)?;
-    Ok(socket.into())
 }
 
 /// Where a socket for `address` may be bound, the first choice first.
@@ -172,12 +157,11 @@ fn bind_tcp(at: SocketAddr, family: Family, config: &ListenConfig) -> io::Result
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     if at.is_ipv6() {
-        // Said either way: the system's default differs.
-        socket.set_only_v6(family == Family::V6 || config.stack == Stack::V6Only)?;
+        options::one_family(&socket, family == Family::V6 || config.stack == Stack::V6Only)?;
     }
     socket.set_reuse_address(true)?;
     if config.reuse == Reuse::Port {
-        socket.set_reuse_port(true)?;
+        system::share_connections(&socket)?;
     }
     options::apply(&socket, &config.socket, IsTcp::Yes)?;
     socket.bind(&at.into())?;

@@ -4,10 +4,10 @@
 //! system calls per connection; `apply_accepted` sets what is not inherited.
 
 use crate::config::{Nodelay, SocketOptions};
-use crate::net::sigpipe;
 use crate::net::stream::Stream;
+use crate::net::{sigpipe, system};
 use rustix::io::Errno;
-use socket2::{SockRef, Socket, TcpKeepalive};
+use socket2::{SockRef, Socket};
 use std::io;
 use std::net::SocketAddr;
 
@@ -62,17 +62,7 @@ fn is_unknown(error: &io::Error) -> bool {
 
 /// How long what is sent may stay unacknowledged.
 fn user_timeout(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(timeout) = options.user_timeout {
-        socket.set_tcp_user_timeout(Some(timeout))?;
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    if options.user_timeout.is_some() {
-        let why = "user_timeout (TCP_USER_TIMEOUT) is unknown here; leave it out";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
-    let _ = socket;
-    Ok(())
+    options.user_timeout.map_or(Ok(()), |timeout| system::set_user_timeout(socket, timeout))
 }
 
 /// Lets a socket that connects from `own` share its port with connections to other destinations.
@@ -81,10 +71,7 @@ pub(crate) fn share_port(socket: &Socket, own: SocketAddr) -> io::Result<()> {
         // Otherwise a connection in TIME_WAIT would occupy the port for all destinations.
         return socket.set_reuse_address(true);
     }
-    // connect(2) chooses the port, for its destination alone; bind(2) would take it from all destinations. Kernels before 4.2
-    // lack the option, and work without it.
-    #[cfg(all(any(target_os = "linux", target_os = "android"), not(target_env = "uclibc")))]
-    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
+    system::leave_port_to_connect(socket);
     Ok(())
 }
 
@@ -92,17 +79,14 @@ pub(crate) fn share_port(socket: &Socket, own: SocketAddr) -> io::Result<()> {
 /// of every system.
 fn probe(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     let Some(keepalive) = options.keepalive else { return Ok(()) };
-    let probes = TcpKeepalive::new().with_time(keepalive.idle);
-    #[cfg(not(target_os = "openbsd"))]
-    let probes = probes.with_interval(keepalive.interval).with_retries(keepalive.count);
-    socket.set_tcp_keepalive(&probes)
+    socket.set_tcp_keepalive(&system::probes(&keepalive))
 }
 
 /// Sets on an accepted socket what this system does not let it inherit.
 pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Result<()> {
     let socket = SockRef::from(stream);
     match stream.is_tcp() {
-        true if cfg!(any(target_os = "linux", target_os = "android")) => Ok(()),
+        true if system::INHERITS_TCP_OPTIONS => Ok(()),
         true => {
             socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
             probe(&socket, options)
@@ -117,6 +101,17 @@ pub(crate) fn apply_adopted(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
     sigpipe::prepare(socket)
+}
+
+/// Whether a socket of IPv6 takes that family only. Said either way: the system's default differs.
+pub(crate) fn one_family(socket: &Socket, is_alone: bool) -> io::Result<()> {
+    socket.set_only_v6(is_alone).map_err(|error| match is_alone {
+        true => error,
+        // OpenBSD has none, and says no more than EINVAL.
+        false => {
+            io::Error::new(error.kind(), format!("no socket of both families ({error}); use tcp4, tcp6, udp4 or udp6"))
+        }
+    })
 }
 
 fn buffers(socket: &Socket, options: &SocketOptions) -> io::Result<()> {

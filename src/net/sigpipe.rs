@@ -1,166 +1,22 @@
 //! SIGPIPE, which a send raises when the peer has gone. Its default action ends the process.
 //!
-//! Owns what prevents that: a flag of the call, a socket option where the system has no such flag, and the thread's signal
-//! mask for sendfile(2), which has neither. It does not ask whether the process ignores the signal: the process may change
+//! Chooses what prevents that: a flag of the call, a socket option where the system has no such flag, and the thread's signal
+//! mask for sendfile(2), which has neither (`net/linux/mask`). It does not ask whether the process ignores the signal: the process may change
 //! that at any moment, from any thread, while only the thread itself changes its mask.
 //!
 //! 1. A SIGPIPE raised by a call of ours is never delivered.
 
+use crate::net::system;
 use rustix::net::SendFlags;
 use socket2::Socket;
 use std::io;
 
-/// The flag for every send.
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) const NONE: SendFlags = SendFlags::NOSIGNAL;
-/// On Apple's systems the sockets have the option instead.
-#[cfg(target_vendor = "apple")]
-pub(crate) const NONE: SendFlags = SendFlags::empty();
+/// The flag for every send; on Apple's systems the sockets have an option instead.
+pub(crate) const NONE: SendFlags = system::NO_SIGPIPE;
 
-/// Sets the option on a socket that was accepted or adopted; socket2 sets it on those that it creates.
+/// Sets that option on a socket that was accepted or adopted, or is one of a pair; socket2 sets it on those that it creates.
 pub(crate) fn prepare(socket: &Socket) -> io::Result<()> {
-    #[cfg(target_vendor = "apple")]
-    socket.set_nosigpipe(true)?;
-    let _ = socket;
-    Ok(())
+    system::no_sigpipe(socket)
 }
 
-pub(crate) use mask::{block, inherited};
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use mask::without;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod mask {
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-    use nix::sys::signalfd::{SfdFlags, SignalFd};
-    use rustix::io::Errno;
-    use std::cell::Cell;
-    use std::io;
-
-    /// What is known of a thread's mask.
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Mask {
-        Unknown,
-        /// Blocked here, permanently.
-        Blocked,
-        /// Already blocked by the program, whose threads then all begin so.
-        Others,
-    }
-
-    thread_local! {
-        static MASK: Cell<Mask> = const { Cell::new(Mask::Unknown) };
-    }
-
-    fn sigpipe() -> SigSet {
-        Signal::SIGPIPE.into()
-    }
-
-    /// Blocks it permanently on the calling thread, one of this library's own, so that [`without`] costs nothing there.
-    pub(crate) fn block() {
-        MASK.set(match sigpipe().thread_swap_mask(SigmaskHow::SIG_BLOCK) {
-            Ok(before) if before.contains(Signal::SIGPIPE) => Mask::Others,
-            Ok(_) => Mask::Blocked,
-            Err(_) => Mask::Unknown,
-        });
-    }
-
-    /// What a new thread inherits from the one that starts it.
-    pub(crate) struct Inherited(bool);
-
-    /// Asked before a thread is started.
-    pub(crate) fn inherited() -> Inherited {
-        Inherited(MASK.get() == Mask::Blocked)
-    }
-
-    impl Inherited {
-        /// Undoes [`block`] in the new thread: the processes that its code may start inherit its mask.
-        pub(crate) fn undo(self) {
-            if self.0 {
-                // It fails for no signal that there is.
-                let _ = sigpipe().thread_unblock();
-            }
-        }
-    }
-
-    /// Sends `bytes` by `send`, which is given how many are left, and discards the SIGPIPE that it may raise.
-    pub(crate) fn without(
-        bytes: usize,
-        mut send: impl FnMut(usize) -> rustix::io::Result<usize>,
-    ) -> rustix::io::Result<usize> {
-        let is_ours = match MASK.get() {
-            Mask::Blocked | Mask::Others => {
-                let result = send(bytes);
-                if matches!(result, Err(Errno::PIPE)) {
-                    // If it stays pending it does no harm while it is blocked. So does one behind a part that was sent, until
-                    // the next call fails.
-                    let _ = take();
-                }
-                return result;
-            }
-            Mask::Unknown => {
-                let swapped = sigpipe().thread_swap_mask(SigmaskHow::SIG_BLOCK);
-                !swapped.map_err(|_| Errno::NOSYS)?.contains(Signal::SIGPIPE)
-            }
-        };
-        let (result, pending) = watched(bytes, &mut send);
-        let is_left = pending == Pending::Maybe && take().is_err();
-        if is_ours && is_left {
-            // No descriptor is left for signalfd(2), and unblocking would deliver it.
-            MASK.set(Mask::Blocked);
-        } else if is_ours {
-            Inherited(true).undo();
-        }
-        result
-    }
-
-    /// Whether a call may have raised it.
-    #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Pending {
-        No,
-        Maybe,
-    }
-
-    /// Sends, and says whether that may have raised the signal. Of an error behind the first piece sendfile(2) says nothing
-    /// but that it has sent less: the next call says whether the socket was full, as it mostly was, or dead.
-    fn watched(
-        bytes: usize,
-        send: &mut impl FnMut(usize) -> rustix::io::Result<usize>,
-    ) -> (rustix::io::Result<usize>, Pending) {
-        let first = send(bytes);
-        match first {
-            Err(Errno::PIPE) => (first, Pending::Maybe),
-            Ok(sent) if 0 < sent && sent < bytes => match send(bytes - sent) {
-                Err(Errno::AGAIN) => (first, Pending::No),
-                Ok(more) if more == bytes - sent => (Ok(bytes), Pending::No),
-                Ok(more) => (Ok(sent + more), Pending::Maybe),
-                Err(_) => (first, Pending::Maybe),
-            },
-            Ok(_) | Err(_) => (first, Pending::No),
-        }
-    }
-
-    /// Discards the pending one, if there is one; signalfd(2). Where the program blocks it itself, one of the program's own
-    /// goes with ours, of which the write that failed has told already.
-    fn take() -> io::Result<()> {
-        let waiting = SignalFd::with_flags(&sigpipe(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        waiting.read_signal()?;
-        Ok(())
-    }
-}
-
-/// Here nothing is sent by sendfile(2).
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod mask {
-    pub(crate) fn block() {}
-
-    pub(crate) struct Inherited;
-
-    pub(crate) fn inherited() -> Inherited {
-        Inherited
-    }
-
-    impl Inherited {
-        pub(crate) fn undo(self) {}
-    }
-}
+pub(crate) use system::mask::{block, inherited};

@@ -8,6 +8,7 @@
 
 use crate::address::Address;
 use crate::error::Error;
+use crate::net::system::{FULL_LOOKS_DEAD, made};
 use crate::net::uninterrupted;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -49,16 +50,16 @@ impl SocketFile {
         self.path = PathBuf::new();
     }
 
-    fn new(path: PathBuf, made: &Metadata) -> SocketFile {
+    pub(super) fn new(path: PathBuf, made: &Metadata) -> SocketFile {
         SocketFile { path, device: made.dev(), inode: made.ino() }
     }
 
     /// Whether it is what `path` leads to.
-    fn is_at(&self, path: &Path) -> bool {
+    pub(super) fn is_at(&self, path: &Path) -> bool {
         fs::symlink_metadata(path).is_ok_and(|found| self.is(&found))
     }
 
-    fn is(&self, found: &Metadata) -> bool {
+    pub(super) fn is(&self, found: &Metadata) -> bool {
         found.dev() == self.device && found.ino() == self.inode
     }
 }
@@ -88,102 +89,13 @@ pub(crate) fn bind(
     Ok(file)
 }
 
-/// The file that bind(2) has just created. It can only be found by its path, where the folder's owner may have put another
-/// file or a link since. So it is opened without following links, recognised, and changed through the descriptor.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod made {
-    use super::{SocketFile, Wanted, is_own_socket, strange, swapped};
-    use rustix::fs::{AtFlags, Gid, Mode, OFlags, chownat, fchmod, open};
-    use socket2::Socket;
-    use std::fs::{self, File, Permissions};
-    use std::io;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-    use std::path::{Path, PathBuf};
-
-    /// Links from descriptors to files, proc(5). Before Linux 6.6 this is the only way to chmod(2) a file that is open with
-    /// `O_PATH`.
-    const DESCRIPTORS: &str = "/proc/thread-self/fd";
-
-    /// Chooses the permissions that bind(2) creates the file with, minus the umask.
-    pub(super) fn mode_before(socket: &Socket, wanted: &Wanted) -> io::Result<Mode> {
-        // No permissions at all: they mark the file as new, and nobody can reach it yet. Without /proc (in a chroot) they
-        // cannot be changed later, so they are right from the start, and only the group is set a moment later.
-        let first = if Path::new(DESCRIPTORS).exists() { 0 } else { wanted.mode };
-        let first = Mode::from_raw_mode(first);
-        fchmod(socket, first)?;
-        Ok(first)
-    }
-
-    pub(super) fn give(path: &Path, whole: PathBuf, first: Mode, wanted: &Wanted) -> io::Result<SocketFile> {
-        let made = fs::symlink_metadata(path)?;
-        let mode = Mode::from_raw_mode(made.mode());
-        let is_new = made.file_type().is_socket() && made.nlink() == 1 && first.contains(mode);
-        let owned = SocketFile::new(whole, &made);
-        if !is_new || !is_own_socket(&made) {
-            // Without permissions it is ours, or that of somebody who could have removed ours. Any other one may be needed.
-            if !is_new || !mode.is_empty() {
-                owned.keep();
-            }
-            return Err(strange(&made, first.as_raw_mode()));
-        }
-        let file = File::from(open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?);
-        if !owned.is(&file.metadata()?) {
-            return Err(swapped());
-        }
-        if let Some(group) = wanted.group {
-            chownat(&file, "", None, Some(Gid::from_raw(group)), AtFlags::EMPTY_PATH)?;
-        }
-        if mode.as_raw_mode() != wanted.mode {
-            if first.as_raw_mode() == wanted.mode {
-                let why =
-                    "the umask takes permissions off the socket's file, and without /proc they cannot be given back";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-            }
-            let link = format!("{DESCRIPTORS}/{}", file.as_raw_fd());
-            fs::set_permissions(link, Permissions::from_mode(wanted.mode))?;
-        }
-        if owned.is_at(path) { Ok(owned) } else { Err(swapped()) }
-    }
-}
-
-/// Without `O_PATH` the change is made by path. A link is not followed, but another file of ours could be hit.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod made {
-    use super::{SocketFile, Wanted, is_own_socket, strange, swapped};
-    use rustix::fs::{AtFlags, CWD, Gid, Mode, chmodat, chownat};
-    use socket2::Socket;
-    use std::fs;
-    use std::io;
-    use std::os::unix::fs::MetadataExt;
-    use std::path::{Path, PathBuf};
-
-    /// The permissions that bind(2) creates the file with cannot be chosen here.
-    pub(super) fn mode_before(_: &Socket, _: &Wanted) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(super) fn give(path: &Path, whole: PathBuf, (): (), wanted: &Wanted) -> io::Result<SocketFile> {
-        let made = fs::symlink_metadata(path)?;
-        if !is_own_socket(&made) {
-            return Err(strange(&made, made.mode()));
-        }
-        let owned = SocketFile::new(whole, &made);
-        if let Some(group) = wanted.group {
-            chownat(CWD, path, None, Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        chmodat(CWD, path, Mode::from_raw_mode(wanted.mode as _), AtFlags::SYMLINK_NOFOLLOW)?;
-        if owned.is_at(path) { Ok(owned) } else { Err(swapped()) }
-    }
-}
-
 /// Whether a file is a socket that belongs to this user.
-fn is_own_socket(found: &Metadata) -> bool {
+pub(super) fn is_own_socket(found: &Metadata) -> bool {
     found.file_type().is_socket() && found.uid() == geteuid().as_raw()
 }
 
 /// Somebody else has written to the folder.
-fn swapped() -> io::Error {
+pub(super) fn swapped() -> io::Error {
     io::Error::new(
         io::ErrorKind::AddrInUse,
         "the new socket's file was replaced before its mode was set; check who may write to the folder",
@@ -191,7 +103,7 @@ fn swapped() -> io::Error {
 }
 
 /// What is at the path of the new socket is not as it was made.
-fn strange(found: &Metadata, mode: u32) -> io::Error {
+pub(super) fn strange(found: &Metadata, mode: u32) -> io::Error {
     let kind = match found.file_type().is_socket() {
         true if found.nlink() == 1 => "a socket",
         true => "a socket with several names",
@@ -291,6 +203,9 @@ fn clear(
     probe.set_nonblocking(true).map_err(refused)?;
     match uninterrupted(|| probe.connect(at)) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            if FULL_LOOKS_DEAD && is_held(at, wanted.kind) {
+                return Err(refused(io::ErrorKind::AddrInUse.into()));
+            }
             if !is_own_socket(&found) {
                 return Err(taken("a dead socket of another user"));
             }
@@ -311,9 +226,48 @@ fn clear(
     }
 }
 
+/// Whether somebody has the socket open at `at`, though a connect from a socket of `kind` was refused: one of another kind is
+/// then told that the kinds differ.
+fn is_held(at: &SockAddr, kind: Type) -> bool {
+    let other = if kind == Type::DGRAM { Type::STREAM } else { Type::DGRAM };
+    let told = Socket::new(Domain::UNIX, other, None).and_then(|probe| {
+        probe.set_nonblocking(true)?;
+        uninterrupted(|| probe.connect(at))
+    });
+    !matches!(told, Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 /// Whether the socket is what a process of this user left that was killed between bind(2) and its mode. With the lock nobody
 /// is there now, and no socket of ours stays without permissions unless that is what was asked for.
 fn is_abandoned(found: &Metadata, wanted: &Wanted, turn: Option<&FolderLock>) -> bool {
-    let may_be = cfg!(any(target_os = "linux", target_os = "android")) && wanted.mode != 0 && turn.is_some();
+    let may_be = made::MARKS_NEW && wanted.mode != 0 && turn.is_some();
     may_be && is_own_socket(found) && found.mode() & 0o7777 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_held_by_whoever_has_it_open_whether_or_not_it_accepts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for kind in [Type::STREAM, Type::DGRAM] {
+            let at = SockAddr::unix(folder.path().join(format!("{kind:?}"))).expect("an address");
+            let held = Socket::new(Domain::UNIX, kind, None).expect("a socket");
+            held.bind(&at).expect("bound");
+            assert!(is_held(&at, kind), "{kind:?}");
+            if kind == Type::STREAM {
+                held.listen(0).expect("listens");
+                let peers: Vec<Socket> =
+                    (0..3).map(|_| Socket::new(Domain::UNIX, kind, None).expect("a peer")).collect();
+                for peer in &peers {
+                    peer.set_nonblocking(true).expect("non-blocking");
+                    let _ = peer.connect(&at);
+                }
+                assert!(is_held(&at, kind), "full");
+            }
+            drop(held);
+            assert!(!is_held(&at, kind), "{kind:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@
 use crate::address::Address;
 use crate::config::SocketOptions;
 use crate::net::options::{self, IsTcp};
-use crate::net::{Registry, SOCKADDR_UN_BYTES, TcpInfo, sigpipe, uninterrupted, unmapped};
+use crate::net::{Registry, SOCKADDR_UN_BYTES, TcpInfo, sigpipe, system, uninterrupted, unmapped};
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -25,7 +25,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Notices that are dropped at once; if there are more, poll(2) says so again.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const NOTICES_DROPPED: usize = 1024;
 
 /// Who is at the other end of a Unix socket, as the kernel knew it at connect; unix(7), SO_PEERCRED.
@@ -118,7 +117,7 @@ pub(crate) enum Watched {
 }
 
 /// Where to connect to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     Ip(SocketAddr),
     Unix(SockAddr),
@@ -203,7 +202,7 @@ impl Stream {
         options::apply_adopted(&socket)?;
         let fd = OwnedFd::from(socket);
         match domain {
-            Domain::IPV4 | Domain::IPV6 if kind::is_plain_tcp(&fd) => Ok(Stream::Tcp(TcpStream::from(fd))),
+            Domain::IPV4 | Domain::IPV6 if system::kind::is_plain_tcp(&fd) => Ok(Stream::Tcp(TcpStream::from(fd))),
             Domain::IPV4 | Domain::IPV6 => Ok(Stream::OtherIp(TcpStream::from(fd))),
             Domain::UNIX => Ok(Stream::Unix(UnixStream::from(fd))),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is neither a TCP nor a Unix socket")),
@@ -237,8 +236,8 @@ impl Stream {
     /// recv(2): how many bytes came, and what it means if those are fewer than there was room for.
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
         match self {
-            Stream::Tcp(tcp) => Ok((receive(tcp, buffer)?, ShortRead::IsDry)),
-            Stream::Unix(unix) => uninterrupted(|| kind::read_unix(unix, buffer)),
+            Stream::Tcp(tcp) => Ok((receive(tcp, buffer)?, system::kind::TCP_SHORT_READ)),
+            Stream::Unix(unix) => uninterrupted(|| system::kind::read_unix(unix, buffer)),
             Stream::OtherIp(ip) => Ok((receive(ip, buffer)?, ShortRead::ProvesNothing)),
             Stream::Shared(shared) => shared.read(buffer),
             Stream::Taken => taken(),
@@ -275,10 +274,7 @@ impl Stream {
 
     /// The same, where more follows at once: a packet that is not full waits for it, `MSG_MORE` of send(2).
     pub(crate) fn write_slices_before_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        return self.send_slices(slices, sigpipe::NONE | SendFlags::MORE);
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        self.write_slices(slices)
+        self.send_slices(slices, sigpipe::NONE | system::MORE)
     }
 
     fn send_slices(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
@@ -299,25 +295,14 @@ impl Stream {
         // It can fail only on a socket that is already dead, and then there is nobody to be told.
         if !self.is_tcp() {
             let _ = self.shut(Shutdown::Both);
-        } else if !self.is_reset_by_disconnect() {
+        } else if !system::is_reset_at_once(self) {
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
     }
 
-    /// connect(2) to no address: Linux resets what is connected at once, and wakes whoever waits for the socket.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn is_reset_by_disconnect(&self) -> bool {
-        rustix::net::connect_unspec(self).is_ok()
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn is_reset_by_disconnect(&self) -> bool {
-        false
-    }
-
     /// Memory of the kernel that output keeps, in flight and unsent; 0 where the system does not tell.
     pub(crate) fn kernel_bytes(&self) -> u32 {
-        kind::output_bytes(self.as_fd())
+        system::kind::output_bytes(self.as_fd())
     }
 
     /// The error that waits on the socket, SO_ERROR.
@@ -355,15 +340,11 @@ impl Stream {
 
     /// Who is at the other end, `None` where the system does not tell.
     pub(crate) fn peer_credentials(&self) -> Option<PeerCredentials> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Stream::Unix(unix) = self {
-            let peer = nix::sys::socket::getsockopt(unix, nix::sys::socket::sockopt::PeerCredentials).ok()?;
-            return Some(PeerCredentials { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() });
+        match self {
+            Stream::Unix(unix) => system::peer_credentials(unix),
+            Stream::Shared(shared) => shared.peer_credentials(),
+            Stream::Tcp(_) | Stream::OtherIp(_) | Stream::Taken => None,
         }
-        if let Stream::Shared(shared) = self {
-            return shared.peer_credentials();
-        }
-        None
     }
 
     /// What a fresh stream of this kind registers.
@@ -396,9 +377,8 @@ impl Stream {
     /// Empties the queue of notices that an option set by a hook may fill (SO_TIMESTAMPING): while it holds anything, poll(2)
     /// does not sleep. An error of the connection itself is not in it. Unix sockets have none.
     pub(crate) fn drop_notices(&self) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
         for _ in 0..NOTICES_DROPPED {
-            if !self.is_tcp() || !matches!(super::datagram::mmsg::next_error(self), Ok(Some(_))) {
+            if !self.is_tcp() || !matches!(system::mmsg::next_error(self), Ok(Some(_))) {
                 break;
             }
         }
@@ -423,8 +403,8 @@ impl Stream {
 
     fn interest(&self, watched: Watched) -> Interest {
         match (self.is_tcp(), watched) {
-            (true, _) | (false, Watched::Both) => urgent(Interest::READABLE | Interest::WRITABLE),
-            (false, Watched::Reads) => urgent(Interest::READABLE),
+            (true, _) | (false, Watched::Both) => system::urgent(Interest::READABLE | Interest::WRITABLE),
+            (false, Watched::Reads) => system::urgent(Interest::READABLE),
         }
     }
 
@@ -462,94 +442,6 @@ impl Stream {
             Stream::Shared(shared) => registry.deregister(&mut SourceFd(&shared.as_fd().as_raw_fd())),
             Stream::Taken => taken(),
         }
-    }
-}
-
-/// Urgent data is asked for, too: a read ends at its mark, on TCP and on Unix sockets, and only the event tells (A1).
-fn urgent(interest: Interest) -> Interest {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return interest | Interest::PRIORITY;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    interest
-}
-
-/// What kind of socket it is, as far as that matters to a read.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) mod kind {
-    use super::ShortRead;
-    use mio::net::UnixStream;
-    use nix::libc;
-    use nix::sys::socket::sockopt::{GetOsString, GetStruct};
-    use nix::sys::socket::{MsgFlags, getsockopt, recvmsg};
-    use socket2::{Protocol, SockRef};
-    use std::ffi::OsString;
-    use std::io::{self, IoSliceMut};
-    use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-
-    /// The longest name of a layer on TCP, TCP_ULP_NAME_MAX of linux/tcp.h.
-    const LAYER_NAME_BYTES: usize = 16;
-
-    #[derive(Clone, Copy)]
-    struct Layer;
-
-    nix::getsockopt_impl!(Layer, libc::IPPROTO_TCP, libc::TCP_ULP, OsString, GetOsString<[u8; LAYER_NAME_BYTES]>);
-
-    /// Whether a stream socket over IP is TCP and nothing else. A system that knows no layers has none.
-    pub(in crate::net) fn is_plain_tcp(socket: &OwnedFd) -> bool {
-        let is_tcp = matches!(SockRef::from(socket).protocol(), Ok(Some(Protocol::TCP)));
-        is_tcp && getsockopt(socket, Layer).map_or(true, |layer| layer.is_empty())
-    }
-
-    /// What a socket's memory is used for, SO_MEMINFO; linux/sock_diag.h.
-    #[derive(Clone, Copy)]
-    struct Memory;
-
-    /// Values of SK_MEMINFO_*, the first of which every kernel with this option fills.
-    const MEMORY_VALUES: usize = 9;
-
-    nix::getsockopt_impl!(
-        Memory,
-        libc::SOL_SOCKET,
-        libc::SO_MEMINFO,
-        [u32; MEMORY_VALUES],
-        GetStruct<[u32; MEMORY_VALUES]>
-    );
-
-    /// SK_MEMINFO_WMEM_ALLOC, what Unix peers have not read, and SK_MEMINFO_WMEM_QUEUED, what is not acknowledged.
-    pub(super) fn output_bytes(socket: BorrowedFd<'_>) -> u32 {
-        let (allocated, queued) = (2, 5);
-        getsockopt(&socket, Memory).map_or(0, |memory| memory[allocated].wrapping_add(memory[queued]))
-    }
-
-    /// recvmsg(2) without room for control messages. A read ends where descriptors were passed along, and where the writer
-    /// changes if SO_PASSCRED or SO_PASSPIDFD is set, unix(7): the kernel drops what there is no room for, descriptors are
-    /// closed, and it says so in the same call.
-    pub(super) fn read_unix(unix: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
-        let mut whole = [IoSliceMut::new(buffer)];
-        let read = recvmsg::<()>(unix.as_raw_fd(), &mut whole, None, MsgFlags::empty())?;
-        let is_cut = read.flags.contains(MsgFlags::MSG_CTRUNC);
-        Ok((read.bytes, if is_cut { ShortRead::ProvesNothing } else { ShortRead::IsDry }))
-    }
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) mod kind {
-    use super::ShortRead;
-    use mio::net::UnixStream;
-    use std::io::{self, Read};
-    use std::os::fd::{BorrowedFd, OwnedFd};
-
-    pub(in crate::net) fn is_plain_tcp(_: &OwnedFd) -> bool {
-        true
-    }
-
-    pub(super) fn output_bytes(_: BorrowedFd<'_>) -> u32 {
-        0
-    }
-
-    /// These systems drop control messages that nobody asked for without a word.
-    pub(super) fn read_unix(mut unix: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
-        Ok((unix.read(buffer)?, ShortRead::ProvesNothing))
     }
 }
 
@@ -595,61 +487,5 @@ impl From<Stream> for OwnedFd {
             }
             Stream::Taken => taken(),
         }
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use socket2::Protocol;
-    use std::io::Write;
-
-    fn adopted(protocol: Option<Protocol>) -> io::Result<(Stream, Socket)> {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, protocol)?;
-        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        listener.listen(1)?;
-        let peer = Socket::new(Domain::IPV4, Type::STREAM, protocol)?;
-        peer.connect(&listener.local_addr()?)?;
-        let stream = Stream::adopt(listener.accept()?.0.into())?;
-        Ok((stream, peer))
-    }
-
-    fn short_read(stream: &Stream, mut peer: &Socket) -> ShortRead {
-        peer.write_all(b"abc").expect("a write");
-        rustix::event::poll(&mut [rustix::event::PollFd::new(stream, rustix::event::PollFlags::IN)], None)
-            .expect("a poll");
-        let (read, short) = stream.read(&mut [0; 64]).expect("a read");
-        assert_eq!(read, 3);
-        short
-    }
-
-    #[test]
-    fn a_short_read_proves_something_of_plain_tcp_only() {
-        let (tcp, peer) = adopted(None).expect("a connection");
-        assert_eq!(short_read(&tcp, &peer), ShortRead::IsDry);
-        for protocol in [Protocol::MPTCP, Protocol::SCTP] {
-            match adopted(Some(protocol)) {
-                Ok((other, peer)) => {
-                    assert_eq!(short_read(&other, &peer), ShortRead::ProvesNothing);
-                    let (shared, _handle) = other.shared();
-                    assert_eq!(short_read(&shared, &peer), ShortRead::ProvesNothing);
-                }
-                Err(error) => eprintln!("not over protocol {protocol:?}, which this system lacks: {error}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_short_read_of_a_unix_socket_proves_nothing_where_a_descriptor_was_passed() {
-        use rustix::net::{SendAncillaryMessage, sendmsg};
-        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair");
-        let stream = Stream::adopt(ours.into()).expect("a stream");
-        assert_eq!(short_read(&stream, &theirs), ShortRead::IsDry);
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut rights = SendAncillaryBuffer::new(&mut space);
-        let passed = [theirs.as_fd()];
-        assert!(rights.push(SendAncillaryMessage::ScmRights(&passed)));
-        sendmsg(&theirs, &[IoSlice::new(b"x")], &mut rights, SendFlags::NOSIGNAL).expect("a descriptor");
-        assert_eq!(stream.read(&mut [0; 64]).expect("a read"), (1, ShortRead::ProvesNothing));
     }
 }

@@ -1,9 +1,12 @@
 //! Waiting for one socket or several, by a thread that has nothing else to do; poll(2).
 
+use crate::net::system::PEER_ENDED;
 use crate::net::{Readiness, sigpipe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// Waits until `socket` can be read or written, as is wanted, or for as long as `timeout` says. `None` if nothing came, or a
@@ -28,12 +31,6 @@ fn flags(reads: Wanted, writes: Wanted) -> PollFlags {
 pub(crate) fn look(socket: impl AsFd) -> io::Result<Option<Readiness>> {
     poll_one(&socket, PollFlags::IN | PEER_ENDED, Some(Duration::ZERO))
 }
-
-/// Where the system knows it, of the peer's end.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const PEER_ENDED: PollFlags = PollFlags::RDHUP;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const PEER_ENDED: PollFlags = PollFlags::empty();
 
 fn poll_one(socket: &impl AsFd, flags: PollFlags, timeout: Option<Duration>) -> io::Result<Option<Readiness>> {
     let mut polled = [PollFd::new(socket, flags)];
@@ -81,6 +78,17 @@ pub(crate) fn wait_for_any(wishes: &[Wish<'_>], timeout: Duration) -> io::Result
     }
     let said = |polled: &PollFd<'_>| (!polled.revents().is_empty()).then(|| readiness(polled.revents()));
     Ok(polled.iter().map(said).collect())
+}
+
+/// Two ends: a thread waits to read one, others wake it with the other. Neither blocks.
+pub(crate) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (sleeper, waker) = UnixStream::pair()?;
+    for end in [&sleeper, &waker] {
+        end.set_nonblocking(true)?;
+        // The standard library does so on sockets that it makes one by one.
+        sigpipe::prepare(&SockRef::from(end))?;
+    }
+    Ok((sleeper, waker))
 }
 
 /// Wakes who waits to read the other end, if it is still there. It raises no SIGPIPE.

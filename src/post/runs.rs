@@ -60,14 +60,12 @@ impl Runs {
     }
 
     /// The indices of the datagrams of one run.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn of(&self, run: usize) -> &[u16] {
         let run = self.runs[run];
         &self.order[run.first..run.first + run.count]
     }
 
     /// The indices of the datagrams of one run and of all behind it; those for the same peer come first.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn from(&self, run: usize) -> &[u16] {
         &self.order[self.runs[run].first..]
     }

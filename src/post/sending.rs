@@ -4,18 +4,14 @@
 
 use crate::clock::Tick;
 use crate::net::datagram::peer::DatagramPeer;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::net::datagram::{Bound, mmsg::Common};
-use crate::net::datagram::{Refusal, Sending};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::post::outgoing::Entry;
-use crate::post::outgoing::{Found, Outgoing, State};
+use crate::net::datagram::{Bound, Refusal, Sending};
+use crate::net::system::mmsg::{Common, SENT, SendHeaders};
+use crate::post::outgoing::{Entry, Found, Outgoing, State};
 use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
-use std::io;
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::time::Duration;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use std::{io::IoSlice, net::IpAddr};
 
 /// They are boxed where they are used, and are kept so.
 type Spare = Vec<Box<Outgoing>>;
@@ -28,8 +24,7 @@ pub(crate) struct Departures {
     spare: Spare,
     /// Bytes of memory that queues hold which still wait when they have been offered.
     held: usize,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    headers: crate::net::datagram::mmsg::SendHeaders,
+    headers: SendHeaders,
 }
 
 /// Queues that are kept for reuse.
@@ -122,7 +117,6 @@ impl Post {
 
     // --- many in a call -------------------------------------------------------------------------------------------
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_together(&mut self, departures: &mut Departures, segment_bytes_max: usize, now: Tick) {
         let Some(outgoing) = &self.outgoing else { return };
         if outgoing.is_one_from_anywhere() {
@@ -164,7 +158,6 @@ impl Post {
     }
 
     /// The one that waits: what many need is not made ready for it.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn send_one(&mut self, now: Tick) {
         let Some(outgoing) = &self.outgoing else { return };
         let (index, entries) = outgoing.window(1);
@@ -178,7 +171,6 @@ impl Post {
     /// A call that was to cut messages longer than `segment` was refused, maybe for another cause: a source address that is
     /// gone is EINVAL, too. The first datagram of its first run is sent alone, and only if the kernel takes it that was the
     /// cutting.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn judge_cutting(
         &mut self,
         first: usize,
@@ -210,7 +202,6 @@ impl Post {
 
     /// Of a run that was refused, if the address is gone that it was to leave from: all in the plan that are for its peer, from
     /// it on. They leave from the same address, and one call for each would say the same.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn without_source<'a>(&self, first: usize, run: usize, error: &io::Error, runs: &'a Runs) -> Option<&'a [u16]> {
         let outgoing = self.outgoing.as_ref()?;
         let order = runs.from(run);
@@ -219,12 +210,6 @@ impl Post {
         via(&self.socket, refused).filter(|_| error.kind() == io::ErrorKind::InvalidInput)?;
         let count = order.iter().take_while(|index| entry(index).to == refused.to).count();
         Some(&order[..count])
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn send_together(&mut self, _: &mut Departures, _: usize, now: Tick) {
-        self.socket.send_singly();
-        self.send_singly(now)
     }
 
     fn count_sent(&mut self, first: usize, order: &[u16]) {
@@ -357,7 +342,6 @@ impl Post {
 
 /// Which of our addresses a datagram leaves from. What another socket has learned of a peer does not change where this one
 /// sends from.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn via(socket: &crate::net::datagram::DatagramSocket, entry: &Entry) -> Option<IpAddr> {
     match socket.bound() {
         Bound::All => entry.to.as_ref().and_then(DatagramPeer::via),
@@ -370,7 +354,6 @@ const FEW: usize = 16;
 
 /// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, how long
 /// the pieces of the longer ones were to be, if any was to be cut, and how many were taken.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn call<const SLICES: usize>(
     socket: &crate::net::datagram::DatagramSocket,
     outgoing: &Outgoing,
@@ -378,7 +361,6 @@ fn call<const SLICES: usize>(
     departures: &mut Departures,
     next: usize,
 ) -> (usize, Option<u16>, io::Result<usize>) {
-    use crate::net::datagram::mmsg::SENT;
     use crate::post::runs::Run;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);

@@ -5,7 +5,6 @@
 //! 1. A slot's sequence grows with each occupant, also across shrinks of the slab: a stale id finds nothing (A4).
 //! 2. A source is in `again` at most once.
 
-use crate::clock::Tick;
 use crate::command::Observed;
 use crate::counters::Counters;
 use crate::dial::Trial;
@@ -190,8 +189,8 @@ impl Roster for Table {
         self.put(id, Source::Connection(Connection::accepted(link, acceptor, observed)));
     }
 
-    fn attempt(&mut self, id: SourceId, trial: Trial, now: Tick) {
-        self.put(id, Source::Connection(Connection::attempt(trial, now)));
+    fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>) {
+        self.put(id, Source::Connection(Connection::attempt(link, trial)));
     }
 
     fn link(&mut self, id: SourceId) -> Option<&mut Link> {
@@ -243,12 +242,15 @@ impl Roster for Table {
         }
     }
 
-    fn shaking_hands(&self) -> Vec<SourceId> {
-        let is_shaking = |id: &SourceId| match self.get(*id) {
+    fn is_shaking_hands(&self, id: SourceId) -> bool {
+        match self.get(id) {
             Some(Source::Connection(connection)) => connection.is_shaking_hands(),
             Some(Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_)) | None => false,
-        };
-        self.ids().into_iter().filter(is_shaking).collect()
+        }
+    }
+
+    fn shaking_hands(&self) -> Vec<SourceId> {
+        self.ids().into_iter().filter(|id| self.is_shaking_hands(*id)).collect()
     }
 
     fn connections(&self) -> Vec<ConnId> {

@@ -18,7 +18,7 @@ use crate::clock::Tick;
 use crate::command::batch::Told;
 use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
-use crate::dial::Dial;
+use crate::dial::{Dial, Trial};
 use crate::error::{Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
@@ -31,7 +31,6 @@ use crate::net::stream::Watched;
 use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
-use dialling::Racing;
 use input::Budget;
 use short::Gait;
 
@@ -55,7 +54,7 @@ enum Role {
     /// Given to `connect`, which is under way; there is no socket yet.
     Dialling(Box<Dial>),
     /// An attempt of such a connect.
-    Racing(Box<Racing>),
+    Racing(Box<Trial>),
     /// Given to `connect` or `adopt`; not open yet.
     Given(Box<dyn Handler>),
     /// To be made when the link is taken over.
@@ -88,12 +87,16 @@ impl Origin {
 }
 
 impl Connection {
+    fn new(link: Link, role: Role, origin: Origin) -> Connection {
+        Connection { link, role, origin, watched: None, gait: Gait::Long }
+    }
+
     pub(crate) fn accepted(link: Link, acceptor: u32, observed: Observed) -> Connection {
         let origin = match observed {
             Observed::No => Origin::Accepted(acceptor),
             Observed::Yes => Origin::Observed(acceptor),
         };
-        Connection { link, role: Role::Accepted, origin, watched: None, gait: Gait::Long }
+        Connection::new(link, Role::Accepted, origin)
     }
 
     pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
@@ -106,7 +109,7 @@ impl Connection {
 
     fn taken_over(mut link: Link, role: Role, now: Tick) -> Connection {
         link.settle_in(now);
-        Connection { link, role, origin: Origin::Adopted, watched: None, gait: Gait::Long }
+        Connection::new(link, role, Origin::Adopted)
     }
 
     /// Whether others may see it: not before it was driven, which a local command will do, and no attempt of a connect.

@@ -185,15 +185,23 @@ fn each_format_has_the_same_settings() {
     );
     let of_json = r#"{"network": "unix", "address": "/run/x.sock", "perm-file": "0660", "group-perm": 12,
         "con-idle-timeout": "5m", "nodelay": true, "per-peer-max": null, "tls": null, "datagram": {"ttl": 3}}"#;
-    let of_yaml = "network: unix\naddress: /run/x.sock\nperm-file: 0660\ngroup-perm: 12\ncon-idle-timeout: 5m\n\
-                   nodelay: true\nper-peer-max: ~\ndatagram:\n  ttl: 3\n";
     assert_eq!(serde_json::from_str::<ServerConfig>(of_json).expect("JSON"), of_toml);
     let value = of_json.parse::<serde_json::Value>().expect("JSON");
     assert_eq!(serde_json::from_value::<ServerConfig>(value).expect("a value"), of_toml);
-    assert_eq!(serde_saphyr::from_str::<ServerConfig>(of_yaml).expect("YAML"), of_toml);
+    reads_as_yaml(&of_toml);
+}
+
+#[cfg(windlass_oldest)]
+fn reads_as_yaml(_: &ServerConfig) {}
+
+#[cfg(not(windlass_oldest))]
+fn reads_as_yaml(of_toml: &ServerConfig) {
+    let of_yaml = "network: unix\naddress: /run/x.sock\nperm-file: 0660\ngroup-perm: 12\ncon-idle-timeout: 5m\n\
+                   nodelay: true\nper-peer-max: ~\ndatagram:\n  ttl: 3\n";
+    assert_eq!(&serde_saphyr::from_str::<ServerConfig>(of_yaml).expect("YAML"), of_toml);
     for text in ["perm-file: \"0660\"", "perm-file: rw-rw----", "perm-file: 0o660"] {
         let read = serde_saphyr::from_str::<ServerConfig>(&of_yaml.replace("perm-file: 0660", text));
-        assert_eq!(read.unwrap_or_else(|error| panic!("{text}: {error}")), of_toml, "{text}");
+        assert_eq!(&read.unwrap_or_else(|error| panic!("{text}: {error}")), of_toml, "{text}");
     }
 }
 

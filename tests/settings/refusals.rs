@@ -82,6 +82,11 @@ fn json_and_yaml_name_the_key_too() {
     assert!(told("null").contains("table of settings"));
     let nested = format!("{{\"address\": {}1{}}}", "[".repeat(3), "]".repeat(3));
     assert!(told(&nested).starts_with("address[0] cannot be a list: write a text"));
+}
+
+#[cfg(not(windlass_oldest))]
+#[test]
+fn a_refusal_of_yaml_shows_no_line_of_it() {
     let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nbacklog: x\n").expect_err("no number");
     assert!(error.to_string().contains("backlog cannot be \"x\"") && !error.to_string().contains('|'), "{error}");
     let error = serde_saphyr::from_str::<ServerConfig>("address: tcp://:80\nnonsense: x\n").expect_err("no key");

@@ -327,8 +327,14 @@ fn each_key_sets_its_field_and_the_predecessors_spelling_is_taken() {
         assert_eq!(read, expected, "{line}");
         round_trips(&expected);
     }
+}
+
+#[cfg(not(windlass_oldest))]
+#[test]
+fn yaml_needs_no_quotes_around_versions() {
     let yaml: TlsServerConfig = serde_saphyr::from_str("versionMin: 1.3\nauthClient: none\n").expect("YAML");
-    assert_eq!(yaml, terms(TlsTerms { version_min: Version::Tls13, ..t() }));
+    let terms = TlsTerms { version_min: Version::Tls13, ..TlsTerms::default() };
+    assert_eq!(yaml, TlsServerConfig { terms, ..TlsServerConfig::default() });
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use crate::config::datagram::DATAGRAM_BYTES;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Receiving};
+use crate::net::system::mmsg::{Places, ReceiveHeaders, receive_joined};
 use crate::net::uninterrupted;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags};
 use std::io::{self, IoSliceMut};
@@ -33,17 +34,6 @@ pub enum Ecn {
     Capable1,
     /// CE: something on its way was congested.
     Congested,
-}
-
-impl Ecn {
-    pub(super) fn of(tos: u8) -> Ecn {
-        match tos & 3 {
-            0 => Ecn::NotCapable,
-            1 => Ecn::Capable1,
-            2 => Ecn::Capable0,
-            _ => Ecn::Congested,
-        }
-    }
 }
 
 /// One datagram, or several of one length from one peer that were joined.
@@ -75,8 +65,7 @@ pub(crate) enum Behind {
 pub(crate) struct Arrivals {
     memory: Vec<u8>,
     arrived: Vec<Arrived>,
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    batches: super::mmsg::ReceiveHeaders,
+    batches: ReceiveHeaders,
 }
 
 impl Arrivals {
@@ -126,7 +115,6 @@ impl Arrivals {
         Behind::More
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn receive_batch(&mut self, socket: &mut DatagramSocket, max: usize, place: usize) -> Behind {
         let want = max.min(socket.batch_size());
         self.make_room(BATCH * place);
@@ -151,22 +139,15 @@ impl Arrivals {
             Err(error) => Behind::Error(error),
         }
     }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn receive_batch(&mut self, socket: &mut DatagramSocket, _: usize, _: usize) -> Behind {
-        socket.receive_singly();
-        Behind::More
-    }
 }
 
 /// Whether the system has no such call, or does not let us make it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn lacks_call(error: &io::Error) -> bool {
+fn lacks_call(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error())
 }
 
 /// recvmsg(2). Descriptors that a Unix peer passes along are closed by the kernel, since there is no place for them.
-fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+pub(in crate::net) fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
     let len = memory.len();
     let got = uninterrupted(|| {
         let mut none = RecvAncillaryBuffer::default();
@@ -174,7 +155,7 @@ fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived
     })?;
     Ok(Arrived {
         from: DatagramPeer::named(got.address, None),
-        local: None,
+        local: socket.own(),
         ecn: None,
         start: 0,
         len: got.bytes.min(len),
@@ -182,9 +163,3 @@ fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived
         is_truncated: got.flags.contains(ReturnFlags::TRUNC),
     })
 }
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use super::mmsg::{Places, receive_joined};
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use receive_one as receive_joined;

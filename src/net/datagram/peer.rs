@@ -3,6 +3,7 @@
 //! Owns the address, and from which of our own addresses to answer. Knows no socket.
 
 use crate::address::{Address, AddressError};
+use crate::net::system::{abstract_name, unix_name};
 use crate::net::{SOCKADDR_UN_BYTES, unmapped};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use std::net::{IpAddr, SocketAddr};
@@ -163,26 +164,6 @@ impl DatagramPeer {
             Place::Unnamed => 0,
         }
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(name: &[u8]) -> rustix::io::Result<SocketAddrUnix> {
-    SocketAddrUnix::new_abstract_name(name)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &[u8]) -> rustix::io::Result<SocketAddrUnix> {
-    Err(rustix::io::Errno::INVAL)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn unix_name(unix: &SocketAddrUnix) -> Option<&[u8]> {
-    unix.abstract_name().filter(|name| !name.is_empty())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn unix_name(_: &SocketAddrUnix) -> Option<&[u8]> {
-    None
 }
 
 impl From<SocketAddr> for DatagramPeer {

@@ -11,7 +11,7 @@ use crate::turn::{Desk, Parting, Place, Roster, Seat, Turn};
 
 impl Core {
     /// Drives what the kernel reported; input of a connection at rest takes the short way.
-    pub(super) fn drive_ready(&mut self, id: SourceId, ready: Readiness) {
+    pub(in crate::reactor) fn drive_ready(&mut self, id: SourceId, ready: Readiness) {
         let mut taken = None;
         self.table.take(id, &mut taken);
         match &mut taken {
@@ -37,7 +37,7 @@ impl Core {
     }
 
     /// Drives one source, with the table lent to it, and does what it says.
-    pub(super) fn drive(&mut self, id: SourceId, cause: Cause) {
+    pub(in crate::reactor) fn drive(&mut self, id: SourceId, cause: Cause) {
         // Moved as the option that it is in its slot: once out and once back.
         let mut taken = None;
         self.table.take(id, &mut taken);
@@ -80,7 +80,7 @@ impl Core {
     }
 
     #[cfg(test)]
-    pub(super) fn arms_every_deadline(&self) -> bool {
+    pub(in crate::reactor) fn arms_every_deadline(&self) -> bool {
         let is_armed = |id: SourceId| match self.table.get(id).and_then(Source::deadline) {
             // The entry may be late by its rounding.
             Some(due) => self.timers.of(id.slot).is_some_and(|entry| entry <= due.after(due.since(self.desk.now) / 40)),
@@ -153,7 +153,7 @@ impl Core {
         self.desk.free_held();
     }
 
-    pub(super) fn drop_guarded<T>(&mut self, source: T) {
+    pub(in crate::reactor) fn drop_guarded<T>(&mut self, source: T) {
         if guarded(|| drop(source)).is_none() {
             self.desk.counters.panics += 1;
         }

@@ -12,47 +12,26 @@ use crate::config::Limits;
 use crate::dial::race::{Attempt, Failed, Step};
 use crate::dial::resolver::Found;
 use crate::dial::{self, Dial, Failure, Outcome, Progress as Told, Trial};
-use crate::error::{Error, Expiry, Reason};
+use crate::error::{Expiry, Reason};
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::stream::{Progress, Stream, Target, Watched};
-use crate::source::connection::short::Gait;
 use crate::source::connection::{Connection, Origin, Role};
 use crate::turn::{Parting, Place, Turn};
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// An attempt under way.
-pub(super) struct Racing {
-    dial: SourceId,
-    attempt: Attempt,
-    /// Where to connect, until that has begun.
-    target: Option<Target>,
-    /// Why it was not connected: what the system said, or that a Unix backlog is full.
-    unmade: Option<Result<(), io::Error>>,
-}
+use std::time::{Duration, Instant};
 
 impl Connection {
     pub(crate) fn dialled(dial: Box<Dial>, limits: Arc<Limits>, now: Tick) -> Connection {
         let link = Link::in_phase(Stream::Taken, None, limits, Phase::Connecting, None, now);
-        Connection { link, role: Role::Dialling(dial), origin: Origin::Dialled, watched: None, gait: Gait::Long }
+        Connection::new(link, Role::Dialling(dial), Origin::Dialled)
     }
 
-    pub(crate) fn attempt(trial: Trial, now: Tick) -> Connection {
-        let Trial { dial, attempt, stream, target, limits, session } = trial;
-        let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, now);
-        let racing = Racing { dial, attempt, target: Some(target), unmade: None };
-        Connection {
-            link,
-            role: Role::Racing(Box::new(racing)),
-            origin: Origin::Attempted,
-            watched: None,
-            gait: Gait::Long,
-        }
+    pub(crate) fn attempt(link: Link, trial: Box<Trial>) -> Connection {
+        Connection::new(link, Role::Racing(trial), Origin::Attempted)
     }
 
     // --- the dial -------------------------------------------------------------------------------------------------
@@ -66,28 +45,23 @@ impl Connection {
                 return;
             }
         };
-        let (mut now, due) = (turn.now(), Tick::of(dial.race.until()));
-        let judged = turn.desk.judged;
-        if due <= judged && self.link.excuses_connect(due, judged) && has_moved(&dial, turn) {
-            dial.race.extend(clock::until(now, self.link.limits().connect_timeout));
-        }
-        if Tick::of(dial.race.until()) > judged {
-            // Nothing ends before all was looked at that has come.
-            now = now.min(dial.race.until() - Duration::from_nanos(1));
-        }
-        let mut late = None;
-        let (won, failed) = loop {
+        let now = self.time_of(&mut dial, turn);
+        let mut late = Expiry::Connect;
+        loop {
             match dial.race.step(now) {
                 Step::Look(family) => look_up(&mut dial, id, family, turn),
                 Step::Start(attempt, target) => {
-                    dial.tell(Told::Trying(target.clone()), turn);
+                    // What found a full backlog is the same attempt once more.
+                    if dial.begun.1 != Some(attempt) {
+                        dial.tell(Told::Trying(target.clone()), turn);
+                    }
                     if let Err(error) = start(&mut dial, id, attempt, target, self.link.shared_limits(), turn) {
                         dial.race.failed(attempt, error, now);
                     }
                 }
                 Step::Cancel(attempt) => {
-                    if now >= dial.race.until() && shakes_hands(&dial, turn) {
-                        late = Some(Reason::Timeout(Expiry::Handshake));
+                    if shakes_hands(&dial, Some(attempt), turn) {
+                        late = Expiry::Handshake;
                     }
                     cancel(&mut dial, attempt, turn);
                 }
@@ -96,38 +70,57 @@ impl Connection {
                     self.role = Role::Dialling(dial);
                     return;
                 }
-                Step::Won(attempt) => break (Some(attempt), None),
-                Step::Failed(failed) => break (None, Some(failed)),
+                Step::Won => {
+                    let over = Told::Over(dial.race.shunned(), None);
+                    dial.tell(over, turn);
+                    if let Some((link, watched)) = dial.winner.take() {
+                        self.take_over(id, link, watched, turn);
+                    }
+                    break;
+                }
+                Step::Failed(failed) => {
+                    self.fail_to_connect(id, &mut dial, failed, late, turn);
+                    break;
+                }
             }
-        };
-        let failed = failed.map(|failed| match (failed, late) {
-            (Failed::Late(tried), Some(reason)) => {
-                let address = Box::new(dial.plan.address.clone());
-                Failed::Last(Failure::of(reason, Error::Broken { address, reason, detail: None }), tried)
-            }
-            (failed, _) => failed,
-        });
-        let mut reason = Reason::Timeout(Expiry::Connect);
-        let error = failed.map(|failed| {
-            let failed = failed.map(|failure| {
-                reason = failure.reason;
-                self.link.fail_as(failure.session);
-                failure.error
-            });
-            let error = dial::failure(failed, &dial.plan.address, "connect_timeout");
-            log::debug!("connection {id}: {error}");
-            error
-        });
-        let over = Told::Over(dial.race.shunned(), error);
-        dial.tell(over, turn);
-        match dial.winner.take() {
-            Some((attempt, link, watched)) if Some(attempt) == won => self.take_over(id, link, watched, turn),
-            _ if reason == Reason::Timeout(Expiry::Connect) => {
-                self.link.signal(Signal::Expired(Expiry::Connect), turn.desk.now);
-            }
-            _ => self.link.signal(Signal::Failed(reason), turn.desk.now),
         }
         self.role = Role::Given(dial.handler);
+    }
+
+    /// What time it is for a race: nothing ends before all was looked at that has come, and what moved during a hold-up gets its
+    /// time once more.
+    fn time_of(&self, dial: &mut Dial, turn: &Turn<'_>) -> Instant {
+        let (now, judged) = (turn.now(), turn.desk.judged);
+        let due = Tick::of(dial.race.until());
+        if due > judged {
+            return now.min(dial.race.until() - Duration::from_nanos(1));
+        }
+        let has_moved = || dial.begun.0 >= judged || shakes_hands(dial, None, turn);
+        if self.link.excuses_connect(due, judged) && has_moved() {
+            dial.race.extend(clock::until(now, self.link.limits().connect_timeout));
+        }
+        now
+    }
+
+    fn fail_to_connect(
+        &mut self,
+        id: SourceId,
+        dial: &mut Dial,
+        failed: Failed<Failure>,
+        late: Expiry,
+        turn: &mut Turn<'_>,
+    ) {
+        let mut reason = Reason::Timeout(late);
+        let failed = failed.map(|failure| {
+            reason = failure.reason;
+            self.link.fail_as(failure.session);
+            failure.error
+        });
+        let error = dial::failure(failed, &dial.plan.address, "connect_timeout", late);
+        log::debug!("connection {id}: {error}");
+        let over = Told::Over(dial.race.shunned(), Some(error));
+        dial.tell(over, turn);
+        self.link.signal(Signal::Failed(reason), turn.desk.now);
     }
 
     /// The winner's link becomes the dial's.
@@ -161,7 +154,7 @@ impl Connection {
                 // Of two that are ready in one turn the first one counts.
                 if dial.winner.is_none() {
                     dial.race.ready(attempt);
-                    dial.winner = Some((attempt, *link, watched));
+                    dial.winner = Some((*link, watched));
                 }
             }
             Outcome::Busy(stream) => {
@@ -173,7 +166,7 @@ impl Connection {
                 dial.race.failed(attempt, Failure::of(reason, error), now);
             }
             Outcome::Broken(reason, detail, session) => {
-                let error = Error::Broken { address: Box::new(address.clone()), reason, detail };
+                let error = dial::broken(address, reason, detail);
                 dial.race.shun(attempt);
                 dial.race.failed(attempt, Failure { reason, error, session }, now);
             }
@@ -243,15 +236,10 @@ impl Connection {
     }
 }
 
-/// Whether an attempt began, or was connected, during a hold-up: it gets its time once more.
-fn has_moved(dial: &Dial, turn: &Turn<'_>) -> bool {
-    dial.begun >= turn.desk.judged || shakes_hands(dial, turn)
-}
-
-/// Whether an attempt is connected. It looks at the whole table, and is asked when time is over.
-fn shakes_hands(dial: &Dial, turn: &Turn<'_>) -> bool {
-    let shaking = turn.table.shaking_hands();
-    dial.attempts.iter().any(|(_, place)| shaking.contains(place))
+/// Whether this attempt, or any, is connected and not ready.
+fn shakes_hands(dial: &Dial, which: Option<Attempt>, turn: &Turn<'_>) -> bool {
+    let is_meant = |attempt| which.is_none_or(|which| which == attempt);
+    dial.attempts.iter().any(|(attempt, place)| is_meant(*attempt) && turn.table.is_shaking_hands(*place))
 }
 
 /// Asks for the addresses of one family.
@@ -284,11 +272,12 @@ fn start(
     let stream = made.map_err(|source| Failure::of(Reason::of(&source), dial::refused(address, source)))?;
     let session = Session::dialled(config, address).map_err(|error| Failure::of(Reason::Bug, error))?;
     let place = turn.table.reserve().map_err(|error| Failure::of(Reason::Bug, error))?;
-    let trial = Trial { dial: id, attempt, stream, target, limits, session };
-    turn.table.attempt(place, trial, turn.desk.now);
+    let link = Link::in_phase(stream, None, limits, Phase::Connecting, session, turn.desk.now);
+    let trial = Trial { dial: id, attempt, target: Some(target), unmade: None };
+    turn.table.attempt(place, link, Box::new(trial));
     turn.desk.local.push_back(Local::Begin(place));
     dial.attempts.push((attempt, place));
-    dial.begun = turn.desk.now;
+    dial.begun = (turn.desk.now, Some(attempt));
     Ok(())
 }
 

@@ -8,7 +8,7 @@
 
 use crate::net::datagram::arrivals::{Arrived, Ecn};
 use crate::net::datagram::peer::DatagramPeer;
-use crate::net::datagram::{Bound, DatagramSocket};
+use crate::net::datagram::{Bound, DatagramSocket, Ip, Kind};
 use crate::net::uninterrupted;
 use nix::cmsg_space;
 use nix::libc;
@@ -37,17 +37,17 @@ const FEW: usize = 4;
 
 /// Headers to receive with: for both families, for sockets with one address and with all, before a drop and behind it.
 #[derive(Default)]
-pub(super) struct ReceiveHeaders {
+pub(in crate::net) struct ReceiveHeaders {
     sets: [[[Option<Headers>; 2]; 2]; 2],
 }
 
 /// Where one datagram after another is received.
 #[derive(Clone, Copy)]
-pub(super) struct Places {
+pub(in crate::net) struct Places {
     /// From one to the next.
-    pub(super) step: usize,
+    pub(in crate::net) step: usize,
     /// The longest datagram that one holds.
-    pub(super) len: usize,
+    pub(in crate::net) len: usize,
 }
 
 /// What the control messages of one datagram say.
@@ -211,7 +211,7 @@ fn ip_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 impl ReceiveHeaders {
     /// Receives up to `want` datagrams into `memory`.
-    pub(super) fn receive(
+    pub(in crate::net) fn receive(
         &mut self,
         socket: &mut DatagramSocket,
         memory: &mut [u8],
@@ -266,7 +266,7 @@ impl ReceiveHeaders {
 }
 
 /// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
-pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
+pub(in crate::net) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
     let (arrived, dropped) = receive_message(socket, memory)?;
     if let Some(dropped) = dropped {
         socket.note_dropped(dropped);
@@ -275,7 +275,10 @@ pub(super) fn receive_joined(socket: &mut DatagramSocket, memory: &mut [u8]) -> 
 }
 
 /// The same, with how many datagrams the kernel has dropped so far, where it says so.
-pub(super) fn receive_message(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<(Arrived, Option<u32>)> {
+pub(in crate::net) fn receive_message(
+    socket: &DatagramSocket,
+    memory: &mut [u8],
+) -> io::Result<(Arrived, Option<u32>)> {
     let of = (socket.bound(), socket.own());
     let mut control = [0; 256];
     uninterrupted(|| {
@@ -420,6 +423,30 @@ pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> 
         }
     }
     Ok(Some(told))
+}
+
+impl DatagramSocket {
+    fn family_index(&self) -> usize {
+        match self.kind {
+            Kind::Udp(_, Ip::V6 | Ip::V6Only) => 1,
+            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => 0,
+        }
+    }
+
+    fn note_dropped(&mut self, dropped: u32) {
+        self.dropped = self.dropped.max(dropped);
+    }
+}
+
+impl Ecn {
+    fn of(tos: u8) -> Ecn {
+        match tos & 3 {
+            0 => Ecn::NotCapable,
+            1 => Ecn::Capable1,
+            2 => Ecn::Capable0,
+            _ => Ecn::Congested,
+        }
+    }
 }
 
 #[cfg(test)]
