@@ -113,7 +113,8 @@ impl Link {
     }
 
     /// What follows from one read into so many bytes.
-    pub(super) fn received(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) -> Received {
+    #[inline(always)]
+    fn received(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) -> Received {
         match result {
             Ok((0, _)) => {
                 self.input = self.input.ended();
@@ -139,6 +140,12 @@ impl Link {
                 Received::Nothing
             }
         }
+    }
+
+    /// The same, of a read at rest that brought nothing.
+    #[cold]
+    pub(super) fn received_nothing(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) {
+        self.received(result, asked, now);
     }
 
     pub(crate) fn inbox(&mut self) -> &mut Inbox {

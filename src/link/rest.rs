@@ -12,6 +12,7 @@ use crate::net::stream::ShortRead;
 
 impl Link {
     /// Whether nothing waits and nothing is under way, so that an event of input alone means one read.
+    #[inline]
     pub(crate) fn is_at_rest(&self) -> bool {
         let limits = &self.limits;
         let reads_whole = limits.bytes_per_turn >= READ_BYTES && limits.inbox_bytes_max >= READ_BYTES;
@@ -21,8 +22,8 @@ impl Link {
     /// What of it a callback or a read may have changed.
     #[inline(always)]
     fn is_quiet(&self) -> bool {
-        matches!(self.phase, Phase::Open)
-            && matches!(self.security, Security::Plain)
+        matches!(self.security, Security::Plain)
+            && matches!(self.phase, Phase::Open)
             && self.input == Input::Dry
             && self.delivery == Delivery::Flowing
             && self.owed == Owed::Nothing
@@ -46,7 +47,7 @@ impl Link {
                 Some(&buffer[..read])
             }
             result => {
-                self.received(result, buffer.len(), now);
+                self.received_nothing(result, buffer.len(), now);
                 None
             }
         }

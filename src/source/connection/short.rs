@@ -33,7 +33,8 @@ impl Connection {
         let is_plain = matches!(self.role, Role::Live(_)) && !matches!(self.origin, Origin::Observed(_));
         #[cfg(test)]
         let is_plain = is_plain && !tests::LONG_ONLY.get();
-        self.gait = if is_plain && next == Next::Wait && self.link.is_at_rest() { Gait::Short } else { Gait::Long };
+        let is_at_rest = next == Next::Wait && self.link.is_at_rest() && is_plain;
+        self.gait = if is_at_rest { Gait::Short } else { Gait::Long };
         // Whoever drove it asks for its deadlines next.
         self.link.deadlines_known();
     }
