@@ -143,12 +143,11 @@ mod tests {
                 19 => conn.abort(),
                 20 => return data.len() + 1,
                 21 => {
-                    if let Some(mut other) = other.and_then(|id| conn.other(id)) {
-                        let written = other.write(&data[..data.len().min(100)]).is_ok();
+                    let written = other.and_then(|id| conn.other(id)).map(|mut other| {
                         other.pause();
-                        drop(other);
-                        self.say(format_args!("to the other: {written}"));
-                    }
+                        other.write(&data[..data.len().min(100)]).is_ok()
+                    });
+                    self.say(format_args!("to the other: {written:?}"));
                 }
                 22 => {
                     if let Some(mut other) = other.and_then(|id| conn.other(id)) {
