@@ -3,6 +3,7 @@
 //! Owns the socket, its options, and what it has turned out to be able to do. Knows nothing of queues, handlers or time.
 
 pub(crate) mod arrivals;
+pub(crate) mod calls;
 mod options;
 pub(crate) mod peer;
 

@@ -3,9 +3,10 @@
 //! Owns the rules only; the state is the post's.
 
 use crate::clock::Tick;
+use crate::net::datagram::calls::{Common, SENT};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Bound, Refusal, Sending};
-use crate::net::system::mmsg::{Common, SENT, SendHeaders};
+use crate::net::system::mmsg::SendHeaders;
 use crate::post::outgoing::{Entry, Found, Outgoing, State};
 use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};

@@ -5,9 +5,10 @@
 //! 1. `arrived` says of each datagram of the last call where in `memory` it is; between calls nobody relies on either.
 
 use crate::config::datagram::DATAGRAM_BYTES;
+use crate::net::datagram::calls::Places;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Receiving};
-use crate::net::system::mmsg::{Places, ReceiveHeaders, receive_joined};
+use crate::net::system::mmsg::{ReceiveHeaders, receive_joined};
 use crate::net::uninterrupted;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags};
 use std::io::{self, IoSliceMut};

@@ -2,24 +2,15 @@
 
 use crate::net::datagram::DatagramSocket;
 use crate::net::datagram::arrivals::{Arrived, receive_one};
+use crate::net::datagram::calls::{Common, NetworkError, Places};
 use rustix::io::Errno;
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
-
-/// Messages in one call.
-pub(crate) const SENT: usize = 64;
 
 /// Nothing to receive with.
 #[derive(Default)]
 pub(in crate::net) struct ReceiveHeaders;
-
-/// Where one datagram after another would be received.
-#[derive(Clone, Copy)]
-pub(in crate::net) struct Places {
-    pub(in crate::net) step: usize,
-    pub(in crate::net) len: usize,
-}
 
 impl ReceiveHeaders {
     pub(in crate::net) fn receive(
@@ -48,13 +39,6 @@ pub(in crate::net) fn receive_message(
     Ok((receive_one(socket, memory)?, None))
 }
 
-/// What the messages of one call would have in common.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Common {
-    pub(crate) segment: Option<u16>,
-    pub(crate) via: Option<IpAddr>,
-}
-
 /// Nothing to send with.
 #[derive(Default)]
 pub(crate) struct SendHeaders;
@@ -69,15 +53,6 @@ impl SendHeaders {
     ) -> io::Result<usize> {
         Err(Errno::NOSYS.into())
     }
-}
-
-/// An error that the network answered to a datagram.
-#[derive(Debug)]
-pub(crate) struct NetworkError {
-    pub(crate) to: Option<SocketAddr>,
-    pub(crate) by: Option<IpAddr>,
-    pub(crate) icmp: Option<(u8, u8)>,
-    pub(crate) source: io::Error,
 }
 
 /// There is no queue of them.

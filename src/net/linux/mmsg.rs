@@ -7,6 +7,7 @@
 //!    the kernel has dropped any datagram of theirs, and behind that. Whenever the room was too small they are made anew.
 
 use crate::net::datagram::arrivals::{Arrived, Ecn};
+use crate::net::datagram::calls::{Common, NetworkError, Places, SENT};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Bound, DatagramSocket, Ip, Kind};
 use crate::net::uninterrupted;
@@ -23,7 +24,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Messages in one call.
 const RECEIVED: usize = 32;
-pub(crate) const SENT: usize = 64;
 
 /// What a control message may take: two addresses, counters and bits, and a little for what a hook has asked for.
 fn control_room() -> Vec<u8> {
@@ -39,15 +39,6 @@ const FEW: usize = 4;
 #[derive(Default)]
 pub(in crate::net) struct ReceiveHeaders {
     sets: [[[Option<Headers>; 2]; 2]; 2],
-}
-
-/// Where one datagram after another is received.
-#[derive(Clone, Copy)]
-pub(in crate::net) struct Places {
-    /// From one to the next.
-    pub(in crate::net) step: usize,
-    /// The longest datagram that one holds.
-    pub(in crate::net) len: usize,
 }
 
 /// What the control messages of one datagram say.
@@ -290,15 +281,6 @@ pub(in crate::net) fn receive_message(
     })
 }
 
-/// What the messages of one call have in common.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Common {
-    /// Longer messages are cut into datagrams so long.
-    pub(crate) segment: Option<u16>,
-    /// Which of our addresses they come from.
-    pub(crate) via: Option<IpAddr>,
-}
-
 /// Headers to send with, by the control messages that they have room for.
 #[derive(Default)]
 pub(crate) struct SendHeaders {
@@ -373,18 +355,6 @@ fn packet_info_v4(from: Ipv4Addr) -> libc::in_pktinfo {
 
 fn packet_info_v6(from: Ipv6Addr) -> libc::in6_pktinfo {
     libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: from.octets() }, ipi6_ifindex: 0 }
-}
-
-/// An error that the network answered to a datagram, ip(7) "IP_RECVERR".
-#[derive(Debug)]
-pub(crate) struct NetworkError {
-    /// Where the datagram was to go.
-    pub(crate) to: Option<SocketAddr>,
-    /// Who says so; `None` if it is this host.
-    pub(crate) by: Option<IpAddr>,
-    /// Type and code of the ICMP message.
-    pub(crate) icmp: Option<(u8, u8)>,
-    pub(crate) source: io::Error,
 }
 
 /// Takes the oldest error from the queue of a UDP or TCP socket; `None` if there is none. Unix sockets have no such queue,
