@@ -52,14 +52,11 @@ fn build_programs(shim: PathBuf) -> Rig {
     Rig { shim, streams, torture, echo: executable(&examples, "echo") }
 }
 
-/// Builds in a target directory of its own, with all system calls made through libc; returns what cargo tells.
+/// Builds with all system calls made through libc; returns what cargo tells.
 fn cargo(words: &[&str]) -> String {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.args(words).args(["--quiet", "--message-format=json", "--target-dir"]);
-    command.arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("libc"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    command.env("RUSTFLAGS", format!("{flags} --cfg rustix_use_libc"));
+    command.args(words).args(["--features=rustix/use-libc", "--quiet", "--message-format=json"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("JSON is UTF-8")

@@ -122,7 +122,8 @@ pub(super) fn of(bytes: &[u8]) -> Result<Vec<Item>, Fault> {
 
 /// One line: prose, marks, headers or Base64. An END mark and the next BEGIN mark may share it.
 fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open>) -> Result<(), Fault> {
-    let mut rest = line.trim().trim_start_matches(BOM).trim();
+    // The blank at the end may be a mark's.
+    let mut rest = line.trim_start().trim_start_matches(BOM).trim_start();
     while !rest.is_empty() {
         let Some(item) = open else {
             let Some((label, behind)) = mark(rest, BEGIN) else { return prose(rest, number) };
@@ -138,7 +139,7 @@ fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open
             return Err(item.unfit(format!("it has no END line before the next BEGIN line, line {number}")));
         }
         let Some(at) = at else { return item.add(rest, number) };
-        item.add(rest[..at].trim(), number)?;
+        item.add(&rest[..at], number)?;
         let Some((label, behind)) = mark(&rest[at..], END) else {
             return Err(item.unfit(format!("its END line, line {number}, must be {}", item.end())));
         };
@@ -158,7 +159,7 @@ fn take(line: &str, number: usize, items: &mut Vec<Item>, open: &mut Option<Open
 /// What stands outside of items: nothing that was meant to be a mark.
 fn prose(line: &str, number: usize) -> Result<(), Fault> {
     let fault = |why: String| Err(Fault { item: None, why });
-    if line.contains(BEGIN) && !line.starts_with(BEGIN) {
+    if line.rfind(BEGIN.trim_end()).is_some_and(|at| at > 0) {
         return fault(format!("line {number} has text before -----BEGIN; remove that text"));
     }
     if line.starts_with(END) {
@@ -199,6 +200,7 @@ impl Open {
 
     /// A header, RFC 1421, or Base64.
     fn add(&mut self, line: &str, number: usize) -> Result<(), Fault> {
+        let line = line.trim();
         if let Some((name, value)) = line.split_once(':') {
             if name.eq_ignore_ascii_case("Proc-Type") && value.contains("ENCRYPTED") {
                 self.label = Label::OldEncryptedKey;
@@ -376,6 +378,10 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----", "\u{2014}BEGIN CERTIFICATE\u{2014}", "line 1 is not a valid BEGIN"),
             ("-----BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE", "line 1 is not a valid BEGIN"),
             ("-----BEGIN", "> -----BEGIN", "line 1 has text before"),
+            ("-----BEGIN CERTIFICATE-----", "YWJj-----BEGIN ", "line 1 has text before"),
+            ("-----BEGIN CERTIFICATE-----", "YWJj-----BEGIN", "line 1 has text before"),
+            ("YWJj\n", "prose: here-----BEGIN \n", "it has no END line before the next BEGIN line, line 2"),
+            ("END CERTIFICATE-----", "END CERTIFICATE----------BEGIN ", "line 3 is not a valid BEGIN"),
             ("-----BEGIN CERTIFICATE-----", "", "line 3 is an END line without"),
             ("-----END CERTIFICATE-----", "", "item 1 (line 1): it has no END line"),
             ("-----END CERTIFICATE-----", "-----END CERTIFICATE", "item 1 (line 1): its END line, line 3, must be"),
