@@ -236,6 +236,12 @@ impl Reactor {
         self.core.arms_every_deadline()
     }
 
+    /// How long it is till the first timer fires.
+    #[cfg(test)]
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
+        self.core.next_timer()
+    }
+
     /// Does one turn: waits at most `timeout` (`None`: as long as nothing happens and no deadline comes) and serves what
     /// came.
     ///
