@@ -1,0 +1,6 @@
+//! The queue is built with loom's locks.
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(windlass_model)");
+    println!("cargo::rustc-cfg=windlass_model");
+}
