@@ -721,7 +721,7 @@ fn peer_ended(link: &mut Link, now: Tick) -> io::Result<usize> {
 /// Why a link ended, as an error of input or output.
 fn told(reason: Reason, detail: Option<&str>) -> io::Error {
     match reason {
-        Reason::Os(number) => io::Error::from_raw_os_error(number),
+        Reason::Os(number) => io::Error::from_raw_os_error(number.into()),
         _ => io::Error::new(reason.kind(), reason.with_detail(detail).to_string()),
     }
 }

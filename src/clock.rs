@@ -84,6 +84,42 @@ impl Tick {
     }
 }
 
+/// A moment in `BYTES` bytes, in steps of 2^`SHIFT` nanoseconds: rounded up, so that what is counted from it is never early.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packed<const BYTES: usize, const SHIFT: u32>([u8; BYTES]);
+
+/// A moment of the past, to a millisecond; for 36 years.
+pub(crate) type Coarse = Packed<5, 20>;
+
+/// A deadline, to 66 µs; for 584 years.
+pub(crate) type Fine = Packed<6, 16>;
+
+impl<const BYTES: usize, const SHIFT: u32> From<Tick> for Packed<BYTES, SHIFT> {
+    #[inline]
+    fn from(tick: Tick) -> Self {
+        let steps = if tick == Tick::NEVER { u64::MAX } else { tick.0.div_ceil(1 << SHIFT) };
+        let mut bytes = [0; BYTES];
+        bytes.copy_from_slice(&steps.to_le_bytes()[..BYTES]);
+        Packed(bytes)
+    }
+}
+
+impl<const BYTES: usize, const SHIFT: u32> From<Packed<BYTES, SHIFT>> for Tick {
+    #[inline]
+    fn from(Packed(packed): Packed<BYTES, SHIFT>) -> Tick {
+        let mut bytes = [0; 8];
+        bytes[..BYTES].copy_from_slice(&packed);
+        let steps = u64::from_le_bytes(bytes);
+        if steps == u64::MAX >> (64 - 8 * BYTES) { Tick::NEVER } else { Tick(steps << SHIFT) }
+    }
+}
+
+impl<const BYTES: usize, const SHIFT: u32> std::fmt::Debug for Packed<BYTES, SHIFT> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Tick::from(*self).fmt(f)
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -108,6 +144,18 @@ mod tests {
         assert_eq!(Tick(7).after(Duration::MAX), Tick::NEVER);
         assert_eq!(Tick::NEVER.instant(), None);
         assert_eq!(Tick::NEVER.rounded(Tick(3)), Tick::NEVER);
+    }
+
+    #[test]
+    fn a_packed_moment_is_never_early_and_late_by_one_step() {
+        let year = 31_536_000_000_000_000;
+        for nanos in [0, 1, 65_536, 65_537, 1_000_000, 1_048_576, 1_048_577, 36 * year] {
+            let (tick, coarse, fine) = (Tick(nanos), Coarse::from(Tick(nanos)), Fine::from(Tick(nanos)));
+            assert!(Tick::from(coarse).0 - tick.0 < 1 << 20 && Tick::from(fine).0 - tick.0 < 1 << 16, "{nanos}");
+            assert_eq!((Coarse::from(Tick::from(coarse)), Fine::from(Tick::from(fine))), (coarse, fine));
+        }
+        assert_eq!(Tick::from(Coarse::from(Tick::NEVER)), Tick::NEVER);
+        assert_eq!(Tick::from(Fine::from(Tick::NEVER)), Tick::NEVER);
     }
 
     #[test]

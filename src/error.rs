@@ -356,11 +356,16 @@ pub enum Reason {
     /// A file that was being sent ended before the range that was promised.
     FileTruncated,
     /// A file that was being sent could not be read: this error number.
-    FileUnreadable(i32),
+    FileUnreadable(u16),
     /// The system said this error number.
-    Os(i32),
+    Os(u16),
     /// An invariant of this library broke.
     Bug,
+}
+
+/// The system's number of an error. All that there are fit into 16 bits; a connection keeps it for as long as it ends.
+pub(crate) fn error_number(error: &io::Error) -> Option<u16> {
+    error.raw_os_error().and_then(|number| number.try_into().ok())
 }
 
 impl Reason {
@@ -415,7 +420,7 @@ impl Reason {
                 Reason::Unreachable
             }
             Kind::TimedOut => Reason::Unresponsive,
-            _ => error.raw_os_error().map_or(Reason::Bug, Reason::Os),
+            _ => error_number(error).map_or(Reason::Bug, Reason::Os),
         }
     }
 
@@ -500,9 +505,9 @@ impl fmt::Display for Reason {
             Reason::Tls(fault) => return fault.fmt(f),
             Reason::FileTruncated => "a file that was being sent ended early",
             Reason::FileUnreadable(errno) => {
-                return write!(f, "a file cannot be read: {}", io::Error::from_raw_os_error(*errno));
+                return write!(f, "a file cannot be read: {}", io::Error::from_raw_os_error((*errno).into()));
             }
-            Reason::Os(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),
+            Reason::Os(errno) => return io::Error::from_raw_os_error((*errno).into()).fmt(f),
             Reason::Timeout(expiry) => match expiry {
                 Expiry::Connect => "connect timeout",
                 Expiry::Handshake => {
@@ -525,8 +530,8 @@ mod tests {
 
     /// Slots and links hold one.
     #[test]
-    fn a_reason_has_8_bytes() {
-        assert_eq!(size_of::<Reason>(), 8);
+    fn a_reason_has_4_bytes() {
+        assert_eq!(size_of::<Reason>(), 4);
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod rest;
 pub(crate) mod session;
 
 use crate::address::Address;
-use crate::clock::Tick;
+use crate::clock::{Coarse, Fine, Tick};
 use crate::config::Limits;
 use crate::counters::ConnStats;
 use crate::error::{Error, Expiry, Reason};
@@ -175,10 +175,10 @@ pub struct Link {
     deadlines: Deadlines,
     /// How many bytes must wait before they are shown.
     need: u32,
-    opened: Tick,
-    entered: Tick,
-    active: Tick,
-    timer: Tick,
+    opened: Coarse,
+    entered: Coarse,
+    active: Coarse,
+    timer: Fine,
     bytes_in: u64,
     bytes_out: u64,
 }
@@ -267,7 +267,7 @@ impl Link {
     #[cfg(feature = "tls")]
     fn with_session(mut self, session: Session) -> Result<Link, Error> {
         self.limits.validate_sealed()?;
-        if self.opened != Tick::NEVER || self.is_tls() {
+        if self.opened() != Tick::NEVER || self.is_tls() {
             return Err(Error::NotOpen);
         }
         self.security = Security::of(Some(session));
@@ -334,10 +334,10 @@ impl Link {
             goodbye: Goodbye::Unsaid,
             deadlines: Deadlines::Changed,
             need: 0,
-            opened: now,
-            entered: now,
-            active: now,
-            timer: Tick::NEVER,
+            opened: now.into(),
+            entered: now.into(),
+            active: now.into(),
+            timer: Tick::NEVER.into(),
             bytes_in: 0,
             bytes_out: 0,
         }
@@ -345,16 +345,16 @@ impl Link {
 
     /// Begins life in another reactor: whatever the kernel holds is asked for anew.
     pub(crate) fn settle_in(&mut self, now: Tick) {
-        if self.opened == Tick::NEVER {
-            self.opened = now;
+        if self.opened() == Tick::NEVER {
+            self.opened = now.into();
         }
         if matches!(self.phase, Phase::HalfOpen) {
             // The new handler has to be told of the peer's end, too.
             self.phase = Phase::Open;
         }
-        self.entered = now;
-        self.active = now;
-        self.timer = Tick::NEVER;
+        self.entered = now.into();
+        self.active = now.into();
+        self.timer = Tick::NEVER.into();
         self.delivery = Delivery::Flowing;
         self.need = 0;
         // A new handler has heard of nothing.
@@ -402,9 +402,19 @@ impl Link {
         self.stream.peer_credentials()
     }
 
+    /// When it was begun or accepted; `Tick::NEVER` before a reactor took it.
+    fn opened(&self) -> Tick {
+        self.opened.into()
+    }
+
     /// When its phase began.
     pub(crate) fn entered(&self) -> Tick {
-        self.entered
+        self.entered.into()
+    }
+
+    /// When a byte last moved, either way.
+    fn active(&self) -> Tick {
+        self.active.into()
     }
 
     /// Bytes read of the socket so far; with TLS, of records.
@@ -424,8 +434,8 @@ impl Link {
             bytes_out: self.bytes_out,
             unread_bytes: self.inbox.len(),
             unsent_bytes: self.unsent_bytes() + gathered,
-            age: now.since(self.opened),
-            idle: now.since(self.active),
+            age: now.since(self.opened()),
+            idle: now.since(self.active()),
         }
     }
 
@@ -451,7 +461,7 @@ impl Link {
             let before = unsent.len();
             let filled = outbox.slices(&mut slices);
             slices[..filled].iter().for_each(|slice| unsent.extend_from_slice(slice));
-            outbox.advance(unsent.len() - before, self.active, &mut pool);
+            outbox.advance(unsent.len() - before, self.active(), &mut pool);
         }
         let mut behind = Vec::new();
         while let Some((file, then)) = outbox.pop_file(&mut pool) {
@@ -532,7 +542,7 @@ impl Link {
             }
         }
         if discriminant(&next) != discriminant(&self.phase) {
-            self.entered = now;
+            self.entered = now.into();
         }
         self.phase = next;
     }
@@ -542,8 +552,8 @@ impl Link {
         if matches!(self.phase, Phase::Open) && self.outbox.is_empty() && self.limits.is_timeless() {
             return None;
         }
-        let facts =
-            Facts { opened: self.opened, entered: self.entered, active: self.active, stalled: self.outbox.stalled() };
+        let (opened, entered, active) = (self.opened(), self.entered(), self.active());
+        let facts = Facts { opened, entered, active, stalled: self.outbox.stalled() };
         let deadline = phase::deadline(self.phase, facts, &self.limits);
         match self.phase {
             Phase::Handshaking => deadline.map(|(due, expiry)| (due.min(self.hurried()), expiry)),
@@ -555,7 +565,7 @@ impl Link {
     /// all of what it sends by itself.
     pub(crate) fn note_progress(&mut self, now: Tick) {
         let Some(ago) = self.stream.last_progress() else { return };
-        self.active = self.active.max(now.before(ago));
+        self.active = self.active().max(now.before(ago)).into();
     }
 
     /// Whether a connect's time is over so late that the loop was held up: an attempt that begins only now gets it once more.
@@ -575,11 +585,11 @@ impl Link {
 
     /// The handler's own timer, `Tick::NEVER` if none is set.
     pub(crate) fn timer(&self) -> Tick {
-        self.timer
+        self.timer.into()
     }
 
     pub(crate) fn set_timer(&mut self, due: Tick) {
-        self.timer = due;
+        self.timer = due.into();
         self.deadlines = Deadlines::Changed;
     }
 
@@ -720,7 +730,7 @@ impl Link {
 
     /// Counts as having moved now.
     pub(crate) fn touch(&mut self, now: Tick) {
-        self.active = now;
+        self.active = now.into();
     }
 
     /// When what waits was begun, and when some of it last moved, as far as this side can see; `None` if it holds no memory.
@@ -728,7 +738,7 @@ impl Link {
         if self.held_bytes() == 0 {
             return None;
         }
-        Some(self.outbox.begun().zip(self.outbox.stalled()).unwrap_or((self.active, self.active)))
+        Some(self.outbox.begun().zip(self.outbox.stalled()).unwrap_or((self.active(), self.active())))
     }
 
     /// What the kernel holds of its output, in bytes of its own reckoning, to compare with later; 0 where it does not tell.

@@ -12,7 +12,7 @@ mod sending;
 use crate::clock::Tick;
 use crate::config::datagram::{DatagramConfig, IcmpErrors};
 use crate::counters::DatagramStats;
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, error_number};
 use crate::net::Readiness;
 use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
@@ -414,7 +414,7 @@ impl Post {
 
     /// A trouble of an earlier datagram, or of the socket itself.
     fn receive_failed(&mut self, source: io::Error) {
-        match source.raw_os_error() {
+        match error_number(&source) {
             Some(number) if crate::net::datagram::is_broken(&source) => self.cut(Reason::Os(number)),
             _ if self.explained() => {}
             number => {

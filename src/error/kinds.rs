@@ -161,10 +161,12 @@ impl Reason {
             Reason::Tls(_) => ErrorKind::InvalidData,
             Reason::Timeout(_) | Reason::Unresponsive => ErrorKind::TimedOut,
             // ETIMEDOUT of a connection is `Unresponsive`; EAGAIN here is a lack of something.
-            Reason::Os(errno) | Reason::FileUnreadable(errno) => match io::Error::from_raw_os_error(errno).kind() {
-                ErrorKind::TimedOut | ErrorKind::WouldBlock => ErrorKind::Other,
-                kind => kind,
-            },
+            Reason::Os(errno) | Reason::FileUnreadable(errno) => {
+                match io::Error::from_raw_os_error(errno.into()).kind() {
+                    ErrorKind::TimedOut | ErrorKind::WouldBlock => ErrorKind::Other,
+                    kind => kind,
+                }
+            }
             Reason::InboxLimit | Reason::QueueLimit | Reason::HandlerPanicked | Reason::Bug => ErrorKind::Other,
         }
     }
@@ -267,7 +269,7 @@ mod tests {
         let mut timeouts: Vec<Reason> = expiries.into_iter().map(Reason::Timeout).collect();
         timeouts.push(Reason::Unresponsive);
         assert!(timeouts.iter().all(|reason| reason.is_timeout()), "{timeouts:?}");
-        let again = rustix::io::Errno::AGAIN.raw_os_error();
+        let again = 11;
         let others = [
             Reason::PeerClosed,
             Reason::Local,

@@ -11,7 +11,7 @@
     expect(unreachable_code, unused_variables, reason = "there are no sessions then, and the compiler sees it")
 )]
 
-use crate::clock::Tick;
+use crate::clock::{Coarse, Tick};
 #[cfg(feature = "tls")]
 use crate::error::Error;
 use crate::error::{Reason, TlsFault};
@@ -59,12 +59,12 @@ pub(super) struct Stamp(u32);
 impl Stamp {
     pub(super) const NEVER: Stamp = Stamp(u32::MAX);
 
-    fn of(moment: Tick, opened: Tick) -> Stamp {
-        Stamp(u32::try_from(moment.since(opened).as_millis()).unwrap_or(u32::MAX))
+    fn of(moment: Tick, opened: Coarse) -> Stamp {
+        Stamp(u32::try_from(moment.since(opened.into()).as_millis()).unwrap_or(u32::MAX))
     }
 
-    fn tick(self, opened: Tick) -> Tick {
-        if self == Stamp::NEVER { Tick::NEVER } else { opened.after(Duration::from_millis(self.0.into())) }
+    fn tick(self, opened: Coarse) -> Tick {
+        if self == Stamp::NEVER { Tick::NEVER } else { Tick::from(opened).after(Duration::from_millis(self.0.into())) }
     }
 }
 
@@ -146,7 +146,7 @@ impl Link {
         }
         if judged.since(due) > self.limits.handshake_timeout / HELD_UP && tls.excuse == Excuse::Left {
             tls.excuse = Excuse::Used;
-            self.entered = now;
+            self.entered = now.into();
         } else {
             match &mut tls.step {
                 // What another thread takes too long for is the configuration's own code.
@@ -161,7 +161,7 @@ impl Link {
     /// The step is taken: it was not the peer that was waited for.
     fn count_out(&mut self, step: Step, now: Tick) {
         if let Some(since) = step.since() {
-            self.entered = self.entered.after(now.since(since.tick(self.opened)));
+            self.entered = self.entered().after(now.since(since.tick(self.opened))).into();
         }
     }
 
@@ -284,7 +284,7 @@ impl Link {
         let has_spoken = !tls.session.is_unmade() || !tls.kept.is_empty() || !self.inbox.is_empty();
         let is_under_way = has_spoken || tls.step != Step::None || self.input.may_hold();
         // What lies in the kernel may not have been reported yet.
-        if !is_under_way && now >= self.entered.after(FIRST_WORDS) && self.stream.peek().is_err() {
+        if !is_under_way && now >= self.entered().after(FIRST_WORDS) && self.stream.peek().is_err() {
             return self.signal(Signal::Close(Reason::Drain), now);
         }
         if let Security::Tls(tls) = &mut self.security {
@@ -355,10 +355,11 @@ mod tests {
 
     #[test]
     fn a_stamp_is_a_millisecond_and_what_is_too_far_never_comes() {
-        let (opened, second) = (Tick::test(5), Duration::from_secs(1));
-        assert_eq!(Stamp::of(opened.after(second), opened).tick(opened), opened.after(second));
-        assert_eq!(Stamp::of(Tick::NEVER, opened).tick(opened), Tick::NEVER);
-        assert_eq!(Stamp::of(opened.after(second * 5_000_000), opened), Stamp::NEVER);
+        let (kept, second) = (Coarse::from(Tick::test(5)), Duration::from_secs(1));
+        let opened = Tick::from(kept);
+        assert_eq!(Stamp::of(opened.after(second), kept).tick(kept), opened.after(second));
+        assert_eq!(Stamp::of(Tick::NEVER, kept).tick(kept), Tick::NEVER);
+        assert_eq!(Stamp::of(opened.after(second * 5_000_000), kept), Stamp::NEVER);
     }
 
     /// Each connection keeps one; malloc's next size is 16 bytes more.

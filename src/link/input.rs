@@ -122,7 +122,7 @@ impl Link {
             }
             Ok((n, short)) => {
                 self.bytes_in += n as u64;
-                self.active = now;
+                self.active = now.into();
                 if n < asked && self.input == Input::Ready && short == ShortRead::IsDry {
                     self.input = Input::Dry;
                 }

@@ -155,7 +155,7 @@ impl Link {
         match result {
             Ok(taken) if taken > 0 => {
                 self.bytes_out += taken as u64;
-                self.active = now;
+                self.active = now.into();
                 Some(taken)
             }
             Ok(_) => {
@@ -268,7 +268,7 @@ impl Link {
         match result {
             Ok(sent) if sent == buffers.gather.len() => {
                 self.bytes_out += sent as u64;
-                self.active = now;
+                self.active = now.into();
                 buffers.gather.clear();
                 true
             }
@@ -284,7 +284,7 @@ impl Link {
         match result {
             Ok(sent) if sent > 0 => {
                 self.bytes_out += sent as u64;
-                self.active = now;
+                self.active = now.into();
                 buffers.gather.drain(..sent);
                 self.transmit(&[], buffers, now);
                 self.throttle();

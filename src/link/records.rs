@@ -185,7 +185,7 @@ impl Link {
         }
         let (is_secured, is_ended) = (tls.session.is_secured(), tls.session.is_peer_closed());
         if !plain.is_empty() {
-            self.active = now;
+            self.active = now.into();
         }
         let is_done = is_secured && fault.is_none() && matches!(self.phase, Phase::Handshaking);
         if is_done {

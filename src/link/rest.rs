@@ -40,7 +40,7 @@ impl Link {
         match self.stream.read(buffer) {
             Ok((read, short)) if read > 0 => {
                 self.bytes_in += read as u64;
-                self.active = now;
+                self.active = now.into();
                 if read < buffer.len() && short == ShortRead::IsDry {
                     self.input = Input::Dry;
                 }

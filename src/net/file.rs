@@ -3,7 +3,7 @@
 //! Owns the position in it, and the calls that read it or send it. Knows nothing of links or of what goes before it.
 //! A page that is not in the system's cache is waited for: files are never "not ready".
 
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, error_number};
 use crate::net::system;
 use std::fs::File;
 use std::io;
@@ -91,7 +91,7 @@ impl FileRange {
                     self.at += n as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Reason::FileUnreadable(error.raw_os_error().unwrap_or(0))),
+                Err(error) => return Err(Reason::FileUnreadable(error_number(&error).unwrap_or(0))),
             }
         }
         Ok(read)

@@ -11,6 +11,7 @@ mod draining;
 mod expiry;
 mod holding_back;
 mod input;
+mod role;
 mod short;
 mod states;
 
@@ -18,7 +19,6 @@ use crate::clock::Tick;
 use crate::command::batch::Told;
 use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
-use crate::dial::{Dial, Trial};
 use crate::error::{Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
@@ -32,71 +32,45 @@ use crate::source::Cause;
 use crate::turn::Turn;
 use bytes::Bytes;
 use input::Budget;
+use role::{Held, Role, RoleKind};
 use short::Gait;
 
 pub(crate) struct Connection {
     link: Link,
-    role: Role,
+    held: Held,
+    role_kind: RoleKind,
     origin: Origin,
+    /// The slot of the acceptor, which outlives its connections; of others nothing is kept here.
+    acceptor: u32,
     /// What the kernel was last asked to report; `None` before it was asked.
     watched: Option<Watched>,
     gait: Gait,
 }
 
-/// Who is called back.
-enum Role {
-    /// The listener wants it, and was not told yet that it is there.
-    Accepted,
-    /// The acceptor's maker will make the handler once the handshake is done.
-    Admitted,
-    /// Its handshake failed: no handler will be made, and the listener is told when it is over.
-    Refused,
-    /// Given to `connect`, which is under way; there is no socket yet.
-    Dialling(Box<Dial>),
-    /// An attempt of such a connect.
-    Racing(Box<Trial>),
-    /// Given to `connect` or `adopt`; not open yet.
-    Given(Box<dyn Handler>),
-    /// To be made when the link is taken over.
-    Adopter(Adopter),
-    /// It is open.
-    Live(Box<dyn Handler>),
-    /// It was never made, or it is over.
-    Gone,
-}
-
-/// Where the link comes from; of the acceptor, which outlives its connections, the slot is enough.
-#[derive(Clone, Copy)]
+/// Where the link comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
-    Accepted(u32),
+    Accepted,
     /// The listener is told how it comes along.
-    Observed(u32),
+    Observed,
     Dialled,
     /// An attempt of a connect, which nobody but the connect knows.
     Attempted,
     Adopted,
 }
 
-impl Origin {
-    fn acceptor(self) -> Option<u32> {
-        match self {
-            Origin::Accepted(acceptor) | Origin::Observed(acceptor) => Some(acceptor),
-            Origin::Dialled | Origin::Attempted | Origin::Adopted => None,
-        }
-    }
-}
-
 impl Connection {
     fn new(link: Link, role: Role, origin: Origin) -> Connection {
-        Connection { link, role, origin, watched: None, gait: Gait::Long }
+        let (role_kind, held) = role.packed();
+        Connection { link, held, role_kind, origin, acceptor: 0, watched: None, gait: Gait::Long }
     }
 
     pub(crate) fn accepted(link: Link, acceptor: u32, observed: Observed) -> Connection {
         let origin = match observed {
-            Observed::No => Origin::Accepted(acceptor),
-            Observed::Yes => Origin::Observed(acceptor),
+            Observed::No => Origin::Accepted,
+            Observed::Yes => Origin::Observed,
         };
-        Connection::new(link, Role::Accepted, origin)
+        Connection { acceptor, ..Connection::new(link, Role::Accepted, origin) }
     }
 
     pub(crate) fn adopted(link: Link, handler: Box<dyn Handler>, now: Tick) -> Connection {
@@ -114,7 +88,7 @@ impl Connection {
 
     /// Whether others may see it: not before it was driven, which a local command will do, and no attempt of a connect.
     pub(crate) fn has_begun(&self) -> bool {
-        !matches!(self.role, Role::Accepted) && self.counts()
+        self.role_kind != RoleKind::Accepted && self.counts()
     }
 
     /// Whether it counts as a connection: attempts of a connect do not.
@@ -145,7 +119,7 @@ impl Connection {
 
     /// The slot of the acceptor that it counts for.
     pub(crate) fn acceptor(&self) -> Option<u32> {
-        self.origin.acceptor()
+        matches!(self.origin, Origin::Accepted | Origin::Observed).then_some(self.acceptor)
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
@@ -153,15 +127,15 @@ impl Connection {
         if !self.is_upgrading() {
             due = due.min(self.link.timer());
         }
-        if let Role::Dialling(dial) = &self.role {
-            due = dial.wake;
+        if self.role_kind == RoleKind::Coming {
+            due = self.dial().map_or(due, |dial| dial.wake);
         }
         (due != Tick::NEVER).then_some(due)
     }
 
     /// Whether TLS shakes hands in the middle: the handler is told nothing until it is done.
     fn is_upgrading(&self) -> bool {
-        matches!(self.link.phase(), Phase::Handshaking) && matches!(self.role, Role::Live(_))
+        matches!(self.link.phase(), Phase::Handshaking) && self.role_kind == RoleKind::Live
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
@@ -191,7 +165,7 @@ impl Connection {
                 Told::Order(order) => self.obey(id, order, turn),
             }),
         }
-        if !matches!(self.role, Role::Live(_)) {
+        if self.role_kind != RoleKind::Live {
             self.begin(id, turn);
         }
         if self.link.has_output_business() {
@@ -232,8 +206,9 @@ impl Connection {
         turn: &mut Turn<'_>,
         callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
     ) -> Option<T> {
-        let Role::Live(handler) = &mut self.role else { return None };
-        let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
+        let acceptor = self.acceptor();
+        let Held::Live(handler) = &mut self.held else { return None };
+        let mut conn = Conn { id, acceptor, link: &mut self.link, turn: turn.again() };
         let called = guarded(|| callback(handler.as_mut(), &mut conn));
         if called.is_none() {
             self.panicked(turn);
@@ -314,22 +289,21 @@ impl Connection {
             self.connect(id, turn);
             self.go_on_dialling(id, turn);
         }
-        if let Role::Accepted = self.role {
-            self.role = Role::Admitted;
+        if self.role_kind == RoleKind::Accepted {
+            self.role_kind = RoleKind::Admitted;
             self.tell_state(id, ConnState::New, turn);
         }
         if matches!(self.link.phase(), Phase::Handshaking) && !self.link.is_tls() {
             // A plain link has no handshake.
             self.link.signal(Signal::Secured, turn.desk.now);
         }
-        let leaves = matches!(self.role, Role::Racing(_)) && self.link.phase().is_lively();
-        if leaves {
+        if self.origin == Origin::Attempted && self.link.phase().is_lively() {
             return;
         }
         if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
             self.register(id, turn);
         }
-        if !matches!(self.role, Role::Live(_) | Role::Gone) && self.link.phase().is_lively() {
+        if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) && self.link.phase().is_lively() {
             self.open(id, turn);
             turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
         }
@@ -379,7 +353,7 @@ impl Connection {
         match self.link.phase() {
             Phase::Handshaking => {}
             Phase::Open => {
-                if !matches!(self.role, Role::Live(_) | Role::Gone) {
+                if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) {
                     self.open(id, turn);
                 }
                 if is_upgrade {
@@ -404,7 +378,7 @@ impl Connection {
     /// Answers a peer that speaks no TLS: by what the listener says, or by an alert.
     fn retort(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
         let mut answer = None;
-        if let Role::Accepted | Role::Admitted = self.role {
+        if self.is_before_its_handler() {
             match self.ask_maker(turn, |maker, peer| maker.answer_plain(peer, bytes)) {
                 Some(Some(said)) => answer = said,
                 Some(None) => turn.desk.counters.panics += 1,
@@ -416,8 +390,8 @@ impl Connection {
 
     /// A handshake failed: it counts as under way no longer, though its alert may still be on the way.
     fn give_up(&mut self, turn: &mut Turn<'_>) {
-        if let Role::Accepted | Role::Admitted = self.role {
-            self.role = Role::Refused;
+        if self.is_before_its_handler() {
+            self.role_kind = RoleKind::Refused;
             self.leave_handshake(turn);
         }
     }
@@ -430,18 +404,18 @@ impl Connection {
 
     /// Makes the handler and tells it.
     fn open(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let handler = match std::mem::replace(&mut self.role, Role::Gone) {
+        let handler = match self.take_role() {
             Role::Accepted | Role::Admitted => {
                 self.leave_handshake(turn);
                 self.make(id, turn)
             }
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
-                let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
+                let conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
             role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
-                self.role = role;
+                self.set_role(role);
                 return;
             }
         };
@@ -449,7 +423,7 @@ impl Connection {
             self.never_made(Reason::HandlerPanicked, turn);
             return self.panicked(turn);
         };
-        self.role = Role::Live(handler);
+        self.set_role(Role::Live(handler));
         turn.desk.counters.opened += 1;
         self.states_begin(id, turn);
         self.call(id, turn, |handler, conn| handler.on_open(conn));
@@ -458,7 +432,7 @@ impl Connection {
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
         let acceptor = self.acceptor()?;
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
+        let conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
         let made = guarded(|| maker.make(&conn));
         if let Some(place) = turn.table.maker(acceptor) {
             *place = Some(maker);
@@ -490,7 +464,7 @@ impl Connection {
     fn finish_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
         let desk = &mut *turn.desk;
         self.link.send_gathered(&mut desk.buffers, desk.now);
-        if let Origin::Observed(..) = self.origin {
+        if let Origin::Observed = self.origin {
             self.tell_progress(id, turn);
         }
         let desk = &mut *turn.desk;
@@ -499,10 +473,10 @@ impl Connection {
         }
         self.link.settle(&mut desk.buffers, desk.now);
         match self.origin {
-            Origin::Observed(..) => self.tell_ends(id, turn),
+            Origin::Observed => self.tell_ends(id, turn),
             // It may have ended only now.
             Origin::Attempted => drop(self.leave_race(turn)),
-            Origin::Accepted(_) | Origin::Dialled | Origin::Adopted => {}
+            Origin::Accepted | Origin::Dialled | Origin::Adopted => {}
         }
         if let Phase::Closed(reason) = self.link.phase() {
             self.close(id, reason, turn);
@@ -551,7 +525,7 @@ impl Connection {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
             let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         }
-        match std::mem::replace(&mut self.role, Role::Gone) {
+        match self.take_role() {
             // Nobody listens for these.
             Role::Dialling(dial) => {
                 dialling::call_off(&dial, turn);
@@ -593,7 +567,7 @@ impl Connection {
     ) -> Reason {
         turn.desk.counters.count_closed(reason);
         let panics = turn.desk.counters.panics;
-        let mut conn = Conn { id, acceptor: self.origin.acceptor(), link: &mut self.link, turn: turn.again() };
+        let mut conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
             turn.desk.counters.panics += 1;
         }
@@ -610,7 +584,7 @@ impl Connection {
         let _ = self.link.stream_mut().deregister(&turn.desk.registry);
         // To its old handler it is closed; to the new one it is what it was.
         let phase = self.link.set_phase(Phase::Closed(Reason::Detached));
-        if let Role::Live(handler) = std::mem::replace(&mut self.role, Role::Gone) {
+        if let Role::Live(handler) = self.take_role() {
             let closing = self.say_close(id, handler, Reason::Detached, turn);
             self.tell_trouble(closing, turn);
         }

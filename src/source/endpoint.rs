@@ -9,7 +9,7 @@ use crate::clock::Tick;
 use crate::command::Order;
 use crate::counters::DatagramStats;
 use crate::datagrams::{Datagram, Datagrams};
-use crate::error::Reason;
+use crate::error::{Reason, error_number};
 use crate::handler::{DatagramHandler, Next, guarded};
 use crate::id::SourceId;
 use crate::net::datagram::Watched;
@@ -226,7 +226,7 @@ impl Endpoint {
         if wanted != self.watched {
             match self.post.socket_mut().reregister(&turn.desk.registry, id.word(), wanted) {
                 Ok(()) => self.watched = wanted,
-                Err(error) => self.post.cut(Reason::Os(error.raw_os_error().unwrap_or(0))),
+                Err(error) => self.post.cut(Reason::Os(error_number(&error).unwrap_or(0))),
             }
         }
     }

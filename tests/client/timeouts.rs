@@ -255,9 +255,9 @@ fn limits_in_time_hold_for_clients() {
         let stalls = limits.write_stall_timeout == soon;
         let connect = ConnectConfig { limits, ..ConnectConfig::default() };
         let client = Client::builder(at.clone()).connect_config(connect).build().expect("a client");
+        let begun = std::time::Instant::now();
         client.connect(PATIENCE).expect("a connection");
         let (peer, _) = listener.accept().expect("it is there");
-        let begun = std::time::Instant::now();
         let error = loop {
             let done = if stalls { (&client).write(&[7; 64 * 1024]) } else { (&client).read(&mut [0; 1]) };
             if let Err(error) = done {

@@ -93,6 +93,7 @@ fn a_warning_in_front_of_the_hello_hides_its_name_from_nobody() {
                     assert_eq!(client.tls.alpn_protocol(), Some(&b"named"[..]), "{warnings} warnings");
                     world.until_open(1);
                     drop(client);
+                    world.until("its end", |world| world.reactor().connections() == 0);
                 } else {
                     world.until("the refusal", |_| !client.receive());
                     drop(client);

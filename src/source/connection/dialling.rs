@@ -19,7 +19,8 @@ use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::Session;
 use crate::net::stream::{Progress, Stream, Target, Watched};
-use crate::source::connection::{Connection, Origin, Role};
+use crate::source::connection::role::{Held, Role};
+use crate::source::connection::{Connection, Origin};
 use crate::turn::{Parting, Place, Turn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,10 +39,10 @@ impl Connection {
 
     /// Does what the race says, until it waits or is over.
     pub(super) fn go_on_dialling(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let mut dial = match std::mem::replace(&mut self.role, Role::Gone) {
+        let mut dial = match self.take_role() {
             Role::Dialling(dial) => dial,
             other => {
-                self.role = other;
+                self.set_role(other);
                 return;
             }
         };
@@ -67,7 +68,7 @@ impl Connection {
                 }
                 Step::Wait(until) => {
                     dial.wake = Tick::of(until);
-                    self.role = Role::Dialling(dial);
+                    self.set_role(Role::Dialling(dial));
                     return;
                 }
                 Step::Won => {
@@ -84,7 +85,7 @@ impl Connection {
                 }
             }
         }
-        self.role = Role::Given(dial.handler);
+        self.set_role(Role::Given(dial.handler));
     }
 
     /// What time it is for a race: nothing ends before all was looked at that has come, and what moved during a hold-up gets its
@@ -139,14 +140,14 @@ impl Connection {
     }
 
     pub(super) fn note_found(&mut self, family: Family, found: Found, turn: &Turn<'_>) {
-        if let Role::Dialling(dial) = &mut self.role {
+        if let Some(dial) = self.dial_mut() {
             dial.race.found(family, found.map_err(|error| Failure::of(Reason::Unresolved, error.into())), turn.now());
         }
     }
 
     /// An attempt tells what it came to.
     pub(super) fn note_raced(&mut self, attempt: Attempt, outcome: Outcome, turn: &Turn<'_>) {
-        let Role::Dialling(dial) = &mut self.role else { return };
+        let Some(dial) = self.dial_mut() else { return };
         let (address, now) = (&dial.plan.address, turn.now());
         dial.attempts.retain(|(other, _)| *other != attempt);
         match outcome {
@@ -177,7 +178,8 @@ impl Connection {
 
     /// Connects, or asks after it.
     pub(super) fn connect(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Role::Racing(racing) = &mut self.role else { return };
+        let Held::Other(Some(coming)) = &mut self.held else { return };
+        let Role::Racing(racing) = &mut **coming else { return };
         let begun = racing.target.take().map_or(Ok(Progress::Done), |target| self.link.stream().connect(&target));
         let progress = match begun {
             Ok(Progress::Done) => self.link.try_connecting(turn.desk.now),
@@ -205,10 +207,10 @@ impl Connection {
         if matches!(phase, Phase::Connecting | Phase::Handshaking) {
             return None;
         }
-        let racing = match std::mem::replace(&mut self.role, Role::Gone) {
+        let racing = match self.take_role() {
             Role::Racing(racing) => racing,
             other => {
-                self.role = other;
+                self.set_role(other);
                 return None;
             }
         };

@@ -146,7 +146,7 @@ impl Connection {
 
     fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         self.link.signal(Signal::PeerEnded, turn.desk.now);
-        if let Origin::Observed(..) = self.origin {
+        if let Origin::Observed = self.origin {
             self.tell_progress(id, turn);
             self.tell_state(id, ConnState::CloseRead, turn);
         }

@@ -10,7 +10,7 @@ use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
 use crate::source::connection::input::Budget;
-use crate::source::connection::{Connection, Origin, Role};
+use crate::source::connection::{Connection, Origin, RoleKind};
 use crate::turn::Turn;
 
 /// By which way input is taken.
@@ -30,7 +30,7 @@ impl Connection {
 
     /// Decides how the next input is taken, after a drive that ended so.
     pub(super) fn set_gait(&mut self, next: Next) {
-        let is_plain = matches!(self.role, Role::Live(_)) && !matches!(self.origin, Origin::Observed(_));
+        let is_plain = self.role_kind == RoleKind::Live && self.origin != Origin::Observed;
         #[cfg(test)]
         let is_plain = is_plain && !tests::LONG_ONLY.get();
         let is_at_rest = next == Next::Wait && self.link.is_at_rest() && is_plain;

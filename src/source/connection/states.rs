@@ -8,7 +8,8 @@ use crate::error::Reason;
 use crate::handler::{AcceptEvent, ConnState, Maker, Peer, guarded};
 use crate::id::SourceId;
 use crate::link::phase::Phase;
-use crate::source::connection::{Connection, Origin, Role};
+use crate::source::connection::role::RoleKind;
+use crate::source::connection::{Connection, Origin};
 use crate::turn::seen::{Ends, Stage};
 use crate::turn::{Roster, Turn};
 
@@ -59,7 +60,7 @@ impl Connection {
 
     /// Tells how the connection comes along, if that is wanted.
     pub(super) fn tell_state(&mut self, id: SourceId, state: ConnState, turn: &mut Turn<'_>) {
-        let Origin::Observed(_) = self.origin else { return };
+        let Origin::Observed = self.origin else { return };
         match state {
             ConnState::New => turn.desk.notes.begin(id, self.ends()),
             ConnState::Close => {
@@ -97,7 +98,7 @@ impl Connection {
 
     /// The connection is open: from here on bytes are the handlers' own.
     pub(super) fn states_begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Origin::Observed(_) = self.origin else { return };
+        let Origin::Observed = self.origin else { return };
         let Some(seen) = turn.desk.notes.get(id) else { return };
         (seen.bytes_in, seen.bytes_out, seen.stage) = (self.link.bytes_in(), self.link.bytes_out(), Stage::Open);
         if self.link.is_tls() {
@@ -129,7 +130,7 @@ impl Connection {
             _ => false,
         };
         let is_open = turn.desk.notes.get(id).is_some_and(|seen| seen.stage == Stage::Open);
-        if has_ended && is_open && !matches!(self.role, Role::Gone) {
+        if has_ended && is_open && self.role_kind != RoleKind::Gone {
             self.tell_progress(id, turn);
             if let Some(seen) = turn.desk.notes.get(id) {
                 seen.stage = Stage::WriteClosed;
