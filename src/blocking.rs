@@ -501,7 +501,7 @@ impl Inside {
         let link = self.link.as_mut().filter(|link| !matches!(link.phase(), Phase::Closed(_)))?;
         link.judge_progress(stalled, now);
         link.note_progress(now);
-        if came || !link.inbox().is_empty() {
+        if came || link.has_unread() {
             link.touch(now);
         }
         link.phase_deadline().and_then(|(due, expiry)| (due <= now).then_some(expiry))
@@ -552,7 +552,7 @@ impl Inside {
             if link.queues_step(now) {
                 if let Stepped::Taken(bytes) = link.take_step(Elsewhere::No, scratch, &mut self.buffers, now) {
                     if link.phase() == Phase::Open {
-                        link.inbox().push(bytes, &mut self.buffers.pool);
+                        link.keep_input(bytes, &mut self.buffers.pool);
                     }
                 }
             }
@@ -576,10 +576,10 @@ impl Inside {
         let Some(link) = &mut self.link else { return Tried::Done(Err(io::ErrorKind::NotConnected.into())) };
         let mut reads = 0;
         loop {
-            if let Some(rest) = link.inbox().take() {
+            if let Some(rest) = link.take_rest() {
                 let taken = rest.bytes().len().min(buffer.len());
                 buffer[..taken].copy_from_slice(&rest.bytes()[..taken]);
-                link.inbox().put_back(rest, taken, &mut self.buffers.pool);
+                link.put_rest_back(rest, taken, &mut self.buffers.pool);
                 return Tried::Done(Ok(taken));
             }
             if let Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) = link.phase() {
@@ -606,7 +606,7 @@ impl Inside {
                     if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
                         let taken = bytes.len().min(buffer.len());
                         buffer[..taken].copy_from_slice(&bytes[..taken]);
-                        link.inbox().push(&bytes[taken..], &mut self.buffers.pool);
+                        link.keep_input(&bytes[taken..], &mut self.buffers.pool);
                         if taken > 0 {
                             return Tried::Done(Ok(taken));
                         }
@@ -673,7 +673,7 @@ impl Inside {
             Some(scratch) if link.may_read() => {
                 let piece = link.piece(usize::MAX, scratch);
                 if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
-                    link.inbox().push(bytes, &mut self.buffers.pool);
+                    link.keep_input(bytes, &mut self.buffers.pool);
                 }
             }
             Some(_) => {}

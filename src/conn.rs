@@ -236,13 +236,13 @@ impl<'a> Conn<'a> {
         if bytes > limit {
             return Err(Error::Need { asked: bytes, limit });
         }
-        self.link.set_need(bytes);
+        self.link.set_need(bytes, &mut self.turn.desk.buffers.pool);
         Ok(())
     }
 
     /// Stops `on_data` and `on_end` once this callback returns, and reading with them; a reset is told all the same.
     pub fn pause(&mut self) {
-        self.link.pause();
+        self.link.pause(&mut self.turn.desk.buffers.pool);
     }
 
     /// Takes input again, beginning next turn with what was left. Without a [`Conn::pause`] before it, in `on_data`, it
@@ -456,7 +456,7 @@ impl Other<'_> {
 
     /// As [`Conn::pause`], at once.
     pub fn pause(&mut self) {
-        self.change(|link, _| link.pause());
+        self.change(|link, desk| link.pause(&mut desk.buffers.pool));
     }
 
     /// As [`Conn::resume`].

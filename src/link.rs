@@ -8,6 +8,7 @@
 //! 3. `owed` is not `Nothing` after a refused or short write, until `on_writable` was called (A12).
 
 pub(crate) mod buffers;
+mod cold;
 mod files;
 pub(crate) mod handshake;
 pub(crate) mod inbox;
@@ -29,8 +30,8 @@ use crate::error::{Error, Expiry, Reason};
 use crate::net::PeerCredentials;
 use crate::net::stream::{Progress, Stream, Watched};
 use crate::seldom::Seldom;
-use buffers::Buffers;
-use inbox::Inbox;
+use buffers::{Buffers, Pool};
+use cold::Cold;
 use outbox::Outbox;
 use peer::PeerIp;
 use phase::{Facts, Phase, Signal};
@@ -160,21 +161,13 @@ enum Goodbye {
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
-    security: Security,
-    outbox: Outbox,
-    inbox: Inbox,
+    cold: Cold,
     limits: Arc<Limits>,
     peer: PeerIp,
     phase: Phase,
     input: Input,
-    output: Output,
-    delivery: Delivery,
-    owed: Owed,
     answering: Answering,
     goodbye: Goodbye,
-    deadlines: Deadlines,
-    /// How many bytes must wait before they are shown.
-    need: u32,
     opened: Coarse,
     entered: Coarse,
     active: Coarse,
@@ -270,7 +263,7 @@ impl Link {
         if self.opened() != Tick::NEVER || self.is_tls() {
             return Err(Error::NotOpen);
         }
-        self.security = Security::of(Some(session));
+        self.cold.security = Security::of(Some(session));
         self.phase = Phase::Handshaking;
         Ok(self)
     }
@@ -278,7 +271,7 @@ impl Link {
     /// What was agreed on in the TLS handshake; `None` before it is done, and for plain connections.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<session::TlsInfo<'_>> {
-        match &self.security {
+        match &self.cold.security {
             Security::Plain => None,
             Security::Tls(tls) => tls.session.info(),
         }
@@ -286,7 +279,7 @@ impl Link {
 
     /// What is known of its end beyond the reason: what TLS says, or that it was in the middle of a handshake.
     pub(crate) fn failure_detail(&self) -> Option<&str> {
-        let Security::Tls(tls) = &self.security else { return None };
+        let Security::Tls(tls) = &self.cold.security else { return None };
         let is_cut = match self.phase {
             Phase::Closed(reason) => matches!(reason, Reason::PeerClosed | Reason::Reset | Reason::Unresponsive),
             _ => false,
@@ -297,16 +290,12 @@ impl Link {
 
     /// Takes out what [`Link::failure_detail`] is read from; it goes on to its end without.
     pub(crate) fn take_failure(&mut self) -> Option<Box<Session>> {
-        let session = match &mut self.security {
-            Security::Plain => None,
-            Security::Tls(tls) => Some(&mut tls.session),
-        };
-        session.map(Session::take).map(Box::new)
+        self.cold.tls().map(|tls| Box::new(tls.session.take()))
     }
 
     /// Tells of the failure of another link, in whose place it ends.
     pub(crate) fn fail_as(&mut self, session: Option<Box<Session>>) {
-        self.security = Security::of(session.map(|session| *session));
+        self.cold.security = Security::of(session.map(|session| *session));
     }
 
     /// A link in a given phase. `Tick::NEVER` for `now` means that its life begins when a reactor takes it.
@@ -318,22 +307,19 @@ impl Link {
         session: Option<Session>,
         now: Tick,
     ) -> Link {
+        let mut cold = Cold::default();
+        if session.is_some() {
+            cold.security = Security::of(session);
+        }
         Link {
             stream,
-            security: Security::of(session),
-            outbox: Outbox::default(),
-            inbox: Inbox::default(),
+            cold,
             limits,
             peer: peer.into(),
             phase,
             input: Input::Dry,
-            output: Output::Free,
-            delivery: Delivery::Flowing,
-            owed: Owed::Nothing,
             answering: Answering::No,
             goodbye: Goodbye::Unsaid,
-            deadlines: Deadlines::Changed,
-            need: 0,
             opened: now.into(),
             entered: now.into(),
             active: now.into(),
@@ -355,11 +341,11 @@ impl Link {
         self.entered = now.into();
         self.active = now.into();
         self.timer = Tick::NEVER.into();
-        self.delivery = Delivery::Flowing;
-        self.need = 0;
+        if let Some(cold) = self.cold.there() {
+            (cold.delivery, cold.need, cold.output) = (Delivery::Flowing, 0, Output::Free);
+        }
         // A new handler has heard of nothing.
         self.input = if self.input.has_ended() { Input::Ended } else { Input::Flagged };
-        self.output = Output::Free;
     }
 
     /// Itself, and a handle of its socket for threads that wait for it.
@@ -432,7 +418,7 @@ impl Link {
         ConnStats {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
-            unread_bytes: self.inbox.len(),
+            unread_bytes: self.cold.inbox.len(),
             unsent_bytes: self.unsent_bytes() + gathered,
             age: now.since(self.opened()),
             idle: now.since(self.active()),
@@ -441,21 +427,21 @@ impl Link {
 
     /// Bytes of output that wait, those of files among them; with TLS, of records where they are sealed already.
     pub fn unsent_bytes(&self) -> usize {
-        usize::try_from(self.outbox.unsent()).unwrap_or(usize::MAX)
+        usize::try_from(self.cold.outbox.unsent()).unwrap_or(usize::MAX)
     }
 
     /// Bytes of input that were read and not used.
     pub fn unread(&self) -> &[u8] {
-        self.inbox.bytes()
+        self.cold.inbox.bytes()
     }
 
     /// Gives the socket back, with what was read and not used, and what was accepted and not sent.
     ///
     /// With TLS the session is lost, and nobody can go on with it: `unread` is plaintext, `unsent` are records.
     pub fn into_parts(mut self) -> Parts {
-        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut outbox = std::mem::take(&mut self.cold.outbox);
         let mut unsent = Vec::with_capacity(outbox.len());
-        let mut pool = buffers::Pool::default();
+        let mut pool = Pool::default();
         while outbox.has_ready() {
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
             let before = unsent.len();
@@ -472,7 +458,7 @@ impl Link {
                 behind.push(Behind::Bytes(bytes));
             }
         }
-        Parts { unread: self.inbox.bytes().to_vec(), unsent, behind, fd: self.stream.take().into() }
+        Parts { unread: self.cold.inbox.bytes().to_vec(), unsent, behind, fd: self.stream.take().into() }
     }
 
     /// Its limits.
@@ -487,7 +473,7 @@ impl Link {
             limits.validate_sealed()?;
         }
         self.limits = limits;
-        self.deadlines = Deadlines::Changed;
+        self.cold.deadlines = Deadlines::Changed;
         Ok(())
     }
 
@@ -537,7 +523,7 @@ impl Link {
                 signal => signal.resets(),
             };
             // Whatever ends it: a failure of this side may have cut a message short, too.
-            if fails || !self.outbox.is_empty() {
+            if fails || !self.cold.outbox.is_empty() {
                 self.loses_output();
             }
         }
@@ -549,11 +535,11 @@ impl Link {
 
     /// The next deadline of the phase, and which it is.
     pub(crate) fn phase_deadline(&self) -> Option<(Tick, Expiry)> {
-        if matches!(self.phase, Phase::Open) && self.outbox.is_empty() && self.limits.is_timeless() {
+        if matches!(self.phase, Phase::Open) && self.cold.outbox.is_empty() && self.limits.is_timeless() {
             return None;
         }
         let (opened, entered, active) = (self.opened(), self.entered(), self.active());
-        let facts = Facts { opened, entered, active, stalled: self.outbox.stalled() };
+        let facts = Facts { opened, entered, active, stalled: self.cold.outbox.stalled() };
         let deadline = phase::deadline(self.phase, facts, &self.limits);
         match self.phase {
             Phase::Handshaking => deadline.map(|(due, expiry)| (due.min(self.hurried()), expiry)),
@@ -575,7 +561,10 @@ impl Link {
 
     /// Goes on with what others asked of the link whose place it takes, before there was a socket.
     pub(crate) fn take_place_of(&mut self, dialled: &Link) {
-        (self.delivery, self.need, self.timer) = (dialled.delivery, dialled.need, dialled.timer);
+        if !dialled.cold.is_at_rest() {
+            (self.cold.delivery, self.cold.need) = (dialled.cold.delivery, dialled.cold.need);
+        }
+        self.timer = dialled.timer;
         self.limits = dialled.limits.clone();
     }
 
@@ -588,19 +577,26 @@ impl Link {
         self.timer.into()
     }
 
-    pub(crate) fn set_timer(&mut self, due: Tick) {
-        self.timer = due.into();
-        self.deadlines = Deadlines::Changed;
+    /// The same, to be compared with later.
+    pub(crate) fn timer_set(&self) -> Fine {
+        self.timer
     }
 
-    /// Its deadlines are about to be asked for.
-    pub(crate) fn deadlines_known(&mut self) {
-        self.deadlines = Deadlines::Known;
+    pub(crate) fn set_timer(&mut self, due: Tick) {
+        self.timer = due.into();
+    }
+
+    /// Its deadlines are about to be asked for, at the end of a drive: a box that nothing is in goes.
+    pub(crate) fn deadlines_known(&mut self, pool: &mut Pool) {
+        if let Some(cold) = self.cold.there() {
+            cold.deadlines = Deadlines::Known;
+            self.cold.settle(pool);
+        }
     }
 
     /// What the kernel should report.
     pub(crate) fn watched(&self) -> Watched {
-        match self.output {
+        match self.cold.output {
             Output::Blocked => Watched::Both,
             Output::Free => self.stream.watched_first(),
         }
@@ -610,7 +606,7 @@ impl Link {
 
     /// Whether something follows from what was done to the link outside its own drive.
     pub(crate) fn needs_drive(&self) -> bool {
-        !self.outbox.is_empty() || self.owed != Owed::Nothing || matches!(self.phase, Phase::Closed(_))
+        !self.cold.outbox.is_empty() || self.cold.owed != Owed::Nothing || matches!(self.phase, Phase::Closed(_))
     }
 
     /// Says what the phase has to say once nothing waits.
@@ -620,15 +616,15 @@ impl Link {
             return self.uncork(buffers, now);
         }
         if self.phase.discards_input() {
-            self.inbox.clear(&mut buffers.pool);
+            self.drop_inbox(buffers);
         }
         if matches!(self.phase, Phase::Handshaking) && self.input.has_ended() && !self.has_step_elsewhere() {
             self.signal(Signal::PeerEnded, now);
         }
-        if self.outbox.has_files() {
+        if self.cold.outbox.has_files() {
             self.uncork(buffers, now);
         }
-        if self.outbox.has_files() {
+        if self.cold.outbox.has_files() {
             // Our end is said behind them.
             return;
         }
@@ -640,7 +636,7 @@ impl Link {
             // Not before close_notify was said, for which the session needs it.
             self.drop_kept(buffers);
         }
-        if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.outbox.is_empty() {
+        if matches!(self.phase, Phase::Finishing | Phase::Flushing(_)) && self.cold.outbox.is_empty() {
             // With the peer's end read, it is said when the link is dropped.
             let over = matches!(self.phase, Phase::Flushing(_)) && self.input.has_ended();
             match if over { Ok(()) } else { self.say_fin() } {
@@ -655,7 +651,7 @@ impl Link {
 
     /// Whether there is work that no event will announce.
     pub(crate) fn wants_again(&self) -> bool {
-        if self.input == Input::Dry && self.inbox.is_empty() && !self.has_output_business() {
+        if self.input == Input::Dry && self.cold.inbox.is_empty() && !self.has_output_business() {
             return false;
         }
         self.may_read() || self.wants_again_unread()
@@ -666,7 +662,7 @@ impl Link {
         self.may_flush()
             || self.may_show_rest()
             || self.end_is_due()
-            || (self.owed != Owed::Nothing && self.outbox.is_empty() && self.phase.is_lively())
+            || (self.cold.owed != Owed::Nothing && self.cold.outbox.is_empty() && self.phase.is_lively())
     }
 
     /// Output will never be sent: an end in order would tell the peer that it has all (A9).
@@ -700,22 +696,22 @@ impl Link {
 
     /// Bytes of memory that what waits keeps, in either direction.
     pub(crate) fn held_bytes(&self) -> usize {
-        let kept = match &self.security {
+        let kept = match &self.cold.security {
             Security::Plain => 0,
             Security::Tls(tls) => tls.kept.capacity(),
         };
-        self.outbox.held() + self.inbox.held() + kept
+        self.cold.outbox.held() + self.cold.inbox.held() + kept
     }
 
     /// Whether output waits.
     pub(crate) fn has_output(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.cold.outbox.is_empty()
     }
 
     /// Whether input waits, for the handler or for the rest of its record.
     pub(crate) fn has_input(&self) -> bool {
-        let has_kept = matches!(&self.security, Security::Tls(tls) if !tls.kept.is_empty());
-        has_kept || !self.inbox.is_empty()
+        let has_kept = matches!(&self.cold.security, Security::Tls(tls) if !tls.kept.is_empty());
+        has_kept || !self.cold.inbox.is_empty()
     }
 
     /// Whether the kernel may hold input of it.
@@ -738,7 +734,7 @@ impl Link {
         if self.held_bytes() == 0 {
             return None;
         }
-        Some(self.outbox.begun().zip(self.outbox.stalled()).unwrap_or((self.active(), self.active())))
+        Some(self.cold.outbox.begun().zip(self.cold.outbox.stalled()).unwrap_or((self.active(), self.active())))
     }
 
     /// What the kernel holds of its output, in bytes of its own reckoning, to compare with later; 0 where it does not tell.
@@ -760,11 +756,18 @@ impl Link {
         }
     }
 
+    /// Drops what waits for the handler.
+    fn drop_inbox(&mut self, buffers: &mut Buffers) {
+        if let Some(cold) = self.cold.there() {
+            cold.inbox.clear(&mut buffers.pool);
+        }
+    }
+
     /// Drops what waits, and says how many bytes were never sent.
     pub(crate) fn discard(&mut self, buffers: &mut Buffers) -> u64 {
-        self.inbox.clear(&mut buffers.pool);
+        self.drop_inbox(buffers);
         self.drop_kept(buffers);
-        self.outbox.clear(&mut buffers.pool)
+        self.cold.there().map_or(0, |cold| cold.outbox.clear(&mut buffers.pool))
     }
 }
 
@@ -774,9 +777,9 @@ impl Drop for Link {
         if self.stream.is_taken() {
             return;
         }
-        if !self.outbox.is_empty() {
+        if !self.cold.outbox.is_empty() {
             self.goodbye = Goodbye::ResetDue;
-            self.log_lost(self.outbox.unsent());
+            self.log_lost(self.cold.outbox.unsent());
         }
         self.say_goodbye();
     }

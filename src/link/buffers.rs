@@ -3,6 +3,7 @@
 //! Owns the allocations and how many of them are kept for the next link. Knows nothing of what is in them.
 
 use crate::config::READ_BYTES;
+use crate::link::cold::Contents;
 use crate::link::inbox::Rest;
 use crate::link::outbox::Queue;
 
@@ -23,7 +24,7 @@ const KEPT: [usize; 4] = [16, 8, 7, 4];
 /// A larger chunk is not kept.
 const CHUNK_KEPT_BYTES: usize = 1024 * 1024;
 
-/// Queues and rests that are kept for reuse.
+/// Queues, rests and contents of links that are kept for reuse, of each.
 const HEADS_KEPT: usize = 64;
 
 /// The most of an unfinished record or handshake message that one link keeps: rustls takes handshake messages up to 64
@@ -142,6 +143,7 @@ pub(crate) struct Pool {
     chunks: [Vec<Vec<u8>>; CHUNK_BYTES.len()],
     queues: Spare<Queue>,
     rests: Spare<Rest>,
+    contents: Spare<Contents>,
     held: usize,
     /// Above it readers are held back.
     mark: usize,
@@ -151,8 +153,8 @@ pub(crate) struct Pool {
 
 impl Default for Pool {
     fn default() -> Pool {
-        let (chunks, queues, rests) = (Default::default(), Spare::new(), Spare::new());
-        Pool { chunks, queues, rests, held: 0, mark: usize::MAX, limit: usize::MAX }
+        let (queues, rests, contents) = (Spare::new(), Spare::new(), Spare::new());
+        Pool { chunks: Default::default(), queues, rests, contents, held: 0, mark: usize::MAX, limit: usize::MAX }
     }
 }
 
@@ -225,6 +227,18 @@ impl Pool {
     /// An empty input rest.
     pub(crate) fn rest(&mut self) -> Box<Rest> {
         self.rests.pop().unwrap_or_default()
+    }
+
+    /// What a link at rest has none of.
+    pub(super) fn contents(&mut self) -> Box<Contents> {
+        self.contents.pop().unwrap_or_default()
+    }
+
+    /// Takes back what is as in a link at rest.
+    pub(super) fn take_contents_back(&mut self, contents: Box<Contents>) {
+        if self.contents.len() < HEADS_KEPT {
+            self.contents.push(contents);
+        }
     }
 
     /// Takes an emptied input rest back, its buffer apart.

@@ -9,7 +9,7 @@ use crate::link::Link;
 use crate::link::buffers::{Buffers, GATHER_BYTES};
 use crate::link::outbox::{RANGE_WEIGHT, Segment};
 use crate::link::phase::Signal;
-use crate::link::records::{SEAL_BYTES, Security};
+use crate::link::records::SEAL_BYTES;
 use crate::net::file::{FileRange, Sent};
 
 /// Ranges of up to this many bytes are gathered with the writes around them, if nothing waits: a read costs no more than
@@ -24,7 +24,7 @@ impl Link {
     pub(crate) fn send_file(&mut self, mut file: FileRange, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         let gathered = buffers.gather.len();
         let bytes = usize::try_from(file.left()).unwrap_or(usize::MAX);
-        let is_gathered = self.outbox.is_empty() && bytes <= GATHERED_BYTES && gathered + bytes <= GATHER_BYTES;
+        let is_gathered = self.cold.outbox.is_empty() && bytes <= GATHERED_BYTES && gathered + bytes <= GATHER_BYTES;
         self.check_room(if is_gathered { bytes } else { RANGE_WEIGHT }, gathered)?;
         if bytes == 0 {
             return Ok(());
@@ -40,26 +40,26 @@ impl Link {
         if self.is_tls() {
             self.seal(&[], buffers, now);
         } else {
-            self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+            self.cold.outbox.push(&buffers.gather, now, &mut buffers.pool);
             buffers.gather.clear();
         }
-        self.outbox.push_file(file, now, &mut buffers.pool);
+        self.cold.outbox.push_file(file, now, &mut buffers.pool);
         self.throttle();
         Ok(())
     }
 
     /// Sends the next bytes of the first file, at most `budget`, or makes them ready; `None` if it cannot go on.
     pub(super) fn send_some_of_file(&mut self, budget: usize, buffers: &mut Buffers, now: Tick) -> Option<usize> {
-        debug_assert!(!self.outbox.has_ready(), "link 1: a file would overtake the bytes before it");
+        debug_assert!(!self.cold.outbox.has_ready(), "link 1: a file would overtake the bytes before it");
         let is_tls = self.is_tls();
-        let file = self.outbox.file()?;
+        let file = self.cold.outbox.file()?;
         let sent = if is_tls {
             self.seal_some(budget, buffers, now)?
         } else if file.must_be_read() {
             self.read_some(budget, buffers, now)?
         } else {
             match file.send(&self.stream, budget) {
-                Sent::Socket(result) => match self.took(result, now)? {
+                Sent::Socket(result) => match self.took(result, &mut buffers.pool, now)? {
                     0 => return None,
                     taken => taken,
                 },
@@ -67,8 +67,8 @@ impl Link {
                 Sent::File(reason) => return self.fail_file(reason, now),
             }
         };
-        self.outbox.file_moved(now);
-        if self.outbox.file().is_some_and(|file| file.left() == 0) {
+        self.cold.outbox.file_moved(now);
+        if self.cold.outbox.file().is_some_and(|file| file.left() == 0) {
             self.finish_file(buffers, now);
         }
         Some(sent)
@@ -81,13 +81,13 @@ impl Link {
 
     /// Reads a piece and queues it in front of the rest of its file.
     fn read_some(&mut self, budget: usize, buffers: &mut Buffers, now: Tick) -> Option<usize> {
-        let file = self.outbox.file()?;
+        let file = self.cold.outbox.file()?;
         let mut chunk = buffers.pool.chunk(READ_BYTES);
         chunk.resize(READ_BYTES.min(budget), 0);
         match file.read(&mut chunk) {
             Ok(read) => {
                 chunk.truncate(read);
-                self.outbox.push_ready_segment(Segment::Copied(chunk), now, &mut buffers.pool);
+                self.cold.outbox.push_ready_segment(Segment::Copied(chunk), now, &mut buffers.pool);
                 Some(read)
             }
             Err(reason) => {
@@ -99,7 +99,7 @@ impl Link {
 
     /// Reads a piece and seals it.
     fn seal_some(&mut self, budget: usize, buffers: &mut Buffers, now: Tick) -> Option<usize> {
-        let file = self.outbox.file()?;
+        let file = self.cold.outbox.file()?;
         buffers.sheet.resize(SEAL_BYTES, 0);
         let mut sheet = std::mem::take(&mut buffers.sheet);
         let read = file.read(&mut sheet[..SEAL_BYTES.min(budget)]);
@@ -115,7 +115,7 @@ impl Link {
 
     /// Seals and sends what was read or has waited.
     fn seal_piece(&mut self, plain: &[u8], buffers: &mut Buffers, now: Tick) {
-        let Security::Tls(tls) = &mut self.security else { return };
+        let Some(tls) = self.cold.tls() else { return };
         if let Err(fault) = tls.session.seal(plain, &mut tls.kept, &mut buffers.sealed) {
             self.signal(Signal::Failed(Reason::Tls(fault)), now);
         }
@@ -124,7 +124,7 @@ impl Link {
 
     /// The first file is sent: what was written behind it is ready now.
     fn finish_file(&mut self, buffers: &mut Buffers, now: Tick) {
-        let Some((_, then)) = self.outbox.pop_file(&mut buffers.pool) else { return };
+        let Some((_, then)) = self.cold.outbox.pop_file(&mut buffers.pool) else { return };
         for segment in then {
             if self.is_tls() {
                 for piece in segment.bytes().chunks(SEAL_BYTES) {
@@ -132,7 +132,7 @@ impl Link {
                 }
                 segment.take_back(&mut buffers.pool);
             } else {
-                self.outbox.push_ready_segment(segment, now, &mut buffers.pool);
+                self.cold.outbox.push_ready_segment(segment, now, &mut buffers.pool);
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::clock::{Coarse, Tick};
 use crate::error::Error;
 use crate::error::{Reason, TlsFault};
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch, Sealed};
+use crate::link::cold::Contents;
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::records::{Security, Which};
@@ -125,8 +126,9 @@ const STEP_READS: usize = 4;
 impl Link {
     /// Whether a step of the handshake should be queued now. Asked once for each: it counts as queued then.
     pub(crate) fn queues_step(&mut self, now: Tick) -> bool {
-        let Security::Tls(tls) = &mut self.security else { return false };
-        let is_told = tls.session.is_silent() || !self.inbox.is_empty();
+        let has_input = self.has_unread();
+        let Some(tls) = self.cold.tls() else { return false };
+        let is_told = tls.session.is_silent() || has_input;
         let comes = is_told || self.input.may_hold();
         if !matches!(self.phase, Phase::Handshaking) || tls.step != Step::None || !comes {
             return false;
@@ -139,7 +141,7 @@ impl Link {
     /// a queue of ours it does not count, unless the peer has gone meanwhile. After a hold-up a peer that has spoken gets
     /// its whole time again, once, since what it said could not be answered.
     pub(crate) fn excuses_handshake(&mut self, due: Tick, judged: Tick, now: Tick) -> bool {
-        let Security::Tls(tls) = &mut self.security else { return false };
+        let Some(tls) = self.cold.tls() else { return false };
         let (step, present) = (tls.step, Stamp::of(now, self.opened));
         if step == Step::None || self.input.has_hangup() {
             return false;
@@ -167,7 +169,7 @@ impl Link {
 
     /// Until when a drain waits for the handshake; `Tick::NEVER` where none does.
     pub(super) fn hurried(&self) -> Tick {
-        match &self.security {
+        match &self.cold.security {
             Security::Plain => Tick::NEVER,
             Security::Tls(tls) => tls.hurried.tick(self.opened),
         }
@@ -187,10 +189,10 @@ impl Link {
         now: Tick,
     ) -> Stepped<'s> {
         let inherited = self.inherit(buffers, now);
-        let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
+        let Some(tls) = self.cold.tls() else { return Stepped::Taken(&[]) };
         let step = std::mem::replace(&mut tls.step, Step::None);
         self.count_out(step, now);
-        let Security::Tls(tls) = &mut self.security else { return Stepped::Taken(&[]) };
+        let Some(tls) = self.cold.tls() else { return Stepped::Taken(&[]) };
         if !matches!(self.phase, Phase::Handshaking) {
             return Stepped::Taken(&[]);
         }
@@ -223,7 +225,7 @@ impl Link {
 
     /// Keeps what was read, if another thread should open it.
     fn keep_for_elsewhere(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) -> bool {
-        let Security::Tls(tls) = &mut self.security else { return false };
+        let Some(tls) = self.cold.tls() else { return false };
         let (wire, _) = scratch.wire(&tls.kept, read);
         if !tls.session.is_offloaded(wire) {
             return false;
@@ -235,18 +237,18 @@ impl Link {
 
     /// Whether a step is, or will be, with another thread: only then is it known what the bytes before an end meant.
     pub(super) fn has_step_elsewhere(&self) -> bool {
-        matches!(&self.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::Away(_)))
+        matches!(&self.cold.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::Away(_)))
     }
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
     pub(crate) fn depart(&mut self, buffers: &mut Buffers, now: Tick) -> Option<Box<Away>> {
-        let Security::Tls(tls) = &mut self.security else { return None };
+        let Some(tls) = self.cold.tls() else { return None };
         let step = tls.step;
         if !matches!(step, Step::QueuedElsewhere(_)) || !matches!(self.phase, Phase::Handshaking) {
             return None;
         }
         self.count_out(step, now);
-        let Security::Tls(tls) = &mut self.security else { return None };
+        let Some(tls) = self.cold.tls() else { return None };
         tls.step = Step::Away(Stamp::of(now, self.opened));
         let which = Which::of(&tls.session);
         // It may never come back to this link.
@@ -264,7 +266,7 @@ impl Link {
     /// Takes the session back and does what follows from the step that it took; `None` if that panicked, see
     /// [`Link::fail_step`].
     pub(crate) fn come_back(&mut self, away: &mut Away, buffers: &mut Buffers, now: Tick) -> Option<()> {
-        let Security::Tls(tls) = &mut self.security else { return Some(()) };
+        let Some(tls) = self.cold.tls() else { return Some(()) };
         let step = std::mem::replace(&mut tls.step, Step::None);
         debug_assert!(matches!(step, Step::Away(_)), "only what departed can come back");
         tls.session = away.session.take();
@@ -280,14 +282,14 @@ impl Link {
     /// The reactor drains. A peer that has said nothing is not waited for, unless it has just come, and others at most until
     /// `until`.
     pub(crate) fn hurry_handshake(&mut self, until: Tick, now: Tick) {
-        let (Security::Tls(tls), Phase::Handshaking) = (&self.security, self.phase) else { return };
-        let has_spoken = !tls.session.is_unmade() || !tls.kept.is_empty() || !self.inbox.is_empty();
+        let (Security::Tls(tls), Phase::Handshaking) = (&self.cold.security, self.phase) else { return };
+        let has_spoken = !tls.session.is_unmade() || !tls.kept.is_empty() || !self.cold.inbox.is_empty();
         let is_under_way = has_spoken || tls.step != Step::None || self.input.may_hold();
         // What lies in the kernel may not have been reported yet.
         if !is_under_way && now >= self.entered().after(FIRST_WORDS) && self.stream.peek().is_err() {
             return self.signal(Signal::Close(Reason::Drain), now);
         }
-        if let Security::Tls(tls) = &mut self.security {
+        if let Some(tls) = self.cold.tls() {
             tls.hurried = tls.hurried.min(Stamp::of(until, self.opened));
         }
     }
@@ -297,19 +299,19 @@ impl Link {
     #[cfg(feature = "tls")]
     pub(crate) fn upgrade(&mut self, session: Session, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.limits.validate_sealed()?;
-        if !matches!(self.phase, Phase::Open) || self.is_tls() || self.outbox.has_files() {
+        if !matches!(self.phase, Phase::Open) || self.is_tls() || self.cold.outbox.has_files() {
             return Err(Error::NotOpen);
         }
         self.send_gathered(buffers, now);
-        self.security = Security::of(Some(session));
+        self.cold.security = Security::of(Some(session));
         self.signal(Signal::Upgrade, now);
         Ok(())
     }
 
     /// Takes what the handler left before an upgrade for records; says how much.
     fn inherit(&mut self, buffers: &mut Buffers, now: Tick) -> usize {
-        let Security::Tls(tls) = &mut self.security else { return 0 };
-        let bytes = self.inbox.bytes().len();
+        let Some(Contents { security: Security::Tls(tls), inbox, .. }) = self.cold.there() else { return 0 };
+        let bytes = inbox.bytes().len();
         if bytes == 0 || !matches!(self.phase, Phase::Handshaking) {
             return 0;
         }
@@ -319,30 +321,30 @@ impl Link {
         } else {
             debug_assert!(tls.kept.is_empty(), "a handshake that has begun leaves nothing in the inbox");
             tls.kept = buffers.pool.chunk(bytes);
-            tls.kept.extend_from_slice(self.inbox.bytes());
+            tls.kept.extend_from_slice(inbox.bytes());
         }
-        self.inbox.clear(&mut buffers.pool);
-        self.set_need(0);
+        self.drop_inbox(buffers);
+        self.set_need(0, &mut buffers.pool);
         bytes
     }
 
     /// Whether the peer turned out to speak something else, and nothing has answered it yet.
     pub(crate) fn owes_retort(&self) -> bool {
-        matches!(&self.security, Security::Tls(tls) if tls.retort == Retort::Owed)
+        matches!(&self.cold.security, Security::Tls(tls) if tls.retort == Retort::Owed)
     }
 
     /// Answers a peer that speaks something else; by an alert, if there is nothing better to say.
     pub(crate) fn retort(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
-        if let Security::Tls(tls) = &mut self.security {
+        if let Some(tls) = self.cold.tls() {
             tls.retort = Retort::None;
-            self.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
+            self.cold.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
         }
     }
 
     /// A step panicked: nothing that it left half done is used again, and nothing reaches another link.
     pub(crate) fn fail_step(&mut self, buffers: &mut Buffers, now: Tick) {
         buffers.sealed.clear();
-        if let Security::Tls(tls) = &mut self.security {
+        if let Some(tls) = self.cold.tls() {
             tls.session.fail();
         }
         self.signal(Signal::Failed(Reason::HandlerPanicked), now);

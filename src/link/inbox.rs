@@ -39,6 +39,9 @@ impl Rest {
 }
 
 impl Inbox {
+    /// One that nothing waits in.
+    pub(crate) const EMPTY: Inbox = Inbox { rest: None };
+
     /// Bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.bytes().len())

@@ -4,7 +4,8 @@
 
 use crate::clock::Tick;
 use crate::error::Reason;
-use crate::link::inbox::Inbox;
+use crate::link::buffers::Pool;
+use crate::link::inbox::Rest;
 use crate::link::phase::Signal;
 use crate::link::{Answering, Delivery, Input, Link, Output, Owed};
 use crate::net::Readiness;
@@ -38,7 +39,14 @@ impl Link {
             };
         }
         if ready.writable || ready.error {
-            self.output = Output::Free;
+            self.unblock();
+        }
+    }
+
+    /// The kernel may take output again.
+    pub(super) fn unblock(&mut self) {
+        if let Some(cold) = self.cold.there() {
+            cold.output = Output::Free;
         }
     }
 
@@ -73,7 +81,7 @@ impl Link {
             return false;
         }
         if self.phase.delivers_input() {
-            self.delivery != Delivery::Paused && self.owed != Owed::Throttled && self.inbox_room() > 0
+            self.cold.delivery != Delivery::Paused && self.cold.owed != Owed::Throttled && self.inbox_room() > 0
         } else {
             self.phase.discards_input()
         }
@@ -83,7 +91,7 @@ impl Link {
     pub(crate) fn owes_hangup(&self) -> bool {
         matches!(self.input, Input::HangUp | Input::Ended)
             && self.phase.delivers_input()
-            && (self.delivery == Delivery::Paused || self.owed == Owed::Throttled)
+            && (self.cold.delivery == Delivery::Paused || self.cold.owed == Owed::Throttled)
     }
 
     pub(crate) fn hangup_told(&mut self) {
@@ -92,17 +100,17 @@ impl Link {
 
     /// Whether input goes to the handler now.
     pub(crate) fn may_deliver(&self) -> bool {
-        self.phase.delivers_input() && self.delivery != Delivery::Paused
+        self.phase.delivers_input() && self.cold.delivery != Delivery::Paused
     }
 
     /// Whether the handler should see what waits in the inbox.
     pub(crate) fn may_show_rest(&self) -> bool {
-        self.may_deliver() && !self.inbox.is_empty() && self.inbox.len() >= self.need as usize
+        self.may_deliver() && !self.cold.inbox.is_empty() && self.cold.inbox.len() >= self.cold.need as usize
     }
 
     /// Whether the peer's end has come to the front: all before it was shown, and the rest is not waited for.
     pub(crate) fn end_is_due(&self) -> bool {
-        self.input.has_ended() && self.may_deliver() && (self.inbox.is_empty() || self.owed == Owed::Nothing)
+        self.input.has_ended() && self.may_deliver() && (self.cold.inbox.is_empty() || self.cold.owed == Owed::Nothing)
     }
 
     /// Reads once into `buffer`, which must not be empty.
@@ -148,57 +156,80 @@ impl Link {
         self.received(result, asked, now);
     }
 
-    pub(crate) fn inbox(&mut self) -> &mut Inbox {
-        &mut self.inbox
+    /// Whether input waits for the handler.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.cold.inbox.is_empty()
+    }
+
+    /// Keeps a copy of input for later, behind what waits.
+    pub(crate) fn keep_input(&mut self, bytes: &[u8], pool: &mut Pool) {
+        if !bytes.is_empty() {
+            self.cold.open(pool).inbox.push(bytes, pool);
+        }
+    }
+
+    /// Lends what waits, so that a handler can see it while the link is lent too.
+    pub(crate) fn take_rest(&mut self) -> Option<Box<Rest>> {
+        self.cold.there()?.inbox.take()
+    }
+
+    /// Takes back what was lent, without the first `used` bytes.
+    pub(crate) fn put_rest_back(&mut self, rest: Box<Rest>, used: usize, pool: &mut Pool) {
+        self.cold.inbox.put_back(rest, used, pool);
     }
 
     /// Bytes that the inbox can still take.
     pub(crate) fn inbox_room(&self) -> usize {
-        self.limits.inbox_bytes_max.saturating_sub(self.inbox.len())
+        self.limits.inbox_bytes_max.saturating_sub(self.cold.inbox.len())
     }
 
     /// Whether the inbox is full and the handler waits for more all the same.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.inbox_room() == 0 && self.may_deliver() && self.owed == Owed::Nothing && !self.may_show_rest()
+        self.inbox_room() == 0 && self.may_deliver() && self.cold.owed == Owed::Nothing && !self.may_show_rest()
     }
 
     /// Forgets what the handler asked for before.
     pub(crate) fn about_to_show(&mut self) {
-        self.need = 0;
-        self.delivery = Delivery::Flowing;
+        if let Some(cold) = self.cold.there() {
+            (cold.need, cold.delivery) = (0, Delivery::Flowing);
+        }
         self.answering = Answering::Shown;
     }
 
     /// The handler left `rest` bytes: without more there is nothing new to show, unless it asked for just that.
-    pub(crate) fn shown(&mut self, rest: usize) {
-        match self.delivery {
-            Delivery::Resumed => self.delivery = Delivery::Flowing,
-            Delivery::Flowing | Delivery::Paused => self.set_need((self.need as usize).max(rest + 1)),
+    pub(crate) fn shown(&mut self, rest: usize, pool: &mut Pool) {
+        match self.cold.delivery {
+            Delivery::Resumed => self.cold.delivery = Delivery::Flowing,
+            Delivery::Flowing | Delivery::Paused => self.set_need((self.cold.need as usize).max(rest + 1), pool),
         }
     }
 
     pub(crate) fn need(&self) -> usize {
-        self.need as usize
+        self.cold.need as usize
     }
 
-    pub(crate) fn set_need(&mut self, bytes: usize) {
-        self.need = u32::try_from(bytes).unwrap_or(u32::MAX);
+    pub(crate) fn set_need(&mut self, bytes: usize, pool: &mut Pool) {
+        if bytes > 0 || !self.cold.is_at_rest() {
+            self.cold.open(pool).need = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
     }
 
-    pub(crate) fn pause(&mut self) {
-        self.delivery = Delivery::Paused;
+    pub(crate) fn pause(&mut self, pool: &mut Pool) {
+        self.cold.open(pool).delivery = Delivery::Paused;
     }
 
     /// Lets input flow; the rest is shown even without new bytes.
     pub(crate) fn resume(&mut self) {
-        if self.delivery == Delivery::Paused {
-            self.delivery = Delivery::Resumed;
+        if let Some(cold) = self.cold.there() {
+            if cold.delivery == Delivery::Paused {
+                cold.delivery = Delivery::Resumed;
+            }
+            cold.need = 0;
         }
-        self.need = 0;
     }
 
     pub(crate) fn is_paused(&self) -> bool {
-        self.delivery == Delivery::Paused
+        self.cold.delivery == Delivery::Paused
     }
 }
 

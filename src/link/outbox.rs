@@ -124,6 +124,9 @@ fn append(segments: &mut VecDeque<Segment>, mut bytes: &[u8], pool: &mut Pool) {
 }
 
 impl Outbox {
+    /// One that nothing waits in.
+    pub(crate) const EMPTY: Outbox = Outbox { queue: None };
+
     /// Slices that one write gathers.
     pub(crate) const SLICES_MAX: usize = 64;
 

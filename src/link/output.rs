@@ -4,7 +4,7 @@
 
 use crate::clock::Tick;
 use crate::error::Error;
-use crate::link::buffers::{Buffers, GATHER_BYTES};
+use crate::link::buffers::{Buffers, GATHER_BYTES, Pool};
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Phase, Signal};
 use crate::link::{Answering, Link, Output, Owed};
@@ -21,7 +21,7 @@ const SENDFILE_FACTOR: usize = 4;
 impl Link {
     /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
     pub(crate) fn room(&self, gathered: usize) -> usize {
-        if self.phase.takes_output() { self.writable(self.outbox.len()).saturating_sub(gathered) } else { 0 }
+        if self.phase.takes_output() { self.writable(self.cold.outbox.len()).saturating_sub(gathered) } else { 0 }
     }
 
     /// Refuses `asked` bytes if they do not fit whole.
@@ -42,8 +42,8 @@ impl Link {
     }
 
     fn owe(&mut self, owed: Owed) {
-        if self.owed != Owed::Throttled {
-            self.owed = owed;
+        if self.cold.owed != Owed::Throttled {
+            self.cold.owed = owed;
         }
     }
 
@@ -72,13 +72,15 @@ impl Link {
     /// Takes all of `bytes`, without a copy if they must wait, or nothing.
     pub(crate) fn write_bytes(&mut self, bytes: &Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
         self.check_room(bytes.len(), buffers.gather.len())?;
-        if self.is_tls() || (self.outbox.is_empty() && bytes.len() < DIRECT_BYTES) {
+        if self.is_tls() || (self.cold.outbox.is_empty() && bytes.len() < DIRECT_BYTES) {
             self.accept(bytes, buffers, now);
             return Ok(());
         }
         self.answer();
-        let taken = if self.outbox.is_empty() { self.transmit(bytes, buffers, now) } else { 0 };
-        self.outbox.push_shared(bytes.slice(taken..), now, &mut buffers.pool);
+        let taken = if self.cold.outbox.is_empty() { self.transmit(bytes, buffers, now) } else { 0 };
+        if taken < bytes.len() {
+            self.cold.outbox.push_shared(bytes.slice(taken..), now, &mut buffers.pool);
+        }
         self.throttle();
         Ok(())
     }
@@ -93,15 +95,17 @@ impl Link {
                 return;
             }
             self.seal(bytes, buffers, now);
-        } else if self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_)) {
+        } else if self.cold.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_)) {
             if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
                 buffers.gather.extend_from_slice(bytes);
                 return;
             }
             let taken = self.transmit(bytes, buffers, now);
-            self.outbox.push(&bytes[taken..], now, &mut buffers.pool);
+            if taken < bytes.len() {
+                self.cold.outbox.push(&bytes[taken..], now, &mut buffers.pool);
+            }
         } else {
-            self.outbox.push(bytes, now, &mut buffers.pool);
+            self.cold.outbox.push(bytes, now, &mut buffers.pool);
         }
         self.throttle();
     }
@@ -118,7 +122,7 @@ impl Link {
     /// Output from elsewhere is bounded by its own writer. Not to read the peer for it would gain nothing, and two
     /// sides that do so wait for each other for ever.
     pub(super) fn throttle(&mut self) {
-        if self.outbox.len() > self.limits.outbox_bytes_high {
+        if self.cold.outbox.len() > self.limits.outbox_bytes_high {
             self.owe(if self.answering == Answering::Answered { Owed::Throttled } else { Owed::Writable });
         }
     }
@@ -129,7 +133,7 @@ impl Link {
     /// The caller queues the rest. So nothing that is written after a failure can overtake what failed, and what was lost is
     /// counted when the link is closed.
     fn transmit(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) -> usize {
-        debug_assert!(self.outbox.is_empty(), "link 1: bytes would overtake those that wait");
+        debug_assert!(self.cold.outbox.is_empty(), "link 1: bytes would overtake those that wait");
         let gathered = buffers.gather.len();
         let mut sent = 0;
         while sent < gathered + bytes.len() {
@@ -138,20 +142,20 @@ impl Link {
                 (rest, []) => self.stream.write(rest),
                 (first, second) => self.stream.write_slices(&[IoSlice::new(first), IoSlice::new(second)]),
             };
-            match self.took(result, now) {
+            match self.took(result, &mut buffers.pool, now) {
                 Some(0) | None => break,
                 Some(taken) => sent += taken,
             }
         }
         if sent < gathered {
-            self.outbox.push(&buffers.gather[sent..], now, &mut buffers.pool);
+            self.cold.outbox.push(&buffers.gather[sent..], now, &mut buffers.pool);
         }
         buffers.gather.clear();
         sent.saturating_sub(gathered)
     }
 
     /// What a write's result means: bytes that were taken, 0 if it would block, `None` if the link broke.
-    pub(super) fn took(&mut self, result: io::Result<usize>, now: Tick) -> Option<usize> {
+    pub(super) fn took(&mut self, result: io::Result<usize>, pool: &mut Pool, now: Tick) -> Option<usize> {
         match result {
             Ok(taken) if taken > 0 => {
                 self.bytes_out += taken as u64;
@@ -159,11 +163,11 @@ impl Link {
                 Some(taken)
             }
             Ok(_) => {
-                self.output = Output::Blocked;
+                self.cold.open(pool).output = Output::Blocked;
                 Some(0)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.output = Output::Blocked;
+                self.cold.open(pool).output = Output::Blocked;
                 Some(0)
             }
             // Still interrupted after many tries: it stays free, and the source says `Again`.
@@ -177,8 +181,8 @@ impl Link {
 
     /// Lets waiting output be offered again: the kernel reports room only when much is free. Returns since when nothing moved.
     pub(crate) fn try_output_again(&mut self) -> Option<Tick> {
-        self.output = Output::Free;
-        self.outbox.stalled()
+        self.unblock();
+        self.cold.outbox.stalled()
     }
 
     /// Judges what the kernel took when it was offered again: it may only have filled what was left of its buffer. Where the
@@ -186,29 +190,29 @@ impl Link {
     /// more: a peer that reads 4 KB/s may open its window only every half minute.
     pub(crate) fn judge_progress(&mut self, stalled: Option<Tick>, now: Tick) {
         let Some(stalled) = stalled else { return };
-        if self.outbox.begun().is_some_and(|begun| begun > stalled) {
+        if self.cold.outbox.begun().is_some_and(|begun| begun > stalled) {
             // All of it was taken, and what waits now was written since.
             return;
         }
         let Some(ago) = self.stream.last_progress() else { return };
-        let has_taken = self.outbox.stalled().is_some_and(|moved| moved > stalled);
+        let has_taken = self.cold.outbox.stalled().is_some_and(|moved| moved > stalled);
         let earliest = if has_taken { now.before(self.limits.write_stall_timeout / 2) } else { stalled };
-        self.outbox.set_moved(stalled.max(now.before(ago)).max(earliest));
+        self.cold.outbox.set_moved(stalled.max(now.before(ago)).max(earliest));
     }
 
     /// Whether output waits that the kernel may take.
     pub(crate) fn may_flush(&self) -> bool {
-        self.output == Output::Free && !self.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_))
+        self.cold.output == Output::Free && !self.cold.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_))
     }
 
     /// Offers the kernel what waits, until it blocks or nothing is left; at most `outbox_bytes_max` bytes, and of files
     /// `bytes_per_turn`, or [`SENDFILE_FACTOR`] times as much where the kernel sends them by itself.
     pub(crate) fn flush(&mut self, buffers: &mut Buffers, now: Tick) {
-        let is_read = self.is_tls() || self.outbox.file().is_some_and(|file| file.must_be_read());
+        let is_read = self.is_tls() || self.cold.outbox.file().is_some_and(|file| file.must_be_read());
         let factor = if is_read { 1 } else { SENDFILE_FACTOR };
         let mut file_budget = self.limits.bytes_per_turn.saturating_mul(factor);
         while self.may_flush() {
-            if !self.outbox.has_ready() {
+            if !self.cold.outbox.has_ready() {
                 match self.send_some_of_file(file_budget, buffers, now) {
                     Some(sent) if sent < file_budget => file_budget -= sent,
                     _ => break,
@@ -216,14 +220,14 @@ impl Link {
                 continue;
             }
             let mut slices = [IoSlice::new(&[]); Outbox::SLICES_MAX];
-            let filled = self.outbox.slices(&mut slices);
+            let filled = self.cold.outbox.slices(&mut slices);
             let result = match &slices[..filled] {
-                several if self.outbox.has_files() => self.stream.write_slices_before_more(several),
+                several if self.cold.outbox.has_files() => self.stream.write_slices_before_more(several),
                 [only] => self.stream.write(only),
                 several => self.stream.write_slices(several),
             };
-            match self.took(result, now) {
-                Some(taken) if taken > 0 => self.outbox.advance(taken, now, &mut buffers.pool),
+            match self.took(result, &mut buffers.pool, now) {
+                Some(taken) if taken > 0 => self.cold.outbox.advance(taken, now, &mut buffers.pool),
                 _ => break,
             }
         }
@@ -233,14 +237,16 @@ impl Link {
     ///
     /// Asked only after a flush or while nothing waits, so that a write that is refused again and again cannot spin.
     pub(crate) fn writable_is_due(&self) -> bool {
-        self.owed != Owed::Nothing && self.phase.is_lively() && self.outbox.len() <= self.limits.outbox_bytes_low
+        self.cold.owed != Owed::Nothing
+            && self.phase.is_lively()
+            && self.cold.outbox.len() <= self.limits.outbox_bytes_low
     }
 
     /// The debt is paid: `on_writable` is about to be called. A rest that waits for nothing else is shown after it.
     pub(crate) fn pay(&mut self) {
-        self.owed = Owed::Nothing;
-        if self.need as usize <= self.inbox.len() + 1 {
-            self.need = 0;
+        self.cold.owed = Owed::Nothing;
+        if self.cold.need as usize <= self.cold.inbox.len() + 1 {
+            self.cold.need = 0;
         }
     }
 
@@ -251,7 +257,7 @@ impl Link {
         }
         if let Phase::Closed(_) = self.phase {
             self.loses_output();
-            self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+            self.cold.outbox.push(&buffers.gather, now, &mut buffers.pool);
             return buffers.gather.clear();
         }
         if self.is_tls() {
@@ -290,8 +296,8 @@ impl Link {
                 self.throttle();
             }
             result => {
-                self.took(result, now);
-                self.outbox.push(&buffers.gather, now, &mut buffers.pool);
+                self.took(result, &mut buffers.pool, now);
+                self.cold.outbox.push(&buffers.gather, now, &mut buffers.pool);
                 buffers.gather.clear();
                 self.throttle();
             }
@@ -300,7 +306,7 @@ impl Link {
 
     /// Whether output waits, or `on_writable` is owed.
     pub(crate) fn has_output_business(&self) -> bool {
-        !self.outbox.is_empty() || self.owed != Owed::Nothing
+        !self.cold.outbox.is_empty() || self.cold.owed != Owed::Nothing
     }
 }
 

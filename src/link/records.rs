@@ -12,6 +12,7 @@ use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
+use crate::link::cold::Contents;
 use crate::link::handshake::{Excuse, Retort, Stamp, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
@@ -103,12 +104,12 @@ const SEALING_SLACK: usize = 4096;
 
 impl Link {
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self.security, Security::Tls(_))
+        matches!(self.cold.security, Security::Tls(_))
     }
 
     /// Whether an end of the stream that came without the peer's close_notify counts as one that was cut.
     pub(crate) fn is_truncated(&self) -> bool {
-        match &self.security {
+        match &self.cold.security {
             Security::Plain => false,
             // Within a record it is cut whatever its protocol marks.
             Security::Tls(tls) => tls.session.is_truncated() || !tls.kept.is_empty(),
@@ -121,7 +122,7 @@ impl Link {
     /// together, but a record must fit, since less than one cannot be opened.
     pub(crate) fn piece(&self, budget: usize, scratch: &mut Scratch) -> usize {
         let room = if self.phase.delivers_input() { self.inbox_room() } else { usize::MAX };
-        let room = match &self.security {
+        let room = match &self.cold.security {
             Security::Plain => room,
             Security::Tls(tls) => room.max(RECORD_BYTES).saturating_sub(tls.kept.len()).max(1),
         };
@@ -139,7 +140,7 @@ impl Link {
         let active = self.active;
         match self.receive(&mut scratch.bytes()[..piece], now) {
             Received::Nothing => None,
-            Received::Bytes(read) => match self.security {
+            Received::Bytes(read) => match self.cold.security {
                 Security::Tls(_) if !self.phase.discards_input() => {
                     // Records without data are no life: else a peer could hold a place by them for ever.
                     self.active = active;
@@ -155,7 +156,7 @@ impl Link {
     ///
     /// Whatever is sealed here is sent or queued here (records 2).
     pub(super) fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
-        let Security::Tls(tls) = &mut self.security else { return };
+        let Some(tls) = self.cold.tls() else { return };
         let which = Which::of(&tls.session);
         let (wire, plain) = scratch.wire(&tls.kept, read);
         let opened = tls.session.open(wire, plain, &mut buffers.sealed);
@@ -172,7 +173,7 @@ impl Link {
         buffers: &mut Buffers,
         now: Tick,
     ) {
-        let Security::Tls(tls) = &mut self.security else { return };
+        let Some(tls) = self.cold.tls() else { return };
         let Opened { eaten, mut fault } = opened;
         if which == Which::First && fault == Some(TlsFault::NotTls) {
             tls.retort = Retort::Owed;
@@ -190,7 +191,7 @@ impl Link {
         let is_done = is_secured && fault.is_none() && matches!(self.phase, Phase::Handshaking);
         if is_done {
             // What ends the handshake leaves with what the handler says first: it waits until the drive's end.
-            self.outbox.push(buffers.sealed.bytes(), now, &mut buffers.pool);
+            self.cold.outbox.push(buffers.sealed.bytes(), now, &mut buffers.pool);
             buffers.sealed.clear();
         } else {
             self.ship(buffers, now);
@@ -207,7 +208,7 @@ impl Link {
 
     /// Gives back what was kept of a record that nobody will open.
     pub(super) fn drop_kept(&mut self, buffers: &mut Buffers) {
-        if let Security::Tls(tls) = &mut self.security {
+        if let Some(tls) = self.cold.tls() {
             if tls.kept.capacity() > 0 {
                 buffers.pool.take_back(std::mem::take(&mut tls.kept));
             }
@@ -221,7 +222,7 @@ impl Link {
     /// The limit is one of bytes that are written: what sealing adds to as many may be queued on top of it.
     pub(super) fn writable(&self, queued: usize) -> usize {
         let limit = self.limits.outbox_bytes_max;
-        match self.security {
+        match self.cold.security {
             Security::Plain => limit.saturating_sub(queued),
             Security::Tls(_) => {
                 let sealed_max = limit.saturating_add(sealing_bytes(limit)).saturating_add(SEALING_SLACK);
@@ -236,9 +237,9 @@ impl Link {
     /// as they are: records go out in the order in which they are sealed.
     pub(super) fn seal(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
         let mut gather = std::mem::take(&mut buffers.gather);
-        if self.outbox.has_files() {
-            self.outbox.push(&gather, now, &mut buffers.pool);
-            self.outbox.push(bytes, now, &mut buffers.pool);
+        if self.cold.outbox.has_files() {
+            self.cold.outbox.push(&gather, now, &mut buffers.pool);
+            self.cold.outbox.push(bytes, now, &mut buffers.pool);
             gather.clear();
             buffers.gather = gather;
             return;
@@ -246,13 +247,13 @@ impl Link {
         for piece in gather.chunks(SEAL_BYTES).chain(bytes.chunks(SEAL_BYTES)) {
             if let Phase::Closed(_) = self.phase {
                 // It broke: this is not sealed any more, but counted as lost.
-                self.outbox.push_ready(piece, now, &mut buffers.pool);
+                self.cold.outbox.push_ready(piece, now, &mut buffers.pool);
                 continue;
             }
-            let Security::Tls(tls) = &mut self.security else { break };
+            let Some(tls) = self.cold.tls() else { break };
             if let Err(fault) = tls.session.seal(piece, &mut tls.kept, &mut buffers.sealed) {
                 self.signal(Signal::Failed(Reason::Tls(fault)), now);
-                self.outbox.push_ready(piece, now, &mut buffers.pool);
+                self.cold.outbox.push_ready(piece, now, &mut buffers.pool);
             }
             if buffers.sealed.len() >= SHIP_BYTES {
                 self.ship(buffers, now);
@@ -272,20 +273,20 @@ impl Link {
         let mut sealed = std::mem::take(&mut buffers.sealed);
         if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_)) {
             let bytes = sealed.bytes();
-            let waits = self.outbox.has_ready() || matches!(self.phase, Phase::Closed(_));
-            let sent = if waits { 0 } else { self.offer(bytes, now) };
-            self.outbox.push_ready(&bytes[sent..], now, &mut buffers.pool);
+            let waits = self.cold.outbox.has_ready() || matches!(self.phase, Phase::Closed(_));
+            let sent = if waits { 0 } else { self.offer(bytes, &mut buffers.pool, now) };
+            self.cold.outbox.push_ready(&bytes[sent..], now, &mut buffers.pool);
         }
         sealed.clear();
         buffers.sealed = sealed;
     }
 
     /// Offers `bytes` to the kernel until it blocks, or the link breaks; returns how many it took.
-    fn offer(&mut self, bytes: &[u8], now: Tick) -> usize {
+    fn offer(&mut self, bytes: &[u8], pool: &mut Pool, now: Tick) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {
             let result = self.stream.write(&bytes[sent..]);
-            match self.took(result, now) {
+            match self.took(result, pool, now) {
                 Some(0) | None => break,
                 Some(taken) => sent += taken,
             }
@@ -295,17 +296,17 @@ impl Link {
 
     /// Offers the kernel what was held back until the drive's end.
     pub(super) fn uncork(&mut self, buffers: &mut Buffers, now: Tick) {
-        if (self.is_tls() || self.outbox.has_files()) && self.may_flush() {
+        if (self.is_tls() || self.cold.outbox.has_files()) && self.may_flush() {
             self.flush(buffers, now);
         }
     }
 
     /// Says close_notify behind all that waits (A9).
     pub(super) fn say_close(&mut self, buffers: &mut Buffers, now: Tick) {
-        let Security::Tls(tls) = &mut self.security else { return };
+        let Some(Contents { security: Security::Tls(tls), outbox, .. }) = self.cold.there() else { return };
         let is_answer = tls.session.is_peer_closed();
         tls.session.close(&mut tls.kept, &mut buffers.sealed);
-        if is_answer && self.outbox.is_empty() {
+        if is_answer && outbox.is_empty() {
             tls.farewell = Farewell::Alone;
         }
         self.ship(buffers, now);
@@ -314,7 +315,7 @@ impl Link {
     /// What it means that the kernel refused output: nothing, where the peer had ended and may have gone, and only our own
     /// end was left to be said.
     pub(super) fn refused(&self, error: &io::Error) -> Reason {
-        match &self.security {
+        match &self.cold.security {
             Security::Tls(tls) if tls.farewell == Farewell::Alone => Reason::PeerClosed,
             Security::Plain | Security::Tls(_) => Reason::of(error),
         }
@@ -322,9 +323,9 @@ impl Link {
 
     /// Says close_notify where the link ends at once and in order; whether it arrives is not waited for.
     pub(crate) fn take_leave(&mut self, reason: Reason, buffers: &mut Buffers) {
-        let Security::Tls(tls) = &mut self.security else { return };
+        let Some(Contents { security: Security::Tls(tls), outbox, .. }) = self.cold.there() else { return };
         let in_order = matches!(reason, Reason::Timeout(Expiry::Idle) | Reason::ReactorDropped);
-        if in_order && self.outbox.is_empty() {
+        if in_order && outbox.is_empty() {
             tls.session.close(&mut tls.kept, &mut buffers.sealed);
             if buffers.sealed.len() > 0 {
                 let _ = self.stream.write(buffers.sealed.bytes());

@@ -2,12 +2,11 @@
 //!
 //! Owns what that is, and how it reads and writes as long as it is so. The state is the link's.
 
-use crate::clock::Tick;
+use crate::clock::{Fine, Tick};
 use crate::config::READ_BYTES;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::link::phase::Phase;
-use crate::link::records::Security;
-use crate::link::{Answering, Deadlines, Delivery, Input, Link, Output, Owed};
+use crate::link::{Answering, Input, Link};
 use crate::net::stream::ShortRead;
 
 impl Link {
@@ -16,20 +15,13 @@ impl Link {
     pub(crate) fn is_at_rest(&self) -> bool {
         let limits = &self.limits;
         let reads_whole = limits.bytes_per_turn >= READ_BYTES && limits.inbox_bytes_max >= READ_BYTES;
-        self.is_quiet() && self.output == Output::Free && reads_whole && limits.reads_per_turn > 0
+        self.is_quiet() && reads_whole && limits.reads_per_turn > 0
     }
 
     /// What of it a callback or a read may have changed.
     #[inline(always)]
     fn is_quiet(&self) -> bool {
-        matches!(self.security, Security::Plain)
-            && matches!(self.phase, Phase::Open)
-            && self.input == Input::Dry
-            && self.delivery == Delivery::Flowing
-            && self.owed == Owed::Nothing
-            && self.need == 0
-            && self.inbox.is_empty()
-            && self.outbox.is_empty()
+        self.cold.is_at_rest() && matches!(self.phase, Phase::Open) && self.input == Input::Dry
     }
 
     /// Reads once, of a link at rest that the kernel has told of input; `None` if none came.
@@ -53,10 +45,11 @@ impl Link {
         }
     }
 
-    /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier.
+    /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier:
+    /// `timer` is what the handler's was before.
     #[inline]
-    pub(crate) fn comes_to_rest(&mut self, buffers: &mut Buffers, now: Tick) -> bool {
-        if !self.is_quiet() || self.deadlines == Deadlines::Changed {
+    pub(crate) fn comes_to_rest(&mut self, timer: Fine, buffers: &mut Buffers, now: Tick) -> bool {
+        if !self.is_quiet() || self.timer != timer {
             return false;
         }
         self.answering = Answering::No;

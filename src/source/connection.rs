@@ -194,7 +194,7 @@ impl Connection {
             self.call(id, turn, |handler, conn| handler.on_hangup(conn));
         }
         let next = self.finish_drive(id, turn);
-        self.set_gait(next);
+        self.set_gait(next, &mut turn.desk.buffers.pool);
         next
     }
 
@@ -248,7 +248,7 @@ impl Connection {
                 self.link.send_gathered(&mut turn.desk.buffers, now);
                 self.link.signal(Signal::Abort, now);
             }
-            Order::Pause => self.link.pause(),
+            Order::Pause => self.link.pause(&mut turn.desk.buffers.pool),
             Order::Resume => self.link.resume(),
             Order::Drain => self.drain(id, turn),
             Order::Hurry => self.link.hurry_handshake(turn.drain_share(), now),

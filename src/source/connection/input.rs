@@ -32,7 +32,7 @@ impl Budget {
 impl Connection {
     /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
     pub(super) fn take_input(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, turn: &mut Turn<'_>) {
-        if !self.link.inbox().is_empty() {
+        if self.link.has_unread() {
             if self.link.may_show_rest() && !self.is_leaving(turn) {
                 self.show_rest(id, turn);
             }
@@ -66,14 +66,14 @@ impl Connection {
     /// Shows bytes that were just read, behind those that wait, and keeps what is left.
     pub(super) fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
         let wanted = self.link.may_deliver() && !self.is_leaving(turn);
-        if wanted && self.link.inbox().is_empty() && bytes.len() >= self.link.need() {
+        if wanted && !self.link.has_unread() && bytes.len() >= self.link.need() {
             let first = self.show_once(id, bytes, turn);
             if first != Some(bytes.len()) {
                 self.keep(id, bytes, first, turn);
             }
             return;
         }
-        self.link.inbox().push(bytes, &mut turn.desk.buffers.pool);
+        self.link.keep_input(bytes, &mut turn.desk.buffers.pool);
         if wanted && self.link.may_show_rest() {
             self.show_rest(id, turn);
         }
@@ -86,7 +86,7 @@ impl Connection {
         let used = self.show_on(id, bytes, first, turn);
         // What is left before an upgrade is the beginning of the handshake.
         if used < bytes.len() && (self.link.phase().delivers_input() || self.is_upgrading()) {
-            self.link.inbox().push(&bytes[used..], &mut turn.desk.buffers.pool);
+            self.link.keep_input(&bytes[used..], &mut turn.desk.buffers.pool);
         }
         self.check_inbox(turn);
     }
@@ -100,9 +100,9 @@ impl Connection {
 
     /// Shows what waits in the inbox.
     fn show_rest(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        if let Some(rest) = self.link.inbox().take() {
+        if let Some(rest) = self.link.take_rest() {
             let used = self.show(id, rest.bytes(), turn);
-            self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
+            self.link.put_rest_back(rest, used, &mut turn.desk.buffers.pool);
         }
     }
 
@@ -140,7 +140,7 @@ impl Connection {
             }
             called = self.show_once(id, &bytes[used..], turn);
         }
-        self.link.shown(bytes.len() - used);
+        self.link.shown(bytes.len() - used, &mut turn.desk.buffers.pool);
         used
     }
 
@@ -150,7 +150,7 @@ impl Connection {
             self.tell_progress(id, turn);
             self.tell_state(id, ConnState::CloseRead, turn);
         }
-        match self.link.inbox().take() {
+        match self.link.take_rest() {
             None => {
                 self.call(id, turn, |handler, conn| handler.on_end(conn, &[]));
             }
@@ -159,7 +159,7 @@ impl Connection {
                 self.call(id, turn, |handler, conn| handler.on_end(conn, rest.bytes()));
                 // A link that leaves takes it along: its next handler is told of the end again.
                 let used = if self.is_leaving(turn) { 0 } else { len };
-                self.link.inbox().put_back(rest, used, &mut turn.desk.buffers.pool);
+                self.link.put_rest_back(rest, used, &mut turn.desk.buffers.pool);
             }
         }
     }

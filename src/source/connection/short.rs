@@ -8,7 +8,7 @@
 
 use crate::handler::Next;
 use crate::id::SourceId;
-use crate::link::buffers::Scratch;
+use crate::link::buffers::{Pool, Scratch};
 use crate::source::connection::input::Budget;
 use crate::source::connection::{Connection, Origin, RoleKind};
 use crate::turn::Turn;
@@ -29,14 +29,14 @@ impl Connection {
     }
 
     /// Decides how the next input is taken, after a drive that ended so.
-    pub(super) fn set_gait(&mut self, next: Next) {
+    pub(super) fn set_gait(&mut self, next: Next, pool: &mut Pool) {
         let is_plain = self.role_kind == RoleKind::Live && self.origin != Origin::Observed;
         #[cfg(test)]
         let is_plain = is_plain && !tests::LONG_ONLY.get();
+        // Whoever drove it asks for its deadlines next.
+        self.link.deadlines_known(pool);
         let is_at_rest = next == Next::Wait && self.link.is_at_rest() && is_plain;
         self.gait = if is_at_rest { Gait::Short } else { Gait::Long };
-        // Whoever drove it asks for its deadlines next.
-        self.link.deadlines_known();
     }
 
     /// Takes the input of a connection at rest. `None` if it is at rest again, and no deadline has become earlier.
@@ -44,14 +44,14 @@ impl Connection {
     pub(crate) fn pass(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Option<Next> {
         #[cfg(test)]
         tests::PASSES.set(tests::PASSES.get() + 1);
-        let now = turn.desk.now;
+        let (now, timer) = (turn.desk.now, self.link.timer_set());
         let mut spent = 0;
         if let Some(bytes) = self.link.receive_at_rest(scratch, now) {
             spent = bytes.len();
             let first = self.show_once(id, bytes, turn);
             if first != Some(spent) {
                 self.keep(id, bytes, first, turn);
-            } else if turn.desk.parting.is_none() && self.link.comes_to_rest(&mut turn.desk.buffers, now) {
+            } else if turn.desk.parting.is_none() && self.link.comes_to_rest(timer, &mut turn.desk.buffers, now) {
                 return None;
             }
         }
