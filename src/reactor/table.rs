@@ -29,26 +29,17 @@ pub(super) fn room_for<T>(len: usize, capacity: usize) -> usize {
 
 pub(crate) struct Table {
     reactor: u32,
-    slots: Slab<Slot>,
-    /// The sequence of the next occupant of each slot ever used.
+    /// Each slot's source, `None` while it is driven, and before it is there.
+    slots: Slab<Option<Source>>,
+    /// The sequence of the occupant, or the next one, of each slot ever used.
     sequences: Vec<u32>,
     /// At least every sequence of slots that were forgotten.
     floor: u32,
     again: Vec<SourceId>,
+    /// A bit for each slot whose occupant is in `again`; as long as it ever had to be.
+    roused: Vec<u64>,
     /// Removals since the slab was last tidied.
     removals: usize,
-}
-
-struct Slot {
-    source: Option<Source>,
-    sequence: u32,
-    queued: Queued,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Queued {
-    No,
-    Again,
 }
 
 /// Slots that are worth giving back.
@@ -56,22 +47,23 @@ const SHRINK_SLOTS: usize = 1024;
 
 impl Table {
     pub(crate) fn new(reactor: u32) -> Table {
-        Table { reactor, slots: Slab::new(), sequences: Vec::new(), floor: 0, again: Vec::new(), removals: 0 }
+        Table { reactor, slots: Slab::new(), sequences: Vec::new(), floor: 0, again: Vec::new(), roused: Vec::new(), removals: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    fn slot(&self, id: SourceId) -> Option<&Slot> {
-        let slot = self.slots.get(id.slot as usize)?;
-        (slot.sequence == id.sequence && id.reactor == self.reactor).then_some(slot)
+    fn has(&self, id: SourceId) -> bool {
+        self.sequences.get(id.slot as usize) == Some(&id.sequence) && id.reactor == self.reactor
     }
 
-    fn slot_mut(&mut self, id: SourceId) -> Option<&mut Slot> {
-        let reactor = self.reactor;
-        let slot = self.slots.get_mut(id.slot as usize)?;
-        (slot.sequence == id.sequence && id.reactor == reactor).then_some(slot)
+    fn slot(&self, id: SourceId) -> Option<&Option<Source>> {
+        if self.has(id) { self.slots.get(id.slot as usize) } else { None }
+    }
+
+    fn slot_mut(&mut self, id: SourceId) -> Option<&mut Option<Source>> {
+        if self.has(id) { self.slots.get_mut(id.slot as usize) } else { None }
     }
 
     /// Takes a source out, to be driven. It is large: it goes right to where it is wanted, which is empty.
@@ -79,7 +71,7 @@ impl Table {
     pub(crate) fn take(&mut self, id: SourceId, into: &mut Option<Source>) {
         debug_assert!(into.is_none(), "table 1: a source that is driven keeps its slot");
         if let Some(slot) = self.slot_mut(id) {
-            std::mem::swap(&mut slot.source, into);
+            std::mem::swap(slot, into);
         }
     }
 
@@ -92,28 +84,32 @@ impl Table {
     #[inline]
     pub(crate) fn put_back(&mut self, id: SourceId, source: &mut Option<Source>) {
         let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
-        debug_assert!(slot.source.is_none(), "table 1: a slot has one occupant");
-        std::mem::swap(&mut slot.source, source);
+        debug_assert!(slot.is_none(), "table 1: a slot has one occupant");
+        std::mem::swap(slot, source);
     }
 
     /// A source that is not being driven.
     pub(crate) fn get(&self, id: SourceId) -> Option<&Source> {
-        self.slot(id)?.source.as_ref()
+        self.slot(id)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: SourceId) -> Option<&mut Source> {
-        self.slot_mut(id)?.source.as_mut()
+        self.slot_mut(id)?.as_mut()
     }
 
     /// Whether a place waits for its source.
     pub(crate) fn is_reserved(&self, id: SourceId) -> bool {
-        self.slot(id).is_some_and(|slot| slot.source.is_none())
+        self.slot(id).is_some_and(Option::is_none)
     }
 
     /// Frees a slot for the next occupant. Gives memory back when most slots are free, and says then how many are kept.
     pub(crate) fn remove(&mut self, id: SourceId) -> Option<usize> {
         self.slot(id)?;
         self.slots.remove(id.slot as usize);
+        // Its id may stay in the queue, where it finds nothing; the next occupant's is put there, too.
+        if let Some(word) = self.roused.get_mut(id.slot as usize / 64) {
+            *word &= !(1 << (id.slot % 64));
+        }
         self.sequences[id.slot as usize] = id.sequence.wrapping_add(1) & SourceId::sequence_mask();
         self.removals += 1;
         let (used, held) = (self.slots.len(), self.slots.capacity());
@@ -145,8 +141,12 @@ impl Table {
 
     /// Ids of all occupied slots, reserved ones too.
     pub(crate) fn ids(&self) -> Vec<SourceId> {
-        let reactor = self.reactor;
-        self.slots.iter().map(|(n, slot)| SourceId { reactor, slot: n as u32, sequence: slot.sequence }).collect()
+        self.slots.iter().map(|(slot, _)| self.id_of(slot as u32)).collect()
+    }
+
+    /// The id of a slot that is occupied.
+    fn id_of(&self, slot: u32) -> SourceId {
+        SourceId { reactor: self.reactor, slot, sequence: self.sequences[slot as usize] }
     }
 
     pub(crate) fn wants_again(&self) -> bool {
@@ -156,13 +156,7 @@ impl Table {
     /// Takes the queue of those that want to be driven again into `queue`, which is empty.
     pub(crate) fn take_again(&mut self, queue: &mut Vec<SourceId>) {
         std::mem::swap(&mut self.again, queue);
-        for id in queue.iter() {
-            if let Some(slot) = self.slots.get_mut(id.slot as usize) {
-                if slot.sequence == id.sequence {
-                    slot.queued = Queued::No;
-                }
-            }
-        }
+        queue.iter().for_each(|id| self.roused[id.slot as usize / 64] &= !(1 << (id.slot % 64)));
     }
 }
 
@@ -172,7 +166,7 @@ impl Roster for Table {
             return Err(Error::Connections { limit: SourceId::SLOTS_MAX });
         }
         let (used, held) = (self.slots.len(), self.slots.capacity());
-        self.slots.reserve_exact(room_for::<Slot>(used + 1, held).saturating_sub(used));
+        self.slots.reserve_exact(room_for::<Option<Source>>(used + 1, held).saturating_sub(used));
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         if slot >= self.sequences.len() {
@@ -180,9 +174,8 @@ impl Roster for Table {
             self.sequences.reserve_exact(room_for::<u32>(slot + 1, held).saturating_sub(used));
             self.sequences.resize(slot + 1, self.floor);
         }
-        let sequence = self.sequences[slot];
-        entry.insert(Slot { source: None, sequence, queued: Queued::No });
-        Ok(SourceId { reactor: self.reactor, slot: slot as u32, sequence })
+        entry.insert(None);
+        Ok(self.id_of(slot as u32))
     }
 
     fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link) {
@@ -209,31 +202,35 @@ impl Roster for Table {
     }
 
     fn rouse(&mut self, id: SourceId) {
-        if let Some(slot) = self.slot_mut(id) {
-            if slot.queued == Queued::No {
-                slot.queued = Queued::Again;
-                self.again.push(id);
-            }
+        if self.slot(id).is_none() {
+            return;
+        }
+        let (word, bit) = (id.slot as usize / 64, 1 << (id.slot % 64));
+        if word >= self.roused.len() {
+            self.roused.resize(word + 1, 0);
+        }
+        if self.roused[word] & bit == 0 {
+            self.roused[word] |= bit;
+            self.again.push(id);
         }
     }
 
     fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>> {
-        match self.slots.get_mut(slot as usize)?.source.as_mut()? {
+        match self.slots.get_mut(slot as usize)?.as_mut()? {
             Source::Acceptor(acceptor) => Some(acceptor.maker()),
             Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
         }
     }
 
     fn id_at(&self, slot: u32) -> Option<SourceId> {
-        let sequence = self.slots.get(slot as usize)?.sequence;
-        Some(SourceId { reactor: self.reactor, slot, sequence })
+        self.slots.contains(slot as usize).then(|| self.id_of(slot))
     }
 
     fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters) {
         for (n, slot) in &self.slots {
-            match &slot.source {
+            match slot {
                 Some(Source::Connection(connection)) => {
-                    let id = SourceId { reactor: self.reactor, slot: n as u32, sequence: slot.sequence };
+                    let id = self.id_of(n as u32);
                     Desk::count_moved(moved_before, id, connection.link_ref(), counters);
                 }
                 Some(Source::Endpoint(endpoint)) => counters.datagrams.add(&endpoint.stats()),
