@@ -86,6 +86,9 @@ enum Mail {
 /// A connect begins, its attempt begins, and is ready: all in one turn, if the kernel makes it at once.
 const DIAL_ROUNDS: usize = 3;
 
+/// A deadline so far away may come later by a step of the coarse clock: that is less than the fiftieth that it is rounded by.
+const FAR: Duration = Duration::from_millis(500);
+
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
@@ -224,7 +227,10 @@ impl Core {
         let wait = if self.has_work() {
             Some(Duration::ZERO)
         } else if let Some(due) = self.next_due() {
-            self.read_clock();
+            // A moment that was read a step of the coarse clock ago does for what is far away: it comes later by no more.
+            if self.lap.has_moved() || due <= self.desk.now.after(FAR) {
+                self.read_clock();
+            }
             let left = due.since(self.desk.now);
             Some(timeout.map_or(left, |timeout| timeout.min(left)))
         } else {

@@ -12,6 +12,8 @@ const QUIET_AFTER_WARNING: Duration = Duration::from_secs(1);
 pub(super) struct Lap {
     /// When the last of those who may hold the loop had done so.
     began: u64,
+    /// When the turn began.
+    turn: u64,
     slow: Option<Duration>,
     /// Nothing is warned of before.
     quiet_until: Tick,
@@ -26,12 +28,19 @@ pub(super) enum Held {
 
 impl Lap {
     pub(super) fn new(slow: Option<Duration>) -> Lap {
-        Lap { began: coarse::nanos(), slow, quiet_until: Tick::of_nanos(0) }
+        let began = coarse::nanos();
+        Lap { began, turn: began, slow, quiet_until: Tick::of_nanos(0) }
     }
 
     /// Nobody holds the loop now.
     pub(super) fn begin(&mut self) {
         self.began = coarse::nanos();
+        self.turn = self.began;
+    }
+
+    /// Whether the turn has taken any time: steps of this clock are 1 to 10 ms.
+    pub(super) fn has_moved(&self) -> bool {
+        coarse::nanos() != self.turn
     }
 
     /// For how long it was held since, if the clock has moved.

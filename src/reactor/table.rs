@@ -71,7 +71,7 @@ impl Table {
     pub(crate) fn take(&mut self, id: SourceId, into: &mut Option<Source>) {
         debug_assert!(into.is_none(), "table 1: a source that is driven keeps its slot");
         if let Some(slot) = self.slot_mut(id) {
-            std::mem::swap(slot, into);
+            *into = slot.take();
         }
     }
 
@@ -85,7 +85,7 @@ impl Table {
     pub(crate) fn put_back(&mut self, id: SourceId, source: &mut Option<Source>) {
         let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
         debug_assert!(slot.is_none(), "table 1: a slot has one occupant");
-        std::mem::swap(slot, source);
+        *slot = source.take();
     }
 
     /// A source that is not being driven.
