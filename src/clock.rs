@@ -95,9 +95,10 @@ pub(crate) type Coarse = Packed<5, 20>;
 pub(crate) type Fine = Packed<6, 16>;
 
 impl<const BYTES: usize, const SHIFT: u32> From<Tick> for Packed<BYTES, SHIFT> {
+    /// Without a look at what is special: of all but `NEVER` the upper bits are clear.
     #[inline]
     fn from(tick: Tick) -> Self {
-        let steps = if tick == Tick::NEVER { u64::MAX } else { tick.0.div_ceil(1 << SHIFT) };
+        let steps = (tick.0.saturating_add((1 << SHIFT) - 1) as i64) >> SHIFT;
         let mut bytes = [0; BYTES];
         bytes.copy_from_slice(&steps.to_le_bytes()[..BYTES]);
         Packed(bytes)

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 /// A connection, lent to its handler for one callback.
 pub struct Conn<'a> {
     pub(crate) id: SourceId,
-    /// The slot of the listener that accepted it.
-    pub(crate) acceptor: Option<u32>,
+    /// The slot of the listener that accepted it, `SourceId::NO_SLOT` if none did.
+    pub(crate) acceptor: u32,
     pub(crate) link: &'a mut Link,
     pub(crate) turn: Turn<'a>,
 }
@@ -47,7 +47,7 @@ impl<'a> Conn<'a> {
 
     /// The listener that accepted it; `None` if it was dialled or adopted.
     pub fn listener(&self) -> Option<ListenerId> {
-        self.acceptor.and_then(|slot| self.turn.table.id_at(slot)).map(ListenerId)
+        self.turn.table.id_at(self.acceptor).map(ListenerId)
     }
 
     /// What is common to all callbacks of this reactor: time, timers, listeners, other connections.

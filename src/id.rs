@@ -21,6 +21,9 @@ pub(crate) struct SourceId {
 pub(crate) const SLOT_BITS: u32 = if usize::BITS >= 64 { 24 } else { 20 };
 
 impl SourceId {
+    /// No source has this slot.
+    pub(crate) const NO_SLOT: u32 = u32::MAX;
+
     /// The most slots whose numbers fit the word; the last word of all is the waker's.
     pub(crate) const SLOTS_MAX: usize = ((1u64 << SLOT_BITS) - 1) as usize;
 

@@ -21,7 +21,12 @@ const SENDFILE_FACTOR: usize = 4;
 impl Link {
     /// How many bytes a write would take, `gathered` of this link's being in the gather buffer.
     pub(crate) fn room(&self, gathered: usize) -> usize {
-        if self.phase.takes_output() { self.writable(self.cold.outbox.len()).saturating_sub(gathered) } else { 0 }
+        if !self.phase.takes_output() {
+            return 0;
+        }
+        let room =
+            if self.cold.is_at_rest() { self.limits.outbox_bytes_max } else { self.writable(self.cold.outbox.len()) };
+        room.saturating_sub(gathered)
     }
 
     /// Refuses `asked` bytes if they do not fit whole.
@@ -88,18 +93,14 @@ impl Link {
     /// Takes bytes that have room: gathers few, sends many, queues behind what waits.
     fn accept(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
         self.answer();
+        let is_small = bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES;
+        if is_small && self.gathers() {
+            buffers.gather.extend_from_slice(bytes);
+            return;
+        }
         if self.is_tls() {
-            // Small writes are gathered behind a full outbox too: into one record, which costs more than its bytes.
-            if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
-                buffers.gather.extend_from_slice(bytes);
-                return;
-            }
             self.seal(bytes, buffers, now);
         } else if self.cold.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_)) {
-            if bytes.len() < DIRECT_BYTES && buffers.gather.len() + bytes.len() <= GATHER_BYTES {
-                buffers.gather.extend_from_slice(bytes);
-                return;
-            }
             let taken = self.transmit(bytes, buffers, now);
             if taken < bytes.len() {
                 self.cold.outbox.push(&bytes[taken..], now, &mut buffers.pool);
@@ -108,6 +109,15 @@ impl Link {
             self.cold.outbox.push(bytes, now, &mut buffers.pool);
         }
         self.throttle();
+    }
+
+    /// Whether small writes are gathered: with TLS behind a full outbox too, into one record, which costs more than its bytes.
+    #[inline]
+    fn gathers(&self) -> bool {
+        if self.cold.is_at_rest() {
+            return !matches!(self.phase, Phase::Closed(_));
+        }
+        self.is_tls() || (self.cold.outbox.is_empty() && !matches!(self.phase, Phase::Closed(_)))
     }
 
     /// Takes note of a write: if the handler is being shown input, it is an answer.
@@ -265,16 +275,18 @@ impl Link {
             return self.throttle();
         }
         let result = self.stream.write(&buffers.gather);
-        self.sent_gathered(result, buffers, now);
+        if self.sent_gathered(result, buffers, now) {
+            self.active = now.into();
+        }
     }
 
-    /// What follows from one write of the gather buffer; whether the kernel took it whole, as it nearly always does.
+    /// What follows from one write of the gather buffer; whether the kernel took it whole, as it nearly always does. The caller
+    /// takes note then that a byte moved.
     #[inline(always)]
     pub(super) fn sent_gathered(&mut self, result: io::Result<usize>, buffers: &mut Buffers, now: Tick) -> bool {
         match result {
             Ok(sent) if sent == buffers.gather.len() => {
                 self.bytes_out += sent as u64;
-                self.active = now.into();
                 buffers.gather.clear();
                 true
             }

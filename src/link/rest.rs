@@ -46,7 +46,7 @@ impl Link {
     }
 
     /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier:
-    /// `timer` is what the handler's was before.
+    /// `timer` is what the handler's was before. That a byte moved was noted when it was read.
     #[inline]
     pub(crate) fn comes_to_rest(&mut self, timer: Fine, buffers: &mut Buffers, now: Tick) -> bool {
         if !self.is_quiet() || self.timer != timer {

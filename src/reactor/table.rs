@@ -47,7 +47,15 @@ const SHRINK_SLOTS: usize = 1024;
 
 impl Table {
     pub(crate) fn new(reactor: u32) -> Table {
-        Table { reactor, slots: Slab::new(), sequences: Vec::new(), floor: 0, again: Vec::new(), roused: Vec::new(), removals: 0 }
+        Table {
+            reactor,
+            slots: Slab::new(),
+            sequences: Vec::new(),
+            floor: 0,
+            again: Vec::new(),
+            roused: Vec::new(),
+            removals: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -71,7 +79,7 @@ impl Table {
     pub(crate) fn take(&mut self, id: SourceId, into: &mut Option<Source>) {
         debug_assert!(into.is_none(), "table 1: a source that is driven keeps its slot");
         if let Some(slot) = self.slot_mut(id) {
-            *into = slot.take();
+            std::mem::swap(slot, into);
         }
     }
 
@@ -83,9 +91,9 @@ impl Table {
     /// Puts a source where it was taken from.
     #[inline]
     pub(crate) fn put_back(&mut self, id: SourceId, source: &mut Option<Source>) {
-        let slot = self.slot_mut(id).expect("table 1: a source that is driven keeps its slot");
-        debug_assert!(slot.is_none(), "table 1: a slot has one occupant");
-        *slot = source.take();
+        debug_assert!(self.is_reserved(id), "table 1: a source that is driven keeps its slot");
+        let slot = self.slots.get_mut(id.slot as usize).expect("table 1: a slot has one occupant");
+        std::mem::swap(slot, source);
     }
 
     /// A source that is not being driven.

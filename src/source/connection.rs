@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     held: Held,
     role_kind: RoleKind,
     origin: Origin,
-    /// The slot of the acceptor, which outlives its connections; of others nothing is kept here.
+    /// The slot of the acceptor, which outlives its connections, or `SourceId::NO_SLOT`.
     acceptor: u32,
     /// What the kernel was last asked to report; `None` before it was asked.
     watched: Option<Watched>,
@@ -62,7 +62,7 @@ enum Origin {
 impl Connection {
     fn new(link: Link, role: Role, origin: Origin) -> Connection {
         let (role_kind, held) = role.packed();
-        Connection { link, held, role_kind, origin, acceptor: 0, watched: None, gait: Gait::Long }
+        Connection { link, held, role_kind, origin, acceptor: SourceId::NO_SLOT, watched: None, gait: Gait::Long }
     }
 
     pub(crate) fn accepted(link: Link, acceptor: u32, observed: Observed) -> Connection {
@@ -119,7 +119,7 @@ impl Connection {
 
     /// The slot of the acceptor that it counts for.
     pub(crate) fn acceptor(&self) -> Option<u32> {
-        matches!(self.origin, Origin::Accepted | Origin::Observed).then_some(self.acceptor)
+        (self.acceptor != SourceId::NO_SLOT).then_some(self.acceptor)
     }
 
     pub(crate) fn deadline(&self) -> Option<Tick> {
@@ -206,7 +206,7 @@ impl Connection {
         turn: &mut Turn<'_>,
         callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
     ) -> Option<T> {
-        let acceptor = self.acceptor();
+        let acceptor = self.acceptor;
         let Held::Live(handler) = &mut self.held else { return None };
         let mut conn = Conn { id, acceptor, link: &mut self.link, turn: turn.again() };
         let called = guarded(|| callback(handler.as_mut(), &mut conn));
@@ -411,7 +411,7 @@ impl Connection {
             }
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
-                let conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
+                let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
                 guarded(|| adopter(&conn))
             }
             role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
@@ -432,7 +432,7 @@ impl Connection {
     fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
         let acceptor = self.acceptor()?;
         let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
+        let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
         let made = guarded(|| maker.make(&conn));
         if let Some(place) = turn.table.maker(acceptor) {
             *place = Some(maker);
@@ -567,7 +567,7 @@ impl Connection {
     ) -> Reason {
         turn.desk.counters.count_closed(reason);
         let panics = turn.desk.counters.panics;
-        let mut conn = Conn { id, acceptor: self.acceptor(), link: &mut self.link, turn: turn.again() };
+        let mut conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
             turn.desk.counters.panics += 1;
         }
