@@ -450,6 +450,30 @@ fn a_watch_is_told_once_why_it_ends() {
 }
 
 #[test]
+fn a_watch_that_panics_when_it_is_told_its_end_ends_nothing_else() {
+    struct Spiteful;
+    impl WatchHandler for Spiteful {
+        fn on_ready(&mut self, _: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+            panic!("on purpose")
+        }
+
+        fn on_close(&mut self, _: &mut Turn<'_>, _: Reason) {
+            panic!("on purpose, again")
+        }
+    }
+    let mut world = World::new();
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let mut neighbour = world.dial(&address);
+    let (reader, writer) = pipe();
+    world.reactor().turn().watch(reader, Direction::Read, Spiteful).expect("a watch");
+    rustix::io::write(&writer, b"x").expect("a write");
+    world.until("two panics", |world| world.reactor().snapshot().panics == 2);
+    assert!(rustix::io::write(&writer, b"x").is_err(), "the descriptor was dropped with it");
+    neighbour.send_all_while(&mut world, b"hello");
+    assert_eq!(neighbour.read_exact_while(&mut world, 5), b"hello");
+}
+
+#[test]
 fn unwatch_drain_and_drop_end_a_watch() {
     for (how, reason) in [(0, Reason::Local), (1, Reason::Drain), (2, Reason::ReactorDropped)] {
         let mut world = World::new();

@@ -146,6 +146,37 @@ fn output_that_was_begun_is_flushed_whole() {
 }
 
 #[test]
+fn what_was_read_of_many_before_a_drain_comes_back_whole() {
+    const PEERS: usize = 20;
+    const BYTES: usize = 300 * 1024;
+    let message: Vec<u8> = (0..BYTES as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u8).collect();
+    each_kind(|kind| {
+        let mut world = World::new();
+        let taken = Rc::new(Cell::new(0));
+        let tally = taken.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let tally = tally.clone();
+            Hooks::new().data(move |conn, data| {
+                let taken = conn.write_some(data);
+                tally.set(tally.get() + taken);
+                taken
+            })
+        });
+        let mut peers: Vec<Peer> = (0..PEERS).map(|_| world.dial(&address)).collect();
+        world.until_open(PEERS);
+        // Nobody reads before all has been read of all.
+        peers.iter_mut().for_each(|peer| peer.send_all_while(&mut world, &message));
+        world.until("all to be read", |_| taken.get() == PEERS * BYTES);
+        world.reactor().shutdown(LONG);
+        for mut peer in peers {
+            let got = peer.read_to_end_while(&mut world).expect("a clean end, not a reset");
+            assert!(got == message, "{} bytes came, or others", got.len());
+        }
+        assert_eq!(counts(until_stopped(&mut world)), (PEERS as u64, 0, 0));
+    });
+}
+
+#[test]
 fn a_stuck_peer_is_cut_at_the_deadline_and_its_bytes_are_counted() {
     each_kind(|kind| {
         let mut world = World::new();
