@@ -1,8 +1,10 @@
 //! System calls of a round trip: those of a process that does N, subtracted from those of one that does 2N.
 
 use crate::peer::{Layer, Peer};
+use crate::rig::Outcome;
+use crate::rig::child::is_installed;
+use crate::rig::report::{self, Report};
 use crate::talker::Maker;
-use crate::{Outcome, report};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -22,15 +24,14 @@ pub(crate) fn exchange(arguments: &[String]) -> Outcome<()> {
 }
 
 /// Prints how many calls more windlass makes than its yardstick.
-pub(crate) fn run(layer: Layer, count: usize) -> Outcome<()> {
+pub(crate) fn run(layer: Layer, count: usize, report: &mut Report) -> Outcome<()> {
     let (name, spoken) = match layer {
         Layer::Tcp => ("tcp-64-calls", "tcp"),
         Layer::Tls => ("tls-64-calls", "tls"),
     };
     report::title(name, "system calls of a round trip, beyond those of std");
-    let probe = Command::new("strace").arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        println!("  skipped: strace is not installed");
+    if !is_installed("strace") {
+        report::skipped("strace is not installed");
         return Ok(());
     }
     let peer = Peer::echo(layer)?;
@@ -53,6 +54,6 @@ pub(crate) fn run(layer: Layer, count: usize) -> Outcome<()> {
     println!("  windlass  {ours:.3}");
     println!("  std       {theirs:.3}");
     // To a hundredth: a wait that is interrupted is begun again.
-    report::verdict(name, ((ours - theirs) * 100.0).round() / 100.0);
+    report.verdict(name, ((ours - theirs) * 100.0).round() / 100.0);
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! The servers that both sorts of clients talk to: threads of this process.
 
-use crate::Outcome;
+use crate::rig::Outcome;
+use crate::rig::self_signed;
 use crate::talker::{Maker, Talker};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use windlass::rustls::{self, ClientConnection, RootCertStore, ServerConnection, StreamOwned};
+use windlass::rustls::{self, ClientConnection, ServerConnection, StreamOwned};
 use windlass::{Client, Limits, Link, TlsServer};
 
 /// What is spoken.
@@ -63,14 +64,8 @@ impl Peer {
         layer: Layer,
         serve: impl Fn(TcpStream, Arc<rustls::ServerConfig>) -> Outcome<()> + Send + Sync + 'static,
     ) -> Outcome<Peer> {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-        let certificate = made.cert.der().clone();
-        let config = rustls::ServerConfig::builder_with_provider(windlass::tls::provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)?;
-        let (config, serve) = (Arc::new(config), Arc::new(serve));
+        let (config, certificate) = self_signed::server(windlass::tls::provider())?;
+        let serve = Arc::new(serve);
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         thread::spawn(move || {
@@ -87,13 +82,7 @@ impl Peer {
     }
 
     fn roots(&self) -> Outcome<Arc<rustls::ClientConfig>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone())?;
-        let config = rustls::ClientConfig::builder_with_provider(windlass::tls::provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+        Ok(Arc::new(self_signed::client(windlass::tls::provider(), &self.certificate)?))
     }
 
     /// A client of this crate.

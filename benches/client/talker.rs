@@ -1,10 +1,14 @@
 //! The clients that are compared: what each does for a round trip, and for bulk.
 
-use crate::peer::{self, REQUEST_BYTES};
-use crate::{Outcome, thread_time};
+use crate::peer::{self, Peer, REQUEST_BYTES};
+use crate::rig::Outcome;
+use crate::rig::account::own_thread_ns;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 use windlass::Client;
+use windlass::rustls::{ClientConnection, StreamOwned};
 
 /// Whose client it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,15 +42,46 @@ fn request(down: u64, up: u64) -> [u8; REQUEST_BYTES] {
     request
 }
 
+/// A client that carries bulk.
+pub(crate) enum Bulk {
+    AtOnce(Client),
+    OneAfterTheOther(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// What it took to carry so many bytes each way.
+pub(crate) struct Carried {
+    /// Of all threads of the client.
+    pub(crate) processor_ms: f64,
+    pub(crate) clock: Duration,
+}
+
+impl Bulk {
+    pub(crate) fn connect(peer: &Peer, maker: Maker) -> Outcome<Self> {
+        Ok(match maker {
+            Maker::Windlass => Bulk::AtOnce(peer.client()?),
+            Maker::Std => Bulk::OneAfterTheOther(Box::new(peer.stream()?)),
+        })
+    }
+
+    pub(crate) fn carry(&mut self, bytes: u64) -> Outcome<Carried> {
+        let since = Instant::now();
+        let ns = match self {
+            Bulk::AtOnce(client) => both_at_once(client, bytes)?,
+            Bulk::OneAfterTheOther(stream) => one_after_the_other(stream, bytes)?,
+        };
+        Ok(Carried { processor_ms: ns as f64 / 1e6, clock: since.elapsed() })
+    }
+}
+
 /// So many bytes both ways, by two threads; returns the processor time of both.
-pub(crate) fn both_at_once(client: &Client, bytes: u64) -> Outcome<u64> {
+fn both_at_once(client: &Client, bytes: u64) -> Outcome<u64> {
     let mut wire = client;
     wire.write_all(&request(bytes, bytes))?;
     // Each thread's whole life is its work.
     let timed = |work: &mut dyn FnMut() -> std::io::Result<()>| {
-        let since = thread_time().map_err(|error| error.to_string())?;
+        let since = own_thread_ns().map_err(|error| error.to_string())?;
         work().map_err(|error| error.to_string())?;
-        Ok::<u64, String>(thread_time().map_err(|error| error.to_string())? - since)
+        Ok::<u64, String>(own_thread_ns().map_err(|error| error.to_string())? - since)
     };
     thread::scope(|scope| {
         let writing = scope.spawn(|| timed(&mut || peer::write(client, bytes)));
@@ -60,13 +95,13 @@ pub(crate) fn both_at_once(client: &Client, bytes: u64) -> Outcome<u64> {
 }
 
 /// So many bytes one way and then the other, by this thread; returns its processor time.
-pub(crate) fn one_after_the_other(stream: &mut (impl Read + Write), bytes: u64) -> Outcome<u64> {
-    let since = thread_time()?;
+fn one_after_the_other(stream: &mut (impl Read + Write), bytes: u64) -> Outcome<u64> {
+    let since = own_thread_ns()?;
     stream.write_all(&request(bytes, 0))?;
     stream.flush()?;
     peer::read(&mut *stream, bytes + 1)?;
     stream.write_all(&request(0, bytes))?;
     peer::write(&mut *stream, bytes)?;
     peer::read(stream, 1)?;
-    Ok(thread_time()? - since)
+    Ok(own_thread_ns()? - since)
 }

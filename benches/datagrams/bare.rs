@@ -8,10 +8,9 @@
 
 use std::io::{self, ErrorKind};
 
-use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token};
 
-use crate::Outcome;
+use crate::rig::Outcome;
 use crate::socket::{Address, DATAGRAM_BYTES_MAX, Origin, Socket};
 use crate::tally::Tally;
 
@@ -47,7 +46,7 @@ fn serve(arguments: &[String], mut work: impl Work) -> Outcome<()> {
     let (mut socket, bound) =
         Socket::bind(&address, receive_buffer_bytes).map_err(|error| format!("cannot bind {address}: {error}"))?;
     let mut poll = Poll::new()?;
-    socket.register(poll.registry(), SOCKET, Interest::READABLE)?;
+    socket.source().register(poll.registry(), SOCKET, Interest::READABLE)?;
     println!("listening on {bound}");
     let mut events = Events::with_capacity(EVENTS_PER_TURN);
     loop {
@@ -75,13 +74,13 @@ impl Work for Echo {
                 return Ok(());
             }
             self.unsent = None;
-            socket.reregister(registry, SOCKET, Interest::READABLE)?;
+            socket.source().reregister(registry, SOCKET, Interest::READABLE)?;
         }
         while let Some((count, origin)) = receive_one(socket, &mut self.buffer)? {
             if !send(socket, &self.buffer[..count], &origin) {
                 self.unsent = Some((count, origin));
                 // Registering anew reports room that came up meanwhile.
-                socket.reregister(registry, SOCKET, Interest::WRITABLE)?;
+                socket.source().reregister(registry, SOCKET, Interest::WRITABLE)?;
                 break;
             }
         }

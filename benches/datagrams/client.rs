@@ -14,12 +14,11 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Outcome;
-use crate::answer::Answer;
-use crate::pattern::Pattern;
+use crate::rig::Outcome;
+use crate::rig::answer::Answer;
+use crate::rig::pattern::Pattern;
 use crate::socket::{Address, DATAGRAM_BYTES_MAX, Socket};
 
 /// Peer, place and sequence number.
@@ -111,7 +110,7 @@ impl Client {
                 0 | 1 => 1,
                 more => socket.send_many_of(datagram_bytes)?.min(more),
             };
-            socket.register(poll.registry(), Token(number), Interest::READABLE)?;
+            socket.source().register(poll.registry(), Token(number), Interest::READABLE)?;
             connected.push(Peer {
                 socket,
                 places: vec![Place::Free; window],
@@ -230,7 +229,7 @@ impl Client {
         if this.is_blocked != is_blocked {
             this.is_blocked = is_blocked;
             let interest = if is_blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            this.socket.reregister(self.poll.registry(), Token(peer), interest)?;
+            this.socket.source().reregister(self.poll.registry(), Token(peer), interest)?;
         }
         Ok(())
     }

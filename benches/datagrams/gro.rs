@@ -1,15 +1,14 @@
 //! What a datagram costs that only comes in, when the kernel hands over many in one piece: a receiver with receive
 //! offload beside one that calls `recv_from` for each. The sender is the same for both, and segments in the kernel.
 
-use crate::Outcome;
 use crate::options::Options;
-use crate::peer::Peer;
-use crate::plan::Ratio;
-use crate::process::{self, Load, Server, Transport};
-use crate::report;
+use crate::orders::ROOMY;
+use crate::rig::Outcome;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::slices::{self, Ratio, Window};
 use crate::sender::Shape;
-use crate::slices::{self, Window};
-use crate::steady;
 
 const NAME: &str = "udp-gro";
 /// As many as fit into the 64 KiB of a call.
@@ -19,25 +18,25 @@ const CALLS: usize = 2_000;
 /// More lost datagrams, by hundreds, mean that the receivers did not do the same work.
 const LOST_PERCENT_MAX: u64 = 1;
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let calls = options.count(CALLS);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let calls = options.asked.count(CALLS);
     let text = format!(
-        "one sender, {} × {} B a call, {} × {} × {} datagrams a receiver; receiver ns/datagram",
+        "one sender, {} × {} B a call, {} × {} datagrams a receiver; receiver ns/datagram",
         SHAPE.datagrams_per_call,
         SHAPE.datagram_bytes,
         options.rounds,
-        options.slices,
         calls * SHAPE.datagrams_per_call
     );
     report::title(NAME, &text);
     let start = |peer: &Peer| {
-        let server = Server::start(peer, Transport::Udp, process::ROOMY)?;
+        let server = Server::start(peer, Transport::Udp, ROOMY, &[])?;
         let mut load = Load::start(&server)?;
         load.stream(SHAPE, calls)?;
         Ok((server, load))
     };
     let slice = |server: &Server, load: &mut Load| measure(server, load, calls);
-    steady::compare(NAME, options, &options.receivers, Ratio::Work, start, slice)
+    let peers: Vec<&Peer> = options.receivers.iter().collect();
+    slices::compare(NAME, (options.rounds, Ratio::Work), &peers, start, slice, report)
 }
 
 /// Charges a receiver for what it got, which may be a little less than what was sent.

@@ -9,10 +9,9 @@
 //!
 //! A failed order is answered by `failed: REASON` and ends the process, as does the end of the input.
 
-use std::io::BufRead;
-
-use crate::Outcome;
 use crate::client::{Client, Terms};
+use crate::rig::Outcome;
+use crate::rig::load::obey_each;
 use crate::sender::{Sender, Shape};
 use crate::socket::Address;
 
@@ -22,16 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
         return Err("--load wants an address".into());
     };
     let mut load = Load { address: address.parse()?, client: None, sender: None };
-    for line in std::io::stdin().lock().lines() {
-        match load.obey(&line?) {
-            Ok(answer) => println!("{answer}"),
-            Err(error) => {
-                println!("failed: {error}");
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+    obey_each(|order, numbers| load.obey(order, numbers))
 }
 
 struct Load {
@@ -42,10 +32,8 @@ struct Load {
 }
 
 impl Load {
-    fn obey(&mut self, line: &str) -> Outcome<String> {
-        let (order, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let numbers = rest.split_whitespace().map(str::parse).collect::<Result<Vec<usize>, _>>()?;
-        match (order, numbers.as_slice()) {
+    fn obey(&mut self, order: &str, numbers: &[usize]) -> Outcome<String> {
+        match (order, numbers) {
             ("connect", [peers, window, bytes, together]) => {
                 let terms =
                     Terms { peers: *peers, window: *window, datagram_bytes: *bytes, datagrams_per_call: *together };
@@ -64,7 +52,7 @@ impl Load {
                 let fate = self.sender(*bytes, *datagrams)?.flood(*calls)?;
                 Ok(format!("ok {} {} {}", fate.sent, fate.received, fate.dropped))
             }
-            _ => Err(format!("unknown order `{line}`").into()),
+            _ => Err(format!("unknown order `{order}` with {numbers:?}").into()),
         }
     }
 

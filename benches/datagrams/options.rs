@@ -1,11 +1,10 @@
 //! The command line.
 
-use crate::Outcome;
-use crate::asked::Asked;
-use crate::peer::Peer;
-use crate::plan::Scenario;
+use crate::rig::Outcome;
+use crate::rig::asked::{Asked, Rounds};
+use crate::rig::peer::Peer;
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench datagrams -- [SCENARIO…] [OPTIONS]
 
 Compares the `echo` example (windlass) and a receiver on this crate with hand-written mio loops (bare). Without a name
@@ -23,14 +22,13 @@ WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is ot
 
 scenarios:";
 
+pub(crate) const OPTIONS: &[&str] = &["--rounds N", "--server NAME=PATH", SINGLY, SELF_CHECK, "--quick"];
 const SINGLY: &str = "--singly";
 const SELF_CHECK: &str = "--self-check";
 
 pub(crate) struct Options {
-    pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) rounds: usize,
-    /// Slices of work a server does in one round.
-    pub(crate) slices: usize,
+    pub(crate) asked: Asked,
+    pub(crate) rounds: Rounds,
     /// The yardstick, the echo server that has bounds to keep, and the rest.
     pub(crate) servers: Vec<Peer>,
     /// The same for receivers: the yardstick, and the one that has bounds to keep.
@@ -39,34 +37,20 @@ pub(crate) struct Options {
     pub(crate) flooded: Option<Peer>,
     /// What a peer of the load sends in one call at most.
     pub(crate) datagrams_per_call: usize,
-    quick: bool,
 }
 
 impl Options {
-    /// A number of datagrams or calls: less in a smoke run.
-    pub(crate) fn count(&self, count: usize) -> usize {
-        if self.quick { count.div_ceil(50) } else { count }
+    pub(crate) fn new(asked: Asked) -> Outcome<Self> {
+        let (server, receiver, flooded) = tested(asked.has(SELF_CHECK))?;
+        Ok(Options {
+            rounds: asked.rounds()?,
+            datagrams_per_call: if asked.has(SINGLY) { 1 } else { usize::MAX },
+            servers: [Peer::own("bare", &["--bare"])?, server].into_iter().chain(asked.others()?).collect(),
+            receivers: [Peer::own("bare", &["--bare-receiver"])?, receiver],
+            flooded,
+            asked,
+        })
     }
-}
-
-/// `None` if there is nothing to run.
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
-    let Some(asked) = Asked::parse(arguments, "datagrams", &[SINGLY, SELF_CHECK], usage)? else { return Ok(None) };
-    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
-    if scenarios.is_empty() {
-        scenarios.extend(Scenario::ALL);
-    }
-    let (server, receiver, flooded) = tested(asked.has(SELF_CHECK))?;
-    Ok(Some(Options {
-        scenarios,
-        rounds: asked.rounds(),
-        slices: asked.slices(),
-        datagrams_per_call: if asked.has(SINGLY) { 1 } else { usize::MAX },
-        servers: [Peer::own("bare", &["--bare"])?, server].into_iter().chain(asked.others).collect(),
-        receivers: [Peer::own("bare", &["--bare-receiver"])?, receiver],
-        flooded,
-        quick: asked.quick,
-    }))
 }
 
 /// What is compared with the yardsticks: an echo server, a receiver, and one to be flooded.
@@ -78,8 +62,4 @@ fn tested(self_check: bool) -> Outcome<(Peer, Peer, Option<Peer>)> {
     let receiver = Peer::own("windlass", &["--receiver", "--gro", "on"])?;
     let flooded = Peer::own("windlass", &["--receiver"])?;
     Ok((Peer::windlass()?, receiver, Some(flooded)))
-}
-
-fn usage() -> String {
-    Scenario::ALL.into_iter().fold(USAGE.to_owned(), |text, scenario| text + "\n  " + scenario.name())
 }

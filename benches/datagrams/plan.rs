@@ -1,10 +1,12 @@
 //! What is measured: the scenarios, their sizes, and the bounds they are held to.
 
-use std::ops::RangeInclusive;
-
 use crate::client::Terms;
 use crate::options::Options;
-use crate::process::Transport;
+use crate::rig::bench::Scenario;
+use crate::rig::process::Transport;
+use crate::rig::report::{Bounds, at_least, at_most};
+use crate::rig::slices::Ratio;
+use crate::{flood, gro, steady, syscalls};
 
 /// A steady echo load.
 #[derive(Clone, Copy)]
@@ -31,15 +33,6 @@ impl Shape {
     }
 }
 
-/// Which way round two servers are compared.
-#[derive(Clone, Copy)]
-pub(crate) enum Ratio {
-    /// Processor time of the one under test by that of the yardstick: less is better.
-    Cost,
-    /// The other way round: what the one under test does in the same processor time. More is better.
-    Work,
-}
-
 const fn shape(
     name: &'static str,
     transport: Transport,
@@ -58,47 +51,24 @@ const UDP_1: Shape = shape("udp-1x1x64", Transport::Udp, [1, 1, 64], 3_000, Rati
 const UNIXGRAM_16: Shape = shape("unixgram-16x1x64", Transport::Unixgram, [16, 1, 64], 16_000, Ratio::Cost);
 const UNIXGRAM_1: Shape = shape("unixgram-1x1x64", Transport::Unixgram, [1, 1, 64], 3_000, Ratio::Cost);
 
-#[derive(Clone, Copy)]
-pub(crate) enum Scenario {
-    Steady(Shape),
-    Gro,
-    Flood,
-    Syscalls,
-}
-
-impl Scenario {
-    pub(crate) const ALL: [Scenario; 8] = [
-        Scenario::Steady(UDP_16),
-        Scenario::Steady(UDP_4),
-        Scenario::Steady(UDP_1),
-        Scenario::Steady(UNIXGRAM_16),
-        Scenario::Steady(UNIXGRAM_1),
-        Scenario::Gro,
-        Scenario::Flood,
-        Scenario::Syscalls,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Scenario::Steady(shape) => shape.name,
-            Scenario::Gro => "udp-gro",
-            Scenario::Flood => "udp-flood",
-            Scenario::Syscalls => "udp-syscalls",
-        }
-    }
-}
-
-/// What a figure of the server under test is held to. A figure that is not listed has no bound.
-const BOUNDS: [(&str, RangeInclusive<f64>); 7] = [
-    ("udp-16x16x64", 1.2..=f64::INFINITY),
-    ("udp-4x32x1400", 1.2..=f64::INFINITY),
-    ("udp-1x1x64", 0.97..=f64::INFINITY),
-    ("unixgram-16x1x64", f64::NEG_INFINITY..=1.05),
-    ("unixgram-1x1x64", f64::NEG_INFINITY..=1.05),
-    ("udp-gro", 3.0..=f64::INFINITY),
-    ("udp-syscalls", f64::NEG_INFINITY..=0.5),
+pub(crate) const SCENARIOS: &[Scenario<Options>] = &[
+    Scenario::new("udp-16x16x64", |options, report| steady::run(UDP_16, options, report)),
+    Scenario::new("udp-4x32x1400", |options, report| steady::run(UDP_4, options, report)),
+    Scenario::new("udp-1x1x64", |options, report| steady::run(UDP_1, options, report)),
+    Scenario::new("unixgram-16x1x64", |options, report| steady::run(UNIXGRAM_16, options, report)),
+    Scenario::new("unixgram-1x1x64", |options, report| steady::run(UNIXGRAM_1, options, report)),
+    Scenario::new("udp-gro", gro::run),
+    Scenario::new("udp-flood", flood::run),
+    Scenario::new("udp-syscalls", syscalls::run),
 ];
 
-pub(crate) fn bound(figure: &str) -> Option<RangeInclusive<f64>> {
-    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| bound.clone())
-}
+/// What a figure of the server under test is held to. A figure that is not listed has no bound.
+pub(crate) const BOUNDS: Bounds = &[
+    ("udp-16x16x64", at_least(1.2)),
+    ("udp-4x32x1400", at_least(1.2)),
+    ("udp-1x1x64", at_least(0.97)),
+    ("unixgram-16x1x64", at_most(1.05)),
+    ("unixgram-1x1x64", at_most(1.05)),
+    ("udp-gro", at_least(3.0)),
+    ("udp-syscalls", at_most(0.5)),
+];

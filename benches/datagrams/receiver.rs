@@ -2,7 +2,7 @@
 
 use windlass::{Address, Datagram, DatagramConfig, DatagramHandler, Datagrams, Offload, Reactor, ReactorConfig};
 
-use crate::Outcome;
+use crate::rig::Outcome;
 use crate::tally::Tally;
 
 struct Receiver(Tally);
@@ -20,7 +20,7 @@ impl DatagramHandler for Receiver {
 /// Receives until it is killed. Arguments: `[--gro on] [--receive-buffer BYTES] --listen ADDRESS`.
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
-    let mut config = DatagramConfig::default();
+    let (mut config, mut address) = (DatagramConfig::default(), None);
     for pair in arguments.chunks(2) {
         match pair {
             [option, value] if option == "--gro" && value == "on" => config.gro = Offload::On,
@@ -28,13 +28,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
                 config.socket.receive_buffer_bytes = Some(value.parse()?);
             }
             [option, value] if option == "--listen" => {
-                let address: Address = value.parse()?;
-                let id = reactor.bind(&address, config.clone(), Receiver(Tally::default()))?;
-                println!("listening on {}", reactor.endpoint_address(id).ok_or("the socket is gone")?);
+                address = Some(value.parse::<Address>()?);
             }
             _ => return Err(format!("unknown option: {pair:?}").into()),
         }
     }
+    let address = address.ok_or("a receiver wants --listen ADDRESS")?;
+    let id = reactor.bind(&address, config, Receiver(Tally::default()))?;
+    println!("listening on {}", reactor.endpoint_address(id).ok_or("the socket is gone")?);
     reactor.run()?;
     Ok(())
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 
-use crate::Outcome;
-use crate::answer::Answer;
+use crate::rig::Outcome;
+use crate::rig::answer::Answer;
 use crate::tally::{ANSWER_BYTES, DATAGRAM_BYTES_MIN, Tally, mark};
 
 /// Between two questions of a stream.

@@ -10,7 +10,6 @@ use std::str::FromStr;
 
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
-use mio::{Interest, Registry, Token};
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use socket2::SockRef;
 
@@ -141,24 +140,11 @@ impl Socket {
         }
     }
 
-    fn source(&mut self) -> &mut dyn Source {
+    /// To be registered with a poll.
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Socket::Udp(socket) => socket,
             Socket::Unixgram(socket) => socket,
         }
-    }
-}
-
-impl Source for Socket {
-    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().register(registry, token, interest)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source().reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.source().deregister(registry)
     }
 }

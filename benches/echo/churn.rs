@@ -1,16 +1,15 @@
 //! What a short connection costs: accept, one echo, close by the client; and what very many of them leave behind.
 
-use crate::Outcome;
-use crate::cpu;
-use crate::holdings;
 use crate::memory;
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server};
-use crate::slices;
-use crate::socket::Security;
-use crate::transport::Transport;
+use crate::rig::Outcome;
+use crate::rig::holdings;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::slices::{self, Ratio};
+use crate::rig::socket::Security;
 
 /// Open at a time.
 const CONNECTIONS: usize = 64;
@@ -20,22 +19,24 @@ const SHORT: usize = 1_000;
 /// Short connections before memory is read again.
 const VERY_MANY: usize = 200_000;
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let count = options.messages(SHORT);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let count = options.asked.count(SHORT);
     let text =
         format!("accept, {MESSAGE_BYTES} B echoed, close by the client; {CONNECTIONS} at a time; server ns/connection");
-    let start = |peer: &&Peer| started(peer, &[], count);
+    let start = |peer: &Peer| started(peer, &[], count);
     let slice = |server: &Server, load: &mut Load| {
         slices::measure(server, count, || load.churn(CONNECTIONS, MESSAGE_BYTES, count))
     };
-    cpu::compare("churn", &text, options, &options.peers(Security::Plain), start, slice)?;
+    report::title("churn", &text);
+    let peers = options.peers(Security::Plain);
+    slices::compare("churn", (options.rounds, Ratio::Cost), &peers, start, slice, report)?;
     leftovers(options)
 }
 
 /// Resident memory of the server under test before and after very many short connections with idle timeouts.
 fn leftovers(options: &Options) -> Outcome<()> {
-    let count = options.messages(VERY_MANY);
-    let (server, mut load) = started(&options.windlass, plan::IDLE_60, options.messages(SHORT))?;
+    let count = options.asked.count(VERY_MANY);
+    let (server, mut load) = started(&options.windlass, plan::IDLE_60, options.asked.count(SHORT))?;
     let before = holdings::resident(server.pid())?;
     load.churn(CONNECTIONS, MESSAGE_BYTES, count)?;
     let after = holdings::resident(server.pid())?;

@@ -4,31 +4,30 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::account;
 use crate::options::Options;
 use crate::plan;
-use crate::process::{Load, Server};
-use crate::report;
-use crate::strace;
-use crate::transport::Transport;
+use crate::rig::Outcome;
+use crate::rig::account;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::strace;
 
 const CONNECTIONS: usize = 10_000;
 /// Between the last connection and the first measurement.
 const SETTLE: Duration = Duration::from_secs(1);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let window = Duration::from_secs(if options.quick { 1 } else { 10 });
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let window = Duration::from_secs(options.asked.pick(10, 1));
     let many = options.connections(CONNECTIONS);
     report::title("idle", &format!("{} with nothing to do, for {window:?}", options.windlass.name));
     for (text, connections) in [("no connections", 0), ("connections without deadlines", many)] {
         let seen = watch(options, plan::MANY, connections, window)?;
         println!("  {connections} connections, {text}: {} context switches", seen.switches);
-        report::verdict("idle: system calls", seen.calls as f64);
+        report.verdict("idle: system calls", seen.calls as f64);
     }
     let seen = watch(options, plan::MANY_IDLE_60, many, window)?;
     println!("  {many} connections with --idle 60: {} context switches, {} system calls", seen.switches, seen.calls);
-    report::verdict("idle: wake-ups/s", seen.waits as f64 / window.as_secs_f64());
+    report.verdict("idle: wake-ups/s", seen.waits as f64 / window.as_secs_f64());
     Ok(())
 }
 

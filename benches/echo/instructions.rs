@@ -2,20 +2,20 @@
 //!
 //! Two runs that differ only in their number of messages are compared, so that what a server does once cancels out.
 
-use crate::Outcome;
-use crate::callgrind;
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::plan::{self, Shape};
-use crate::process::Server;
-use crate::report;
+use crate::rig::Outcome;
+use crate::rig::callgrind;
+use crate::rig::peer::Peer;
+use crate::rig::process::Server;
+use crate::rig::report::{self, Report};
 
 const MESSAGES: usize = 20_000;
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+pub(crate) fn run(options: &Options, _: &mut Report) -> Outcome<()> {
     for shape in [plan::TCP_64, plan::UNIX_64, plan::TLS_64] {
         report::title(&format!("instructions, {}", shape.name), "user-mode instructions per message, by callgrind");
-        let count = options.messages(MESSAGES);
+        let count = options.asked.count(MESSAGES);
         let mut yardstick = None;
         let peers = options.peers(shape.transport.security());
         for peer in &peers {

@@ -3,15 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::holdings::{self, Resident};
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server};
-use crate::report;
-use crate::socket::Security;
-use crate::transport::Transport;
+use crate::rig::Outcome;
+use crate::rig::holdings::{self, Resident};
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::socket::Security;
 
 const SOME: usize = 10_000;
 const MOST: usize = 19_000;
@@ -20,13 +19,14 @@ const WARM_UP: usize = 64;
 /// After the last connection was closed.
 const SETTLE: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let (some, most) = (options.connections(SOME), options.connections(MOST));
     let text = format!("resident memory with {some} and {most} idle connections, one byte echoed on each");
     report::title("memory", &text);
     for (index, peer) in options.peers(Security::Plain).into_iter().enumerate() {
         let sample = sample(peer, some, most).map_err(|error| format!("{}: {error}", peer.name))?;
-        sample.print(&peer.name, some, most, index == 1);
+        let prefix = if index == 1 { "memory" } else { &peer.name };
+        sample.print(&peer.name, prefix, (some, most), report);
     }
     Ok(())
 }
@@ -66,7 +66,8 @@ fn sample(peer: &Peer, some: usize, most: usize) -> Outcome<Sample> {
 }
 
 impl Sample {
-    fn print(&self, name: &str, some: usize, most: usize, has_bounds: bool) {
+    /// Only what stands under `memory` has bounds to keep.
+    fn print(&self, name: &str, prefix: &str, (some, most): (usize, usize), report: &mut Report) {
         for (source, value) in
             [("Rss", (|resident| resident.walked) as fn(&Resident) -> u64), ("VmRSS", |resident| resident.status)]
         {
@@ -83,10 +84,9 @@ impl Sample {
             growth(self.some, self.most) / (most - some) as f64,
             most - some
         );
-        let prefix = if has_bounds { "memory".to_owned() } else { name.to_owned() };
         let grown = growth(self.none, self.most);
-        report::verdict(&format!("{prefix}: B per connection"), grown / most as f64);
-        report::verdict(&format!("{prefix}: % of the growth left"), growth(self.none, self.gone) / grown * 100.0);
+        report.verdict(&format!("{prefix}: B per connection"), grown / most as f64);
+        report.verdict(&format!("{prefix}: % of the growth left"), growth(self.none, self.gone) / grown * 100.0);
     }
 }
 

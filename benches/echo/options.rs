@@ -1,13 +1,11 @@
 //! The command line.
 
-use crate::Outcome;
-use crate::asked::Asked;
-use crate::bare;
-use crate::peer::Peer;
-use crate::plan::Scenario;
-use crate::socket::Security;
+use crate::rig::Outcome;
+use crate::rig::asked::{Asked, Rounds};
+use crate::rig::peer::Peer;
+use crate::rig::socket::Security;
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench echo -- [SCENARIO…] [OPTIONS]
 
 Compares the `echo` example (windlass) with a hand-written mio loop (bare). Without a name the scenarios that compare
@@ -24,26 +22,35 @@ WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is ot
 
 scenarios:";
 
+pub(crate) const OPTIONS: &[&str] = &["--rounds N", "--server NAME=PATH", SELF_CHECK, "--quick", CLEAN_BUILD];
 const SELF_CHECK: &str = "--self-check";
-const CLEAN_BUILD: &str = "--clean-build";
+pub(crate) const CLEAN_BUILD: &str = "--clean-build";
 
 pub(crate) struct Options {
-    pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) rounds: usize,
-    /// Slices of work a server does in one round.
-    pub(crate) slices: usize,
-    pub(crate) bare: Peer,
+    pub(crate) asked: Asked,
+    pub(crate) rounds: Rounds,
+    bare: Peer,
     /// The server that has bounds to keep.
     pub(crate) windlass: Peer,
     bare_tls: Peer,
     /// The yardstick of TLS as most write it.
     bare_tls_buffered: Peer,
     others: Vec<Peer>,
-    pub(crate) quick: bool,
-    pub(crate) clean_build: bool,
 }
 
 impl Options {
+    pub(crate) fn new(asked: Asked) -> Outcome<Self> {
+        Ok(Options {
+            rounds: asked.rounds()?,
+            bare: Peer::own("bare", &["--bare"])?,
+            windlass: if asked.has(SELF_CHECK) { Peer::own("bare again", &["--bare"])? } else { Peer::windlass()? },
+            bare_tls: Peer::own("bare-tls", &["--bare"])?,
+            bare_tls_buffered: Peer::own("bare-tls-buffered", &["--bare", "--rustls", "buffered"])?,
+            others: asked.others()?,
+            asked,
+        })
+    }
+
     /// All servers: the yardstick, the one under test, and the rest.
     pub(crate) fn peers(&self, security: Security) -> Vec<&Peer> {
         let own = match security {
@@ -53,42 +60,8 @@ impl Options {
         own.into_iter().chain(&self.others).collect()
     }
 
-    /// A number of messages, or of seconds' worth of work: less in a smoke run.
-    pub(crate) fn messages(&self, count: usize) -> usize {
-        if self.quick { count.div_ceil(50) } else { count }
-    }
-
     /// A number of connections: less in a smoke run if there are many.
     pub(crate) fn connections(&self, count: usize) -> usize {
-        if self.quick && count >= 1_000 { count / 20 } else { count }
+        if count >= 1_000 { self.asked.pick(count, count / 20) } else { count }
     }
-}
-
-/// `None` if there is nothing to run.
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
-    let Some(asked) = Asked::parse(arguments, "echo", &[SELF_CHECK, CLEAN_BUILD], usage)? else { return Ok(None) };
-    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
-    if scenarios.is_empty() {
-        scenarios.extend(Scenario::ALL.into_iter().filter(|scenario| scenario.is_default()));
-    }
-    Ok(Some(Options {
-        scenarios,
-        rounds: asked.rounds(),
-        slices: asked.slices(),
-        bare: Peer::own("bare", &[])?,
-        windlass: if asked.has(SELF_CHECK) { Peer::own("bare again", &[])? } else { Peer::windlass()? },
-        bare_tls: Peer::own("bare-tls", &[])?,
-        bare_tls_buffered: Peer::own("bare-tls-buffered", &bare::BUFFERED)?,
-        clean_build: asked.has(CLEAN_BUILD),
-        others: asked.others,
-        quick: asked.quick,
-    }))
-}
-
-fn usage() -> String {
-    let names = Scenario::ALL.into_iter().map(|scenario| {
-        let mark = if scenario.is_default() { " (default)" } else { "" };
-        format!("\n  {}{mark}", scenario.name())
-    });
-    names.fold(USAGE.to_owned(), |text, line| text + &line)
 }

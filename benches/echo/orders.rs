@@ -1,47 +1,13 @@
-//! What else the echo benchmark asks of a load generator, and waits for in a server.
+//! What else the echo benchmark asks of a load generator.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::Outcome;
-use crate::answer::Answer;
-use crate::child::{Process, own_executable};
-use crate::holdings;
-use crate::launch::Core;
-use crate::process::{Load, Server, numbers};
-
-const ACCEPT_TIME_MAX: Duration = Duration::from_secs(10);
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(20);
-
-impl Server {
-    /// Waits until it holds no more descriptors than `count`: it has seen that its clients are gone.
-    pub(crate) fn wait_for_descriptors(&self, count: usize) -> Outcome<()> {
-        let deadline = Instant::now() + CLOSE_TIME_MAX;
-        while holdings::open_descriptors(self.pid())? > count {
-            if Instant::now() > deadline {
-                return Err(format!("connections are still open {CLOSE_TIME_MAX:?} after the clients closed").into());
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
-    /// Waits until it holds `count` descriptors: it has accepted its clients.
-    pub(crate) fn wait_for_accepts(&self, count: usize) -> Outcome<()> {
-        let deadline = Instant::now() + ACCEPT_TIME_MAX;
-        loop {
-            let open = holdings::open_descriptors(self.pid())?;
-            if open >= count {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("after {ACCEPT_TIME_MAX:?} it has {open} descriptors, not {count}").into());
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
+use crate::rig::Outcome;
+use crate::rig::answer::Answer;
+use crate::rig::child::{Process, numbers, own_executable};
+use crate::rig::launch::Core;
+use crate::rig::process::{Load, Server};
 
 impl Load {
     /// Starts one that has its core only while nothing else wants it.
@@ -98,12 +64,8 @@ impl Load {
         interval: Duration,
         count: usize,
     ) -> Outcome<(Answer, u64)> {
-        let answer = self.order(&format!("probe {active} {size} {} {count}", interval.as_micros()))?;
-        match numbers(&answer)?.as_slice() {
-            &[elapsed_ns, p50_ns, p99_ns, p999_ns, late_ns] => {
-                Ok((Answer { elapsed_ns, p50_ns, p99_ns, p999_ns }, late_ns))
-            }
-            _ => Err(format!("the load generator answered `{answer}` to a probe").into()),
-        }
+        let order = format!("probe {active} {size} {} {count}", interval.as_micros());
+        let [elapsed_ns, p50_ns, p99_ns, p999_ns, late_ns] = self.numbers(&order)?;
+        Ok((Answer { elapsed_ns, p50_ns, p99_ns, p999_ns }, late_ns))
     }
 }

@@ -1,8 +1,12 @@
 //! What is measured: the scenarios, their sizes, and the bounds they are held to.
 
-use std::ops::RangeInclusive;
-
-use crate::transport::Transport;
+use crate::options::Options;
+use crate::rig::bench::Scenario;
+use crate::rig::process::Transport;
+use crate::rig::report::{Bounds, at_most};
+use crate::{
+    active, churn, cpu, handshakes, idle, instructions, memory, size, storm, syscalls, tls_memory, tls_syscalls,
+};
 
 /// A steady echo load.
 #[derive(Clone, Copy)]
@@ -44,102 +48,56 @@ const TLS_UNIX_256K: Shape = shape("tls-unix-4x256k", Transport::TlsUnix, 4, 256
 const IDLE_10000: Shape =
     Shape { server_options: MANY_IDLE_60, ..shape("idle-10000x64", Transport::Tcp, 10_000, 64, 10_000) };
 
-#[derive(Clone, Copy)]
-pub(crate) enum Scenario {
-    Cpu(Shape),
-    Active,
-    Churn,
-    Memory,
-    Idle,
-    Syscalls,
-    Instructions,
-    Size,
-    TlsHandshakes,
-    TlsMemory,
-    TlsSyscalls,
-    TlsStorm,
-    TlsStormRsa,
-}
-
-impl Scenario {
-    pub(crate) const ALL: [Scenario; 22] = [
-        Scenario::Cpu(TCP_64),
-        Scenario::Cpu(TCP_1000),
-        Scenario::Cpu(UNIX_64),
-        Scenario::Cpu(TCP_256K),
-        Scenario::Cpu(UNIX_256K),
-        Scenario::Cpu(IDLE_10000),
-        Scenario::Active,
-        Scenario::Churn,
-        Scenario::Memory,
-        Scenario::Idle,
-        Scenario::Syscalls,
-        Scenario::Instructions,
-        Scenario::Size,
-        Scenario::Cpu(TLS_64),
-        Scenario::Cpu(TLS_256K),
-        Scenario::Cpu(TLS_UNIX_64),
-        Scenario::Cpu(TLS_UNIX_256K),
-        Scenario::TlsHandshakes,
-        Scenario::TlsMemory,
-        Scenario::TlsSyscalls,
-        Scenario::TlsStorm,
-        Scenario::TlsStormRsa,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Scenario::Cpu(shape) => shape.name,
-            Scenario::Active => "active-1pct",
-            Scenario::Churn => "churn",
-            Scenario::Memory => "memory",
-            Scenario::Idle => "idle",
-            Scenario::Syscalls => "syscalls",
-            Scenario::Instructions => "instructions",
-            Scenario::Size => "size",
-            Scenario::TlsHandshakes => "tls-handshakes",
-            Scenario::TlsMemory => "tls-memory",
-            Scenario::TlsSyscalls => "tls-syscalls",
-            Scenario::TlsStorm => "tls-storm",
-            Scenario::TlsStormRsa => "tls-storm-rsa",
-        }
-    }
-
-    /// Whether it compares processor time, and so runs when no name is given.
-    pub(crate) fn is_default(self) -> bool {
-        matches!(self, Scenario::Cpu(_) | Scenario::Active | Scenario::Churn | Scenario::TlsHandshakes)
-    }
-}
-
-/// The largest value a figure of the server under test may have. A figure that is not listed has no bound.
-const BOUNDS: [(&str, f64); 25] = [
-    ("tcp-64x64", 1.04),
-    ("tcp-1000x1k", 1.04),
-    ("unix-64x64", 1.04),
-    ("tcp-4x256k", 0.95),
-    ("unix-4x256k", 0.95),
-    ("idle-10000x64", 1.03),
-    ("active-1pct", 1.1),
-    ("churn", 1.05),
-    ("memory: B per connection", 224.0),
-    ("memory: % of the growth left", 5.0),
-    ("idle: system calls", 0.0),
-    ("idle: wake-ups/s", 20.0),
-    ("tls-64x64", 1.03),
-    ("tls-4x256k", 1.03),
-    ("tls-4x256k: windlass / tokio", 0.78),
-    ("tls-unix-64x64", 1.03),
-    ("tls-unix-4x256k", 1.03),
-    ("tls-handshakes", 1.03),
-    ("tls-memory: B without a hello", 400.0),
-    ("tls-memory: B established", 4_250.0),
-    ("tls-memory: B after 16 KiB each way", 4_250.0),
-    ("tls-syscalls: calls per record received", 0.3),
-    ("tls-syscalls: calls per record sent", 0.3),
-    ("tls-storm", 0.3),
-    ("tls-storm-rsa", 0.4),
+pub(crate) const SCENARIOS: &[Scenario<Options>] = &[
+    Scenario::new("tcp-64x64", |options, report| cpu::run(TCP_64, options, report)),
+    Scenario::new("tcp-1000x1k", |options, report| cpu::run(TCP_1000, options, report)),
+    Scenario::new("unix-64x64", |options, report| cpu::run(UNIX_64, options, report)),
+    Scenario::new("tcp-4x256k", |options, report| cpu::run(TCP_256K, options, report)),
+    Scenario::new("unix-4x256k", |options, report| cpu::run(UNIX_256K, options, report)),
+    Scenario::new("idle-10000x64", |options, report| cpu::run(IDLE_10000, options, report)),
+    Scenario::new("active-1pct", active::run),
+    Scenario::new("churn", churn::run),
+    Scenario::named("memory", memory::run),
+    Scenario::named("idle", idle::run),
+    Scenario::named("syscalls", syscalls::run),
+    Scenario::named("instructions", instructions::run),
+    Scenario::named("size", size::run),
+    Scenario::new("tls-64x64", |options, report| cpu::run(TLS_64, options, report)),
+    Scenario::new("tls-4x256k", |options, report| cpu::run(TLS_256K, options, report)),
+    Scenario::new("tls-unix-64x64", |options, report| cpu::run(TLS_UNIX_64, options, report)),
+    Scenario::new("tls-unix-4x256k", |options, report| cpu::run(TLS_UNIX_256K, options, report)),
+    Scenario::new("tls-handshakes", handshakes::run),
+    Scenario::named("tls-memory", tls_memory::run),
+    Scenario::named("tls-syscalls", tls_syscalls::run),
+    Scenario::named("tls-storm", |options, report| storm::run("tls-storm", Transport::Tls, options, report)),
+    Scenario::named("tls-storm-rsa", |options, report| storm::run("tls-storm-rsa", Transport::TlsRsa, options, report)),
 ];
 
-pub(crate) fn bound(figure: &str) -> Option<RangeInclusive<f64>> {
-    BOUNDS.iter().find(|(name, _)| *name == figure).map(|(_, bound)| f64::NEG_INFINITY..=*bound)
-}
+/// The largest value a figure of the server under test may have. A figure that is not listed has no bound.
+pub(crate) const BOUNDS: Bounds = &[
+    ("tcp-64x64", at_most(1.04)),
+    ("tcp-1000x1k", at_most(1.04)),
+    ("unix-64x64", at_most(1.04)),
+    ("tcp-4x256k", at_most(0.95)),
+    ("unix-4x256k", at_most(0.95)),
+    ("idle-10000x64", at_most(1.03)),
+    ("active-1pct", at_most(1.1)),
+    ("churn", at_most(1.05)),
+    ("memory: B per connection", at_most(224.0)),
+    ("memory: % of the growth left", at_most(5.0)),
+    ("idle: system calls", at_most(0.0)),
+    ("idle: wake-ups/s", at_most(20.0)),
+    ("tls-64x64", at_most(1.03)),
+    ("tls-4x256k", at_most(1.03)),
+    ("tls-4x256k: windlass / tokio", at_most(0.78)),
+    ("tls-unix-64x64", at_most(1.03)),
+    ("tls-unix-4x256k", at_most(1.03)),
+    ("tls-handshakes", at_most(1.03)),
+    ("tls-memory: B without a hello", at_most(400.0)),
+    ("tls-memory: B established", at_most(4_250.0)),
+    ("tls-memory: B after 16 KiB each way", at_most(4_250.0)),
+    ("tls-syscalls: calls per record received", at_most(0.3)),
+    ("tls-syscalls: calls per record sent", at_most(0.3)),
+    ("tls-storm", at_most(0.3)),
+    ("tls-storm-rsa", at_most(0.4)),
+];

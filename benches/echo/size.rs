@@ -6,21 +6,21 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::Outcome;
-use crate::child::Directory;
 use crate::memory;
-use crate::options::Options;
-use crate::report;
-use crate::socket::Security;
+use crate::options::{CLEAN_BUILD, Options};
+use crate::rig::Outcome;
+use crate::rig::child;
+use crate::rig::report::{self, Report};
+use crate::rig::socket::Security;
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+pub(crate) fn run(options: &Options, _: &mut Report) -> Outcome<()> {
     report::title("size", "what a user of the library takes in");
     println!("  dependencies: {} without default features", dependencies(&["--no-default-features"])?);
     println!("  dependencies: {} with default features", dependencies(&[])?);
     for peer in options.peers(Security::Plain) {
         println!("  {:<12} {} stripped", peer.name, memory::kib(stripped_bytes(&peer.program)?));
     }
-    if options.clean_build {
+    if options.asked.has(CLEAN_BUILD) {
         println!("  clean build: {:.1} s without default features", clean_build_seconds(&["--no-default-features"])?);
         println!("  clean build: {:.1} s with default features", clean_build_seconds(&[])?);
     }
@@ -47,8 +47,8 @@ fn dependencies(options: &[&str]) -> Outcome<usize> {
 }
 
 fn stripped_bytes(program: &Path) -> Outcome<u64> {
-    let directory = Directory::create()?;
-    let copy = directory.file("stripped");
+    let directory = child::directory()?;
+    let copy = directory.path().join("stripped");
     let status = Command::new("strip").arg("-o").arg(&copy).arg(program).status();
     if !status.map_err(|error| format!("strip: {error}"))?.success() {
         return Err("strip failed".into());
@@ -59,10 +59,10 @@ fn stripped_bytes(program: &Path) -> Outcome<u64> {
 /// Builds the library in release mode with nothing built before; downloads are not counted.
 fn clean_build_seconds(options: &[&str]) -> Outcome<f64> {
     cargo("fetch", &["--quiet"]).status()?;
-    let directory = Directory::create()?;
+    let directory = child::directory()?;
     let begun = Instant::now();
     let status = cargo("build", &["--release", "--lib", "--quiet", "--target-dir"])
-        .arg(directory.file("target"))
+        .arg(directory.path().join("target"))
         .args(options)
         .status()?;
     if !status.success() {

@@ -7,14 +7,15 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::account;
-use crate::answer::Answer;
 use crate::options::Options;
-use crate::peer::Peer;
-use crate::process::{Load, Server};
-use crate::report;
-use crate::transport::Transport;
+use crate::rig::Outcome;
+use crate::rig::account;
+use crate::rig::answer::Answer;
+use crate::rig::asked::Rounds;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::slices;
 
 const WATCHERS: usize = 8;
 const MESSAGE_BYTES: usize = 64;
@@ -47,27 +48,21 @@ impl Slice {
 }
 
 /// `name` is that of the scenario, `transport` what the storm's handshakes are made with.
-pub(crate) fn run(options: &Options, name: &str, transport: Transport) -> Outcome<()> {
-    let messages = if options.quick { MESSAGES / 10 } else { MESSAGES };
-    let slices = if options.quick { 1 } else { SLICES };
+pub(crate) fn run(name: &str, transport: Transport, options: &Options, report: &mut Report) -> Outcome<()> {
+    let messages = options.asked.pick(MESSAGES, MESSAGES / 10);
+    let slices = options.asked.pick(SLICES, 1);
     let text = format!(
         "{WATCHERS} connections, {MESSAGE_BYTES} B every {INTERVAL:?}, beside {STORM} that handshake; {} × {slices} × {} \
          messages a server",
-        options.rounds,
+        options.rounds.count,
         WATCHERS * messages
     );
     report::title(name, &text);
     let peers = options.peers(transport.security());
-    let mut measured: Vec<Vec<Slice>> = peers.iter().map(|_| Vec::new()).collect();
-    for _ in 0..options.rounds {
-        let mut contenders = peers.iter().map(|peer| Contender::start(peer, transport)).collect::<Outcome<Vec<_>>>()?;
-        for _ in 0..slices {
-            for (contender, measured) in contenders.iter_mut().zip(&mut measured) {
-                let slice = contender.measure(messages);
-                measured.push(slice.map_err(|error| format!("{}: {error}", contender.server.name()))?);
-            }
-        }
-    }
+    let start = |peer: &&Peer| Contender::start(peer, transport);
+    let measured = slices::alternate(Rounds { slices, ..options.rounds }, &peers, start, |contender| {
+        contender.measure(messages).map_err(|error| format!("{}: {error}", contender.server.name()).into())
+    })?;
     for (peer, measured) in peers.iter().zip(&measured) {
         print_row(&peer.name, measured);
     }
@@ -78,7 +73,7 @@ pub(crate) fn run(options: &Options, name: &str, transport: Transport) -> Outcom
         if ratios.is_empty() {
             println!("  {figure}: the machine was too busy in all of {} slices", measured[index].len());
         } else {
-            report::verdict(figure, report::median(&ratios));
+            report.verdict(figure, report::median(&ratios));
         }
     }
     Ok(())

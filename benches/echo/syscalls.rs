@@ -1,20 +1,20 @@
 //! System calls per message, by kind.
 
-use crate::Outcome;
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::plan::{self, Shape};
-use crate::process::{Load, Server};
-use crate::report;
-use crate::strace;
+use crate::rig::Outcome;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server};
+use crate::rig::report::{self, Report};
+use crate::rig::strace;
 
 const MESSAGES: usize = 16_000;
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+pub(crate) fn run(options: &Options, _: &mut Report) -> Outcome<()> {
     for shape in [plan::TCP_64, plan::UNIX_64] {
         report::title(&format!("syscalls, {}", shape.name), "calls per message");
         for peer in options.peers(shape.transport.security()) {
-            row(peer, shape, options.messages(MESSAGES)).map_err(|error| format!("{}: {error}", peer.name))?;
+            row(peer, shape, options.asked.count(MESSAGES)).map_err(|error| format!("{}: {error}", peer.name))?;
         }
     }
     Ok(())
@@ -26,8 +26,6 @@ fn row(peer: &Peer, shape: Shape, count: usize) -> Outcome<()> {
     load.connect(shape.connections)?;
     load.echo(shape.connections, shape.message_bytes, count.min(1_000))?;
     let calls = strace::count(server.pid(), || load.echo(shape.connections, shape.message_bytes, count).map(drop))?;
-    let per_message = |calls: usize| calls as f64 / count as f64;
-    let kinds: Vec<String> = calls.iter().map(|(name, calls)| format!("{name} {:.3}", per_message(*calls))).collect();
-    println!("  {:<12} {:.3} = {}", peer.name, per_message(calls.values().sum()), kinds.join(" + "));
+    strace::print_row(&peer.name, &calls, count);
     Ok(())
 }

@@ -3,14 +3,13 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::holdings;
 use crate::options::Options;
-use crate::peer::Peer;
 use crate::plan;
-use crate::process::{Load, Server};
-use crate::report;
-use crate::transport::Transport;
+use crate::rig::Outcome;
+use crate::rig::holdings;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Transport};
+use crate::rig::report::{self, Report};
 
 const CONNECTIONS: usize = 5_000;
 const MESSAGE_BYTES: usize = 16 * 1024;
@@ -25,7 +24,7 @@ const CONNECTS_PER_BATCH: usize = 120;
 /// After the last connection was opened or closed.
 const SETTLE: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let count = options.connections(CONNECTIONS);
     let text = format!("resident bytes per connection, {count} of them");
     report::title("tls-memory", &text);
@@ -40,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         // Only the server under test has bounds to keep.
         let prefix = if index == 1 { "tls-memory" } else { &peer.name };
         for (figure, bytes) in figures {
-            report::verdict(&format!("{prefix}: B {figure}"), bytes);
+            report.verdict(&format!("{prefix}: B {figure}"), bytes);
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use windlass::{Counters, Expiry, Reason};
 
-use crate::Outcome;
+use crate::rig::Outcome;
 
 /// The reasons that are told apart.
 pub(crate) const REASONS: [Reason; 8] = [

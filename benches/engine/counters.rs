@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use windlass::{Expiry, Reason};
 
-use crate::Outcome;
 use crate::census::{Census, REASONS};
-use crate::certificate;
-use crate::child::{Directory, Process, own_executable};
 use crate::endings::{self, Ending, Places, Traffic};
-use crate::hosted::Hosted;
-use crate::launch::Core;
 use crate::options::Options;
-use crate::report;
-use crate::self_signed;
+use crate::rig::Outcome;
+use crate::rig::certificate;
+use crate::rig::child::{self, Process, own_executable};
+use crate::rig::hosted::Hosted;
+use crate::rig::launch::Core;
+use crate::rig::report::{self, Report};
+use crate::rig::self_signed;
+use crate::rig::until::until;
 
 /// How many connections end so, and how many of those are open at a time on each thread.
 const PLAYED: [(Ending, usize, usize); 12] = [
@@ -49,8 +50,8 @@ const SETTLE_TIME_MAX: Duration = Duration::from_secs(20);
 /// A network of one's own, in which nothing is up.
 const UNSHARE: [&str; 4] = ["unshare", "--map-root-user", "--net", "--"];
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let scale = options.count(50);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let scale = options.asked.count(50);
     let total = PLAYED.iter().map(|(_, count, _)| count).sum::<usize>() + DRAINED + POLITE;
     let text = format!("{} connections of every ending on {REACTORS} + 1 reactors", total * scale / 50);
     report::title("counters", &text);
@@ -67,12 +68,14 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let arguments: Vec<&str> = options.into_iter().chain(inside).collect();
     let process = Process::start(Core::All, Path::new(unshare), &arguments)?;
     loop {
-        match process.line(RUN_TIME_MAX)?.as_str() {
-            "done" => return Ok(()),
-            line => match line.strip_prefix("failed: ") {
-                Some(why) => return Err(why.to_owned().into()),
-                None => println!("{line}"),
-            },
+        let line = process.line(RUN_TIME_MAX)?;
+        match line.split_once(": ") {
+            Some(("differences", count)) => {
+                report.verdict("counters", count.parse()?);
+                return Ok(());
+            }
+            Some(("failed", why)) => return Err(why.to_owned().into()),
+            _ => println!("{line}"),
         }
     }
 }
@@ -83,16 +86,17 @@ pub(crate) fn isolated(arguments: &[String]) -> Outcome<()> {
         return Err("--isolated wants a size".into());
     };
     match compare(scale.parse()?) {
-        Ok(()) => println!("done"),
+        Ok(differences) => println!("differences: {differences}"),
         Err(error) => println!("failed: {error}"),
     }
     Ok(())
 }
 
-fn compare(scale: usize) -> Outcome<()> {
+/// Plays all endings, and returns how many differences there are between the counts, all added up.
+fn compare(scale: usize) -> Outcome<u64> {
     let begun = Instant::now();
-    let directory = Directory::create()?;
-    let (chain, key) = (directory.file("certificate.pem"), directory.file("key.pem"));
+    let directory = child::directory()?;
+    let (chain, key) = (directory.path().join("certificate.pem"), directory.path().join("key.pem"));
     self_signed::P256.write(&chain, &key)?;
     let (chain_text, key_text) = (chain.display().to_string(), key.display().to_string());
     let reactors = REACTORS.to_string();
@@ -109,8 +113,8 @@ fn compare(scale: usize) -> Outcome<()> {
         &key_text,
     ];
     let passive_before = passive_opens()?;
-    let mut host = Hosted::start(&["tcp://127.0.0.1:0", "tls://127.0.0.1:0"], &options)?;
-    let mut idle = Hosted::start(&["tcp://127.0.0.1:0"], &["--obey", "on", "--idle", IDLE])?;
+    let mut host = Hosted::own(&["tcp://127.0.0.1:0", "tls://127.0.0.1:0"], &options)?;
+    let mut idle = Hosted::own(&["tcp://127.0.0.1:0"], &["--obey", "on", "--idle", IDLE])?;
     let places = Places {
         plain: host.addresses[0],
         tls: host.addresses[1],
@@ -175,8 +179,7 @@ fn compare(scale: usize) -> Outcome<()> {
     rows.compare("cut by the drain", census.closed_for(Reason::Timeout(Expiry::Drain)), drained as u64);
     rows.compare("cut, as the report says", cut, drained as u64);
     println!("  {:.1} s", begun.elapsed().as_secs_f64());
-    report::verdict("counters", rows.differences as f64);
-    Ok(())
+    Ok(rows.differences)
 }
 
 /// Has the clients play all that ends before the drain, on several threads.
@@ -204,20 +207,12 @@ fn play(places: &Places, scale: usize) -> Outcome<Traffic> {
 
 /// Waits until a host has so many living connections, and returns what it has counted then.
 fn settle(host: &mut Hosted, living: u64) -> Outcome<Census> {
-    let deadline = Instant::now() + SETTLE_TIME_MAX;
-    loop {
-        let census = host.snapshot()?;
-        if census.opened - census.closed == living && census.accepted == census.opened + census.failed {
-            return Ok(census);
-        }
-        if Instant::now() > deadline {
-            let now = census.opened - census.closed;
-            return Err(
-                format!("after {SETTLE_TIME_MAX:?} a host counts {now} living connections, not {living}").into()
-            );
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
+    let mut census = Census::default();
+    until(&format!("a host to count {living} living connections"), SETTLE_TIME_MAX, || {
+        census = host.snapshot()?;
+        Ok(census.opened - census.closed == living && census.accepted == census.opened + census.failed)
+    })?;
+    Ok(census)
 }
 
 /// Connections that the kernel has given to listeners of this network, RFC 4022.

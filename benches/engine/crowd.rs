@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::Outcome;
-use crate::child::Directory;
-use crate::holdings::{self, Resident};
-use crate::launch::Core;
 use crate::options::Options;
-use crate::peer::Peer;
-use crate::process::{Load, Server, Site};
-use crate::report;
-use crate::site;
-use crate::socket::Security;
+use crate::rig::Outcome;
+use crate::rig::child;
+use crate::rig::holdings::{self, Resident};
+use crate::rig::launch::Core;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server, Site, Transport};
+use crate::rig::report::{self, Report};
 
 const CONNECTIONS: usize = 50_000;
 /// Servers, and load generators.
@@ -27,8 +25,8 @@ const MESSAGE_BYTES: usize = 64;
 /// After the last connection was opened.
 const SETTLE: Duration = Duration::from_millis(500);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let each = options.count(CONNECTIONS).div_ceil(PROCESSES).max(WARM_UP);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let each = options.asked.count(CONNECTIONS).div_ceil(PROCESSES).max(WARM_UP);
     let text = format!(
         "{} connections to {PROCESSES} servers on one port, {MESSAGE_BYTES} B echoed on each at once; resident bytes",
         each * PROCESSES
@@ -43,10 +41,10 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         return Ok(());
     }
     let peer = Peer::own("host", &["--host", "--reuse", "port"])?;
-    let mut servers = vec![start(&peer, site::loopback(Security::Plain)?)?];
+    let mut servers = vec![Server::start_anywhere(&peer, Transport::Tcp, &[])?];
     for _ in 1..PROCESSES {
-        let site = Site { directory: Directory::create()?, listen: servers[0].address.clone(), key: None };
-        servers.push(start(&peer, site)?);
+        let site = Site { directory: child::directory()?, listen: servers[0].address.clone(), key: None };
+        servers.push(Server::start_at(site, Core::All, &peer, &[], &[])?);
     }
     let bare_descriptors = holdings::open_descriptors(servers[0].pid())?;
     let mut loads = (0..PROCESSES).map(|_| Load::start_on(Core::All, &servers[0])).collect::<Outcome<Vec<_>>>()?;
@@ -73,12 +71,8 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         );
     }
     let growths: Vec<f64> = before.iter().zip(&after).map(|(before, after)| growth(before, after)).collect();
-    report::verdict("fifty-thousand: B per connection", report::median(&growths));
+    report.verdict("fifty-thousand: B per connection", report::median(&growths));
     Ok(())
-}
-
-fn start(peer: &Peer, site: Site) -> Outcome<Server> {
-    Server::start_at(site, Core::All, peer, &[], &[])
 }
 
 struct Held {

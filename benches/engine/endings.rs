@@ -10,10 +10,10 @@ use std::time::Duration;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::SockRef;
 
-use crate::Outcome;
-use crate::certificate;
-use crate::dial::dial;
 use crate::host;
+use crate::rig::Outcome;
+use crate::rig::certificate;
+use crate::rig::dial::dial;
 
 const MESSAGE_BYTES: usize = 32;
 /// Source addresses of those that are served: 127.0.0.2 to 127.0.0.191. The ones behind them are refused.

@@ -26,8 +26,8 @@ use windlass::{
     Readiness, Reason, Remote, Reuse, Server, TlsServer, Turn, WatchHandler,
 };
 
-use crate::Outcome;
 use crate::census::Census;
+use crate::rig::Outcome;
 
 /// Echo, then close.
 pub(crate) const CLOSE: u8 = b'C';

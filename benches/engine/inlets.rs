@@ -10,8 +10,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Outcome;
-use crate::dial::dial;
+use crate::rig::Outcome;
+use crate::rig::dial::dial;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, Tally};
 
 const READ_BYTES: usize = 64 * 1024;

@@ -7,23 +7,22 @@
 //!
 //! A failed order is answered by `failed: REASON` and ends the process, as does the end of the input.
 
-use std::io::{BufRead, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::answer::Answer;
-use crate::child::{Process, own_executable};
-use crate::dial::dial;
-use crate::launch::Core;
-use crate::process::{Server, numbers};
+use crate::rig::Outcome;
+use crate::rig::answer::Answer;
+use crate::rig::dial::dial;
+use crate::rig::launch::Core;
+use crate::rig::load::obey_each;
+use crate::rig::process::{Load, Server};
 
 /// Source addresses, enough for the ports of closed connections.
 const SOURCES: usize = 16;
 /// Connections that knock at a time.
 const WIDTH: usize = 64;
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(10);
-const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Arguments: an address.
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
@@ -32,21 +31,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     };
     let address = address.strip_prefix("tcp://").ok_or("--knock wants tcp://IP:PORT")?.parse()?;
     let mut held = Vec::new();
-    for line in std::io::stdin().lock().lines() {
-        match obey(address, &line?, &mut held) {
-            Ok(answer) => println!("{answer}"),
-            Err(error) => {
-                println!("failed: {error}");
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+    obey_each(|order, numbers| obey(address, order, numbers, &mut held))
 }
 
-fn obey(address: SocketAddr, line: &str, held: &mut Vec<TcpStream>) -> Outcome<String> {
-    match line.split_once(' ').unwrap_or((line, "")) {
-        ("hold", "") => {
+fn obey(address: SocketAddr, order: &str, numbers: &[usize], held: &mut Vec<TcpStream>) -> Outcome<String> {
+    match (order, numbers) {
+        ("hold", []) => {
             for number in 0..SOURCES {
                 let mut stream = connect(address, number)?;
                 stream.write_all(b"h")?;
@@ -55,8 +45,7 @@ fn obey(address: SocketAddr, line: &str, held: &mut Vec<TcpStream>) -> Outcome<S
             }
             Ok("ok".to_owned())
         }
-        ("knock", count) => {
-            let count: usize = count.parse()?;
+        ("knock", &[count]) => {
             let mut latencies_ns = Vec::with_capacity(count);
             let begun = Instant::now();
             for first in (0..count).step_by(WIDTH) {
@@ -71,7 +60,7 @@ fn obey(address: SocketAddr, line: &str, held: &mut Vec<TcpStream>) -> Outcome<S
             latencies_ns.sort_unstable();
             Ok(format!("ok {}", Answer::of(elapsed, &latencies_ns)))
         }
-        _ => Err(format!("unknown order `{line}`").into()),
+        _ => Err(format!("unknown order `{order}` with {numbers:?}").into()),
     }
 }
 
@@ -90,12 +79,10 @@ fn be_refused(mut stream: TcpStream) -> Outcome<()> {
     }
 }
 
-/// A knocking load.
-pub(crate) struct Knock(Process);
-
-impl Knock {
-    pub(crate) fn start(server: &Server) -> Outcome<Self> {
-        Ok(Knock(Process::start(Core::Load, &own_executable()?, &["--knock", &server.address])?))
+impl Load {
+    /// One that knocks.
+    pub(crate) fn start_to_knock(server: &Server) -> Outcome<Self> {
+        Load::play(Core::Load, &["--knock", &server.address])
     }
 
     /// Takes up the places that one address may have.
@@ -104,17 +91,6 @@ impl Knock {
     }
 
     pub(crate) fn knock(&mut self, count: usize) -> Outcome<Answer> {
-        let answer = self.order(&format!("knock {count}"))?;
-        match numbers(&answer)?.as_slice() {
-            &[elapsed_ns, p50_ns, p99_ns, p999_ns] => Ok(Answer { elapsed_ns, p50_ns, p99_ns, p999_ns }),
-            _ => Err(format!("the load answered `{answer}` to `knock`").into()),
-        }
-    }
-
-    fn order(&mut self, order: &str) -> Outcome<String> {
-        self.0.order(order)?;
-        let answer = self.0.line(ORDER_TIME_MAX).map_err(|error| format!("load, `{order}`: {error}"))?;
-        let rest = answer.strip_prefix("ok").ok_or_else(|| format!("load, `{order}`: {answer}"))?;
-        Ok(rest.to_owned())
+        self.timed_order(&format!("knock {count}"))
     }
 }

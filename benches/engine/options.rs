@@ -1,11 +1,10 @@
 //! The command line.
 
-use crate::Outcome;
-use crate::asked::Asked;
-use crate::peer::Peer;
-use crate::plan::Scenario;
+use crate::rig::Outcome;
+use crate::rig::asked::{Asked, Rounds};
+use crate::rig::peer::Peer;
 
-const USAGE: &str = "\
+pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench engine -- [SCENARIO…] [OPTIONS]
 
 Measures what many reactors and the server's face cost. Without a name all scenarios run, with few rounds.
@@ -22,46 +21,19 @@ WINDLASS_ECHO=/path/to/binary takes the place of the `echo` example, which is ot
 
 scenarios:";
 
-const SELF_CHECK: &str = "--self-check";
+pub(crate) const OPTIONS: &[&str] = &["--rounds N", "--server NAME=PATH", SELF_CHECK, "--quick"];
+pub(crate) const SELF_CHECK: &str = "--self-check";
 
 pub(crate) struct Options {
-    pub(crate) scenarios: Vec<Scenario>,
-    pub(crate) rounds: usize,
-    /// Slices of work a server does in one round.
-    pub(crate) slices: usize,
+    pub(crate) asked: Asked,
+    pub(crate) rounds: Rounds,
     /// The `echo` example, or what takes its place.
     pub(crate) windlass: Peer,
     pub(crate) others: Vec<Peer>,
-    /// One reactor is compared with one.
-    pub(crate) self_check: bool,
-    quick: bool,
 }
 
 impl Options {
-    /// A number of messages or connections: less in a smoke run.
-    pub(crate) fn count(&self, count: usize) -> usize {
-        if self.quick { count.div_ceil(50) } else { count }
+    pub(crate) fn new(asked: Asked) -> Outcome<Self> {
+        Ok(Options { rounds: asked.rounds()?, windlass: Peer::windlass()?, others: asked.others()?, asked })
     }
-}
-
-/// `None` if there is nothing to run.
-pub(crate) fn parse(arguments: &[String]) -> Outcome<Option<Options>> {
-    let Some(asked) = Asked::parse(arguments, "engine", &[SELF_CHECK], usage)? else { return Ok(None) };
-    let mut scenarios = asked.scenarios(&Scenario::ALL, Scenario::name)?;
-    if scenarios.is_empty() {
-        scenarios.extend(Scenario::ALL);
-    }
-    Ok(Some(Options {
-        scenarios,
-        self_check: asked.has(SELF_CHECK),
-        rounds: asked.rounds(),
-        slices: asked.slices(),
-        windlass: Peer::windlass()?,
-        others: asked.others,
-        quick: asked.quick,
-    }))
-}
-
-fn usage() -> String {
-    Scenario::ALL.into_iter().fold(USAGE.to_owned(), |text, scenario| text + "\n  " + scenario.name())
 }

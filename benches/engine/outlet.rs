@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use windlass::{Address, Bytes, Conn, ConnId, Error, Handler, ListenConfig, Reactor, ReactorConfig, Remote, Unsent};
 
-use crate::Outcome;
+use crate::rig::Outcome;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, SENDERS, message};
 
 /// How long a sender waits that finds no room in a mailbox. It must not take the reactor's core, as it would by asking

@@ -2,15 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::dial::dial;
-use crate::dice::Dice;
-use crate::hosted::Hosted;
 use crate::options::Options;
-use crate::report;
+use crate::rig::Outcome;
+use crate::rig::dial::dial;
+use crate::rig::dice::Dice;
+use crate::rig::hosted::Hosted;
+use crate::rig::report::{self, Report};
+use crate::rig::until::{PATIENCE, until};
 
 const REACTORS: usize = 4;
 const LONG: usize = 1_000;
@@ -22,11 +21,9 @@ const SHORT_FOR_LONG: usize = 10;
 const SHORT_OPEN: usize = 64;
 /// Connections between two looks at the reactors.
 const LOOK_EVERY: usize = 500;
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let long = options.count(LONG).max(LONG_MIN);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let long = options.asked.count(LONG).max(LONG_MIN);
     let text = format!(
         "{long} long connections among {} short ones on {REACTORS} reactors, to the one with the fewest; max / mean",
         long * SHORT_FOR_LONG
@@ -34,16 +31,16 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     report::title("placement", &text);
     let reactors = REACTORS.to_string();
     let mut figures = Vec::new();
-    for round in 0..options.rounds {
+    for round in 0..options.rounds.count {
         figures.push(spread(long, &reactors, round as u64)?);
     }
-    report::verdict("placement", report::median(&figures));
+    report.verdict("placement", report::median(&figures));
     Ok(())
 }
 
 /// One round; returns the spread of the long connections alone.
 fn spread(long: usize, reactors: &str, seed: u64) -> Outcome<f64> {
-    let mut host = Hosted::start(&["tcp://127.0.0.1:0"], &["--reactors", reactors])?;
+    let mut host = Hosted::own(&["tcp://127.0.0.1:0"], &["--reactors", reactors])?;
     let address = host.addresses[0];
     let mut dice = Dice::new(seed);
     let (mut kept, mut short) = (Vec::new(), Vec::new());
@@ -63,17 +60,11 @@ fn spread(long: usize, reactors: &str, seed: u64) -> Outcome<f64> {
         }
     }
     drop(short);
-    let deadline = Instant::now() + CLOSE_TIME_MAX;
-    let counts = loop {
-        let counts = host.connections()?;
-        if counts.iter().sum::<u64>() == long as u64 {
-            break counts;
-        }
-        if Instant::now() > deadline {
-            return Err(format!("{CLOSE_TIME_MAX:?} after the short ones were closed it has {counts:?}").into());
-        }
-        thread::sleep(Duration::from_millis(1));
-    };
+    let mut counts = Vec::new();
+    until("the short ones to be gone", PATIENCE, || {
+        counts = host.connections()?;
+        Ok(counts.iter().sum::<u64>() == long as u64)
+    })?;
     let opened = host.snapshot()?.opened;
     println!("  long ones {counts:?} of {opened}; all of them on the way: {worst:.3} at worst");
     Ok(max_over_mean(&counts))
@@ -83,7 +74,7 @@ fn spread(long: usize, reactors: &str, seed: u64) -> Outcome<f64> {
 fn served(address: SocketAddr, number: usize) -> Outcome<TcpStream> {
     let failed = |error| format!("connection {number}: {error}");
     let mut stream = TcpStream::from(dial(address, number).map_err(failed)?);
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"e")?;
     stream.read_exact(&mut [0]).map_err(failed)?;
     Ok(stream)

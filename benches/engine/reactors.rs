@@ -6,16 +6,15 @@
 
 use std::thread;
 
-use crate::Outcome;
-use crate::answer::Answer;
-use crate::launch::Core;
-use crate::options::Options;
-use crate::peer::Peer;
+use crate::options::{Options, SELF_CHECK};
 use crate::plan::Shape;
-use crate::process::{Load, Server};
-use crate::report;
-use crate::site;
-use crate::slices;
+use crate::rig::Outcome;
+use crate::rig::answer::Answer;
+use crate::rig::launch::Core;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Load, Server};
+use crate::rig::report::{self, Report};
+use crate::rig::slices;
 
 /// Options of one server, and those of the same server with two reactors.
 const ONE: &[&str] = &["--reactors", "1"];
@@ -63,30 +62,29 @@ fn echo(loads: &mut [Load; LOADS], shape: Shape, count: usize) -> Outcome<Answer
     })
 }
 
-pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
+pub(crate) fn run(shape: Shape, options: &Options, report: &mut Report) -> Outcome<()> {
     let Shape { connections, message_bytes, .. } = shape;
-    let count = options.count(shape.messages);
+    let count = options.asked.count(shape.messages);
     let text = format!(
-        "{connections} connections of {LOADS} loads, {message_bytes} B a message, {} × {} × {count} messages a server, \
+        "{connections} connections of {LOADS} loads, {message_bytes} B a message, {} × {count} messages a server, \
          nothing pinned; server ns/message",
-        options.rounds, options.slices
+        options.rounds
     );
     report::title(shape.name, &text);
-    let second = if options.self_check { ONE } else { TWO };
+    let second = if options.asked.has(SELF_CHECK) { ONE } else { TWO };
     let peers: Vec<&Peer> = std::iter::once(&options.windlass).chain(&options.others).collect();
-    let bare = Peer::own("bare", &[])?;
+    let bare = Peer::own("bare", &["--bare"])?;
     let mut contenders: Vec<Contender<'_>> =
         peers.iter().flat_map(|peer| [ONE, second].map(|reactors| Contender { peer, reactors })).collect();
     contenders.push(Contender { peer: &bare, reactors: &[] });
     let start = |contender: &Contender<'_>| {
-        let site = site::loopback(shape.security)?;
-        let server = Server::start_at(site, Core::All, contender.peer, contender.reactors, &[])?;
+        let server = Server::start_anywhere(contender.peer, shape.transport, contender.reactors)?;
         let mut loads = [Load::start_on(Core::All, &server)?, Load::start_on(Core::All, &server)?];
         loads.iter_mut().try_for_each(|load| load.connect(connections / LOADS))?;
         echo(&mut loads, shape, count)?;
         Ok((server, loads))
     };
-    let windows = slices::alternate(options, &contenders, start, |(server, loads)| {
+    let windows = slices::alternate(options.rounds, &contenders, start, |(server, loads)| {
         slices::measure(server, count, || echo(loads, shape, count))
     })?;
     for (contender, windows) in contenders.iter().zip(&windows) {
@@ -94,10 +92,10 @@ pub(crate) fn run(shape: Shape, options: &Options) -> Outcome<()> {
     }
     for (index, (peer, pair)) in peers.iter().zip(windows.chunks(2)).enumerate() {
         // What one takes for a message over what two take: messages per second of processor time, two over one.
-        let ratios = slices::round_ratios(&pair[0], &pair[1], options);
+        let ratios = slices::round_ratios(&pair[0], &pair[1], options.rounds);
         println!("  {}, 2 reactors / 1 by round: {}", peer.name, report::list(&ratios));
         let other = format!("{}: {}", shape.name, peer.name);
-        report::verdict(if index == 0 { shape.name } else { &other }, report::median(&ratios));
+        report.verdict(if index == 0 { shape.name } else { &other }, report::median(&ratios));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::thread;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::Outcome;
+use crate::rig::Outcome;
 
 /// Has the loop run on a thread of its own, as reactors of a server do: system calls of a process with several threads
 /// take a little longer.

@@ -3,17 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::child::{Process, own_executable};
-use crate::launch::Core;
 use crate::options::Options;
-use crate::peer::Peer;
-use crate::process::Server;
-use crate::report;
-use crate::site;
-use crate::slices;
-use crate::socket::Security;
-use crate::strace;
+use crate::rig::Outcome;
+use crate::rig::child::{Process, numbers, own_executable};
+use crate::rig::launch::Core;
+use crate::rig::peer::Peer;
+use crate::rig::process::{Server, Transport};
+use crate::rig::report::{self, Report};
+use crate::rig::slices;
+use crate::rig::strace;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, SENDERS};
 
 /// Of one sender in one measured slice. What waits for one connection is far below the limit on its output.
@@ -23,13 +21,12 @@ const TRACED: usize = 10_000;
 const PORTIONS: usize = 100;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) fn run(options: &Options) -> Outcome<()> {
-    let count = options.count(MESSAGES);
+pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    let count = options.asked.count(MESSAGES);
     let text = format!(
-        "{SENDERS} threads, {MESSAGE_BYTES} B to {CONNECTIONS} connections of one other, {} × {} × {} messages, \
+        "{SENDERS} threads, {MESSAGE_BYTES} B to {CONNECTIONS} connections of one other, {} × {} messages, \
          nothing pinned; messages/s",
         options.rounds,
-        options.slices,
         count * SENDERS
     );
     report::title("remote-sends", &text);
@@ -43,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         exchange.send(count)?;
         Ok(exchange)
     };
-    let windows = slices::alternate(options, &contenders, start, |exchange| exchange.send(count))?;
+    let windows = slices::alternate(options.rounds, &contenders, start, |exchange| exchange.send(count))?;
     for (peer, windows) in contenders.iter().zip(&windows) {
         let rates: Vec<f64> = windows.iter().map(|sent| sent.per_second).collect();
         let refused = windows.iter().map(|sent| sent.refused as f64).collect::<Vec<_>>();
@@ -56,17 +53,17 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     }
     for (index, (peer, other)) in contenders.iter().zip(&windows).enumerate().skip(1) {
         let pairs = windows[0].iter().zip(other);
-        let ratios = slices::by_round(pairs.map(|(own, other)| own.per_second / other.per_second), options);
+        let ratios = slices::by_round(pairs.map(|(own, other)| own.per_second / other.per_second), options.rounds);
         println!("  windlass / {} by round: {}", peer.name, report::list(&ratios));
         // The channel that gathers is the one that an expert would write.
         let alone = format!("remote-sends: windlass / {}", peer.name);
-        report::verdict(if index == 1 { "remote-sends" } else { &alone }, report::median(&ratios));
+        report.verdict(if index == 1 { "remote-sends" } else { &alone }, report::median(&ratios));
     }
-    count_wakes(&contenders[0], options.count(TRACED))
+    count_wakes(&contenders[0], options.asked.count(TRACED), report)
 }
 
 /// How often the reactor was woken, and how often it looked.
-fn count_wakes(peer: &Peer, count: usize) -> Outcome<()> {
+fn count_wakes(peer: &Peer, count: usize, report: &mut Report) -> Outcome<()> {
     let mut exchange = Exchange::start(peer)?;
     let (turns_before, commands_before) = exchange.counters()?;
     let portion = count / PORTIONS;
@@ -78,7 +75,7 @@ fn count_wakes(peer: &Peer, count: usize) -> Outcome<()> {
     let wakes = calls.get("write").copied().unwrap_or(0).saturating_sub(PORTIONS);
     let kinds: Vec<String> = calls.iter().map(|(name, calls)| format!("{name} {calls}")).collect();
     println!("  under strace: {commands} commands, {turns} turns, {wakes} wakes; {}", kinds.join(", "));
-    report::verdict("remote-sends: wakes per turn", wakes as f64 / turns as f64);
+    report.verdict("remote-sends: wakes per turn", wakes as f64 / turns as f64);
     Ok(())
 }
 
@@ -96,7 +93,7 @@ struct Sent {
 
 impl Exchange {
     fn start(peer: &Peer) -> Outcome<Self> {
-        let outlet = Server::start_at(site::loopback(Security::Plain)?, Core::All, peer, &[], &[])?;
+        let outlet = Server::start_anywhere(peer, Transport::Tcp, &[])?;
         let inlets = Process::start(Core::All, &own_executable()?, &["--inlets", &outlet.address])?;
         expect_ok(&inlets)?;
         Ok(Exchange { outlet, inlets })
@@ -125,9 +122,7 @@ impl Exchange {
     }
 
     fn outlet_says(&self, word: &str) -> Outcome<Vec<u64>> {
-        let line = self.outlet.process.line(ANSWER_TIME_MAX)?;
-        let rest = line.strip_prefix(word).ok_or_else(|| format!("an outlet said `{line}`, not `{word}`"))?;
-        Ok(rest.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+        numbers(&self.outlet.process.line_after(word, ANSWER_TIME_MAX)?)
     }
 }
 

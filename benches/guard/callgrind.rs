@@ -1,6 +1,6 @@
 //! The process of a subject, and what callgrind counts in it.
 
-use crate::Outcome;
+use crate::rig::{Outcome, callgrind};
 use crate::subjects::MESSAGE;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -51,13 +51,8 @@ fn run(subject: &str, times: usize) -> Outcome<Cost> {
         return Err(format!("{subject}: {status} under valgrind").into());
     }
     let log = fs::read_to_string(log)?;
-    let collected = log.lines().find_map(|line| line.split_once("Collected :"));
-    let (_, instructions) = collected.ok_or("callgrind printed no total")?;
     let times = times as f64;
-    Ok(Cost {
-        instructions: instructions.trim().parse::<f64>()? / times,
-        system_calls: system_calls(&log) as f64 / times,
-    })
+    Ok(Cost { instructions: callgrind::collected(&log)? / times, system_calls: system_calls(&log) as f64 / times })
 }
 
 /// Counts the calls between each two marks. Reading the clock is none: only valgrind hides that the kernel maps it.

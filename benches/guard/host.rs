@@ -1,6 +1,6 @@
 //! A reactor that echoes, in turns that are taken one by one; and where callgrind counts.
 
-use crate::Outcome;
+use crate::rig::Outcome;
 use rustix::process::getppid;
 use std::cell::Cell;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! `benches/guard.txt`: what each subject may cost, why that is more than it was, and what it was counted with.
 
-use crate::Outcome;
 use crate::callgrind::Cost;
+use crate::rig::Outcome;
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};

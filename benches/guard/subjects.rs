@@ -3,8 +3,9 @@
 //! 1. Nothing runs beside it: it says something, takes turns until the handler was called, and reads the answer.
 //! 2. Only the library's side is counted, and nothing of that depends on how long anything takes.
 
-use crate::Outcome;
 use crate::host::{COUNTS, Host, PATIENCE, watched};
+use crate::rig::Outcome;
+use crate::rig::self_signed;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use windlass::rustls::client::Resumption;
-use windlass::rustls::pki_types::PrivateKeyDer;
-use windlass::rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use windlass::rustls::{ClientConfig, ClientConnection, StreamOwned};
 use windlass::{Address, Bytes, Client, TlsServer};
 
 pub(crate) const MESSAGE: [u8; 64] = [7; 64];
@@ -155,21 +155,11 @@ struct Tls {
 
 impl Tls {
     fn listen(host: &mut Host, idle: Option<Duration>) -> Outcome<Tls> {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
-        let server = ServerConfig::builder_with_provider(windlass::tls::provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone())?;
-        let mut client = ClientConfig::builder_with_provider(windlass::tls::provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (server, certificate) = self_signed::server(windlass::tls::provider())?;
+        let mut client = self_signed::client(windlass::tls::provider(), &certificate)?;
         // Each handshake is a full one.
         client.resumption = Resumption::disabled();
-        let address = host.listen("tls://127.0.0.1:0", idle, Some(TlsServer::from(Arc::new(server))))?;
+        let address = host.listen("tls://127.0.0.1:0", idle, Some(TlsServer::from(server)))?;
         Ok(Tls { address, client: Arc::new(client) })
     }
 

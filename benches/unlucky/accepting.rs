@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 
-use crate::Outcome;
-use crate::child::{self, Server};
-use crate::client::Client;
-use crate::holdings;
 use crate::host::{self, Stats};
 use crate::options::Options;
-use crate::peer::{Heard, PATIENCE, Peer, echo_on_each, retain_fallible, until};
-use crate::report::{Report, largest};
-use crate::tracer::{Call, Log, Tracer};
+use crate::peer::{Heard, Peer, echo_on_each, retain_fallible};
+use crate::rig::Outcome;
+use crate::rig::client::Client;
+use crate::rig::holdings;
+use crate::rig::hosted::{ANYWHERE, Hosted};
+use crate::rig::launch::Core;
+use crate::rig::report::{self, Report, largest};
+use crate::rig::strace::{self, Call, Log, Tracer};
+use crate::rig::until::{PATIENCE, until};
 
 /// Connections that are open at once in the long run of faults.
 const OPEN_AT_ONCE: usize = 1_000;
@@ -33,13 +35,14 @@ const FATAL: [(&str, &str); 2] = [("EINVAL", "broken 22"), ("EBADF", "broken 9")
 
 /// Many connects while one accept in eight fails in passing.
 pub(crate) fn faults(options: &Options, report: &mut Report) -> Outcome<()> {
-    if !Tracer::is_installed() {
-        report.skipped("strace is not installed");
+    report::title("accept-faults", "one accept in eight fails in passing");
+    if !strace::is_installed() {
+        report::skipped("strace is not installed");
         return Ok(());
     }
-    let count = options.pick(10_000, 2_000);
+    let count = options.asked.pick(10_000, 2_000);
     for errno in ["EINTR", "ECONNABORTED"] {
-        let server = Server::start(&[&options.echo], 1)?;
+        let server = Hosted::start(Core::Server, &[&options.echo], &[ANYWHERE])?;
         let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=8+8")])?;
         let mut client = Client::new(format!("tcp://{}", server.address()).parse()?, None)?;
         let mut served = 0;
@@ -60,13 +63,14 @@ pub(crate) fn faults(options: &Options, report: &mut Report) -> Outcome<()> {
 }
 
 /// Every other error that accept(2) and what follows it may have.
-pub(crate) fn errnos(report: &mut Report) -> Outcome<()> {
-    if !Tracer::is_installed() {
-        report.skipped("strace is not installed");
+pub(crate) fn errnos(options: &Options, report: &mut Report) -> Outcome<()> {
+    report::title("accept-errnos", "every other error of accept(2) and of what follows it");
+    if !strace::is_installed() {
+        report::skipped("strace is not installed");
         return Ok(());
     }
-    let own = child::own_path()?;
-    let mut server = Server::start(&[&own, "--host"], 1)?;
+    let own = &options.own;
+    let mut server = Hosted::start(Core::Server, &[own, "--host"], &[ANYWHERE])?;
     for errno in PASSING {
         passing(&server, errno, report)?;
     }
@@ -76,7 +80,7 @@ pub(crate) fn errnos(report: &mut Report) -> Outcome<()> {
         lacking(&mut server, errno, told, report)?;
     }
     for (errno, told) in FATAL {
-        fatal(&mut Server::start(&[&own, "--host"], 2)?, errno, told, report)?;
+        fatal(&mut Hosted::start(Core::Server, &[own, "--host"], &[ANYWHERE; 2])?, errno, told, report)?;
     }
     names(&mut server, report)?;
     for errno in ["ENOSPC", "ENOMEM"] {
@@ -90,7 +94,7 @@ fn dial_all(address: SocketAddr) -> Outcome<Vec<Peer>> {
 }
 
 /// Every other accept fails, the last one that has somebody to accept among them.
-fn passing(server: &Server, errno: &str, report: &mut Report) -> Outcome<()> {
+fn passing(server: &Hosted, errno: &str, report: &mut Report) -> Outcome<()> {
     let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=1+2")])?;
     let mut peers = dial_all(server.address())?;
     echo_on_each(&mut peers).map_err(|error| format!("{errno}: {error}"))?;
@@ -100,7 +104,7 @@ fn passing(server: &Server, errno: &str, report: &mut Report) -> Outcome<()> {
 }
 
 /// Accepts fail for a while; the server waits in between, says so once, and goes on by itself.
-fn lacking(server: &mut Server, errno: &str, told: &str, report: &mut Report) -> Outcome<()> {
+fn lacking(server: &mut Hosted, errno: &str, told: &str, report: &mut Report) -> Outcome<()> {
     host::ask(server)?;
     let last = 2 + TRIES_IN_VAIN;
     let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=3..{last}")])?;
@@ -112,17 +116,17 @@ fn lacking(server: &mut Server, errno: &str, told: &str, report: &mut Report) ->
         return Err(format!("{errno}: no accept failed").into());
     };
     let tries = (failed.len() - 1) as f64 / (last.time - first.time).max(1e-6);
-    report.figure(&format!("{errno}: accept tries/s"), tries, TRIES_PER_SECOND_MAX);
+    report.at_most(&format!("{errno}: accept tries/s"), tries, TRIES_PER_SECOND_MAX);
     let served = largest(log.calls.iter().filter(|call| call.result >= 0).map(|call| call.time));
     let what = format!("{errno}: ms until all {CLIENTS} clients were served");
-    report.figure(&what, (served - last.time) * 1e3, SERVED_WITHIN_MS);
+    report.at_most(&what, (served - last.time) * 1e3, SERVED_WITHIN_MS);
     let Stats { events, .. } = host::ask(server)?;
     report.condition(&format!("{errno}: told once: {}", events.join(", ")), events == [told, "resumed"]);
     Ok(())
 }
 
 /// One of two listeners breaks.
-fn fatal(server: &mut Server, errno: &str, told: &str, report: &mut Report) -> Outcome<()> {
+fn fatal(server: &mut Hosted, errno: &str, told: &str, report: &mut Report) -> Outcome<()> {
     let (broken, well) = (server.addresses[0], server.addresses[1]);
     let before = holdings::open_descriptors(server.pid())?;
     let tracer = Tracer::attach(server.pid(), "accept4", &[format!("accept4:error={errno}:when=1")])?;
@@ -143,7 +147,7 @@ fn fatal(server: &mut Server, errno: &str, told: &str, report: &mut Report) -> O
 }
 
 /// The peer's name cannot be had.
-fn names(server: &mut Server, report: &mut Report) -> Outcome<()> {
+fn names(server: &mut Hosted, report: &mut Report) -> Outcome<()> {
     let injection = "getpeername:error=ENOTCONN".to_owned();
     let tracer = Tracer::attach(server.pid(), "getpeername", &[injection])?;
     let mut peers = dial_all(server.address())?;
@@ -161,7 +165,7 @@ fn names(server: &mut Server, report: &mut Report) -> Outcome<()> {
 }
 
 /// One in four connections cannot be registered: it is closed, and nothing is left of it.
-fn registers(server: &mut Server, errno: &str, report: &mut Report) -> Outcome<()> {
+fn registers(server: &mut Hosted, errno: &str, report: &mut Report) -> Outcome<()> {
     host::ask(server)?;
     // Without connections: those of before are gone.
     until("the server to have no connection", PATIENCE, || Ok(host::ask(server)?.connections == 0))?;

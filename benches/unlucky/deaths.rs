@@ -4,15 +4,17 @@ use std::mem;
 use std::net::Shutdown;
 use std::time::Instant;
 
-use crate::Outcome;
-use crate::child::{self, Server};
-use crate::dice::Dice;
-use crate::holdings;
 use crate::host;
 use crate::options::Options;
-use crate::pattern::Pattern;
-use crate::peer::{Heard, PATIENCE, Peer, until};
-use crate::report::Report;
+use crate::peer::{Heard, Peer};
+use crate::rig::Outcome;
+use crate::rig::dice::Dice;
+use crate::rig::holdings;
+use crate::rig::hosted::{ANYWHERE, Hosted};
+use crate::rig::launch::Core;
+use crate::rig::pattern::Pattern;
+use crate::rig::report::{self, Report};
+use crate::rig::until::{PATIENCE, until};
 
 const CYCLES: usize = 100_000;
 const CYCLES_QUICK: usize = 6_000;
@@ -86,7 +88,8 @@ struct Graveyard {
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    let mut server = Server::start(&[&child::own_path()?, "--host", "--idle", IDLE_SECONDS], 1)?;
+    report::title("ways-to-die", "connections end in every way there is, over and over");
+    let mut server = Hosted::start(Core::Server, &[&options.own, "--host", "--idle", IDLE_SECONDS], &[ANYWHERE])?;
     let mut graveyard = Graveyard {
         pattern: Pattern::new(),
         dice: Dice::new(options.seed),
@@ -94,18 +97,18 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         dying: Vec::new(),
         buffer: vec![0; 64 * 1024],
     };
-    let cycles = options.pick(CYCLES, CYCLES_QUICK);
+    let cycles = options.asked.pick(CYCLES, CYCLES_QUICK);
     let bare = holdings::open_descriptors(server.pid())?;
-    graveyard.bury(&mut server, options.pick(WARM_UP, WARM_UP_QUICK))?;
+    graveyard.bury(&mut server, options.asked.pick(WARM_UP, WARM_UP_QUICK))?;
     let (before, descriptors) = (holdings::resident(server.pid())?, holdings::open_descriptors(server.pid())?);
     let begun = Instant::now();
     let buried = graveyard.bury(&mut server, cycles)?;
     let seconds = begun.elapsed().as_secs_f64();
     let after = holdings::resident(server.pid())?;
     let stats = host::ask(&mut server)?;
-    report.note(&format!("{buried} connections died in {} ways in {seconds:.1} s", Way::ALL.len()));
+    report::note(&format!("{buried} connections died in {} ways in {seconds:.1} s", Way::ALL.len()));
     let reasons = host::REASONS.iter().zip(&stats.reasons).map(|(reason, count)| format!("{reason} {count}"));
-    report.note(&format!("as the server saw it: {}", reasons.collect::<Vec<String>>().join(", ")));
+    report::note(&format!("as the server saw it: {}", reasons.collect::<Vec<String>>().join(", ")));
     report.exactly("descriptors", holdings::open_descriptors(server.pid())? as u64, descriptors.min(bare) as u64);
     report.exactly("connections left", stats.connections, 0);
     report.exactly("handlers closed", stats.closed, stats.opened);
@@ -113,15 +116,15 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         &format!("{} panics, one for each connection that asked for it", stats.panics),
         stats.panics as usize == graveyard.dialled / Way::ALL.len(),
     );
-    report.note(&format!("resident {} KiB before, {} KiB after", before.walked / 1024, after.walked / 1024));
+    report::note(&format!("resident {} KiB before, {} KiB after", before.walked / 1024, after.walked / 1024));
     let growth = (after.walked as f64 / before.walked as f64 - 1.0) * 100.0;
-    report.figure("% of resident memory more than before", growth, GROWTH_PERCENT_MAX);
+    report.at_most("% of resident memory more than before", growth, GROWTH_PERCENT_MAX);
     Ok(())
 }
 
 impl Graveyard {
     /// Has at least so many connections die, and waits until the server has none left.
-    fn bury(&mut self, server: &mut Server, count: usize) -> Outcome<usize> {
+    fn bury(&mut self, server: &mut Hosted, count: usize) -> Outcome<usize> {
         let goal = self.dialled + count;
         let first = self.dialled;
         while self.dialled < goal {
@@ -140,7 +143,7 @@ impl Graveyard {
     }
 
     /// Connects, and does what this way begins with.
-    fn begin(&mut self, server: &Server, way: Way) -> Outcome<Dying> {
+    fn begin(&mut self, server: &Hosted, way: Way) -> Outcome<Dying> {
         let mut peer = Peer::dial(server.address(), self.dialled)?;
         self.dialled += 1;
         let pattern = &self.pattern;

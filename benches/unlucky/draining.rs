@@ -2,31 +2,26 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use windlass::{Conn, Handler, ListenConfig, Reactor, ReactorConfig};
 
-use crate::Outcome;
-use crate::child::Server;
 use crate::options::Options;
-use crate::pattern::Pattern;
-use crate::peer::{Heard, PATIENCE, Peer, retain_fallible, until};
-use crate::report::Report;
-use crate::tracer::{Log, Tracer};
+use crate::peer::{Heard, Peer, retain_fallible};
+use crate::rig::Outcome;
+use crate::rig::hosted::{ANYWHERE, Hosted};
+use crate::rig::launch::Core;
+use crate::rig::pattern::Pattern;
+use crate::rig::report::{self, Report};
+use crate::rig::strace::{self, Log, Tracer};
+use crate::rig::until::{PATIENCE, until};
 
 /// Peers that send without reading, until the server reads no more.
 const DEEP_PEERS: usize = 40;
 const DEEP_BYTES: u64 = 12 << 20;
 /// The server reads no more if nothing moved for so long.
 const STILL_TIME: Duration = Duration::from_millis(500);
-
-/// Peers whose bytes the server has wholly read.
-const MANY_PEERS: usize = 1_000;
-const MANY_BYTES: u64 = 300 * 1024;
 
 const DRAIN_TIME: Duration = Duration::from_secs(60);
 
@@ -101,13 +96,14 @@ fn tell_ends(debtors: &[Debtor], report: &mut Report) {
 }
 
 pub(crate) fn owed(options: &Options, report: &mut Report) -> Outcome<()> {
-    if !Tracer::is_installed() {
-        report.skipped("strace is not installed: nothing would tell what the server has read");
+    report::title("drain-owed", "a server is told to stop while it owes its peers much");
+    if !strace::is_installed() {
+        report::skipped("strace is not installed: nothing would tell what the server has read");
         return Ok(());
     }
-    let count = options.pick(DEEP_PEERS, DEEP_PEERS / 4);
+    let count = options.asked.pick(DEEP_PEERS, DEEP_PEERS / 4);
     let pattern = Pattern::new();
-    let mut server = Server::start(&[&options.echo, "--drain", "60"], 1)?;
+    let mut server = Hosted::start(Core::Server, &[&options.echo, "--drain", "60"], &[ANYWHERE])?;
     let tracer = Tracer::attach(server.pid(), "accept4,read,readv,recvfrom,recvmsg", &[])?;
     let mut debtors =
         (0..count).map(|number| Debtor::dial(server.address(), number)).collect::<Outcome<Vec<Debtor>>>()?;
@@ -127,7 +123,7 @@ pub(crate) fn owed(options: &Options, report: &mut Report) -> Outcome<()> {
     tell_ends(&debtors, report);
     let status = server.process.wait(PATIENCE)?;
     let told = server.process.line(PATIENCE)?;
-    report.note(&format!("the server says `{told}`"));
+    report::note(&format!("the server says `{told}`"));
     let log = tracer.detach()?;
     let read = read_before_signal(&log)?;
     let whole = debtors.iter().filter(|debtor| read.get(&debtor.port) == Some(&debtor.received)).count();
@@ -135,7 +131,7 @@ pub(crate) fn owed(options: &Options, report: &mut Report) -> Outcome<()> {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let owed: u64 = debtors.iter().map(|debtor| debtor.received).sum();
     let sent: u64 = debtors.iter().map(|debtor| debtor.sent).sum();
-    report.note(&format!("{:.1} MiB sent and {:.1} owed a peer", mib(sent) / count as f64, mib(owed) / count as f64));
+    report::note(&format!("{:.1} MiB sent and {:.1} owed a peer", mib(sent) / count as f64, mib(owed) / count as f64));
     let expected = format!("drained: {count} drained, 0 cut, 0 bytes never sent");
     report.condition("the server drained all and ended well", status.success() && told == expected);
     Ok(())
@@ -159,54 +155,4 @@ fn read_before_signal(log: &Log) -> Outcome<HashMap<u16, u64>> {
         }
     }
     Ok(read)
-}
-
-/// Echoes, and counts what it took of all connections.
-struct Echo(Arc<AtomicU64>);
-
-impl Handler for Echo {
-    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        let taken = conn.write_some(data);
-        self.0.fetch_add(taken as u64, Ordering::Relaxed);
-        taken
-    }
-}
-
-pub(crate) fn read(options: &Options, report: &mut Report) -> Outcome<()> {
-    let count = options.pick(MANY_PEERS, MANY_PEERS / 2);
-    let pattern = Pattern::new();
-    let (sender, receiver) = mpsc::channel();
-    let taken = Arc::new(AtomicU64::new(0));
-    let tally = taken.clone();
-    let server = thread::spawn(move || -> Result<_, windlass::Error> {
-        let mut reactor = Reactor::new(ReactorConfig::default())?;
-        let address = "tcp://127.0.0.1:0".parse()?;
-        let id = reactor.listen(&address, ListenConfig::default(), move |_: &Conn<'_>| Echo(tally.clone()))?;
-        let _ = sender.send((reactor.remote(), reactor.listener_address(id)));
-        reactor.run()
-    });
-    let (remote, address) = receiver.recv()?;
-    let address = address.and_then(|address| address.ip()).ok_or("the listener has no address")?;
-    let mut debtors = Vec::new();
-    for number in 0..count {
-        debtors.push(Debtor::dial(address, number)?);
-    }
-    until("all peers to have sent", PATIENCE, || {
-        let mut all = true;
-        for debtor in &mut debtors {
-            while debtor.send(&pattern, MANY_BYTES)? {}
-            all &= debtor.sent == MANY_BYTES;
-        }
-        Ok(all)
-    })?;
-    until("the server to have read all", PATIENCE, || Ok(taken.load(Ordering::Relaxed) == count as u64 * MANY_BYTES))?;
-    remote.stop(DRAIN_TIME)?;
-    collect(&mut debtors, &pattern)?;
-    tell_ends(&debtors, report);
-    let whole = debtors.iter().filter(|debtor| debtor.received == MANY_BYTES).count();
-    report.exactly(&format!("peers that got all {MANY_BYTES} bytes back"), whole as u64, count as u64);
-    drop(debtors);
-    let told = server.join().map_err(|_| "the reactor's thread panicked")??;
-    report.condition(&format!("the reactor says `{told}`"), told.drained == count as u64 && told.cut == 0);
-    Ok(())
 }

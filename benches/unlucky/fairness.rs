@@ -2,20 +2,21 @@
 //! same sender at the bare loop?
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::account;
-use crate::child::{self, Process, Server};
-use crate::launch::Core;
 use crate::options::Options;
-use crate::peer::PATIENCE;
-use crate::report::{Report, median};
+use crate::rig::Outcome;
+use crate::rig::account;
+use crate::rig::child::{self, Process};
+use crate::rig::hosted::{ANYWHERE, Hosted};
+use crate::rig::launch::Core;
+use crate::rig::process::Load;
+use crate::rig::report::{self, Report, median};
+use crate::rig::until::PATIENCE;
 
 const CONNECTIONS: usize = 1_000;
 const MESSAGE_BYTES: usize = 64;
@@ -23,8 +24,6 @@ const MESSAGES: usize = 60_000;
 const MESSAGES_QUICK: usize = 10_000;
 const ROUNDS: usize = 5;
 const ROUNDS_QUICK: usize = 2;
-/// Longer than the load generator's own patience, which gives the better message.
-const LOAD_TIME_MAX: Duration = Duration::from_secs(330);
 /// Until the sender is at full speed.
 const RUN_UP: Duration = Duration::from_millis(200);
 
@@ -41,12 +40,14 @@ struct Round {
 }
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    let count = options.pick(MESSAGES, MESSAGES_QUICK);
-    let (windlass, bare) = (&options.echo, child::own_path()?);
+    let count = options.asked.pick(MESSAGES, MESSAGES_QUICK);
+    let text = format!("{CONNECTIONS} echo connections beside one sender at full speed");
+    report::title("fairness", &text);
+    let (windlass, bare) = ([options.echo.as_str()], [options.own.as_str(), "--bare"]);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut gave_up = None;
-    for _ in 0..options.pick(ROUNDS, ROUNDS_QUICK) {
-        ours.push(round(windlass, count).map_err(|error| format!("windlass: {error}"))?);
+    for _ in 0..options.asked.pick(ROUNDS, ROUNDS_QUICK) {
+        ours.push(round(&windlass, count).map_err(|error| format!("windlass: {error}"))?);
         // A loop without a budget may serve nobody but the sender: that is its result.
         if gave_up.is_none() {
             match round(&bare, count) {
@@ -55,29 +56,29 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
             }
         }
     }
-    tell("windlass", &ours, report);
-    tell("bare", &theirs, report);
+    tell("windlass", &ours);
+    tell("bare", &theirs);
     let of = |rounds: &[Round], what: fn(&Round) -> f64| median(&rounds.iter().map(what).collect::<Vec<f64>>());
     let waited = of(&ours, |round| round.waited) * 100.0;
-    report.note(&format!("{waited:.1} % of the time something else had the server's core: the machine's noise"));
-    report.figure(
+    report::note(&format!("{waited:.1} % of the time something else had the server's core: the machine's noise"));
+    report.at_most(
         "p99 beside the sender / without it",
         of(&ours, |round| round.beside_ms / round.alone_ms),
         SLOWER_MAX,
     );
     match gave_up {
-        Some(error) => report.note(&format!("bare: {error}; there is nothing to compare with")),
+        Some(error) => report::note(&format!("bare: {error}; there is nothing to compare with")),
         None => {
             let (ours, theirs) = (of(&ours, |round| round.beside_ms), of(&theirs, |round| round.beside_ms));
-            report.figure("p99 beside the sender, windlass / bare", ours / theirs, 1.0);
+            report.at_most("p99 beside the sender, windlass / bare", ours / theirs, 1.0);
         }
     }
     Ok(())
 }
 
-fn tell(name: &str, rounds: &[Round], report: &mut Report) {
+fn tell(name: &str, rounds: &[Round]) {
     for round in rounds {
-        report.note(&format!(
+        report::note(&format!(
             "{name:<9} p99 {:.2} ms alone, {:.2} ms beside a sender of {:.0} MB/s; waited {:.1} %",
             round.alone_ms,
             round.beside_ms,
@@ -87,44 +88,24 @@ fn tell(name: &str, rounds: &[Round], report: &mut Report) {
     }
 }
 
-fn round(program: &str, count: usize) -> Outcome<Round> {
-    let server = Server::start(&[program], 1)?;
-    let own = child::own_executable()?;
-    let address = format!("tcp://{}", server.address());
-    let mut load = Process::start(Core::Load, &own, &["--load", &address])?;
-    order(&mut load, &format!("connect {CONNECTIONS}"))?;
-    let echo = format!("echo {CONNECTIONS} {MESSAGE_BYTES} {count}");
-    order(&mut load, &echo)?;
+fn round(command: &[&str], count: usize) -> Outcome<Round> {
+    let server = Hosted::start(Core::Server, command, &[ANYWHERE])?;
+    let mut load = Load::play(Core::Load, &["--load", &format!("tcp://{}", server.address())])?;
+    load.connect(CONNECTIONS)?;
+    let mut p99_ms = || -> Outcome<f64> { Ok(load.echo(CONNECTIONS, MESSAGE_BYTES, count)?.p99_ns as f64 / 1e6) };
+    p99_ms()?;
     let before = account::scheduled(server.pid())?;
     let begun = Instant::now();
-    let alone_ms = p99_ms(&order(&mut load, &echo)?)?;
-    let mut flood = start_flood(&own, server.address())?;
+    let alone_ms = p99_ms()?;
+    let flood = ["--flood".to_owned(), server.address().to_string()];
+    let mut flood = Process::start(Core::Load, &child::own_executable()?, &flood)?;
     thread::sleep(RUN_UP);
-    let beside_ms = p99_ms(&order(&mut load, &echo)?)?;
+    let beside_ms = p99_ms()?;
     let waited = (account::scheduled(server.pid())?.waited_ns - before.waited_ns) as f64;
     let waited = waited / begun.elapsed().as_nanos() as f64;
     flood.end_input();
     let flood_mb_per_second = flood.line(PATIENCE)?.parse()?;
     Ok(Round { alone_ms, beside_ms, flood_mb_per_second, waited })
-}
-
-fn start_flood(own: &Path, address: SocketAddr) -> Outcome<Process> {
-    Process::start(Core::Load, own, &["--flood", &address.to_string()])
-}
-
-fn order(load: &mut Process, order: &str) -> Outcome<String> {
-    load.order(order)?;
-    let answer = load.line(LOAD_TIME_MAX).map_err(|error| format!("load generator, `{order}`: {error}"))?;
-    match answer.strip_prefix("ok") {
-        Some(rest) => Ok(rest.to_owned()),
-        None => Err(format!("load generator, `{order}`: {answer}").into()),
-    }
-}
-
-/// The third of ELAPSED P50 P99 P999, in nanoseconds.
-fn p99_ms(answer: &str) -> Outcome<f64> {
-    let p99: f64 = answer.split_whitespace().nth(2).ok_or("an answer without a p99")?.parse()?;
-    Ok(p99 / 1e6)
 }
 
 /// Sends and takes back as fast as it can until its input ends; then tells how many MB came back in a second.

@@ -13,10 +13,9 @@ use windlass::{
     Reason, Remote,
 };
 
-use crate::Outcome;
-use crate::child::Server;
-use crate::panics;
-use crate::peer::PATIENCE;
+use crate::rig::Outcome;
+use crate::rig::hosted::Hosted;
+use crate::rig::until::PATIENCE;
 
 /// How long a connection that began with [`NAP`] is not read.
 const NAP_TIME: Duration = Duration::from_millis(20);
@@ -65,7 +64,8 @@ impl Handler for Guest {
                 conn.abort();
                 data.len()
             }
-            PANIC => panic!("{}", panics::DELIBERATE),
+            // A panic that prints nothing.
+            PANIC => std::panic::resume_unwind(Box::new("on purpose")),
             NAP => {
                 self.0 = Ending::Sleepy;
                 conn.pause();
@@ -161,7 +161,7 @@ pub(crate) struct Stats {
 }
 
 /// Asks a host for its counts.
-pub(crate) fn ask(server: &mut Server) -> Outcome<Stats> {
+pub(crate) fn ask(server: &mut Hosted) -> Outcome<Stats> {
     server.process.order("stats")?;
     let mut events = Vec::new();
     loop {

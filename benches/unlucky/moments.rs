@@ -13,11 +13,11 @@ use windlass::{
     Address, Conn, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason, Remote, Report, Turn,
 };
 
-use crate::Outcome;
-use crate::dice::Dice;
-use crate::holdings;
 use crate::options::Options;
-use crate::report;
+use crate::rig::Outcome;
+use crate::rig::dice::Dice;
+use crate::rig::holdings;
+use crate::rig::report;
 
 const MOMENTS: usize = 500;
 const MOMENTS_QUICK: usize = 60;
@@ -87,16 +87,17 @@ struct Moment {
 }
 
 pub(crate) fn run(options: &Options, report: &mut report::Report) -> Outcome<()> {
-    let count = options.pick(MOMENTS, MOMENTS_QUICK);
+    report::title("shutdown-moments", "shutdowns at random moments of a busy run");
+    let count = options.asked.pick(MOMENTS, MOMENTS_QUICK);
     let mut dice = Dice::new(options.seed);
     let mut moments = Vec::with_capacity(count);
     for number in 0..count {
         let moment = moment(&mut dice).map_err(|error| format!("moment {number}, seed {}: {error}", options.seed))?;
-        moment.faults.iter().for_each(|fault| report.note(&format!("moment {number}: {fault}")));
+        moment.faults.iter().for_each(|fault| report::note(&format!("moment {number}: {fault}")));
         moments.push(moment);
     }
     let sum = |of: fn(&Moment) -> u64| moments.iter().map(of).sum::<u64>();
-    report.note(&format!(
+    report::note(&format!(
         "seed {}: {} handlers made, {} drained, {} cut",
         options.seed,
         sum(|moment| moment.made),
@@ -110,7 +111,7 @@ pub(crate) fn run(options: &Options, report: &mut report::Report) -> Outcome<()>
         0,
     );
     let latest = report::largest(moments.iter().map(|moment| moment.late_ms));
-    report.figure("ms after the deadline, at most", latest, LATE_MS_MAX);
+    report.at_most("ms after the deadline, at most", latest, LATE_MS_MAX);
     Ok(())
 }
 

@@ -2,18 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::Socket;
 
-use crate::Outcome;
-use crate::dial::dial;
-use crate::pattern::{PIECE_BYTES_MAX, Pattern};
-
-/// How long a condition may take that should come at once.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+use crate::rig::Outcome;
+use crate::rig::dial::dial;
+use crate::rig::until::{PATIENCE, until};
 
 pub(crate) struct Peer {
     pub(crate) socket: Socket,
@@ -99,18 +94,6 @@ pub(crate) fn echo_on_each(peers: &mut [Peer]) -> Outcome<Duration> {
     })
 }
 
-/// Looks at a condition every millisecond until it holds; returns how long that took.
-pub(crate) fn until(what: &str, time_max: Duration, mut holds: impl FnMut() -> Outcome<bool>) -> Outcome<Duration> {
-    let begun = Instant::now();
-    while !holds()? {
-        if begun.elapsed() > time_max {
-            return Err(format!("waited {time_max:?} in vain for {what}").into());
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    Ok(begun.elapsed())
-}
-
 /// `Vec::retain_mut` with a question that can fail; then the first error is told, and the rest kept.
 pub(crate) fn retain_fallible<T>(items: &mut Vec<T>, mut keep: impl FnMut(&mut T) -> Outcome<bool>) -> Outcome<()> {
     let mut outcome = Ok(());
@@ -124,11 +107,4 @@ pub(crate) fn retain_fallible<T>(items: &mut Vec<T>, mut keep: impl FnMut(&mut T
         })
     });
     outcome
-}
-
-impl Pattern {
-    /// Whether `bytes` are those from `position` on.
-    pub(crate) fn holds(&self, position: u64, bytes: &[u8]) -> bool {
-        bytes.len() <= PIECE_BYTES_MAX && self.piece(position, bytes.len()) == bytes
-    }
 }

@@ -5,13 +5,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Outcome;
-use crate::child::Server;
-use crate::holdings;
 use crate::options::Options;
-use crate::pattern::{PIECE_BYTES_MAX, Pattern};
-use crate::peer::{PATIENCE, until};
-use crate::report::Report;
+use crate::rig::Outcome;
+use crate::rig::holdings;
+use crate::rig::hosted::Hosted;
+use crate::rig::launch::Core;
+use crate::rig::pattern::{PIECE_BYTES_MAX, Pattern};
+use crate::rig::report::{self, Report};
+use crate::rig::until::{PATIENCE, until};
 
 const BYTES: u64 = 10_000_000_000;
 const BYTES_QUICK: u64 = 200_000_000;
@@ -23,11 +24,12 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const GROWTH_KIB_MAX: f64 = 4096.0;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
-    let bytes = options.pick(BYTES, BYTES_QUICK);
-    let rate = options.pick(BYTES_PER_SECOND, BYTES_PER_SECOND_QUICK);
+    report::title("proxy-slow", "very many bytes through the proxy to a slow reader");
+    let bytes = options.asked.pick(BYTES, BYTES_QUICK);
+    let rate = options.asked.pick(BYTES_PER_SECOND, BYTES_PER_SECOND_QUICK);
     let target = TcpListener::bind("127.0.0.1:0")?;
     let to = format!("tcp://{}", target.local_addr()?);
-    let proxy = Server::start_as_is(&[&options.proxy, "tcp://127.0.0.1:0", &to], 1)?;
+    let proxy = Hosted::start_as_is(Core::Server, &[&options.proxy, "tcp://127.0.0.1:0", &to], 1)?;
     let descriptors = holdings::open_descriptors(proxy.pid())?;
     let start = holdings::resident(proxy.pid())?.status;
 
@@ -39,7 +41,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
 
     report.exactly("bytes that came through, each right", reading.received, bytes);
     report.condition("the reader's answer came back after its end", waited.is_answered);
-    report.note(&format!(
+    report::note(&format!(
         "{:.1} s at {:.0} MB/s; the reader slept {:.1} s of them",
         reading.took.as_secs_f64(),
         bytes as f64 / 1e6 / reading.took.as_secs_f64(),
@@ -47,8 +49,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     ));
     report.condition("the reader was slower than the sender", reading.slept > reading.took / 10);
     let growth = reading.resident_max.saturating_sub(start) / 1024;
-    report.note(&format!("resident at the start {} KiB", start / 1024));
-    report.figure("KiB that the proxy grew by, at most", growth as f64, GROWTH_KIB_MAX);
+    report::note(&format!("resident at the start {} KiB", start / 1024));
+    report.at_most("KiB that the proxy grew by, at most", growth as f64, GROWTH_KIB_MAX);
     proxy.wait_for_descriptors(descriptors)
 }
 
@@ -103,7 +105,7 @@ struct Reading {
 }
 
 /// Reads no faster than `rate` bytes a second until the end, and watches the proxy's memory meanwhile.
-fn read_slowly(mut stream: TcpStream, proxy: &Server, rate: u64) -> Outcome<Reading> {
+fn read_slowly(mut stream: TcpStream, proxy: &Hosted, rate: u64) -> Outcome<Reading> {
     let pattern = Pattern::new();
     let mut buffer = vec![0; 256 * 1024];
     let begun = Instant::now();

@@ -1,16 +1,22 @@
 //! A server with few descriptors and many clients: those inside are served, and those outside are let in when a
 //! descriptor comes free, without any help from a new connect.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::Outcome;
-use crate::account;
-use crate::child::{self, Server};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use crate::options::Options;
-use crate::peer::{PATIENCE, Peer, echo_on_each, until};
-use crate::report::{Report, largest};
-use crate::tracer::Tracer;
+use crate::peer::{Peer, echo_on_each};
+use crate::rig::Outcome;
+use crate::rig::account;
+use crate::rig::hosted::{ANYWHERE, Hosted};
+use crate::rig::launch::Core;
+use crate::rig::report::{self, Report, largest};
+use crate::rig::strace::{self, Tracer};
+use crate::rig::until::{PATIENCE, until};
 
 const DESCRIPTORS: usize = 64;
 const CLIENTS: usize = 200;
@@ -29,8 +35,9 @@ const CPU_PERCENT_MAX: f64 = 5.0;
 const SERVED_WITHIN_MS: f64 = 500.0;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+    report::title("starvation", &format!("{CLIENTS} clients of a server with {DESCRIPTORS} descriptors"));
     let limit = DESCRIPTORS.to_string();
-    let server = Server::start(&[&child::own_path()?, "--limited", &limit, &options.echo], 1)?;
+    let server = Hosted::start(Core::Server, &[&options.own, "--limited", &limit, &options.echo], &[ANYWHERE])?;
     let mut outside = Vec::new();
     let mut inside = Vec::new();
     for number in 0..CLIENTS {
@@ -50,12 +57,12 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         places <= DESCRIPTORS && !outside.is_empty(),
     );
 
-    let window = options.pick(Duration::from_secs(10), Duration::from_secs(2));
+    let window = options.asked.pick(Duration::from_secs(10), Duration::from_secs(2));
     let ran = |pid| account::scheduled(pid).map(|scheduled| scheduled.ran_ns);
     let before = ran(server.pid())?;
     thread::sleep(window);
     let percent = (ran(server.pid())? - before) as f64 / window.as_nanos() as f64 * 100.0;
-    report.figure("% of a core while starved", percent, CPU_PERCENT_MAX);
+    report.at_most("% of a core while starved", percent, CPU_PERCENT_MAX);
 
     let rounds = (0..ROUNDS).map(|_| echo_on_each(&mut inside)).collect::<Outcome<Vec<Duration>>>()?;
     let slowest = largest(rounds.iter().map(Duration::as_secs_f64)) * 1e3;
@@ -75,10 +82,21 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         })?;
         slowest = slowest.max(took.as_secs_f64() * 1e3);
     }
-    report.figure("ms until those who waited were served, at most", slowest, SERVED_WITHIN_MS);
+    report.at_most("ms until those who waited were served, at most", slowest, SERVED_WITHIN_MS);
     echo_on_each(&mut inside)?;
     report.condition(&format!("all {all} clients were served at last, none helped by a new connect"), true);
     Ok(())
+}
+
+/// Limits its open files, and becomes the program.
+pub(crate) fn limited(arguments: &[String]) -> Outcome<()> {
+    let [count, program, rest @ ..] = arguments else {
+        return Err("--limited wants a count and a program".into());
+    };
+    let count = Some(count.parse()?);
+    setrlimit(Resource::Nofile, Rlimit { current: count, maximum: count })?;
+    let error = Command::new(program).args(rest).exec();
+    Err(format!("cannot run {program}: {error}").into())
 }
 
 /// Moves inside whoever was answered.
@@ -95,9 +113,9 @@ fn admit(outside: &mut Vec<Peer>, inside: &mut Vec<Peer>) -> Outcome<()> {
 }
 
 /// Counts what a starved server tries, while new clients connect.
-fn count_tries(server: &Server, outside: &mut Vec<Peer>, window: Duration, report: &mut Report) -> Outcome<()> {
-    if !Tracer::is_installed() {
-        report.skipped("accept tries: strace is not installed");
+fn count_tries(server: &Hosted, outside: &mut Vec<Peer>, window: Duration, report: &mut Report) -> Outcome<()> {
+    if !strace::is_installed() {
+        report::skipped("accept tries: strace is not installed");
         return Ok(());
     }
     let tracer = Tracer::attach(server.pid(), "accept,accept4", &[])?;
@@ -112,6 +130,6 @@ fn count_tries(server: &Server, outside: &mut Vec<Peer>, window: Duration, repor
     report.condition(&format!("{tries} accept tries in {window:?}, all for lack of descriptors"), {
         tries == log.calls.len() && tries > 0
     });
-    report.figure("accept tries/s while starved", tries as f64 / window.as_secs_f64(), TRIES_PER_SECOND_MAX);
+    report.at_most("accept tries/s while starved", tries as f64 / window.as_secs_f64(), TRIES_PER_SECOND_MAX);
     Ok(())
 }
