@@ -20,6 +20,7 @@ mod fairness;
 mod host;
 mod moments;
 mod options;
+mod overload;
 mod peer;
 mod plan;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]

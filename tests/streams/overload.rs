@@ -240,56 +240,6 @@ fn a_frame_is_read_on_behind_its_beginning_while_there_is_room() {
     }
 }
 
-/// Kibibytes of memory that this process has in use.
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a size");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
-}
-
-/// As they are by default: 2,000 clients, half a minute, 48 MiB.
-#[test]
-#[ignore = "takes half a minute and 4,100 descriptors; prints what it measured"]
-#[cfg(target_os = "linux")]
-fn two_thousand_clients_that_never_read_stay_within_48_mebibytes() {
-    const CLIENTS: usize = 2_000;
-    windlass::raise_descriptor_limit().expect("descriptors");
-    let bound = 48 << 20;
-    let mut world = World::with(ReactorConfig { queued_bytes_max: Some(bound), ..ReactorConfig::default() });
-    let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
-    let mut bystander = world.dial(&address);
-    world.until_open(1);
-    let before = resident_kib();
-    let bytes = pattern(64 * 1024);
-    let (mut clients, mut most, mut most_kib, mut longest) = (Vec::new(), 0, 0, Duration::ZERO);
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(30) {
-        if clients.len() < CLIENTS {
-            clients.push(world.dial(&address));
-        }
-        let turn = if clients.len() < CLIENTS { 1 } else { 50 };
-        let each = clients.len().div_ceil(turn);
-        for some in clients.chunks_mut(each) {
-            for client in some {
-                while matches!(client.write_some(&bytes), Ok(1..)) {}
-            }
-            world.turn();
-            most = most.max(world.reactor().queued_bytes());
-        }
-        most_kib = most_kib.max(resident_kib());
-        let asked = Instant::now();
-        echoes(&mut world, &mut bystander, b"hello");
-        longest = longest.max(asked.elapsed());
-    }
-    let cut = world.reactor().snapshot().closed_for(Reason::QueueLimit);
-    let (most, grown) = (most >> 20, (most_kib - before) >> 10);
-    println!(
-        "queued {most} MiB at most, resident {grown} MiB more, {cut} cut, the bystander waited {longest:?} at most"
-    );
-    assert!(most <= 48 + 48 / 4 && grown <= 96, "{most} MiB, {grown} MiB");
-    assert!(clients.len() == CLIENTS && cut > 0);
-}
-
 #[test]
 fn bounds_that_cannot_work_are_refused_by_name() {
     let refused = ReactorConfig { queued_bytes_max: Some((1 << 20) - 1), ..ReactorConfig::default() }.validate();

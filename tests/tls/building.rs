@@ -396,17 +396,8 @@ fn a_client_resumes_at_another_reactor() {
 
 #[test]
 fn no_handshake_fails_while_certificates_are_read_again() {
-    shakes_and_reloads(Duration::from_secs(1));
-}
-
-/// A measurement, run by hand or by `.ci/run long`.
-#[test]
-#[ignore = "takes ten seconds"]
-fn no_handshake_fails_while_certificates_are_read_again_and_again() {
-    shakes_and_reloads(Duration::from_secs(10));
-}
-
-fn shakes_and_reloads(whole: Duration) {
+    let seconds = std::env::var("RELOAD_SECONDS").map_or(1, |seconds| seconds.parse().expect("a number"));
+    let whole = Duration::from_secs(seconds);
     const EVERY: Duration = Duration::from_millis(100);
     const PER_SECOND: u32 = 200;
     let folder = tempfile::tempdir().expect("a folder");
