@@ -32,17 +32,20 @@ impl Peer {
     }
 }
 
-/// The program of an example, brought up to date, or what the environment names: `WINDLASS_ECHO` for `echo`.
+/// The program of an example, brought up to date and as optimized as this one, or what the environment names:
+/// `WINDLASS_ECHO` for `echo`.
 pub(crate) fn example(name: &str) -> Outcome<PathBuf> {
     let variable = format!("WINDLASS_{}", name.to_uppercase());
     if let Some(path) = std::env::var_os(&variable) {
         return existing(Path::new(&path));
     }
-    // A bench is `TARGET/release/deps/NAME-HASH`.
+    // A bench is `TARGET/release/deps/NAME-HASH`, or `debug` with `--profile dev`.
     let own = own_executable()?;
-    let target = own.ancestors().nth(3).ok_or("this binary is in no target directory")?;
+    let built = own.ancestors().nth(2).ok_or("this binary is in no target directory")?;
+    let target = built.parent().ok_or("this binary is in no target directory")?;
+    let profile = if built.ends_with("debug") { "dev" } else { "release" };
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--quiet", "--example", name, "--manifest-path"])
+        .args(["build", "--profile", profile, "--quiet", "--example", name, "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .arg("--target-dir")
         .arg(target)
@@ -50,7 +53,7 @@ pub(crate) fn example(name: &str) -> Outcome<PathBuf> {
     if !status.success() {
         return Err(format!("cannot build the `{name}` example; {variable}=PATH names another program").into());
     }
-    existing(&target.join("release/examples").join(name))
+    existing(&built.join("examples").join(name))
 }
 
 fn existing(path: &Path) -> Outcome<PathBuf> {
