@@ -442,11 +442,7 @@ impl BlockingLink {
     pub(crate) fn ended(&self) -> (Option<Reason>, Option<String>) {
         let inside = self.lock();
         let Some(link) = &inside.link else { return (None, None) };
-        let reason = match link.phase() {
-            Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason) => Some(reason),
-            _ => None,
-        };
-        (reason, link.failure_detail().map(str::to_owned))
+        (link.phase().reason(), link.failure_detail().map(str::to_owned))
     }
 
     /// Ends it at once, whatever waits: whoever reads or writes it returns with an error. Returns how many bytes waited.
@@ -533,13 +529,11 @@ impl Inside {
 
     /// What a call says once the link is over or ended.
     fn refusal(&self) -> io::Error {
-        match self.phase() {
-            Some(Phase::Closed(reason) | Phase::Flushing(reason) | Phase::Lingering(reason)) => {
-                told(reason, self.detail())
-            }
-            Some(Phase::Finishing | Phase::WriteClosed) => io::ErrorKind::BrokenPipe.into(),
-            _ => io::ErrorKind::NotConnected.into(),
+        if let Some(reason) = self.phase().and_then(Phase::reason) {
+            return told(reason, self.detail());
         }
+        let has_finished = matches!(self.phase(), Some(Phase::Finishing | Phase::WriteClosed));
+        if has_finished { io::ErrorKind::BrokenPipe.into() } else { io::ErrorKind::NotConnected.into() }
     }
 
     fn try_shaking(&mut self) -> Tried<Result<(), Reason>> {
@@ -642,12 +636,9 @@ impl Inside {
     }
 
     fn try_ending(&mut self, signal: Signal, asked: Wanted) -> Tried<()> {
-        match (self.phase(), asked) {
-            (Some(Phase::Closed(Reason::PeerClosed)), Wanted::Yes) if self.usage == Usage::Open => {
-                return Tried::Done(Ok(()));
-            }
-            (Some(Phase::Closed(_)) | None, Wanted::Yes) => return Tried::Done(Err(self.refusal())),
-            _ => {}
+        if asked == Wanted::Yes && matches!(self.phase(), Some(Phase::Closed(_)) | None) {
+            let is_ended = self.phase() == Some(Phase::Closed(Reason::PeerClosed)) && self.usage == Usage::Open;
+            return Tried::Done(if is_ended { Ok(()) } else { Err(self.refusal()) });
         }
         // Who closes has no use for the news that the peer had gone before, if nothing is lost by it.
         let is_told = signal == Signal::Finish || asked == Wanted::No || self.wants_to_send() == Wanted::Yes;
@@ -655,12 +646,15 @@ impl Inside {
             self.signal(signal);
         }
         self.push_on(now());
-        match self.phase() {
-            Some(Phase::Finishing | Phase::Flushing(_)) => Tried::Waits,
-            Some(Phase::Closed(Reason::PeerClosed | Reason::Local)) => Tried::Done(Ok(())),
-            Some(Phase::Closed(reason)) if is_told => Tried::Done(Err(told(reason, self.detail()))),
-            _ => Tried::Done(Ok(())),
+        if matches!(self.phase(), Some(Phase::Finishing | Phase::Flushing(_))) {
+            return Tried::Waits;
         }
+        Tried::Done(match self.phase() {
+            Some(Phase::Closed(reason)) if is_told && !matches!(reason, Reason::PeerClosed | Reason::Local) => {
+                Err(told(reason, self.detail()))
+            }
+            Some(_) | None => Ok(()),
+        })
     }
 
     /// Takes what the peer has sent, to look whether it has ended.

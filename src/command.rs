@@ -80,10 +80,8 @@ pub(crate) enum Command {
 impl Command {
     /// Bytes that it carries, and that wait with it.
     pub(crate) fn bytes(&self) -> usize {
-        match self {
-            Command::Order(_, Order::Send(bytes) | Order::SendTo(_, bytes)) => bytes.len(),
-            _ => 0,
-        }
+        let Command::Order(_, Order::Send(bytes) | Order::SendTo(_, bytes)) = self else { return 0 };
+        bytes.len()
     }
 }
 

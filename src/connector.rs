@@ -235,10 +235,7 @@ impl Connector {
 
     /// The connection there is now, open and through with its handshake.
     pub fn connection(&self) -> Option<ConnId> {
-        match self.0.0.lock().phase {
-            Phase::Open(id, ..) => Some(id),
-            _ => None,
-        }
+        if let Phase::Open(id, ..) = self.0.0.lock().phase { Some(id) } else { None }
     }
 
     /// The way into its reactor.

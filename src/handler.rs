@@ -250,10 +250,7 @@ impl Peer<'_> {
 
     /// Why it ended, where that is known: in `on_left`, and in `on_state` with `Close`.
     pub fn ended(&self) -> Option<Reason> {
-        match self.link.phase() {
-            Phase::Closed(reason) => Some(reason),
-            _ => None,
-        }
+        if let Phase::Closed(reason) = self.link.phase() { Some(reason) } else { None }
     }
 
     /// Its address; a Unix peer is mostly unnamed. `None` if the system no longer knows.

@@ -280,10 +280,7 @@ impl Link {
     /// What is known of its end beyond the reason: what TLS says, or that it was in the middle of a handshake.
     pub(crate) fn failure_detail(&self) -> Option<&str> {
         let Security::Tls(tls) = &self.cold.security else { return None };
-        let is_cut = match self.phase {
-            Phase::Closed(reason) => matches!(reason, Reason::PeerClosed | Reason::Reset | Reason::Unresponsive),
-            _ => false,
-        };
+        let is_cut = matches!(self.phase, Phase::Closed(Reason::PeerClosed | Reason::Reset | Reason::Unresponsive));
         let in_handshake = (is_cut && tls.session.is_shaking()).then_some("in the TLS handshake");
         tls.session.failure().or(in_handshake)
     }
@@ -541,10 +538,10 @@ impl Link {
         let (opened, entered, active) = (self.opened(), self.entered(), self.active());
         let facts = Facts { opened, entered, active, stalled: self.cold.outbox.stalled() };
         let deadline = phase::deadline(self.phase, facts, &self.limits);
-        match self.phase {
-            Phase::Handshaking => deadline.map(|(due, expiry)| (due.min(self.hurried()), expiry)),
-            _ => deadline,
+        if matches!(self.phase, Phase::Handshaking) {
+            return deadline.map(|(due, expiry)| (due.min(self.hurried()), expiry));
         }
+        deadline
     }
 
     /// Takes note of what moved since the kernel was last heard of: it reports room only when much is free, and nothing at

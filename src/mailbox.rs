@@ -363,10 +363,7 @@ impl Remote {
             Ok(id) => id,
             Err(why) => return Err(Unsent { bytes, why }),
         };
-        self.0.push(Command::Order(id, Order::Send(bytes))).map_err(|(command, why)| match command {
-            Command::Order(_, Order::Send(bytes)) => Unsent { bytes, why },
-            _ => Unsent { bytes: Bytes::new(), why },
-        })
+        self.0.push(Command::Order(id, Order::Send(bytes))).map_err(unsent)
     }
 
     /// Queues a datagram on a datagram socket, to its own peer if `to` is `None`.
@@ -381,10 +378,7 @@ impl Remote {
             return Err(Unsent { bytes, why: Error::Gone });
         }
         let order = Order::SendTo(to.map(Box::new), bytes);
-        self.0.push(Command::Order(id.0, order)).map_err(|(command, why)| match command {
-            Command::Order(_, Order::SendTo(_, bytes)) => Unsent { bytes, why },
-            _ => Unsent { bytes: Bytes::new(), why },
-        })
+        self.0.push(Command::Order(id.0, order)).map_err(unsent)
     }
 
     /// Closes a datagram socket, as [`Datagrams::close`](crate::Datagrams::close) does. Nothing happens if it is gone by
@@ -457,9 +451,11 @@ impl Remote {
         make: impl FnOnce(&Conn<'_>) -> H + Send + 'static,
     ) -> Result<(), Unadopted> {
         let make: Adopter = Box::new(move |conn| Box::new(make(conn)));
-        self.0.push(Command::Adopt(Box::new(link), make)).map_err(|(command, why)| match command {
-            Command::Adopt(link, _) => Unadopted { link, why },
-            _ => unreachable!("push gives back the command that it was given"),
+        self.0.push(Command::Adopt(Box::new(link), make)).map_err(|(command, why)| {
+            let Command::Adopt(link, _) = command else {
+                unreachable!("push gives back the command that it was given")
+            };
+            Unadopted { link, why }
         })
     }
 
@@ -514,3 +510,11 @@ impl Remote {
 
 /// How long a driven reactor may take, beyond its drain's deadline, to cut what is left and to report.
 const REPORT_GRACE: Duration = Duration::from_millis(500);
+
+/// What becomes of bytes that were not queued.
+fn unsent((command, why): (Command, Error)) -> Unsent {
+    let Command::Order(_, Order::Send(bytes) | Order::SendTo(_, bytes)) = command else {
+        unreachable!("push gives back the command that it was given")
+    };
+    Unsent { bytes, why }
+}

@@ -83,6 +83,35 @@ const BOOL_FREE: &str = "link link/* post post/* source source/*";
 
 const CODE_LINES_MAX: usize = 600;
 
+const FUNCTION_LINES_MAX: usize = 60;
+
+/// File and function of what is longer, and why.
+const LONG_FUNCTIONS: [(&str, &str, &str); 2] =
+    [("error/alert", "of", "a table of texts"), ("error/fault", "texts", "a table of texts")];
+
+/// What tells a state, a signal, or what is to be done: a new one must be looked at wherever one of these is matched.
+const STATES: [&str; 19] = [
+    "Phase",
+    "Signal",
+    "Input",
+    "Output",
+    "Delivery",
+    "Owed",
+    "Answering",
+    "Goodbye",
+    "Security",
+    "Step",
+    "Role",
+    "RoleKind",
+    "Origin",
+    "Cause",
+    "Next",
+    "Order",
+    "Life",
+    "Local",
+    "Command",
+];
+
 const NO_NAMES: [&str; 5] = ["util", "common", "helpers", "types", "prelude"];
 
 // --- the rules --------------------------------------------------------------------------------------------------------
@@ -158,6 +187,16 @@ fn every_file_opens_with_its_header() {
 #[test]
 fn no_file_is_too_long() {
     check(too_long);
+}
+
+#[test]
+fn no_function_is_too_long() {
+    check(long_functions);
+}
+
+#[test]
+fn no_state_is_passed_over() {
+    check(states_passed_over);
 }
 
 #[test]
@@ -270,6 +309,67 @@ fn too_long(file: &File) -> Findings {
     }
     let last = lines.last().copied().unwrap_or(1);
     vec![(last, format!("has {} lines of code, more than {CODE_LINES_MAX}: which noun should leave?", lines.len()))]
+}
+
+fn long_functions(file: &File) -> Findings {
+    let mut findings = Vec::new();
+    for at in 0..file.code.len() {
+        if file.code[at].text != "fn" {
+            continue;
+        }
+        let body = &file.code[at..item_end(&file.code, at)];
+        let lines = body.iter().map(|token| token.line).collect::<BTreeSet<_>>().len();
+        let name = body.get(1).map_or("", |token| token.text.as_str());
+        let is_allowed = LONG_FUNCTIONS.iter().any(|(file_name, long, _)| *file_name == file.name && *long == name);
+        if lines > FUNCTION_LINES_MAX && !is_allowed {
+            findings.push((file.code[at].line, format!("a function of {lines} lines, more than {FUNCTION_LINES_MAX}")));
+        }
+    }
+    findings
+}
+
+/// An arm `_` beside arms that name a state. What stands in the arms' own braces is theirs.
+fn states_passed_over(file: &File) -> Findings {
+    let text = |at: usize| file.code.get(at).map_or("", |token| token.text.as_str());
+    let mut findings = Vec::new();
+    for at in (0..file.code.len()).filter(|at| text(*at) == "match") {
+        // The arms begin at the first brace outside of parentheses.
+        let mut depth = 0usize;
+        let Some(open) = (at..file.code.len()).find(|at| {
+            match text(*at) {
+                "(" | "[" => depth += 1,
+                ")" | "]" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && text(*at) == "{"
+        }) else {
+            continue;
+        };
+        let (mut braces, mut is_pattern, mut names_state, mut wildcard) = (0usize, true, false, None);
+        for at in open..file.code.len() {
+            match text(at) {
+                "{" | "(" | "[" => braces += 1,
+                "}" | ")" | "]" => braces -= 1,
+                "=" if braces == 1 && text(at + 1) == ">" => is_pattern = false,
+                _ => {}
+            }
+            let ends_arm = braces == 1 && (text(at) == "," || text(at) == "}");
+            if braces == 0 {
+                break;
+            }
+            if is_pattern && STATES.contains(&text(at)) && text(at + 1) == ":" {
+                names_state = true;
+            }
+            if is_pattern && braces == 1 && text(at) == "_" && text(at + 1) == "=" && text(at - 1) != "|" {
+                wildcard = Some(file.code[at].line);
+            }
+            is_pattern |= ends_arm;
+        }
+        if let (true, Some(line)) = (names_state, wildcard) {
+            findings.push((line, "`_` stands for states: name them".to_owned()));
+        }
+    }
+    findings
 }
 
 fn empty_names(file: &File) -> Findings {
@@ -598,6 +698,15 @@ fn what_must_not_be_is_found() {
     assert_eq!(lines(unchecked_additions(&File::new("client", sums))), [2, 3]);
     assert_eq!(unchecked_additions(&File::new("clock", sums)), []);
     assert_eq!(lines(empty_names(&File::new("net/util", "mod common {}"))), [1, 1]);
+    let long = format!("fn f() {{\n}}\nfn g() {{\n{}}}", "a();\n".repeat(FUNCTION_LINES_MAX - 1));
+    assert_eq!(lines(long_functions(&File::new("turn", &long))), [3]);
+    let short = format!("fn g() {{\n{}}}", "a();\n".repeat(FUNCTION_LINES_MAX - 2));
+    assert_eq!(long_functions(&File::new("turn", &short)), []);
+    let matches =
+        "fn f() { match (a, b) {\n (Phase::Open, _) => {}\n _ => match c {\n  1 => Phase::Open,\n  _ => d,\n }}}";
+    assert_eq!(lines(states_passed_over(&File::new("turn", matches))), [3]);
+    let named = "fn f() { match a {\n Phase::Open => match n { 1 => 2, _ => 3 },\n Phase::Closed(_) => 4,\n}}";
+    assert_eq!(states_passed_over(&File::new("turn", named)), []);
     let line = "fn f() {}\n\n// a comment\n";
     assert_eq!(too_long(&File::new("turn", &line.repeat(CODE_LINES_MAX))), []);
     assert_eq!(too_long(&File::new("turn", &line.repeat(CODE_LINES_MAX + 1))).len(), 1);

@@ -46,10 +46,10 @@ impl BlockingLink {
     /// What it waits for until it is open.
     pub(crate) fn wish(&self) -> Wish<'_> {
         let inside = self.lock();
-        match inside.phase() {
-            Some(Phase::Connecting) => Wish::new(&*self.socket, Wanted::No, Wanted::Yes),
-            _ => Wish::new(&*self.socket, Wanted::Yes, inside.wants_to_send()),
+        if inside.phase() == Some(Phase::Connecting) {
+            return Wish::new(&*self.socket, Wanted::No, Wanted::Yes);
         }
+        Wish::new(&*self.socket, Wanted::Yes, inside.wants_to_send())
     }
 
     pub(crate) fn is_shaking_hands(&self) -> bool {

@@ -156,6 +156,15 @@ impl Phase {
         })
     }
 
+    /// Why it ends, once it does.
+    pub(crate) fn reason(self) -> Option<Reason> {
+        match self {
+            Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason) => Some(reason),
+            Phase::Connecting | Phase::Handshaking | Phase::Open => None,
+            Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed => None,
+        }
+    }
+
     /// Whether the handler may queue output.
     pub(crate) fn takes_output(self) -> bool {
         matches!(self, Phase::Open | Phase::HalfOpen)

@@ -299,29 +299,31 @@ impl Session {
                 done
             }
         };
-        match done {
-            Ok(eaten) => Opened { eaten, fault: None },
-            Err(error) => {
-                self.latch = Latch::Failed;
-                let first = (is_shaking && (is_first || error == NOT_TLS)).then_some(&*wire);
-                let (config, hello) =
-                    (begun.as_ref().map(|it| &*it.config), begun.as_ref().and_then(|it| it.hello.as_deref()));
-                let fault = self.explain(&error, &Scene { asked: None, first, hello, config });
-                if is_first && fault == TlsFault::NotTls {
-                    // Whether that is answered by an alert is not for us to say.
-                    return Opened { eaten: all, fault: Some(fault) };
-                }
-                if is_of_an_alert(&error) {
-                    // Nobody is there any more who could be told something (session 5).
-                    return Opened { eaten: all, fault: Some(fault) };
-                }
-                self.answer(out);
-                if is_first && out.len() == sealed {
-                    // For some faults rustls has no alert. Nothing is encrypted yet, so this one can be said without it.
-                    out.push(&DECODE_ERROR);
-                }
-                Opened { eaten: all, fault: Some(fault) }
-            }
+        let error = match done {
+            Ok(eaten) => return Opened { eaten, fault: None },
+            Err(error) => error,
+        };
+        self.latch = Latch::Failed;
+        let first = (is_shaking && (is_first || error == NOT_TLS)).then_some(&*wire);
+        let (config, hello) = begun.as_ref().map(|it| (&*it.config, it.hello.as_deref())).unzip();
+        let fault = self.explain(&error, &Scene { asked: None, first, hello: hello.flatten(), config });
+        // Who has sent an alert has gone (session 5).
+        if !is_of_an_alert(&error) {
+            self.answer_fault(fault, is_first.then_some(sealed), out);
+        }
+        Opened { eaten: all, fault: Some(fault) }
+    }
+
+    /// Tells the peer what is wrong with what it sent. `first_behind` is how much was sealed before the first of it came.
+    fn answer_fault(&mut self, fault: TlsFault, first_behind: Option<usize>, out: &mut Sealed) {
+        // Whether plain text is answered by an alert is not for us to say.
+        if first_behind.is_some() && fault == TlsFault::NotTls {
+            return;
+        }
+        self.answer(out);
+        if first_behind == Some(out.len()) {
+            // For some faults rustls has no alert. Nothing is encrypted yet, so this one can be said without it.
+            out.push(&DECODE_ERROR);
         }
     }
 

@@ -92,43 +92,49 @@ const FAR: Duration = Duration::from_millis(500);
 /// Drives between two readings of the clock.
 const DRIVES_PER_CLOCK: u32 = 64;
 
+/// What lies ready for the first turn.
+fn desk(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> Desk {
+    let mut desk = Desk {
+        now: Tick::of(Instant::now()),
+        judged: Tick::of(Instant::now()),
+        life: Life::Running,
+        buffers: Buffers::default(),
+        departures: Departures::default(),
+        gathered: Vec::new(),
+        gatherer: None,
+        local: VecDeque::new(),
+        handshakes: Handshakes::of(config),
+        jobs: BTreeMap::new(),
+        jobs_made: 0,
+        endings: BTreeMap::new(),
+        counters: Counters::default(),
+        connections: 0,
+        connections_max: config.connections_max,
+        listeners: Vec::new(),
+        endpoints: Vec::new(),
+        notes: Notes::default(),
+        held: Vec::new(),
+        untold: Vec::new(),
+        moved_before: MovedBefore::new(),
+        misused: Seldom::new(),
+        unread: HashSet::new(),
+        undelivered: Vec::new(),
+        parting: None,
+        away: 0,
+        registry,
+        remote: Remote(mailbox),
+    };
+    let limit = config.queued_bytes_max.unwrap_or(usize::MAX);
+    desk.buffers.pool.set_bounds(limit, limit);
+    desk
+}
+
 impl Core {
     pub(super) fn new(number: u32, registry: Registry, config: &ReactorConfig) -> io::Result<Core> {
         let room = Room { commands: config.mailbox_commands_max, bytes: config.mailbox_bytes_max };
         let mailbox = Mailbox::new(&registry, number, room)?;
         let mailbox = Arc::new(mailbox);
-        let mut desk = Desk {
-            now: Tick::of(Instant::now()),
-            judged: Tick::of(Instant::now()),
-            life: Life::Running,
-            buffers: Buffers::default(),
-            departures: Departures::default(),
-            gathered: Vec::new(),
-            gatherer: None,
-            local: VecDeque::new(),
-            handshakes: Handshakes::of(config),
-            jobs: BTreeMap::new(),
-            jobs_made: 0,
-            endings: BTreeMap::new(),
-            counters: Counters::default(),
-            connections: 0,
-            connections_max: config.connections_max,
-            listeners: Vec::new(),
-            endpoints: Vec::new(),
-            notes: Notes::default(),
-            held: Vec::new(),
-            untold: Vec::new(),
-            moved_before: MovedBefore::new(),
-            misused: Seldom::new(),
-            unread: HashSet::new(),
-            undelivered: Vec::new(),
-            parting: None,
-            away: 0,
-            registry,
-            remote: Remote(mailbox.clone()),
-        };
-        let limit = config.queued_bytes_max.unwrap_or(usize::MAX);
-        desk.buffers.pool.set_bounds(limit, limit);
+        let desk = desk(registry, mailbox.clone(), config);
         Ok(Core {
             number,
             table: Table::new(number),

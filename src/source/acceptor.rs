@@ -287,96 +287,124 @@ impl Acceptor {
         (self.sessions.is_some() && turn.desk.handshakes.is_full()).then_some(PauseCause::HandshakeLimit)
     }
 
+    /// What is accepted from, while the gate is open.
+    fn listener(&self) -> Option<&Listener> {
+        let (Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener)) = &self.gate else {
+            return None;
+        };
+        Some(listener)
+    }
+
     /// Accepts up to `budget` connections.
     fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
         if let Life::Stopped(_) = turn.desk.life {
             return self.rest();
         }
         for _ in 0..budget {
-            let (Gate::Open(listener) | Gate::Probing(listener) | Gate::Closing(listener)) = &self.gate else {
+            if self.listener().is_none() {
                 return self.rest();
-            };
-            let (full, until) = match &self.spread {
-                None => (self.full_of(turn), Tick::NEVER),
-                // When others have room again is not told here.
-                Some(spread) => (spread.full_of(), turn.desk.now.after(self.config.starved_pause)),
-            };
-            let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
-            if let Some(cause) = full {
-                self.hold_full(id, cause, until, turn);
-                return Next::Wait;
             }
-            let Some(permit) = Permit::take(&self.quotas) else {
-                let until = turn.desk.now.after(self.config.starved_pause);
-                self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
-                return Next::Wait;
-            };
-            // What is there at the end is taken at once: there is no later.
-            let is_last = matches!(self.gate, Gate::Closing(_)) || turn.is_draining();
-            let pace = self.pace.as_mut().filter(|_| !is_last);
-            if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
-                // There is room, so nobody is to believe in a limit any more.
-                self.probed(turn);
-                if let Some(listener) = self.take_listener() {
-                    self.gate = Gate::Paced(listener, until);
-                }
-                return Next::Wait;
-            }
-            match listener.accept() {
-                Ok((stream, peer)) => {
-                    self.failures = 0;
-                    if options::apply_accepted(&stream, &self.config.socket).is_err() {
-                        drop(Unclaimed::new(stream));
-                        turn.desk.counters.accepted += 1;
-                        turn.desk.counters.failed += 1;
-                        continue;
-                    }
-                    let kept = match &mut self.spread {
-                        None => Some((stream, permit)),
-                        Some(spread) => spread.hand(stream, peer, permit, turn.desk.now),
-                    };
-                    let Some((stream, permit)) = kept else { continue };
-                    turn.desk.counters.accepted += 1;
-                    let link = self.link(stream, peer, turn);
-                    if let Some(place) = self.admit(id, &link, turn) {
-                        turn.desk.connection_begins();
-                        if link.is_tls() {
-                            turn.desk.enter_handshake();
-                        }
-                        self.take_in(id, place, link, permit, turn);
+            let Some(permit) = self.permit(id, turn) else { return Next::Wait };
+            let Some(accepted) = self.listener().map(Listener::accept) else { return self.rest() };
+            match accepted {
+                Ok((stream, peer)) => self.take(id, stream, peer, permit, turn),
+                Err(error) => {
+                    if let Some(next) = self.take_failure(id, error, turn) {
+                        return next;
                     }
                 }
-                Err(error) => match self.no_one_came(&error) {
-                    Trouble::Drained => {
-                        self.failures = 0;
-                        self.probed(turn);
-                        return Next::Wait;
-                    }
-                    Trouble::Passing(errno) => {
-                        turn.desk.counters.accepts_failed += 1;
-                        self.failures += 1;
-                        if self.failures >= FAILURES_MAX {
-                            // The next failure pauses at once.
-                            self.failures = FAILURES_MAX - 1;
-                            self.starve(id, errno, turn);
-                            return Next::Wait;
-                        }
-                    }
-                    Trouble::Starved(errno) => {
-                        self.starve(id, errno, turn);
-                        // A descriptor of ours that comes free may be what it lacks.
-                        turn.desk.held.push(id);
-                        return Next::Wait;
-                    }
-                    Trouble::Fatal => {
-                        self.close(id, Some(error), turn);
-                        return self.rest();
-                    }
-                },
             }
         }
         self.probed(turn);
         Next::Again
+    }
+
+    /// Room for one connection more; without it the gate is closed for a while.
+    fn permit(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Permit> {
+        let (full, until) = match &self.spread {
+            None => (self.full_of(turn), Tick::NEVER),
+            // When others have room again is not told here.
+            Some(spread) => (spread.full_of(), turn.desk.now.after(self.config.starved_pause)),
+        };
+        let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
+        if let Some(cause) = full {
+            self.hold_full(id, cause, until, turn);
+            return None;
+        }
+        let Some(permit) = Permit::take(&self.quotas) else {
+            let until = turn.desk.now.after(self.config.starved_pause);
+            self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
+            return None;
+        };
+        // What is there at the end is taken at once: there is no later.
+        let is_last = matches!(self.gate, Gate::Closing(_)) || turn.is_draining();
+        let pace = self.pace.as_mut().filter(|_| !is_last);
+        if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
+            // There is room, so nobody is to believe in a limit any more.
+            self.probed(turn);
+            if let Some(listener) = self.take_listener() {
+                self.gate = Gate::Paced(listener, until);
+            }
+            return None;
+        }
+        Some(permit)
+    }
+
+    /// One has come: to stay here, to go to another reactor, or to be refused.
+    fn take(&mut self, id: SourceId, stream: Stream, peer: Option<SocketAddr>, permit: Permit, turn: &mut Turn<'_>) {
+        self.failures = 0;
+        if options::apply_accepted(&stream, &self.config.socket).is_err() {
+            drop(Unclaimed::new(stream));
+            turn.desk.counters.accepted += 1;
+            turn.desk.counters.failed += 1;
+            return;
+        }
+        let kept = match &mut self.spread {
+            None => Some((stream, permit)),
+            Some(spread) => spread.hand(stream, peer, permit, turn.desk.now),
+        };
+        let Some((stream, permit)) = kept else { return };
+        turn.desk.counters.accepted += 1;
+        let link = self.link(stream, peer, turn);
+        if let Some(place) = self.admit(id, &link, turn) {
+            turn.desk.connection_begins();
+            if link.is_tls() {
+                turn.desk.enter_handshake();
+            }
+            self.take_in(id, place, link, permit, turn);
+        }
+    }
+
+    /// None has come; what follows from that, if it is not to be tried again at once.
+    fn take_failure(&mut self, id: SourceId, error: io::Error, turn: &mut Turn<'_>) -> Option<Next> {
+        match self.no_one_came(&error) {
+            Trouble::Drained => {
+                self.failures = 0;
+                self.probed(turn);
+                Some(Next::Wait)
+            }
+            Trouble::Passing(errno) => {
+                turn.desk.counters.accepts_failed += 1;
+                self.failures += 1;
+                if self.failures < FAILURES_MAX {
+                    return None;
+                }
+                // The next failure pauses at once.
+                self.failures = FAILURES_MAX - 1;
+                self.starve(id, errno, turn);
+                Some(Next::Wait)
+            }
+            Trouble::Starved(errno) => {
+                self.starve(id, errno, turn);
+                // A descriptor of ours that comes free may be what it lacks.
+                turn.desk.held.push(id);
+                Some(Next::Wait)
+            }
+            Trouble::Fatal => {
+                self.close(id, Some(error), turn);
+                Some(self.rest())
+            }
+        }
     }
 
     /// What an error of accept(2) asks for. No connection used what the pace allowed.

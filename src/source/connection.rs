@@ -366,7 +366,13 @@ impl Connection {
                 }
                 turn.announce_drain(id, beyond);
             }
-            _ => {
+            Phase::Connecting
+            | Phase::HalfOpen
+            | Phase::Finishing
+            | Phase::WriteClosed
+            | Phase::Flushing(_)
+            | Phase::Lingering(_)
+            | Phase::Closed(_) => {
                 if self.link.owes_retort() {
                     self.retort(bytes, turn);
                 }

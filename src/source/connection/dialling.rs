@@ -215,16 +215,14 @@ impl Connection {
             }
         };
         let (dial, attempt, watched) = (racing.dial, racing.attempt, self.watched);
-        let outcome = match (phase, racing.unmade) {
+        let outcome = match (phase.reason(), racing.unmade) {
             (_, Some(Ok(()))) => Outcome::Busy(self.link.stream_mut().take()),
-            (Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason), Some(Err(error))) => {
-                Outcome::Unmade(reason, error)
-            }
-            (Phase::Flushing(reason) | Phase::Lingering(reason) | Phase::Closed(reason), None) => {
+            (Some(reason), Some(Err(error))) => Outcome::Unmade(reason, error),
+            (Some(reason), None) => {
                 let detail = self.link.failure_detail().map(str::to_owned);
                 Outcome::Broken(reason, detail, self.link.take_failure())
             }
-            _ => {
+            (None, Some(Err(_)) | None) => {
                 let then = move |link, _, turn: &mut Turn<'_>| {
                     let ready = Outcome::Ready(Box::new(link), watched);
                     turn.desk.local.push_back(Local::Order(dial, Order::Raced(attempt, ready)));

@@ -127,7 +127,8 @@ impl Connection {
         let has_ended = match self.link.phase() {
             Phase::WriteClosed | Phase::Lingering(_) => true,
             Phase::Closed(reason) => matches!(reason, Reason::PeerClosed | Reason::Local | Reason::Drain),
-            _ => false,
+            Phase::Connecting | Phase::Handshaking | Phase::Open => false,
+            Phase::HalfOpen | Phase::Finishing | Phase::Flushing(_) => false,
         };
         let is_open = turn.desk.notes.get(id).is_some_and(|seen| seen.stage == Stage::Open);
         if has_ended && is_open && self.role_kind != RoleKind::Gone {

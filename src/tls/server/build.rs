@@ -325,10 +325,8 @@ impl TlsServerBuilder {
             news = News::Some;
         }
         let served: Vec<Served> = served.into_iter().map(|(one, _)| one).collect();
-        let speed = match served.iter().any(|one| one.speed == Speed::Slow) {
-            true => Speed::Slow,
-            false => Speed::Quick,
-        };
+        let is_slow = served.iter().any(|one| one.speed == Speed::Slow);
+        let speed = if is_slow { Speed::Slow } else { Speed::Quick };
         let builder = match &verifier {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
