@@ -6,18 +6,17 @@
 //! 2. Whoever was refused room is owed `on_writable`.
 
 pub(crate) mod outgoing;
+mod receiving;
 pub(crate) mod runs;
 mod sending;
 
 use crate::clock::Tick;
 use crate::config::datagram::{DatagramConfig, IcmpErrors};
 use crate::counters::DatagramStats;
-use crate::error::{Error, Reason, error_number};
+use crate::error::{Error, Reason};
 use crate::net::Readiness;
-use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Sending, Watched};
-use crate::net::system;
 use bytes::Bytes;
 use outgoing::{Outgoing, State};
 pub(crate) use sending::Departures;
@@ -190,12 +189,6 @@ impl DatagramError {
 fn told(to: &Option<DatagramPeer>) -> String {
     to.as_ref().map_or_else(|| "its peer".to_owned(), DatagramPeer::to_string)
 }
-
-/// Errors of the network that one drive takes from the socket's queue.
-const ERRORS_PER_DRIVE: usize = 16;
-
-/// A socket that tells of so many errors and gives nothing between them is broken.
-const FAILURES_MAX: usize = 64;
 
 /// What of a queue one of many Unix receivers may hold, that nobody else is shut out by it.
 const SHARE: usize = 4;
@@ -387,104 +380,6 @@ impl Post {
             self.faults.push_back(DatagramError::Expired { to, bytes });
         }
         self.tidy(departures);
-    }
-
-    // --- receiving ------------------------------------------------------------------------------------------------
-
-    /// Whether the kernel may have datagrams that are wanted.
-    pub(crate) fn may_receive(&self) -> bool {
-        self.incoming != Incoming::Awaited && self.reading == Reading::Goes && self.life == Life::Open
-    }
-
-    /// Receives up to `max` datagrams, or as many messages of joined ones.
-    pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
-        let behind = arrivals.receive(&mut self.socket, max, self.limits.bytes_max);
-        let is_alone = arrivals.arrived().len() == 1 && matches!(behind, Behind::Short | Behind::Nothing);
-        self.haste = if is_alone { Haste::Once } else { Haste::Queue };
-        match behind {
-            Behind::More => self.failures = 0,
-            Behind::Short if self.incoming == Incoming::Doubted => self.failures = 0,
-            Behind::Short | Behind::Nothing => {
-                self.incoming = Incoming::Awaited;
-                self.failures = 0;
-            }
-            Behind::Error(source) => self.receive_failed(source),
-        }
-    }
-
-    /// A trouble of an earlier datagram, or of the socket itself.
-    fn receive_failed(&mut self, source: io::Error) {
-        match error_number(&source) {
-            Some(number) if crate::net::datagram::is_broken(&source) => self.cut(Reason::Os(number)),
-            _ if self.explained() => {}
-            number => {
-                self.faults.push_back(DatagramError::Socket { source });
-                self.failures += 1;
-                if self.failures == FAILURES_MAX {
-                    self.cut(number.map_or(Reason::Bug, Reason::Os));
-                }
-            }
-        }
-    }
-
-    /// Counts one datagram that is shown.
-    pub(crate) fn count_in(&mut self, bytes: usize, is_truncated: bool) {
-        self.stats.datagrams_in += 1;
-        self.stats.bytes_in += bytes as u64;
-        self.stats.truncated += u64::from(is_truncated);
-    }
-
-    /// Takes errors of the network from the socket's queue.
-    pub(crate) fn take_errors(&mut self) {
-        if self.errors == Errors::Awaited {
-            return;
-        }
-        if self.has_error_queue() {
-            for _ in 0..ERRORS_PER_DRIVE {
-                match system::mmsg::next_error(&self.socket) {
-                    // What this host refuses by itself is told where it is sent.
-                    Ok(Some(told)) if told.icmp.is_none() => {}
-                    Ok(Some(told)) => {
-                        let to = told.to.map(DatagramPeer::from);
-                        let (by, icmp, source) = (told.by, told.icmp, told.source);
-                        self.faults.push_back(DatagramError::Network { to, by, icmp, source });
-                    }
-                    Ok(None) | Err(_) => {
-                        self.errors = Errors::Awaited;
-                        return self.take_socket_error();
-                    }
-                }
-            }
-            return;
-        }
-        self.errors = Errors::Awaited;
-        self.take_socket_error();
-    }
-
-    fn take_socket_error(&mut self) {
-        if let Some(source) = self.socket.take_error() {
-            self.faults.push_back(DatagramError::Socket { source });
-        }
-    }
-
-    /// Whether the network's answers are queued.
-    fn has_error_queue(&self) -> bool {
-        system::HAS_ERROR_QUEUE && self.limits.icmp_errors == IcmpErrors::Told && !self.socket.is_unix()
-    }
-
-    /// Whether the queue of errors tells what a call has failed of.
-    fn explained(&mut self) -> bool {
-        let before = self.faults.len();
-        if self.has_error_queue() {
-            self.errors = Errors::Waiting;
-            self.take_errors();
-        }
-        self.faults.len() > before
-    }
-
-    /// What is to be told.
-    pub(crate) fn next_fault(&mut self) -> Option<DatagramError> {
-        self.faults.pop_front()
     }
 
     // --- queueing -------------------------------------------------------------------------------------------------
