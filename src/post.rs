@@ -282,7 +282,19 @@ impl Post {
 
     /// Whether something is left that no event will announce.
     pub(crate) fn wants_again(&self) -> bool {
-        self.may_receive() || self.errors == Errors::Waiting || self.may_send() || !self.faults.is_empty()
+        self.wants_input() || self.may_send() || !self.faults.is_empty()
+    }
+
+    /// The same of what comes.
+    #[inline]
+    pub(crate) fn wants_input(&self) -> bool {
+        self.may_receive() || self.errors == Errors::Waiting
+    }
+
+    /// Whether it is open, and nothing waits to be sent, to be told, or to be said that there is room for.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.outgoing.is_none() && self.faults.is_empty() && self.owed == Owed::Nothing && self.life == Life::Open
     }
 
     /// Whether anything is to be done that another's callback has caused.
@@ -398,11 +410,16 @@ impl Post {
         }
         let state = match std::mem::replace(&mut self.haste, Haste::Queue) {
             Haste::Queue => State::Fresh,
-            Haste::Once => self.send_at_once(to, bytes),
+            Haste::Once => self.send_at_once(to, bytes, departures),
         };
-        if state == State::Gone {
-            return Ok(());
+        if state != State::Gone {
+            self.queue(to, bytes, state, departures, now);
         }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn queue(&mut self, to: Option<&DatagramPeer>, bytes: &[u8], state: State, departures: &mut Departures, now: Tick) {
         let outgoing = self.outgoing.get_or_insert_with(|| departures.outgoing());
         outgoing.push(to.cloned(), bytes, now);
         if state == State::Tried {
@@ -411,7 +428,6 @@ impl Post {
         if outgoing.ready() >= runs::WINDOW && self.pace == Pace::Free {
             self.flush(departures, now);
         }
-        Ok(())
     }
 
     /// Another thread's datagram was refused, which its handler is told.
@@ -437,6 +453,11 @@ impl Post {
         if bytes > limit {
             return Err(Error::Oversize { bytes, limit });
         }
+        if self.outgoing.is_some() { self.check_room(to, bytes) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn check_room(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), Error> {
         let Some(outgoing) = &self.outgoing else { return Ok(()) };
         let is_full = outgoing.len() >= self.limits.queue_datagrams_max
             || outgoing.waiting_bytes() + bytes > self.limits.queue_bytes_max;

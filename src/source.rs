@@ -50,7 +50,8 @@ pub(crate) enum Cause {
 pub(crate) enum Source {
     Acceptor(Box<Acceptor>),
     Connection(Connection),
-    Endpoint(Box<Endpoint>),
+    /// `None` while an event drives it: a place is as large as a connection, and only the box leaves it.
+    Endpoint(Option<Box<Endpoint>>),
     Watch(Box<Watch>),
 }
 
@@ -69,7 +70,9 @@ impl Source {
         match self {
             Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
             Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),
-            Source::Endpoint(endpoint) => endpoint.drive(id, cause, arrivals, turn),
+            Source::Endpoint(Some(endpoint)) => endpoint.drive(id, cause, arrivals, turn),
+            // It is being driven.
+            Source::Endpoint(None) => Next::Wait,
             Source::Watch(watch) => watch.drive(cause, turn),
         }
     }
@@ -88,7 +91,7 @@ impl Source {
     pub(crate) fn is_heard(&self, beyond: u64) -> bool {
         match self {
             Source::Connection(connection) => connection.is_heard(beyond),
-            Source::Endpoint(endpoint) => endpoint.is_heard(),
+            Source::Endpoint(endpoint) => endpoint.as_ref().is_none_or(|endpoint| endpoint.is_heard()),
             Source::Acceptor(_) | Source::Watch(_) => true,
         }
     }
@@ -98,7 +101,7 @@ impl Source {
         match self {
             Source::Connection(connection) => connection.deadline(),
             Source::Acceptor(acceptor) => acceptor.deadline(),
-            Source::Endpoint(endpoint) => endpoint.deadline(),
+            Source::Endpoint(endpoint) => endpoint.as_ref()?.deadline(),
             Source::Watch(_) => None,
         }
     }

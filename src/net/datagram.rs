@@ -216,7 +216,7 @@ impl DatagramSocket {
         if let Some(peer) = peer {
             let named = super::stream::name(&peer).ok().and_then(|peer| DatagramPeer::resolve(&peer).ok());
             // Of a pair of Unix sockets neither has a name, but each has the other.
-            adopted.peer = Some(named.unwrap_or(DatagramPeer::named(None, None)));
+            adopted.peer = Some(named.unwrap_or_else(DatagramPeer::unnamed));
         }
         Ok(adopted)
     }
@@ -376,18 +376,19 @@ impl DatagramSocket {
     // --- what it does ---------------------------------------------------------------------------------------------
 
     /// Sends one datagram; sendto(2), or send(2) to the peer that it is connected to.
+    #[inline(always)]
     pub(crate) fn send(&self, bytes: &[u8], to: Option<&DatagramPeer>) -> io::Result<()> {
         let flags = SendFlags::DONTWAIT | sigpipe::NONE;
-        let to = to.map(DatagramPeer::destination);
-        uninterrupted(|| {
-            match &to {
-                None => rustix::net::send(self, bytes, flags)?,
-                Some(Some(Destination::Ip(ip))) => rustix::net::sendto(self, bytes, flags, &self.named(*ip))?,
-                Some(Some(Destination::Unix(unix))) => rustix::net::sendto(self, bytes, flags, *unix)?,
-                Some(None) => return Err(io::ErrorKind::AddrNotAvailable.into()),
-            };
-            Ok(())
-        })
+        let sent = match to.map(DatagramPeer::destination) {
+            None => uninterrupted(|| Ok(rustix::net::send(self, bytes, flags)?)),
+            Some(Some(Destination::Ip(ip))) => {
+                let ip = self.named(ip);
+                uninterrupted(|| Ok(rustix::net::sendto(self, bytes, flags, &ip)?))
+            }
+            Some(Some(Destination::Unix(unix))) => uninterrupted(|| Ok(rustix::net::sendto(self, bytes, flags, unix)?)),
+            Some(None) => Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        sent.map(drop)
     }
 
     /// Receives one datagram of whomever it is connected to. What is longer than `buffer` is cut; its length is told whole, or

@@ -12,7 +12,7 @@ use mio::Interest;
 use mio::net::{UnixListener, UnixStream};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketAddrUnix};
+use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketAddrAny, SocketAddrUnix};
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -181,10 +181,16 @@ pub(super) fn set_cork(_: BorrowedFd<'_>, _: bool) -> rustix::io::Result<()> {
 
 /// recvmsg(2) of one datagram, which says that it was cut, but not how long it was: one byte more, at least.
 pub(super) fn receive_whole(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(receive_whole_from(socket, buffer)?.0)
+}
+
+/// The same, and who sent it.
+pub(super) fn receive_whole_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<SocketAddrAny>)> {
     let mut none = RecvAncillaryBuffer::default();
     let room = buffer.len();
     let got = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut none, RecvFlags::DONTWAIT)?;
-    Ok(if got.flags.contains(ReturnFlags::TRUNC) { room + 1 } else { got.bytes })
+    let len = if got.flags.contains(ReturnFlags::TRUNC) { room + 1 } else { got.bytes };
+    Ok((len, got.address))
 }
 
 /// Refuses.

@@ -13,7 +13,7 @@ use mio::Interest;
 use mio::net::{UnixListener, UnixStream};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustix::event::PollFlags;
-use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, SocketFlags};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags};
 use socket2::{Socket, TcpKeepalive};
 use std::fs::File;
 use std::io;
@@ -129,6 +129,12 @@ pub(super) fn set_cork(socket: BorrowedFd<'_>, corked: bool) -> rustix::io::Resu
 pub(super) fn receive_whole(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let (_, len) = rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
     Ok(len)
+}
+
+/// recvfrom(2): the same, and who sent it.
+pub(super) fn receive_whole_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Option<SocketAddrAny>)> {
+    let (_, len, from) = rustix::net::recvfrom(socket, buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
+    Ok((len, from))
 }
 
 /// Has the kernel name a Unix socket; unix(7), "autobind".

@@ -23,6 +23,7 @@ impl Post {
     }
 
     /// Receives up to `max` datagrams, or as many messages of joined ones.
+    #[inline(always)]
     pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
         let behind = arrivals.receive(&mut self.socket, max, self.limits.bytes_max);
         let is_alone = arrivals.arrived().len() == 1 && matches!(behind, Behind::Short | Behind::Nothing);
@@ -39,6 +40,7 @@ impl Post {
     }
 
     /// A trouble of an earlier datagram, or of the socket itself.
+    #[cold]
     fn receive_failed(&mut self, source: io::Error) {
         match error_number(&source) {
             Some(number) if crate::net::datagram::is_broken(&source) => self.cut(Reason::Os(number)),
@@ -61,10 +63,14 @@ impl Post {
     }
 
     /// Takes errors of the network from the socket's queue.
+    #[inline]
     pub(crate) fn take_errors(&mut self) {
-        if self.errors == Errors::Awaited {
-            return;
+        if self.errors == Errors::Waiting {
+            self.take_waiting_errors();
         }
+    }
+
+    fn take_waiting_errors(&mut self) {
         if self.has_error_queue() {
             for _ in 0..ERRORS_PER_DRIVE {
                 match system::mmsg::next_error(&self.socket) {

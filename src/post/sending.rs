@@ -5,13 +5,13 @@
 use crate::clock::Tick;
 use crate::net::datagram::calls::{Common, SENT};
 use crate::net::datagram::peer::DatagramPeer;
-use crate::net::datagram::{Bound, Refusal, Sending};
+use crate::net::datagram::{Bound, DatagramSocket, Refusal, Sending};
 use crate::net::system::mmsg::SendHeaders;
-use crate::post::outgoing::{Entry, Found, Outgoing, State};
+use crate::post::outgoing::{Found, Outgoing, State};
 use crate::post::runs::{Runs, WINDOW};
 use crate::post::{DatagramError, Life, Pace, Post};
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// They are boxed where they are used, and are kept so.
@@ -50,6 +50,20 @@ impl Departures {
     /// Bytes that queues hold.
     pub(crate) fn held(&self) -> usize {
         self.held
+    }
+
+    /// Sends one datagram from an address of ours, and says how many were sent.
+    #[inline(never)]
+    fn send_from(
+        &mut self,
+        via: IpAddr,
+        socket: &DatagramSocket,
+        to: Option<SocketAddr>,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        let common = Common { segment: None, via: Some(via) };
+        let message = [IoSlice::new(bytes)];
+        self.headers.send(socket, common, &[&message], std::iter::once(to))
     }
 
     /// Takes an emptied queue back.
@@ -96,24 +110,41 @@ impl Post {
 
     /// Sends one datagram without queueing it, and says how far it is. What the kernel does not take is offered once more
     /// from the queue, and there a refusal is told.
-    pub(super) fn send_at_once(&mut self, to: Option<&DatagramPeer>, bytes: &[u8]) -> State {
-        if self.outgoing.is_some() || self.pace != Pace::Free || to.and_then(DatagramPeer::via).is_some() {
+    pub(super) fn send_at_once(
+        &mut self,
+        to: Option<&DatagramPeer>,
+        bytes: &[u8],
+        departures: &mut Departures,
+    ) -> State {
+        if self.outgoing.is_some() || self.pace != Pace::Free {
             return State::Fresh;
         }
-        match self.socket.send(bytes, to) {
-            Ok(()) => {
+        let sent = match via(&self.socket, to) {
+            Some(via) if self.socket.sending() != Sending::Single => {
+                departures.send_from(via, &self.socket, to.and_then(DatagramPeer::ip), bytes)
+            }
+            Some(_) | None => self.socket.send(bytes, to).map(|()| 1),
+        };
+        match sent {
+            Ok(0) => State::Fresh,
+            Ok(_) => {
                 self.stats.datagrams_out += 1;
                 self.stats.bytes_out += bytes.len() as u64;
                 State::Gone
             }
-            Err(error) if Refusal::of(&error, false) == Refusal::Earlier && !self.socket.is_unix() => {
-                if !self.explained() {
-                    self.doubt = Some(error);
-                }
-                State::Tried
-            }
-            Err(_) => State::Fresh,
+            Err(error) => self.refused_at_once(error),
         }
+    }
+
+    #[cold]
+    fn refused_at_once(&mut self, error: io::Error) -> State {
+        if Refusal::of(&error, false) != Refusal::Earlier || self.socket.is_unix() {
+            return State::Fresh;
+        }
+        if !self.explained() {
+            self.doubt = Some(error);
+        }
+        State::Tried
     }
 
     // --- many in a call -------------------------------------------------------------------------------------------
@@ -184,7 +215,7 @@ impl Post {
         let Some(outgoing) = &self.outgoing else { return };
         let alone = &departures.runs.of(run)[..1];
         let entry = outgoing.entry(first + usize::from(alone[0]));
-        let common = Common { segment: None, via: via(&self.socket, entry) };
+        let common = Common { segment: None, via: via(&self.socket, entry.to.as_ref()) };
         let to = entry.to.as_ref().and_then(DatagramPeer::ip);
         let message = [IoSlice::new(outgoing.bytes(entry))];
         match departures.headers.send(&self.socket, common, &[&message], std::iter::once(to)) {
@@ -208,7 +239,7 @@ impl Post {
         let order = runs.from(run);
         let entry = |index: &u16| outgoing.entry(first + usize::from(*index));
         let refused = entry(&order[0]);
-        via(&self.socket, refused).filter(|_| error.kind() == io::ErrorKind::InvalidInput)?;
+        via(&self.socket, refused.to.as_ref()).filter(|_| error.kind() == io::ErrorKind::InvalidInput)?;
         let count = order.iter().take_while(|index| entry(index).to == refused.to).count();
         Some(&order[..count])
     }
@@ -343,9 +374,9 @@ impl Post {
 
 /// Which of our addresses a datagram leaves from. What another socket has learned of a peer does not change where this one
 /// sends from.
-fn via(socket: &crate::net::datagram::DatagramSocket, entry: &Entry) -> Option<IpAddr> {
+fn via(socket: &DatagramSocket, to: Option<&DatagramPeer>) -> Option<IpAddr> {
     match socket.bound() {
-        Bound::All => entry.to.as_ref().and_then(DatagramPeer::via),
+        Bound::All => to.and_then(DatagramPeer::via),
         Bound::One => None,
     }
 }
@@ -356,7 +387,7 @@ const FEW: usize = 16;
 /// Sends as many runs from `next` on as have the same control messages, in one call. Returns how many it asked for, how long
 /// the pieces of the longer ones were to be, if any was to be cut, and how many were taken.
 fn call<const SLICES: usize>(
-    socket: &crate::net::datagram::DatagramSocket,
+    socket: &DatagramSocket,
     outgoing: &Outgoing,
     first: usize,
     departures: &mut Departures,
@@ -365,7 +396,7 @@ fn call<const SLICES: usize>(
     use crate::post::runs::Run;
     let entry = |index: u16| outgoing.entry(first + usize::from(index));
     let (order, runs) = (departures.runs.order(), &departures.runs.runs()[next..]);
-    let via = |run: &Run| via(socket, entry(order[run.first]));
+    let via = |run: &Run| via(socket, entry(order[run.first]).to.as_ref());
     let mut common = Common { segment: None, via: via(&runs[0]) };
     // The longest of the datagrams that go alone: they may be sent by a call that cuts longer messages.
     let mut longest = 0;

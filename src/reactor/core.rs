@@ -451,7 +451,7 @@ impl Core {
                 self.bring(id, Source::Acceptor(Box::new(acceptor)));
             }
             Local::Bind { id, post, handler } => {
-                self.bring(id, Source::Endpoint(Box::new(Endpoint::new(*post, handler))));
+                self.bring(id, Source::Endpoint(Some(Box::new(Endpoint::new(*post, handler)))));
             }
             // The kernel may have reported it while its place was only reserved.
             Local::Watch { id, foreign, handler } => {

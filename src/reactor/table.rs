@@ -15,6 +15,7 @@ use crate::link::Link;
 use crate::post::Post;
 use crate::source::Source;
 use crate::source::connection::Connection;
+use crate::source::endpoint::Endpoint;
 use crate::turn::{Desk, MovedBefore, Roster};
 use slab::Slab;
 
@@ -72,6 +73,25 @@ impl Table {
 
     fn slot_mut(&mut self, id: SourceId) -> Option<&mut Option<Source>> {
         if self.has(id) { self.slots.get_mut(id.slot as usize) } else { None }
+    }
+
+    /// Takes a source out, to be driven by an event. Of an endpoint only the box is taken, and returned.
+    #[inline]
+    pub(crate) fn take_ready(&mut self, id: SourceId, into: &mut Option<Source>) -> Option<Box<Endpoint>> {
+        let slot = self.slot_mut(id)?;
+        if let Some(Source::Endpoint(endpoint)) = slot {
+            return endpoint.take();
+        }
+        std::mem::swap(slot, into);
+        None
+    }
+
+    /// Puts an endpoint where it was taken from.
+    pub(crate) fn put_back_endpoint(&mut self, id: SourceId, endpoint: Box<Endpoint>) {
+        let Some(Source::Endpoint(place)) = self.get_mut(id) else {
+            unreachable!("table 1: a source that is driven keeps its slot")
+        };
+        *place = Some(endpoint);
     }
 
     /// Takes a source out, to be driven. It is large: it goes right to where it is wanted, which is empty.
@@ -204,7 +224,7 @@ impl Roster for Table {
 
     fn post(&mut self, id: SourceId) -> Option<&mut Post> {
         match self.get_mut(id)? {
-            Source::Endpoint(endpoint) => Some(endpoint.post()),
+            Source::Endpoint(endpoint) => Some(endpoint.as_mut()?.post()),
             Source::Acceptor(_) | Source::Connection(_) | Source::Watch(_) => None,
         }
     }
@@ -241,8 +261,8 @@ impl Roster for Table {
                     let id = self.id_of(n as u32);
                     Desk::count_moved(moved_before, id, connection.link_ref(), counters);
                 }
-                Some(Source::Endpoint(endpoint)) => counters.datagrams.add(&endpoint.stats()),
-                Some(Source::Acceptor(_) | Source::Watch(_)) | None => {}
+                Some(Source::Endpoint(Some(endpoint))) => counters.datagrams.add(&endpoint.stats()),
+                Some(Source::Acceptor(_) | Source::Endpoint(None) | Source::Watch(_)) | None => {}
             }
         }
     }

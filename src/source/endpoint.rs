@@ -12,6 +12,7 @@ use crate::datagrams::{Datagram, Datagrams};
 use crate::error::{Reason, error_number};
 use crate::handler::{DatagramHandler, Next, guarded};
 use crate::id::SourceId;
+use crate::net::Readiness;
 use crate::net::datagram::Watched;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::post::{Life, Post};
@@ -80,7 +81,37 @@ impl Endpoint {
         if expires {
             self.expire(id, turn);
         }
+        self.go_on(id, arrivals, turn)
+    }
+
+    /// The same for what the kernel reports, which is never the first thing.
+    pub(crate) fn drive_ready(
+        &mut self,
+        id: SourceId,
+        ready: Readiness,
+        arrivals: &mut Arrivals,
+        turn: &mut Turn<'_>,
+    ) -> Next {
+        debug_assert!(self.stage != Stage::Made, "endpoint 1: `on_bound` comes first");
+        self.post.note(ready);
+        self.post.take_errors();
+        self.send_waiting(id, turn);
+        self.go_on(id, arrivals, turn)
+    }
+
+    /// The rest of a drive: what came, and what is left behind it.
+    #[inline(always)]
+    fn go_on(&mut self, id: SourceId, arrivals: &mut Arrivals, turn: &mut Turn<'_>) -> Next {
         self.take_arrivals(id, arrivals, turn);
+        if !self.post.is_quiet() || self.post.watched() != self.watched {
+            return self.end_drive(id, turn);
+        }
+        self.post.settle();
+        if self.post.wants_input() { Next::Again } else { Next::Wait }
+    }
+
+    /// Where more is left than input.
+    fn end_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
         self.send_waiting(id, turn);
         self.post.settle();
         if let Life::Closed(reason) = self.post.life() {
@@ -156,7 +187,14 @@ impl Endpoint {
     }
 
     /// Offers the kernel what waits, tells what came of it, and that there is room again.
+    #[inline(always)]
     fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+        if !self.post.is_quiet() {
+            self.send_and_tell(id, turn);
+        }
+    }
+
+    fn send_and_tell(&mut self, id: SourceId, turn: &mut Turn<'_>) {
         if self.post.may_send() {
             let desk = &mut *turn.desk;
             self.post.flush(&mut desk.departures, desk.now);
@@ -175,33 +213,49 @@ impl Endpoint {
     }
 
     /// Receives within the turn's budget, and shows each datagram.
+    #[inline(always)]
     fn take_arrivals(&mut self, id: SourceId, arrivals: &mut Arrivals, turn: &mut Turn<'_>) {
         let mut budget = self.post.datagrams_per_turn();
         while budget > 0 && self.post.may_receive() {
             self.post.receive(arrivals, budget);
+            // An error that came in place of a datagram costs as much.
+            let mut shown = arrivals.arrived().len().max(1);
             for arrived in arrivals.arrived() {
                 let bytes = arrivals.bytes(arrived);
-                let segment = arrived.segment.unwrap_or(bytes.len()).max(1);
-                let mut rest = bytes;
-                // An empty datagram is one, too.
-                loop {
-                    let (data, behind) = rest.split_at(segment.min(rest.len()));
-                    rest = behind;
-                    budget = budget.saturating_sub(1);
-                    self.show(id, arrived, data, turn);
-                    if rest.is_empty() {
-                        break;
-                    }
+                match arrived.segment {
+                    None => self.show(id, arrived, bytes, turn),
+                    Some(segment) => shown += self.show_joined(id, arrived, bytes, segment, turn) - 1,
                 }
             }
-            if arrivals.arrived().is_empty() {
-                // An error came in place of a datagram: each costs as much.
-                budget -= 1;
+            budget = budget.saturating_sub(shown);
+        }
+    }
+
+    /// Shows each of those that were joined; returns how many they are.
+    fn show_joined(
+        &mut self,
+        id: SourceId,
+        arrived: &crate::net::datagram::arrivals::Arrived,
+        bytes: &[u8],
+        segment: usize,
+        turn: &mut Turn<'_>,
+    ) -> usize {
+        let mut rest = bytes;
+        let mut shown = 0;
+        // An empty datagram is one, too.
+        loop {
+            let (data, behind) = rest.split_at(segment.min(rest.len()));
+            rest = behind;
+            shown += 1;
+            self.show(id, arrived, data, turn);
+            if rest.is_empty() {
+                return shown;
             }
         }
     }
 
     /// Shows one datagram. What was received together is shown to its end, paused or not; once it closes, it is counted only.
+    #[inline(always)]
     fn show(
         &mut self,
         id: SourceId,

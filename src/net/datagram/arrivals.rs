@@ -9,9 +9,8 @@ use crate::net::datagram::calls::Places;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Receiving};
 use crate::net::system::mmsg::{ReceiveHeaders, receive_joined};
-use crate::net::uninterrupted;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags};
-use std::io::{self, IoSliceMut};
+use crate::net::{system, uninterrupted};
+use std::io;
 use std::net::IpAddr;
 
 /// Datagrams that one call receives at most.
@@ -81,6 +80,7 @@ impl Arrivals {
     }
 
     /// Receives up to `max` datagrams, each of up to `bytes_max` bytes.
+    #[inline(always)]
     pub(crate) fn receive(&mut self, socket: &mut DatagramSocket, max: usize, bytes_max: usize) -> Behind {
         self.arrived.clear();
         let place = bytes_max.max(DATAGRAM_BYTES) + STAGGER;
@@ -98,6 +98,7 @@ impl Arrivals {
         }
     }
 
+    #[inline(never)]
     fn receive_singles(
         &mut self,
         max: usize,
@@ -116,6 +117,7 @@ impl Arrivals {
         Behind::More
     }
 
+    #[inline(always)]
     fn receive_batch(&mut self, socket: &mut DatagramSocket, max: usize, place: usize) -> Behind {
         let want = max.min(socket.batch_size());
         self.make_room(BATCH * place);
@@ -147,20 +149,16 @@ fn lacks_call(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error())
 }
 
-/// recvmsg(2). Descriptors that a Unix peer passes along are closed by the kernel, since there is no place for them.
+/// One datagram. Descriptors that a Unix peer passes along are closed by the kernel, since there is no place for them.
 pub(in crate::net) fn receive_one(socket: &DatagramSocket, memory: &mut [u8]) -> io::Result<Arrived> {
-    let len = memory.len();
-    let got = uninterrupted(|| {
-        let mut none = RecvAncillaryBuffer::default();
-        Ok(rustix::net::recvmsg(socket, &mut [IoSliceMut::new(memory)], &mut none, RecvFlags::DONTWAIT)?)
-    })?;
+    let (len, from) = uninterrupted(|| system::receive_whole_from(socket, memory))?;
     Ok(Arrived {
-        from: DatagramPeer::named(got.address, None),
+        from: from.map_or_else(DatagramPeer::unnamed, DatagramPeer::named),
         local: socket.own(),
         ecn: None,
         start: 0,
-        len: got.bytes.min(len),
+        len: len.min(memory.len()),
         segment: None,
-        is_truncated: got.flags.contains(ReturnFlags::TRUNC),
+        is_truncated: len > memory.len(),
     })
 }

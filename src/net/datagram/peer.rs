@@ -25,7 +25,8 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DatagramPeer {
     place: Place,
-    via: Option<IpAddr>,
+    /// Which of our addresses it wrote to.
+    pub(in crate::net) via: Option<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,25 +117,23 @@ impl DatagramPeer {
         named.unwrap_or(Address::unixgram_unnamed())
     }
 
-    /// The one that the system names; `via` is which of our addresses it wrote to.
-    pub(crate) fn named(any: Option<SocketAddrAny>, via: Option<IpAddr>) -> DatagramPeer {
-        let place = match any {
-            None => Place::Unnamed,
+    /// The one that the system names.
+    pub(crate) fn named(any: SocketAddrAny) -> DatagramPeer {
+        let place = match any.address_family() {
             // rustix (1.1.6) asserts that this cannot happen.
-            Some(any) if any.address_family() == AddressFamily::UNIX && any.addr_len() as usize > SOCKADDR_UN_BYTES => {
-                Place::Unnamed
-            }
-            Some(any) => match (SocketAddr::try_from(any.clone()), SocketAddrUnix::try_from(any)) {
-                (Ok(ip), _) => Place::Ip(unmapped(ip)),
-                (Err(_), Ok(unix)) if unix.path().is_some() || unix_name(&unix).is_some() => Place::Unix(unix),
-                (Err(_), _) => Place::Unnamed,
+            AddressFamily::UNIX if any.addr_len() as usize > SOCKADDR_UN_BYTES => Place::Unnamed,
+            AddressFamily::UNIX => match SocketAddrUnix::try_from(any) {
+                Ok(unix) if unix.path_bytes().is_some() || unix_name(&unix).is_some() => Place::Unix(unix),
+                Ok(_) | Err(_) => Place::Unnamed,
             },
+            _ => SocketAddr::try_from(any).map_or(Place::Unnamed, |ip| Place::Ip(unmapped(ip))),
         };
-        DatagramPeer { place, via }
+        DatagramPeer { place, via: None }
     }
 
-    pub(crate) fn at(ip: SocketAddr, via: Option<IpAddr>) -> DatagramPeer {
-        DatagramPeer { place: Place::Ip(unmapped(ip)), via }
+    /// A Unix socket that is bound to nothing.
+    pub(crate) fn unnamed() -> DatagramPeer {
+        DatagramPeer { place: Place::Unnamed, via: None }
     }
 
     /// Where to send to; `None` where nobody can.
@@ -168,7 +167,7 @@ impl DatagramPeer {
 
 impl From<SocketAddr> for DatagramPeer {
     fn from(ip: SocketAddr) -> DatagramPeer {
-        DatagramPeer::at(ip, None)
+        DatagramPeer { place: Place::Ip(unmapped(ip)), via: None }
     }
 }
 
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn who_has_no_name_cannot_be_reached() {
-        let peer = DatagramPeer::named(None, None);
+        let peer = DatagramPeer::unnamed();
         assert!(peer.is_unnamed() && peer.destination().is_none());
         assert_eq!(peer.to_string(), "unixgram:");
     }

@@ -14,8 +14,8 @@ use crate::net::uninterrupted;
 use nix::cmsg_space;
 use nix::libc;
 use nix::sys::socket::{
-    CmsgIterator, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg,
-    sendmmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6, SockaddrLike,
+    SockaddrStorage, recvmmsg, recvmsg, sendmmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
@@ -32,56 +32,18 @@ fn control_room() -> Vec<u8> {
 
 type Headers = MultiHeaders<SockaddrStorage>;
 
-/// Messages for which a small call is made ready.
-const FEW: usize = 4;
+/// Messages for which smaller calls are made ready: for what comes singly, and for a few.
+const SINGLE: usize = 2;
+const FEW: usize = 8;
 
-/// Headers to receive with: for both families, for sockets with one address and with all, before a drop and behind it.
+/// Headers to receive with: for sockets with one address and with all, before a drop and behind it.
+type Sets<A> = [[Option<MultiHeaders<A>>; 2]; 2];
+
+/// Headers to receive with, by the family of the sockets.
 #[derive(Default)]
 pub(in crate::net) struct ReceiveHeaders {
-    sets: [[[Option<Headers>; 2]; 2]; 2],
-}
-
-/// What the control messages of one datagram say.
-#[derive(Default)]
-struct Told {
-    /// The address in its header, and that of ours to answer from.
-    local: Option<IpAddr>,
-    answer_from: Option<IpAddr>,
-    ecn: Option<Ecn>,
-    segment: Option<usize>,
-    dropped: Option<u32>,
-}
-
-impl Told {
-    fn by(messages: CmsgIterator<'_>) -> Told {
-        let mut told = Told::default();
-        for message in messages {
-            match message {
-                ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    told.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
-                    // Of a group or a broadcast it is the address that routes to the sender choose.
-                    let own = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
-                    told.answer_from = Some(own.into()).filter(|_| !own.is_unspecified());
-                }
-                ControlMessageOwned::Ipv6PacketInfo(info) => {
-                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    told.local = Some(ip.to_canonical());
-                    // A link-local one means nothing without its interface: the system chooses by where the answer goes.
-                    let is_own = match ip.to_ipv4_mapped() {
-                        Some(v4) => is_unicast(v4),
-                        None => !ip.is_multicast() && !ip.is_unicast_link_local(),
-                    };
-                    told.answer_from = Some(ip.to_canonical()).filter(|_| is_own);
-                }
-                ControlMessageOwned::Ipv4Tos(tos) => told.ecn = Some(Ecn::of(tos)),
-                ControlMessageOwned::Ipv6TClass(class) => told.ecn = Some(Ecn::of(class as u8)),
-                ControlMessageOwned::UdpGroSegments(segment) => told.segment = usize::try_from(segment).ok(),
-                ControlMessageOwned::RxqOvfl(dropped) => told.dropped = Some(dropped),
-                _ => {}
-            }
-        }
-        told
-    }
+    v4: Sets<SockaddrIn>,
+    v6: Sets<SockaddrIn6>,
 }
 
 /// What an IPv4 address is that a datagram came to.
@@ -169,28 +131,67 @@ fn ask_cast(ip: Ipv4Addr) -> Option<Cast> {
 /// A port to connect to, to which nothing is sent.
 const DISCARD: u16 = 9;
 
-/// One message that was received, in our words.
-fn arrived(
-    message: &nix::sys::socket::RecvMsg<'_, '_, SockaddrStorage>,
-    told: &Told,
-    start: usize,
-    socket: (Bound, Option<IpAddr>),
-) -> Arrived {
-    let (bound, own) = socket;
-    let via = if bound == Bound::All { told.answer_from } else { None };
-    let from = match message.address.as_ref().and_then(ip_of) {
-        Some(ip) => DatagramPeer::at(ip, via),
-        None => DatagramPeer::named(None, None),
-    };
+/// One message that was received, in our words; [`read_control`] says what its control messages add.
+#[inline(always)]
+fn arrived<A>(message: &RecvMsg<'_, '_, A>, from: DatagramPeer, start: usize, own: Option<IpAddr>) -> Arrived {
     Arrived {
         from,
-        local: told.local.or(own),
-        ecn: told.ecn,
+        local: own,
+        ecn: None,
         start,
         len: message.bytes,
-        segment: told.segment.filter(|segment| *segment > 0),
+        segment: None,
         is_truncated: message.flags.contains(MsgFlags::MSG_TRUNC),
     }
+}
+
+/// What control messages say that is not of one datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// How many datagrams the kernel has dropped so far.
+    Dropped(u32),
+    /// There was no room for all of them, and none is looked at.
+    TooShort,
+}
+
+/// Adds to `arrived` what the control messages of its datagram say.
+#[inline(always)]
+fn read_control<A>(message: &RecvMsg<'_, '_, A>, bound: Bound, arrived: &mut Arrived) -> Beside {
+    let Ok(messages) = message.cmsgs() else { return Beside::TooShort };
+    let mut beside = Beside::Nothing;
+    for message in messages {
+        match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                arrived.local = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                // Of a group or a broadcast it is the address that routes to the sender choose.
+                let own = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                if bound == Bound::All && !own.is_unspecified() {
+                    arrived.from.via = Some(own.into());
+                }
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                arrived.local = Some(ip.to_canonical());
+                // A link-local one means nothing without its interface: the system chooses by where the answer goes.
+                let is_own = match ip.to_ipv4_mapped() {
+                    Some(v4) => is_unicast(v4),
+                    None => !ip.is_multicast() && !ip.is_unicast_link_local(),
+                };
+                if bound == Bound::All && is_own {
+                    arrived.from.via = Some(ip.to_canonical());
+                }
+            }
+            ControlMessageOwned::Ipv4Tos(tos) => arrived.ecn = Some(Ecn::of(tos)),
+            ControlMessageOwned::Ipv6TClass(class) => arrived.ecn = Some(Ecn::of(class as u8)),
+            ControlMessageOwned::UdpGroSegments(segment) => {
+                arrived.segment = usize::try_from(segment).ok().filter(|segment| *segment > 0);
+            }
+            ControlMessageOwned::RxqOvfl(dropped) => beside = Beside::Dropped(dropped),
+            _ => {}
+        }
+    }
+    beside
 }
 
 fn ip_of(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -202,6 +203,7 @@ fn ip_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 impl ReceiveHeaders {
     /// Receives up to `want` datagrams into `memory`.
+    #[inline]
     pub(in crate::net) fn receive(
         &mut self,
         socket: &mut DatagramSocket,
@@ -210,50 +212,78 @@ impl ReceiveHeaders {
         places: Places,
         into: &mut Vec<Arrived>,
     ) -> io::Result<()> {
-        if want <= FEW {
-            self.receive_up_to::<FEW>(socket, memory, want, places, into)
-        } else {
-            self.receive_up_to::<RECEIVED>(socket, memory, want, places, into)
+        match socket.kind {
+            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => receive_from(&mut self.v4, socket, memory, want, places, into),
+            Kind::Udp(_, Ip::V6 | Ip::V6Only) => receive_from(&mut self.v6, socket, memory, want, places, into),
         }
     }
+}
 
-    fn receive_up_to<const MAX: usize>(
-        &mut self,
-        socket: &mut DatagramSocket,
-        memory: &mut [u8],
-        want: usize,
-        places: Places,
-        into: &mut Vec<Arrived>,
-    ) -> io::Result<()> {
-        let set = &mut self.sets[socket.family_index()][socket.bound() as usize][usize::from(socket.dropped() > 0)];
-        let headers = set.get_or_insert_with(|| MultiHeaders::preallocate(RECEIVED, Some(control_room())));
-        let mut rest = memory;
-        let mut slices: [[IoSliceMut<'_>; 1]; MAX] = std::array::from_fn(|_| {
-            let (place, behind) = std::mem::take(&mut rest).split_at_mut(places.step);
-            rest = behind;
-            [IoSliceMut::new(&mut place[..places.len])]
-        });
-        let fd = socket.as_fd().as_raw_fd();
-        let (of, mut dropped, mut is_short) = ((socket.bound(), socket.own()), None, false);
-        let messages = recvmmsg(fd, headers, slices[..want.min(MAX)].iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
-        for (n, message) in messages.enumerate() {
-            let told = message.cmsgs().map(Told::by);
-            is_short |= told.is_err();
-            let told = told.unwrap_or_default();
-            dropped = dropped.max(told.dropped);
-            into.push(arrived(&message, &told, n * places.step, of));
-        }
-        if is_short {
-            *set = None;
-        }
-        if let Some(dropped) = dropped {
-            socket.note_dropped(dropped);
-        } else if is_short {
-            // What there was no room for is the count of drops: from now on it comes with each datagram.
-            socket.note_dropped(1);
-        }
-        Ok(())
+/// The same with the headers of one family.
+#[inline]
+fn receive_from<A: SockaddrLike + Copy>(
+    sets: &mut Sets<A>,
+    socket: &mut DatagramSocket,
+    memory: &mut [u8],
+    want: usize,
+    places: Places,
+    into: &mut Vec<Arrived>,
+) -> io::Result<()>
+where
+    SocketAddr: From<A>,
+{
+    let set = &mut sets[socket.bound() as usize][usize::from(socket.dropped() > 0)];
+    if want <= SINGLE {
+        receive_up_to::<SINGLE, A>(set, socket, memory, want, places, into)
+    } else if want <= FEW {
+        receive_up_to::<FEW, A>(set, socket, memory, want, places, into)
+    } else {
+        receive_up_to::<RECEIVED, A>(set, socket, memory, want, places, into)
     }
+}
+
+#[inline(never)]
+fn receive_up_to<const MAX: usize, A: SockaddrLike + Copy>(
+    set: &mut Option<MultiHeaders<A>>,
+    socket: &mut DatagramSocket,
+    memory: &mut [u8],
+    want: usize,
+    places: Places,
+    into: &mut Vec<Arrived>,
+) -> io::Result<()>
+where
+    SocketAddr: From<A>,
+{
+    let headers = set.get_or_insert_with(|| MultiHeaders::preallocate(RECEIVED, Some(control_room())));
+    let mut rest = memory;
+    let mut slices: [[IoSliceMut<'_>; 1]; MAX] = std::array::from_fn(|_| {
+        let (place, behind) = std::mem::take(&mut rest).split_at_mut(places.step);
+        rest = behind;
+        [IoSliceMut::new(&mut place[..places.len])]
+    });
+    let fd = socket.as_fd().as_raw_fd();
+    let (mut dropped, mut is_short) = (None, false);
+    let messages = recvmmsg(fd, headers, slices[..want.min(MAX)].iter_mut(), MsgFlags::MSG_DONTWAIT, None)?;
+    for (n, message) in messages.enumerate() {
+        let from = message.address.map_or_else(DatagramPeer::unnamed, |ip| SocketAddr::from(ip).into());
+        into.push(arrived(&message, from, n * places.step, socket.own()));
+        let Some(arrived) = into.last_mut() else { continue };
+        match read_control(&message, socket.bound(), arrived) {
+            Beside::Nothing => {}
+            Beside::Dropped(count) => dropped = dropped.max(Some(count)),
+            Beside::TooShort => is_short = true,
+        }
+    }
+    if is_short {
+        *set = None;
+    }
+    if let Some(dropped) = dropped {
+        socket.note_dropped(dropped);
+    } else if is_short {
+        // What there was no room for is the count of drops: from now on it comes with each datagram.
+        socket.note_dropped(1);
+    }
+    Ok(())
 }
 
 /// recvmsg(2) of datagrams that the kernel may have joined, UDP_GRO of udp(7).
@@ -270,14 +300,19 @@ pub(in crate::net) fn receive_message(
     socket: &DatagramSocket,
     memory: &mut [u8],
 ) -> io::Result<(Arrived, Option<u32>)> {
-    let of = (socket.bound(), socket.own());
     let mut control = [0; 256];
     uninterrupted(|| {
         let fd = socket.as_fd().as_raw_fd();
         let mut slices = [IoSliceMut::new(memory)];
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
-        let told = message.cmsgs().map(Told::by).unwrap_or_default();
-        Ok((arrived(&message, &told, 0, of), told.dropped))
+        let from = message.address.as_ref().and_then(ip_of);
+        let from = from.map_or_else(DatagramPeer::unnamed, DatagramPeer::from);
+        let mut arrived = arrived(&message, from, 0, socket.own());
+        let dropped = match read_control(&message, socket.bound(), &mut arrived) {
+            Beside::Dropped(dropped) => Some(dropped),
+            Beside::Nothing | Beside::TooShort => None,
+        };
+        Ok((arrived, dropped))
     })
 }
 
@@ -396,13 +431,6 @@ pub(crate) fn next_error(socket: impl AsFd) -> io::Result<Option<NetworkError>> 
 }
 
 impl DatagramSocket {
-    fn family_index(&self) -> usize {
-        match self.kind {
-            Kind::Udp(_, Ip::V6 | Ip::V6Only) => 1,
-            Kind::Udp(_, Ip::V4) | Kind::Unix(_) => 0,
-        }
-    }
-
     fn note_dropped(&mut self, dropped: u32) {
         self.dropped = self.dropped.max(dropped);
     }

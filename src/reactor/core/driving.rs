@@ -2,10 +2,12 @@
 //!
 //! Owns what follows from a source's answer. The funnels in `core.rs` decide who is driven when.
 
+use crate::clock::Tick;
 use crate::handler::{Next, guarded};
 use crate::id::SourceId;
 use crate::net::Readiness;
 use crate::reactor::core::Core;
+use crate::source::endpoint::Endpoint;
 use crate::source::{Cause, Source};
 use crate::turn::{Desk, Parting, Place, Roster, Seat, Turn};
 
@@ -13,7 +15,9 @@ impl Core {
     /// Drives what the kernel reported; input of a connection at rest takes the short way.
     pub(in crate::reactor) fn drive_ready(&mut self, id: SourceId, ready: Readiness) {
         let mut taken = None;
-        self.table.take(id, &mut taken);
+        if let Some(endpoint) = self.table.take_ready(id, &mut taken) {
+            return self.drive_endpoint(id, ready, endpoint);
+        }
         match &mut taken {
             Some(Source::Connection(connection))
                 if connection.is_at_rest() && ready.is_input_alone() && !self.desk.buffers.pool.is_full() =>
@@ -33,6 +37,37 @@ impl Core {
             }
             Some(_) => self.drive_taken(id, Cause::Ready(ready), &mut taken),
             None => {}
+        }
+    }
+
+    // Apart, since connections would pay for its registers.
+    #[inline(never)]
+    fn drive_endpoint(&mut self, id: SourceId, ready: Readiness, mut endpoint: Box<Endpoint>) {
+        self.desk.counters.drives += 1;
+        self.count_drive();
+        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
+        let next = endpoint.drive_ready(id, ready, &mut self.arrivals, &mut turn);
+        turn.send_gathered();
+        self.look_at_lap("endpoint", Some(id));
+        let due = endpoint.deadline();
+        match next {
+            Next::Remove => self.remove(id, Source::Endpoint(Some(endpoint))),
+            Next::Wait | Next::Again => {
+                self.table.put_back_endpoint(id, endpoint);
+                self.come_again(id, next, due);
+            }
+        }
+        self.tell_all_undelivered();
+    }
+
+    /// Sees to it that a source is driven when it wants to be.
+    fn come_again(&mut self, id: SourceId, next: Next, due: Option<Tick>) {
+        // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
+        if let Some(due) = due {
+            self.timers.arm(id.slot, due, self.desk.now);
+        }
+        if next == Next::Again {
+            self.table.rouse(id);
         }
     }
 
@@ -67,14 +102,9 @@ impl Core {
                 }
             }
             Next::Wait | Next::Again => {
-                // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
-                if let Some(due) = taken.as_ref().and_then(Source::deadline) {
-                    self.timers.arm(id.slot, due, self.desk.now);
-                }
+                let due = taken.as_ref().and_then(Source::deadline);
                 self.table.put_back(id, taken);
-                if next == Next::Again {
-                    self.table.rouse(id);
-                }
+                self.come_again(id, next, due);
             }
         }
     }
@@ -152,7 +182,7 @@ impl Core {
                 }
             }
         } else {
-            if let Source::Endpoint(endpoint) = &source {
+            if let Source::Endpoint(Some(endpoint)) = &source {
                 self.desk.counters.datagrams.add(&endpoint.stats());
                 self.desk.connection_ends();
             }
