@@ -7,7 +7,7 @@ use crate::host::{COUNTS, Host, PATIENCE, watched};
 use crate::rig::Outcome;
 use crate::rig::self_signed;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 const STEP: Duration = Duration::from_millis(1);
 
 /// Each with how often a run counts it. Before that it is done an eighth as often.
-pub(crate) const SUBJECTS: [(&str, usize); 12] = [
+pub(crate) const SUBJECTS: [(&str, usize); 13] = [
     ("tcp-64", 1_024),
     ("tcp-64-idle", 1_024),
     ("unix-64", 1_024),
@@ -33,6 +33,7 @@ pub(crate) const SUBJECTS: [(&str, usize); 12] = [
     ("tls-64", 1_024),
     ("tls-64-idle", 1_024),
     ("udp-64", 1_024),
+    ("udp-any-64", 1_024),
     ("unixgram-64", 1_024),
     ("accept-echo-close", 512),
     ("tls-handshake", 128),
@@ -72,14 +73,8 @@ fn subject(name: &str, folder: &Path, peer: SocketAddr) -> Outcome<Subject> {
             let peer = Tls::listen(&mut host, idle)?.connect(&mut host)?;
             echo(host, peer)
         }
-        "udp-64" => {
-            let address = host.bind("udp://127.0.0.1:0")?;
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            socket.set_read_timeout(Some(PATIENCE))?;
-            socket.connect(address.ip().ok_or("no IP address")?)?;
-            // It has a peer, so that it is read and written as a stream is.
-            echo(host, TcpStream::from(OwnedFd::from(socket)))
-        }
+        "udp-64" => udp(host, "udp://127.0.0.1:0")?,
+        "udp-any-64" => udp(host, "udp4://0.0.0.0:0")?,
         "unixgram-64" => {
             host.bind(&format!("unixgram:{}", path.display()))?;
             let socket = UnixDatagram::bind(folder.join("peer"))?;
@@ -116,6 +111,15 @@ fn exchange(peer: &mut (impl Read + Write), answer: impl FnOnce() -> Outcome<()>
 
 fn echo(mut host: Host, mut peer: impl Read + Write + 'static) -> Subject {
     Box::new(move || exchange(&mut peer, || host.until_called()))
+}
+
+fn udp(mut host: Host, at: &str) -> Outcome<Subject> {
+    let port = host.bind(at)?.ip().ok_or("no IP address")?.port();
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect((Ipv4Addr::LOCALHOST, port))?;
+    // It has a peer, so that it is read and written as a stream is.
+    Ok(echo(host, TcpStream::from(OwnedFd::from(socket))))
 }
 
 fn connect(address: &Address) -> Outcome<TcpStream> {
