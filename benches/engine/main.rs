@@ -25,6 +25,7 @@ mod host;
 mod hosted;
 mod inlets;
 mod knock;
+mod names;
 mod options;
 mod outlet;
 mod placement;

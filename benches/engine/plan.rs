@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::rig::bench::Scenario;
 use crate::rig::process::Transport;
 use crate::rig::report::{Bounds, at_least, at_most};
-use crate::{callbacks, counters, crowd, placement, reactors, refusals, sends};
+use crate::{callbacks, counters, crowd, names, placement, reactors, refusals, sends};
 
 /// A steady echo load on one reactor, and on two.
 #[derive(Clone, Copy)]
@@ -35,6 +35,7 @@ pub(crate) const SCENARIOS: &[Scenario<Options>] = &[
     Scenario::new("callbacks", callbacks::run),
     Scenario::new("fifty-thousand", crowd::run),
     Scenario::new("counters", counters::run),
+    Scenario::new("thousand-names", names::run),
 ];
 
 /// What a figure of the server under test is held to. A figure that is not listed has no bound.
@@ -47,4 +48,5 @@ pub(crate) const BOUNDS: Bounds = &[
     ("remote-sends: wakes per turn", at_most(1.0)),
     ("callbacks", at_most(1.03)),
     ("counters", at_most(0.0)),
+    ("thousand-names: ms to build", at_most(1_500.0)),
 ];

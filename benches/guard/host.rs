@@ -14,7 +14,7 @@ use windlass::{
 
 /// Longer than anything here takes, on a busy machine and under callgrind.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// A handler that was not called within so many turns will not be called.
+/// What has not come of so many turns will not come.
 const TURNS_MAX: usize = 10;
 
 /// Off while a subject is made and warms up.
@@ -75,14 +75,19 @@ impl Host {
 
     /// Takes turns until a handler was called.
     pub(crate) fn until_called(&mut self) -> Outcome<()> {
-        let before = self.calls();
+        let (calls, before) = (self.calls.clone(), self.calls());
+        self.until("a handler to be called", |_| calls.get() > before)
+    }
+
+    /// Takes turns until something holds.
+    pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Reactor) -> bool) -> Outcome<()> {
         for _ in 0..TURNS_MAX {
-            self.turn(PATIENCE)?;
-            if self.calls() > before {
+            if holds(&self.reactor) {
                 return Ok(());
             }
+            self.turn(PATIENCE)?;
         }
-        Err("no handler was called".into())
+        Err(format!("took {TURNS_MAX} turns in vain for {what}").into())
     }
 }
 
