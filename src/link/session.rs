@@ -13,8 +13,6 @@
 
 mod hello;
 #[cfg(test)]
-mod pace;
-#[cfg(test)]
 mod tests;
 
 use crate::address::Address;
