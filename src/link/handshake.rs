@@ -242,13 +242,13 @@ impl Link {
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
     pub(crate) fn depart(&mut self, buffers: &mut Buffers, now: Tick) -> Option<Box<Away>> {
-        let Some(tls) = self.cold.tls() else { return None };
+        let tls = self.cold.tls()?;
         let step = tls.step;
         if !matches!(step, Step::QueuedElsewhere(_)) || !matches!(self.phase, Phase::Handshaking) {
             return None;
         }
         self.count_out(step, now);
-        let Some(tls) = self.cold.tls() else { return None };
+        let tls = self.cold.tls()?;
         tls.step = Step::Away(Stamp::of(now, self.opened));
         let which = Which::of(&tls.session);
         // It may never come back to this link.
