@@ -520,6 +520,7 @@ impl Inside {
             link.flush(&mut self.buffers, now);
         }
         link.settle(&mut self.buffers, now);
+        link.deadlines_known(&mut self.buffers.pool);
     }
 
     /// What is known of its end beyond the reason.

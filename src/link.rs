@@ -584,6 +584,7 @@ impl Link {
     }
 
     /// Its deadlines are about to be asked for, at the end of a drive: a box that nothing is in goes.
+    #[inline]
     pub(crate) fn deadlines_known(&mut self, pool: &mut Pool) {
         if let Some(cold) = self.cold.there() {
             cold.deadlines = Deadlines::Known;
@@ -607,11 +608,17 @@ impl Link {
     }
 
     /// Says what the phase has to say once nothing waits.
+    #[inline]
     pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
         self.answering = Answering::No;
-        if matches!(self.phase, Phase::Open) {
-            return self.uncork(buffers, now);
+        if !matches!(self.phase, Phase::Open) {
+            self.say_what_is_due(buffers, now);
+        } else if !self.cold.is_at_rest() {
+            self.uncork(buffers, now);
         }
+    }
+
+    fn say_what_is_due(&mut self, buffers: &mut Buffers, now: Tick) {
         if self.phase.discards_input() {
             self.drop_inbox(buffers);
         }

@@ -254,9 +254,10 @@ impl Link {
 
     /// The debt is paid: `on_writable` is about to be called. A rest that waits for nothing else is shown after it.
     pub(crate) fn pay(&mut self) {
-        self.cold.owed = Owed::Nothing;
-        if self.cold.need as usize <= self.cold.inbox.len() + 1 {
-            self.cold.need = 0;
+        let Some(cold) = self.cold.there() else { return };
+        cold.owed = Owed::Nothing;
+        if cold.need as usize <= cold.inbox.len() + 1 {
+            cold.need = 0;
         }
     }
 
@@ -317,8 +318,9 @@ impl Link {
     }
 
     /// Whether output waits, or `on_writable` is owed.
+    #[inline]
     pub(crate) fn has_output_business(&self) -> bool {
-        !self.cold.outbox.is_empty() || self.cold.owed != Owed::Nothing
+        !self.cold.is_at_rest() && (!self.cold.outbox.is_empty() || self.cold.owed != Owed::Nothing)
     }
 }
 
