@@ -83,7 +83,7 @@ pub(crate) const BOUNDS: Bounds = &[
     ("idle-10000x64", at_most(1.03)),
     ("active-1pct", at_most(1.1)),
     ("churn", at_most(1.05)),
-    ("memory: B per connection", at_most(224.0)),
+    ("memory: B per connection", at_most(144.0)),
     ("memory: % of the growth left", at_most(5.0)),
     ("idle: system calls", at_most(0.0)),
     ("idle: wake-ups/s", at_most(20.0)),
