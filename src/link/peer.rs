@@ -3,10 +3,11 @@
 //! Owns the packing. An IPv6 flow label is dropped, and an IPv4 address that is mapped into IPv6 is one of IPv4.
 //!
 //! A scope, which link-local addresses alone have, is kept in the address: RFC 4291, section 2.5.6, has the 54 bits behind
-//! fe80::/10 zero. Should somebody use them, the scope is not kept.
+//! fe80::/10 zero. What is kept so begins as a multicast address does, which no peer has. Should somebody use those bits,
+//! the address is kept as it is, without its scope.
 
 use crate::net::unmapped;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 /// An IP address and port, or none: no peer has port 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,9 @@ pub(super) struct PeerIp {
     port: u16,
 }
 
-/// Where a scope stands in the address.
-const SCOPE: std::ops::Range<usize> = 4..8;
-
-/// Whether an address is link-local, and what may be its scope in it.
-fn scope_of(ip: &Ipv6Addr) -> Option<u32> {
-    let [0xfe, 0x80, 0, 0, a, b, c, d, ..] = ip.octets() else { return None };
-    Some(u32::from_be_bytes([a, b, c, d]))
-}
+/// How a link-local address begins, and what it begins with when its scope stands behind that.
+const LINK_LOCAL: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+const SCOPED: [u8; 4] = [0xff, 0x80, 0, 0];
 
 impl From<Option<SocketAddr>> for PeerIp {
     fn from(peer: Option<SocketAddr>) -> PeerIp {
@@ -32,8 +28,9 @@ impl From<Option<SocketAddr>> for PeerIp {
             SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped().octets(),
             SocketAddr::V6(v6) => {
                 let mut ip = v6.ip().octets();
-                if scope_of(v6.ip()) == Some(0) {
-                    ip[SCOPE].copy_from_slice(&v6.scope_id().to_be_bytes());
+                if v6.scope_id() != 0 && ip.starts_with(&LINK_LOCAL) {
+                    ip[..4].copy_from_slice(&SCOPED);
+                    ip[4..8].copy_from_slice(&v6.scope_id().to_be_bytes());
                 }
                 ip
             }
@@ -47,9 +44,10 @@ impl From<PeerIp> for Option<SocketAddr> {
         if port == 0 {
             return None;
         }
-        let scope = scope_of(&ip.into()).unwrap_or(0);
-        if scope != 0 {
-            ip[SCOPE].fill(0);
+        let mut scope = 0;
+        if let [0xff, 0x80, 0, 0, a, b, c, d, ..] = ip {
+            scope = u32::from_be_bytes([a, b, c, d]);
+            ip[..8].copy_from_slice(&LINK_LOCAL);
         }
         Some(match IpAddr::V6(ip.into()).to_canonical() {
             IpAddr::V4(v4) => SocketAddr::from((v4, port)),
@@ -70,6 +68,11 @@ mod tests {
             let ip: SocketAddr = text.parse().expect("an address");
             assert_eq!(Option::<SocketAddr>::from(PeerIp::from(Some(ip))), Some(ip));
         }
+        // Bits that others leave zero are no scope.
+        let used: SocketAddr = "[fe80:0:1:2::1]:9".parse().expect("an address");
+        assert_eq!(Option::<SocketAddr>::from(PeerIp::from(Some(used))), Some(used));
+        let scoped = "[fe80:0:1:2::1%3]:9".parse().ok();
+        assert_eq!(Option::<SocketAddr>::from(PeerIp::from(scoped)), Some(used));
         assert_eq!(Option::<SocketAddr>::from(PeerIp::from(None)), None);
         let (mapped, plain) = ("[::ffff:192.0.2.1]:80".parse().ok(), "192.0.2.1:80".parse().ok());
         assert_eq!(Option::<SocketAddr>::from(PeerIp::from(mapped)), plain);
