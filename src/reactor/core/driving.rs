@@ -112,7 +112,7 @@ impl Core {
     #[cfg(test)]
     pub(in crate::reactor) fn arms_every_deadline(&self) -> bool {
         // The entry may be late by its rounding, a fiftieth of a wait that has gone on for a while.
-        let is_in_time = |entry: crate::clock::Tick, due: crate::clock::Tick| {
+        let is_in_time = |entry: Tick, due: Tick| {
             entry <= due.after(due.since(self.desk.now) / 40 + std::time::Duration::from_millis(200))
         };
         let is_armed = |id: SourceId| match self.table.get(id).and_then(Source::deadline) {
