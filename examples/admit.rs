@@ -149,23 +149,23 @@ fn serve(path: PathBuf, mut listen: Vec<Address>) -> Result<(), Box<dyn Error>> 
     server.listen()?;
     let first = server.remotes().into_iter().next().ok_or("it has no reactor")?;
     let (stopped, mut signals) = (server.clone(), 0);
-    first.run(move |turn| {
-        let reload = move |_: &mut windlass::Turn<'_>, _| match Rules::read(&path) {
+    first.run(move |cx| {
+        let reload = move |_: &mut windlass::Context<'_>, _| match Rules::read(&path) {
             Ok(rules) => {
                 eprintln!("admit: {} rules read again", rules.0.len());
                 current.set(rules);
             }
             Err(error) => eprintln!("admit: the old rules stay: {error}"),
         };
-        let stop = move |_: &mut windlass::Turn<'_>, came| {
+        let stop = move |_: &mut windlass::Context<'_>, came| {
             signals += came;
             stopped.stop(if signals == 1 { DRAIN } else { Duration::ZERO });
         };
-        let watched = on_signals(turn, &[SIGHUP], reload).and_then(|()| on_signals(turn, &[SIGTERM, SIGINT], stop));
+        let watched = on_signals(cx, &[SIGHUP], reload).and_then(|()| on_signals(cx, &[SIGTERM, SIGINT], stop));
         if let Err(error) = watched {
             eprintln!("admit: signals are not watched: {error}");
         }
-        for address in server_addresses(turn) {
+        for address in server_addresses(cx) {
             println!("listening on {address}");
         }
         let _ = io::stdout().flush();
@@ -174,6 +174,6 @@ fn serve(path: PathBuf, mut listen: Vec<Address>) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-fn server_addresses(turn: &windlass::Turn<'_>) -> Vec<Address> {
-    turn.listeners().into_iter().map(|(_, address)| address).collect()
+fn server_addresses(cx: &windlass::Context<'_>) -> Vec<Address> {
+    cx.listeners().into_iter().map(|(_, address)| address).collect()
 }

@@ -144,9 +144,9 @@ impl Typed {
 fn broadcast(reactor: &mut Reactor, bytes: Vec<u8>) {
     let bytes = Bytes::from(bytes);
     let mut missed = 0;
-    let mut turn = reactor.turn();
-    for id in turn.connections() {
-        let sent = turn.other(id).map(|mut other| other.write_bytes(bytes.clone()));
+    let mut cx = reactor.context();
+    for id in cx.connections() {
+        let sent = cx.other(id).map(|mut other| other.write_bytes(bytes.clone()));
         // A peer that does not read misses lines; it does not hold the others up.
         missed += usize::from(matches!(sent, Some(Err(_))));
     }

@@ -78,7 +78,7 @@ fn hold(address: &Address, count: usize, seconds: u64) -> Result<(), Box<dyn std
     }
     println!("{} connections echoed, {} failed", tally.echoed.get(), tally.failed.get());
     report("holding", &before, count);
-    reactor.after(Duration::from_secs(seconds), |turn| turn.shutdown(Duration::from_secs(10)));
+    reactor.after(Duration::from_secs(seconds), |cx| cx.shutdown(Duration::from_secs(10)));
     while !matches!(reactor.poll_once(None)?, Status::Stopped(_)) {}
     report("closed", &before, count);
     Ok(())

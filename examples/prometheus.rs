@@ -90,12 +90,12 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     metrics.listen()?;
     let first = metrics.remotes().into_iter().next().ok_or("it has no reactor")?;
     let (stopped, mut signals) = (echo.clone(), 0);
-    first.run(move |turn| {
-        let stop = move |_: &mut windlass::Turn<'_>, came| {
+    first.run(move |cx| {
+        let stop = move |_: &mut windlass::Context<'_>, came| {
             signals += came;
             stopped.stop(if signals == 1 { DRAIN } else { Duration::ZERO });
         };
-        if let Err(error) = on_signals(turn, &[SIGTERM, SIGINT], stop) {
+        if let Err(error) = on_signals(cx, &[SIGTERM, SIGINT], stop) {
             eprintln!("prometheus: signals are not watched: {error}");
         }
     })?;

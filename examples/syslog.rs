@@ -58,7 +58,7 @@ impl DatagramHandler for Sink {
         }
         // Nobody reads what it prints: there is nothing left to do.
         if writeln!(io::stdout(), "{line}").is_err() {
-            sock.turn().shutdown(Duration::ZERO);
+            sock.context().shutdown(Duration::ZERO);
         }
     }
 
@@ -107,9 +107,9 @@ fn serve(mut listen: Vec<Address>) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let mut seen = 0;
     let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
+    signals::on_signals(&mut reactor.context(), &stops, move |cx, signals| {
         seen += signals;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+        cx.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;
     let counts = Counts::default();
     let config = DatagramConfig { bytes_max: MESSAGE_BYTES_MAX, ..DatagramConfig::default() };

@@ -142,9 +142,9 @@ fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 
 impl BlockingLink {
     pub(crate) fn new(mut link: Link) -> BlockingLink {
-        link.settle_in(now());
+        link.reset_for_adoption(now());
         // Nobody is called back here, and whoever reads is not held up by what it wrote.
-        link.pay();
+        link.clear_writable_pending();
         let scratch = link.is_tls().then(Scratch::new);
         let (link, socket) = link.shared();
         let inside = Inside { link: Some(link), buffers: Buffers::default(), usage: Usage::Open, scratch };
@@ -285,7 +285,7 @@ impl BlockingLink {
             // What it still may say in order: close_notify, and the end of a link that owes nothing.
             inside.push_on(now);
             if let Some(Phase::Closed(reason)) = inside.phase() {
-                inside.take_leave(reason);
+                inside.send_close_notify(reason);
             }
             if inside.wants_to_send() == Wanted::Yes {
                 // Nobody will send it any more, and an end in order would say that it was all. The reason stays.
@@ -478,9 +478,9 @@ impl Inside {
     }
 
     /// Says the last words that TLS has for this end, if any.
-    fn take_leave(&mut self, reason: Reason) {
+    fn send_close_notify(&mut self, reason: Reason) {
         if let Some(link) = &mut self.link {
-            link.take_leave(reason, &mut self.buffers);
+            link.send_close_notify(reason, &mut self.buffers);
         }
     }
 
@@ -515,11 +515,11 @@ impl Inside {
     fn push_on(&mut self, now: Tick) {
         let Some(link) = &mut self.link else { return };
         link.send_gathered(&mut self.buffers, now);
-        link.settle(&mut self.buffers, now);
+        link.advance_shutdown(&mut self.buffers, now);
         if link.may_flush() {
             link.flush(&mut self.buffers, now);
         }
-        link.settle(&mut self.buffers, now);
+        link.advance_shutdown(&mut self.buffers, now);
         link.deadlines_known(&mut self.buffers.pool);
     }
 

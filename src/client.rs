@@ -157,7 +157,7 @@ impl Client {
             Kind::Datagrams(datagrams) => datagrams.local_address(),
         };
         let carrier = Arc::new(Carrier { kind, ends: Ends::new(local, remote.clone()) });
-        if !claim.settle(carrier.clone()) {
+        if !claim.install(carrier.clone()) {
             return Err(Error::Cancelled);
         }
         shared.teller.tell();
@@ -345,7 +345,7 @@ impl Claim<'_> {
 
     /// Puts the connection in its place, unless it was called off. Then it is lined up to be told of, before anything that
     /// is done with it.
-    fn settle(self, carrier: Arc<Carrier>) -> bool {
+    fn install(self, carrier: Arc<Carrier>) -> bool {
         let mut slot = self.0.lock();
         let is_wanted = matches!(*slot, Slot::Connecting(_));
         if is_wanted {

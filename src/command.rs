@@ -8,20 +8,20 @@ use crate::address::Family;
 use crate::clock::Tick;
 use crate::config::{Limits, ListenConfig};
 use crate::conn::Conn;
+use crate::context::{Context, Sharing};
 use crate::dial::race::Attempt;
 use crate::dial::resolver::Found;
 use crate::dial::{Dial, Outcome};
 use crate::handler::{DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::SourceId;
 use crate::link::Link;
-use crate::link::handshake::Away;
+use crate::link::handshake::OffloadedSession;
 use crate::mailbox::Remote;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::watched::Foreign;
-use crate::placement::Handed;
+use crate::placement::Handoff;
 use crate::post::Post;
-use crate::turn::{Sharing, Turn};
 use bytes::Bytes;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) enum Order {
     /// A listener: give the socket back.
     Release(Box<dyn FnOnce(OwnedFd) + Send>),
     /// A listener: a descriptor or a place came free.
-    Freed,
+    CapacityAvailable,
     /// A listener: one of its connections that had left the reactor is over.
     SeatBack,
     /// A connect: what a lookup of that family found.
@@ -67,12 +67,12 @@ pub(crate) enum Order {
 /// What another thread tells a reactor.
 pub(crate) enum Command {
     Order(SourceId, Order),
-    Run(Box<dyn FnOnce(&mut Turn<'_>) + Send>),
+    Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
     Adopt(Box<Link>, Adopter),
     /// A stream that was accepted by another reactor.
-    Accepted(Box<Handed>),
+    Accepted(Box<Handoff>),
     /// A step of a handshake was taken on another thread.
-    Return(SourceId, Box<Away>),
+    OffloadDone(SourceId, Box<OffloadedSession>),
     /// Drain, by when the mailbox knows: what was sent before comes first.
     Stop,
 }

@@ -6,6 +6,7 @@
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::config::{ConnectConfig, Limits};
+use crate::context::{Context, DetachRequest, Life, Place, ReactorState, Seat, TimerId};
 use crate::counters::ConnStats;
 use crate::error::{Error, Reason};
 use crate::handler::Handler;
@@ -15,7 +16,6 @@ use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
 use crate::net::file::FileRange;
 use crate::net::{PeerCredentials, TcpInfo};
-use crate::turn::{Desk, Life, Parting, Place, Seat, TimerId, Turn};
 use bytes::Bytes;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ pub struct Conn<'a> {
     /// The slot of the listener that accepted it, `SourceId::NO_SLOT` if none did.
     pub(crate) acceptor: u32,
     pub(crate) link: &'a mut Link,
-    pub(crate) turn: Turn<'a>,
+    pub(crate) cx: Context<'a>,
 }
 
 impl std::fmt::Debug for Conn<'_> {
@@ -47,17 +47,17 @@ impl<'a> Conn<'a> {
 
     /// The listener that accepted it; `None` if it was dialled or adopted.
     pub fn listener(&self) -> Option<ListenerId> {
-        self.turn.table.id_at(self.acceptor).map(ListenerId)
+        self.cx.table.id_at(self.acceptor).map(ListenerId)
     }
 
     /// What is common to all callbacks of this reactor: time, timers, listeners, other connections.
-    pub fn turn(&mut self) -> &mut Turn<'a> {
-        &mut self.turn
+    pub fn context(&mut self) -> &mut Context<'a> {
+        &mut self.cx
     }
 
     /// The turn's time; it is read once a turn, and not for each call.
     pub fn now(&self) -> Instant {
-        self.turn.now()
+        self.cx.now()
     }
 
     /// The peer's address; a Unix peer is mostly unnamed. `None` if the system no longer knows.
@@ -104,14 +104,14 @@ impl<'a> Conn<'a> {
 
     /// Bytes of output that wait.
     pub fn unsent_bytes(&self) -> usize {
-        self.link.unsent_bytes() + self.turn.desk.buffers.gather.len()
+        self.link.unsent_bytes() + self.cx.state.buffers.gather.len()
     }
 
     /// What is known of this connection: bytes moved and waiting, how old it is, for how long it has been idle. No system
     /// call.
     pub fn stats(&self) -> ConnStats {
-        let desk = &self.turn.desk;
-        self.link.stats(desk.buffers.gather.len(), desk.now)
+        let state = &self.cx.state;
+        self.link.stats(state.buffers.gather.len(), state.now)
     }
 
     /// What the system measures of it: round-trip time, losses, window. `None` if it is not TCP.
@@ -132,12 +132,12 @@ impl<'a> Conn<'a> {
 
     /// How many bytes a write would take now; 0 unless the connection takes output.
     pub fn room(&self) -> usize {
-        if self.is_leaving() { 0 } else { self.link.room(self.turn.desk.buffers.gather.len()) }
+        if self.is_detaching() { 0 } else { self.link.room(self.cx.state.buffers.gather.len()) }
     }
 
     /// Whether the link is about to leave the reactor.
-    fn is_leaving(&self) -> bool {
-        self.turn.desk.parting.is_some()
+    fn is_detaching(&self) -> bool {
+        self.cx.state.detach_request.is_some()
     }
 
     /// Queues all of `bytes` or nothing.
@@ -157,20 +157,20 @@ impl<'a> Conn<'a> {
     /// # Errors
     /// As [`Conn::write`].
     pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
-        if self.is_leaving() {
+        if self.is_detaching() {
             return Err(Error::NotOpen);
         }
-        let desk = &mut *self.turn.desk;
-        self.link.write(slices, &mut desk.buffers, desk.now)
+        let state = &mut *self.cx.state;
+        self.link.write(slices, &mut state.buffers, state.now)
     }
 
     /// Queues what fits of `bytes` and says how much; if that is not all, `on_writable` or `on_close` follows (A12).
     pub fn write_some(&mut self, bytes: &[u8]) -> usize {
-        if self.is_leaving() {
+        if self.is_detaching() {
             return 0;
         }
-        let desk = &mut *self.turn.desk;
-        self.link.write_some(bytes, &mut desk.buffers, desk.now)
+        let state = &mut *self.cx.state;
+        self.link.write_some(bytes, &mut state.buffers, state.now)
     }
 
     /// Queues all of `bytes` or nothing, without a copy if they must wait and are 4 KiB or more: for bytes that go to many
@@ -179,11 +179,11 @@ impl<'a> Conn<'a> {
     /// # Errors
     /// As [`Conn::write`].
     pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
-        if self.is_leaving() {
+        if self.is_detaching() {
             return Err(Error::NotOpen);
         }
-        let desk = &mut *self.turn.desk;
-        self.link.write_bytes(&bytes, &mut desk.buffers, desk.now)
+        let state = &mut *self.cx.state;
+        self.link.write_bytes(&bytes, &mut state.buffers, state.now)
     }
 
     /// Queues the bytes of `file` that `range` names, behind all that was written and in front of all that will be. A plain
@@ -198,29 +198,29 @@ impl<'a> Conn<'a> {
     /// # Errors
     /// `Full` or `NotOpen` as [`Conn::write`], `Config` for a range that ends before it starts.
     pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
-        if self.is_leaving() {
+        if self.is_detaching() {
             return Err(Error::NotOpen);
         }
-        let desk = &mut *self.turn.desk;
-        self.link.send_file(FileRange::new(file.into(), range)?, &mut desk.buffers, desk.now)
+        let state = &mut *self.cx.state;
+        self.link.send_file(FileRange::new(file.into(), range)?, &mut state.buffers, state.now)
     }
 
     /// Ends our side once all output is sent (half-close); input is still delivered.
     pub fn finish(&mut self) {
-        self.link.signal(Signal::Finish, self.turn.desk.now);
+        self.link.signal(Signal::Finish, self.cx.state.now);
     }
 
     /// Ends the connection once all output is sent. Input from now on is read and discarded until the peer ends too, for
     /// a bounded time, so that our last bytes are not destroyed by a reset. Only `on_close` follows.
     pub fn close(&mut self) {
-        let reason = self.turn.closing_reason();
-        self.link.signal(Signal::Close(reason), self.turn.desk.now);
+        let reason = self.cx.closing_reason();
+        self.link.signal(Signal::Close(reason), self.cx.state.now);
     }
 
     /// Ends the connection at once: output that waits is dropped and the peer sees a reset (over a Unix socket, which has
     /// none, an end). Only `on_close` follows.
     pub fn abort(&mut self) {
-        self.link.signal(Signal::Abort, self.turn.desk.now);
+        self.link.signal(Signal::Abort, self.cx.state.now);
     }
 
     // --- input ----------------------------------------------------------------------------------------------------
@@ -236,13 +236,13 @@ impl<'a> Conn<'a> {
         if bytes > limit {
             return Err(Error::Need { asked: bytes, limit });
         }
-        self.link.set_need(bytes, &mut self.turn.desk.buffers.pool);
+        self.link.set_need(bytes, &mut self.cx.state.buffers.pool);
         Ok(())
     }
 
     /// Stops `on_data` and `on_end` once this callback returns, and reading with them; a reset is told all the same.
     pub fn pause(&mut self) {
-        self.link.pause(&mut self.turn.desk.buffers.pool);
+        self.link.pause(&mut self.cx.state.buffers.pool);
     }
 
     /// Takes input again, beginning next turn with what was left. Without a [`Conn::pause`] before it, in `on_data`, it
@@ -260,7 +260,7 @@ impl<'a> Conn<'a> {
 
     /// Calls `on_timer` after `delay`, late by at most a fiftieth of it or one turn. It replaces the timer set before.
     pub fn set_timer(&mut self, delay: Duration) {
-        let due = self.turn.desk.now.after(delay);
+        let due = self.cx.state.now.after(delay);
         self.link.set_timer(due);
     }
 
@@ -269,32 +269,32 @@ impl<'a> Conn<'a> {
         self.link.set_timer(Tick::NEVER);
     }
 
-    /// Runs `job` on the reactor after `delay`, whether this connection still lives then or not; see [`Turn::after`].
-    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
-        self.turn.after(delay, job)
+    /// Runs `job` on the reactor after `delay`, whether this connection still lives then or not; see [`Context::after`].
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Context<'_>) + 'static) -> TimerId {
+        self.cx.after(delay, job)
     }
 
-    /// Another connection of this reactor; see [`Turn::other`].
+    /// Another connection of this reactor; see [`Context::other`].
     pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
-        self.turn.other(id)
+        self.cx.other(id)
     }
 
-    /// Begins to connect; see [`Turn::connect`].
+    /// Begins to connect; see [`Context::connect`].
     ///
     /// # Errors
-    /// As [`Turn::connect`].
+    /// As [`Context::connect`].
     pub fn connect(
         &mut self,
         address: &Address,
         config: ConnectConfig,
         handler: impl Handler,
     ) -> Result<ConnId, Error> {
-        self.turn.connect(address, config, handler)
+        self.cx.connect(address, config, handler)
     }
 
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
-        self.turn.remote()
+        self.cx.remote()
     }
 
     /// Begins TLS on this plain connection, as the server's side of it (STARTTLS, RFC 3207).
@@ -325,11 +325,11 @@ impl<'a> Conn<'a> {
 
     #[cfg(feature = "tls")]
     fn start_tls(&mut self, session: crate::link::session::Session) -> Result<(), Error> {
-        if self.is_leaving() {
+        if self.is_detaching() {
             return Err(Error::NotOpen);
         }
-        let desk = &mut *self.turn.desk;
-        self.link.upgrade(session, &mut desk.buffers, desk.now)
+        let state = &mut *self.cx.state;
+        self.link.upgrade(session, &mut state.buffers, state.now)
     }
 
     /// Takes the connection out of this reactor when this callback returns, and hands it to `then` with all that waits.
@@ -340,18 +340,18 @@ impl<'a> Conn<'a> {
     ///
     /// Its place within `connections_max` of its listener, reactor and engine is free then. Its limits in time go with it, if
     /// somebody waits on it ([`Link::into_blocking`]) or adopts it.
-    pub fn detach(&mut self, then: impl FnOnce(Link, &mut Turn<'_>) + 'static) {
-        self.part(Place::GivenBack, |link, _, turn| then(link, turn));
+    pub fn detach(&mut self, then: impl FnOnce(Link, &mut Context<'_>) + 'static) {
+        self.part(Place::GivenBack, |link, _, cx| then(link, cx));
     }
 
     /// As [`Conn::detach`], but its place is kept until the seat is dropped; there is none if no listener accepted it.
-    pub(crate) fn detach_seated(&mut self, then: impl FnOnce(Link, Option<Seat>, &mut Turn<'_>) + 'static) {
+    pub(crate) fn detach_seated(&mut self, then: impl FnOnce(Link, Option<Seat>, &mut Context<'_>) + 'static) {
         self.part(Place::Kept, then);
     }
 
-    fn part(&mut self, place: Place, then: impl FnOnce(Link, Option<Seat>, &mut Turn<'_>) + 'static) {
+    fn part(&mut self, place: Place, then: impl FnOnce(Link, Option<Seat>, &mut Context<'_>) + 'static) {
         if !matches!(self.link.phase(), Phase::Closed(_)) {
-            self.turn.desk.parting = Some(Parting { then: Box::new(then), place });
+            self.cx.state.detach_request = Some(DetachRequest { then: Box::new(then), place });
         }
     }
 }
@@ -363,57 +363,57 @@ impl AsFd for Conn<'_> {
     }
 }
 
-/// Another connection of the same reactor, lent by [`Conn::other`] or [`Turn::other`]; never its handler.
+/// Another connection of the same reactor, lent by [`Conn::other`] or [`Context::other`]; never its handler.
 #[derive(Debug)]
 pub struct Other<'a> {
     pub(crate) id: SourceId,
-    pub(crate) turn: Turn<'a>,
+    pub(crate) cx: Context<'a>,
 }
 
 impl Other<'_> {
     /// Runs `call` on the link, and drives the connection next turn if anything follows for it.
-    fn with<T>(&mut self, call: impl FnOnce(&mut Link, &mut Desk) -> T) -> Option<T> {
-        self.turn.gather_for(self.id);
-        let link = self.turn.table.link(self.id)?;
-        let desk = &mut *self.turn.desk;
-        std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
-        let done = call(link, desk);
-        std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+    fn with<T>(&mut self, call: impl FnOnce(&mut Link, &mut ReactorState) -> T) -> Option<T> {
+        self.cx.gather_for(self.id);
+        let link = self.cx.table.link(self.id)?;
+        let state = &mut *self.cx.state;
+        std::mem::swap(&mut state.buffers.gather, &mut state.gathered);
+        let done = call(link, state);
+        std::mem::swap(&mut state.buffers.gather, &mut state.gathered);
         if link.needs_drive() {
-            self.turn.table.rouse(self.id);
+            self.cx.table.wake(self.id);
         }
         Some(done)
     }
 
     /// Runs `call` on the link, and drives the connection next turn.
-    fn change(&mut self, call: impl FnOnce(&mut Link, &mut Desk)) {
+    fn change(&mut self, call: impl FnOnce(&mut Link, &mut ReactorState)) {
         let _ = self.with(call);
-        self.turn.table.rouse(self.id);
+        self.cx.table.wake(self.id);
     }
 
     /// As [`Conn::room`].
     pub fn room(&mut self) -> usize {
-        self.with(|link, desk| link.room(desk.buffers.gather.len())).unwrap_or(0)
+        self.with(|link, state| link.room(state.buffers.gather.len())).unwrap_or(0)
     }
 
     /// As [`Conn::stats`]; all zero once it is gone.
     pub fn stats(&mut self) -> ConnStats {
-        self.with(|link, desk| link.stats(desk.buffers.gather.len(), desk.now)).unwrap_or_default()
+        self.with(|link, state| link.stats(state.buffers.gather.len(), state.now)).unwrap_or_default()
     }
 
     /// As [`Conn::tcp_info`].
     pub fn tcp_info(&mut self) -> Option<TcpInfo> {
-        TcpInfo::of(self.turn.table.link(self.id)?)
+        TcpInfo::of(self.cx.table.link(self.id)?)
     }
 
     /// Its peer's address, as [`Conn::peer_address`].
     pub fn peer_address(&mut self) -> Option<Address> {
-        self.turn.table.link(self.id)?.peer_address()
+        self.cx.table.link(self.id)?.peer_address()
     }
 
     /// Bytes of output that wait.
     pub fn unsent_bytes(&mut self) -> usize {
-        self.with(|link, desk| link.unsent_bytes() + desk.buffers.gather.len()).unwrap_or(0)
+        self.with(|link, state| link.unsent_bytes() + state.buffers.gather.len()).unwrap_or(0)
     }
 
     /// As [`Conn::write`]; its `on_writable` follows a refusal.
@@ -429,12 +429,12 @@ impl Other<'_> {
     /// # Errors
     /// As [`Conn::write`].
     pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
-        self.with(|link, desk| link.write(slices, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+        self.with(|link, state| link.write(slices, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Conn::write_some`]; its `on_writable` follows a short write.
     pub fn write_some(&mut self, bytes: &[u8]) -> usize {
-        self.with(|link, desk| link.write_some(bytes, &mut desk.buffers, desk.now)).unwrap_or(0)
+        self.with(|link, state| link.write_some(bytes, &mut state.buffers, state.now)).unwrap_or(0)
     }
 
     /// As [`Conn::write_bytes`].
@@ -442,7 +442,7 @@ impl Other<'_> {
     /// # Errors
     /// As [`Conn::write`].
     pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.with(|link, desk| link.write_bytes(&bytes, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+        self.with(|link, state| link.write_bytes(&bytes, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Conn::send_file`]; its `on_writable` follows a refusal.
@@ -451,12 +451,12 @@ impl Other<'_> {
     /// As [`Conn::send_file`].
     pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
         let range = FileRange::new(file.into(), range)?;
-        self.with(|link, desk| link.send_file(range, &mut desk.buffers, desk.now)).unwrap_or(Err(Error::Gone))
+        self.with(|link, state| link.send_file(range, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
     }
 
     /// As [`Conn::pause`], at once.
     pub fn pause(&mut self) {
-        self.change(|link, desk| link.pause(&mut desk.buffers.pool));
+        self.change(|link, state| link.pause(&mut state.buffers.pool));
     }
 
     /// As [`Conn::resume`].
@@ -466,25 +466,25 @@ impl Other<'_> {
 
     /// As [`Conn::finish`].
     pub fn finish(&mut self) {
-        self.change(|link, desk| link.signal(Signal::Finish, desk.now));
+        self.change(|link, state| link.signal(Signal::Finish, state.now));
     }
 
     /// As [`Conn::close`].
     pub fn close(&mut self) {
-        let reason = self.turn.closing_reason();
-        self.change(|link, desk| link.signal(Signal::Close(reason), desk.now));
+        let reason = self.cx.closing_reason();
+        self.change(|link, state| link.signal(Signal::Close(reason), state.now));
     }
 
     /// As [`Conn::abort`].
     pub fn abort(&mut self) {
-        self.change(|link, desk| link.signal(Signal::Abort, desk.now));
+        self.change(|link, state| link.signal(Signal::Abort, state.now));
     }
 }
 
-impl Turn<'_> {
+impl Context<'_> {
     /// Why a connection that is closed here and now ends.
     pub(crate) fn closing_reason(&self) -> Reason {
-        match self.desk.life {
+        match self.state.life {
             Life::Running => Reason::Local,
             Life::Draining { .. } | Life::Cutting(_) | Life::Stopped(_) => Reason::Drain,
         }

@@ -1,6 +1,6 @@
 //! A connection of a reactor that comes back: names, addresses, handshakes and waits, none of which blocks the reactor.
 //!
-//! Owns what comes between connects. Each is one of `Turn::dial`, as any other of the reactor's; the wait is `dial/backoff.rs`'s.
+//! Owns what comes between connects. Each is one of `Context::dial`, as any other of the reactor's; the wait is `dial/backoff.rs`'s.
 //!
 //! 1. All steps are on the reactor's thread. No user code runs under the lock.
 
@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::command::{Local, Order};
 use crate::config::ConnectConfig;
 use crate::conn::Conn;
+use crate::context::{Context, TimerId, check_stream};
 use crate::dial::backoff::Backoff;
 use crate::dial::race::{forgive, shun};
 use crate::dial::resolver::Resolver;
@@ -21,7 +22,6 @@ use crate::link::session::Session;
 use crate::mailbox::{Remote, Unsent};
 use crate::net::stream::Target;
 use crate::settings::ClientConfig;
-use crate::turn::{TimerId, Turn, check_stream};
 use bytes::Bytes;
 use carried::Carried;
 use std::hash::{BuildHasher, RandomState};
@@ -146,11 +146,11 @@ impl ConnectorBuilder {
             }),
         });
         let begun = inner.clone();
-        remote.run(move |turn| {
+        remote.run(move |cx| {
             let ending = Arc::downgrade(&begun);
-            let ending = turn.at_end(move |turn| ending.upgrade().into_iter().for_each(|this| this.reactor_ends(turn)));
+            let ending = cx.at_end(move |cx| ending.upgrade().into_iter().for_each(|this| this.reactor_ends(cx)));
             begun.lock().ending = Some(ending);
-            begun.begin(turn);
+            begun.begin(cx);
         })?;
         Ok(Connector(Arc::new(Handle(inner))))
     }
@@ -308,19 +308,19 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, state: &ConnectorState, turn: &mut Turn<'_>) {
+    fn tell(&self, state: &ConnectorState, cx: &mut Context<'_>) {
         log::debug!("connector {}: {state}", self.plan.address);
         if let Some(tell) = &self.plan.tell {
             if guarded(|| tell(state)).is_none() {
-                turn.desk.counters.panics += 1;
+                cx.state.counters.panics += 1;
             }
         }
     }
 
     /// Does something on the reactor later; if that is over, so is this.
-    fn later(self: &Arc<Self>, step: impl FnOnce(&Arc<Inner>, &mut Turn<'_>) + Send + 'static) {
+    fn later(self: &Arc<Self>, step: impl FnOnce(&Arc<Inner>, &mut Context<'_>) + Send + 'static) {
         let this = self.clone();
-        if self.remote.run_asked(move |turn| step(&this, turn)).is_err() {
+        if self.remote.run_asked(move |cx| step(&this, cx)).is_err() {
             self.lock().phase = Phase::Stopped;
         }
     }
@@ -330,10 +330,10 @@ impl Inner {
     }
 
     /// Moves on to another phase; all that the old one has waiting is called off.
-    fn enter(&self, phase: Phase, turn: &mut Turn<'_>) {
+    fn enter(&self, phase: Phase, cx: &mut Context<'_>) {
         let old = std::mem::replace(&mut self.lock().phase, phase);
         match old {
-            Phase::Waiting(timer) => drop(turn.cancel(timer)),
+            Phase::Waiting(timer) => drop(cx.cancel(timer)),
             Phase::Fresh | Phase::Opening(_) | Phase::Open(..) | Phase::Closing(_) | Phase::Stopped => {}
         }
     }
@@ -344,7 +344,7 @@ impl Inner {
     }
 
     /// Begins to connect.
-    fn begin(self: &Arc<Self>, turn: &mut Turn<'_>) {
+    fn begin(self: &Arc<Self>, cx: &mut Context<'_>) {
         if matches!(self.lock().phase, Phase::Closing(_) | Phase::Stopped) {
             return;
         }
@@ -355,24 +355,24 @@ impl Inner {
             config: config.clone(),
             resolver: resolver.clone(),
             shunned: self.lock().shunned.clone(),
-            watcher: Some(Box::new(move |progress, turn| this.note(progress, turn))),
+            watcher: Some(Box::new(move |progress, cx| this.note(progress, cx))),
         };
-        match turn.dial(plan, Box::new(Carried::new(self.clone()))) {
-            Ok(id) => self.enter(Phase::Opening(id), turn),
-            Err(error) => self.failed(error, turn),
+        match cx.dial(plan, Box::new(Carried::new(self.clone()))) {
+            Ok(id) => self.enter(Phase::Opening(id), cx),
+            Err(error) => self.failed(error, cx),
         }
     }
 
     /// How the connect comes along.
-    fn note(&self, progress: Progress, turn: &mut Turn<'_>) {
+    fn note(&self, progress: Progress, cx: &mut Context<'_>) {
         match progress {
-            Progress::Looking => self.tell(&ConnectorState::Resolving, turn),
+            Progress::Looking => self.tell(&ConnectorState::Resolving, cx),
             Progress::Trying(target) => {
                 let at = match target {
                     Target::Ip(ip) => self.at(ip),
                     Target::Unix(_) => self.plan.address.clone(),
                 };
-                self.tell(&ConnectorState::Connecting(at), turn);
+                self.tell(&ConnectorState::Connecting(at), cx);
             }
             Progress::Over(shunned, failure) => {
                 let mut state = self.lock();
@@ -382,14 +382,14 @@ impl Inner {
     }
 
     /// An attempt has failed.
-    fn failed(self: &Arc<Self>, error: Error, turn: &mut Turn<'_>) {
+    fn failed(self: &Arc<Self>, error: Error, cx: &mut Context<'_>) {
         let is_over = matches!(error, Error::Draining | Error::ReactorGone);
-        self.tell(&ConnectorState::Failed(error), turn);
-        if is_over { self.stop_for_good(turn) } else { self.try_again(After::Failure, turn) }
+        self.tell(&ConnectorState::Failed(error), cx);
+        if is_over { self.stop_for_good(cx) } else { self.try_again(After::Failure, cx) }
     }
 
     /// Waits, unless so many attempts have failed that it gives up; the end of a good connection is no failure.
-    fn try_again(self: &Arc<Self>, after: After, turn: &mut Turn<'_>) {
+    fn try_again(self: &Arc<Self>, after: After, cx: &mut Context<'_>) {
         let backoff = &self.plan.backoff;
         let failures = {
             let mut state = self.lock();
@@ -401,8 +401,8 @@ impl Inner {
         };
         let counts = after != After::End(Ended::Well);
         let gives_up = counts && backoff.attempts_max.is_some_and(|max| failures >= max);
-        if !turn.is_running() || gives_up {
-            return self.stop_for_good(turn);
+        if !cx.is_running() || gives_up {
+            return self.stop_for_good(cx);
         }
         let delay = match after {
             After::Failure => backoff.delay(failures, chance()),
@@ -410,27 +410,27 @@ impl Inner {
             After::End(_) => backoff.delay_after_loss(failures, chance(), chance()),
         };
         let this = self.clone();
-        let timer = turn.after(delay, move |turn| this.begin(turn));
-        self.enter(Phase::Waiting(timer), turn);
-        self.tell(&ConnectorState::Waiting(delay), turn);
+        let timer = cx.after(delay, move |cx| this.begin(cx));
+        self.enter(Phase::Waiting(timer), cx);
+        self.tell(&ConnectorState::Waiting(delay), cx);
     }
 
     /// The reactor is over, and with it all that was connected.
-    fn reactor_ends(&self, turn: &mut Turn<'_>) {
+    fn reactor_ends(&self, cx: &mut Context<'_>) {
         if !matches!(self.lock().phase, Phase::Stopped) {
-            self.stop_for_good(turn);
+            self.stop_for_good(cx);
         }
     }
 
-    fn stop_for_good(&self, turn: &mut Turn<'_>) {
+    fn stop_for_good(&self, cx: &mut Context<'_>) {
         if let Some(ending) = self.lock().ending.take() {
-            turn.desk.endings.remove(&ending);
+            cx.state.endings.remove(&ending);
         }
-        self.enter(Phase::Stopped, turn);
-        self.tell(&ConnectorState::Stopped, turn);
+        self.enter(Phase::Stopped, cx);
+        self.tell(&ConnectorState::Stopped, cx);
     }
 
-    fn stop(self: &Arc<Self>, turn: &mut Turn<'_>) {
+    fn stop(self: &Arc<Self>, cx: &mut Context<'_>) {
         let open = match self.lock().phase {
             Phase::Opening(id) => Some((id, Was::Opening)),
             Phase::Open(id, ..) => Some((id, Was::Closing)),
@@ -440,27 +440,27 @@ impl Inner {
         match open {
             // Its end is told, and then that of this.
             Some((id, was)) => {
-                self.enter(Phase::Closing(was), turn);
+                self.enter(Phase::Closing(was), cx);
                 // Behind what brings it into the table, if this is still to come.
-                turn.desk.local.push_back(Local::Order(id.0, Order::Close));
+                cx.state.local.push_back(Local::Order(id.0, Order::Close));
             }
-            None => self.stop_for_good(turn),
+            None => self.stop_for_good(cx),
         }
     }
 
     /// A connection is open.
-    fn opened(&self, id: ConnId, peer: Option<SocketAddr>, turn: &mut Turn<'_>) {
-        let since = turn.now();
+    fn opened(&self, id: ConnId, peer: Option<SocketAddr>, cx: &mut Context<'_>) {
+        let since = cx.now();
         let is_wanted = matches!(self.lock().phase, Phase::Opening(_));
         if is_wanted {
-            self.enter(Phase::Open(id, since, peer), turn);
-            self.tell(&ConnectorState::Connected(id), turn);
+            self.enter(Phase::Open(id, since, peer), cx);
+            self.tell(&ConnectorState::Connected(id), cx);
         }
     }
 
     /// A connection has ended, or never opened.
-    fn ended(self: &Arc<Self>, reason: Reason, turn: &mut Turn<'_>) {
-        let now = turn.now();
+    fn ended(self: &Arc<Self>, reason: Reason, cx: &mut Context<'_>) {
+        let now = cx.now();
         let was = {
             let mut state = self.lock();
             match state.phase {
@@ -485,21 +485,17 @@ impl Inner {
             Was::Opening => {
                 let failure = self.lock().failure.take();
                 let broken = || Error::Broken { address: Box::new(self.plan.address.clone()), reason, detail: None };
-                self.failed(failure.unwrap_or_else(broken), turn);
+                self.failed(failure.unwrap_or_else(broken), cx);
             }
             Was::Open(ended) => {
-                self.tell(&ConnectorState::Lost(reason), turn);
+                self.tell(&ConnectorState::Lost(reason), cx);
                 // What was handed on is somebody else's, and no reason to make another.
-                if reason == Reason::Detached {
-                    self.stop_for_good(turn)
-                } else {
-                    self.try_again(After::End(ended), turn)
-                }
+                if reason == Reason::Detached { self.stop_for_good(cx) } else { self.try_again(After::End(ended), cx) }
             }
-            Was::NeverOpened => self.stop_for_good(turn),
+            Was::NeverOpened => self.stop_for_good(cx),
             Was::Closing => {
-                self.tell(&ConnectorState::Lost(reason), turn);
-                self.stop_for_good(turn);
+                self.tell(&ConnectorState::Lost(reason), cx);
+                self.stop_for_good(cx);
             }
         }
     }

@@ -6,6 +6,7 @@
 use crate::address::Address;
 use crate::clock::Tick;
 use crate::config::datagram::Group;
+use crate::context::Context;
 use crate::counters::DatagramStats;
 use crate::error::Error;
 use crate::id::{EndpointId, SourceId};
@@ -14,7 +15,6 @@ use crate::net::datagram::arrivals::Ecn;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{Receiving, Sending};
 use crate::post::{Departures, Post};
-use crate::turn::Turn;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Datagram<'_> {
 pub struct Datagrams<'a> {
     pub(crate) id: SourceId,
     pub(crate) post: &'a mut Post,
-    pub(crate) turn: Turn<'a>,
+    pub(crate) cx: Context<'a>,
 }
 
 impl std::fmt::Debug for Datagrams<'_> {
@@ -57,24 +57,24 @@ impl std::fmt::Debug for Datagrams<'_> {
 }
 
 impl<'a> Datagrams<'a> {
-    /// Its name, for [`Remote`] and [`Turn::endpoint`].
+    /// Its name, for [`Remote`] and [`Context::endpoint`].
     pub fn id(&self) -> EndpointId {
         EndpointId(self.id)
     }
 
     /// What is common to all callbacks of this reactor: time, timers, listeners, connections, other endpoints.
-    pub fn turn(&mut self) -> &mut Turn<'a> {
-        &mut self.turn
+    pub fn context(&mut self) -> &mut Context<'a> {
+        &mut self.cx
     }
 
     /// The turn's time; it is read once a turn, and not for each call.
     pub fn now(&self) -> Instant {
-        self.turn.now()
+        self.cx.now()
     }
 
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
-        self.turn.remote()
+        self.cx.remote()
     }
 
     /// This side's address, with the port or name that the system chose; `None` if the system no longer knows.
@@ -107,8 +107,8 @@ impl<'a> Datagrams<'a> {
     /// `QueueFull` if too many wait (`on_writable` or `on_close` follows), `Oversize` with the limit, `Unanswerable` if the
     /// peer has no name, port 0, or the address `0.0.0.0` or `[::]`, `Transport` if it is of another kind or IP version, `NotOpen` after `close`.
     pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
-        let desk = &mut *self.turn.desk;
-        self.post.send(Some(to), data, &mut desk.departures, desk.now)
+        let state = &mut *self.cx.state;
+        self.post.send(Some(to), data, &mut state.departures, state.now)
     }
 
     /// Queues a datagram for the peer that the socket is connected to; see [`Datagrams::send_to`].
@@ -116,8 +116,8 @@ impl<'a> Datagrams<'a> {
     /// # Errors
     /// As [`Datagrams::send_to`]; `NoPeer` if the socket is not connected.
     pub fn send(&mut self, data: &[u8]) -> Result<(), Error> {
-        let desk = &mut *self.turn.desk;
-        self.post.send(None, data, &mut desk.departures, desk.now)
+        let state = &mut *self.cx.state;
+        self.post.send(None, data, &mut state.departures, state.now)
     }
 
     /// How many datagrams wait to be sent, and how many bytes they have together.
@@ -168,7 +168,7 @@ impl<'a> Datagrams<'a> {
 
     /// Calls `on_timer` after `delay`, late by at most a fiftieth of it or one turn. It replaces the timer set before.
     pub fn set_timer(&mut self, delay: Duration) {
-        let due = self.turn.desk.now.after(delay);
+        let due = self.cx.state.now.after(delay);
         self.post.set_timer(due);
     }
 
@@ -179,7 +179,7 @@ impl<'a> Datagrams<'a> {
 
     /// Ends the endpoint once what waits is sent, or has waited for too long. Only `on_error` and `on_close` follow.
     pub fn close(&mut self) {
-        let reason = self.turn.closing_reason();
+        let reason = self.cx.closing_reason();
         self.post.close(reason);
     }
 }
@@ -191,20 +191,20 @@ impl AsFd for Datagrams<'_> {
     }
 }
 
-/// Another datagram socket of the same reactor, lent by [`Turn::endpoint`]; never its handler.
+/// Another datagram socket of the same reactor, lent by [`Context::endpoint`]; never its handler.
 #[derive(Debug)]
 pub struct OtherEndpoint<'a> {
     pub(crate) id: SourceId,
-    pub(crate) turn: Turn<'a>,
+    pub(crate) cx: Context<'a>,
 }
 
 impl OtherEndpoint<'_> {
     /// Runs `call` on the post, and drives the endpoint next turn if anything follows for it.
     fn with<T>(&mut self, call: impl FnOnce(&mut Post, &mut Departures, Tick) -> T) -> Option<T> {
-        let post = self.turn.table.post(self.id)?;
-        let done = call(post, &mut self.turn.desk.departures, self.turn.desk.now);
+        let post = self.cx.table.post(self.id)?;
+        let done = call(post, &mut self.cx.state.departures, self.cx.state.now);
         if post.needs_drive() {
-            self.turn.table.rouse(self.id);
+            self.cx.table.wake(self.id);
         }
         Some(done)
     }
@@ -243,12 +243,12 @@ impl OtherEndpoint<'_> {
     /// As [`Datagrams::resume`].
     pub fn resume(&mut self) {
         self.with(|post, _, _| post.resume());
-        self.turn.table.rouse(self.id);
+        self.cx.table.wake(self.id);
     }
 
     /// As [`Datagrams::close`].
     pub fn close(&mut self) {
-        let reason = self.turn.closing_reason();
+        let reason = self.cx.closing_reason();
         self.with(|post, _, _| post.close(reason));
     }
 }

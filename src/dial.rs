@@ -10,13 +10,13 @@ pub(crate) mod resolver;
 use crate::address::{Address, AddressError};
 use crate::clock::Tick;
 use crate::config::ConnectConfig;
+use crate::context::Context;
 use crate::error::{Error, Expiry, Reason};
 use crate::handler::{Handler, guarded};
 use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::session::Session;
 use crate::net::stream::{Stream, Target, Watched};
-use crate::turn::Turn;
 use race::{Attempt, Failed, Race};
 use resolver::{Resolver, Ticket};
 use std::io::{self, ErrorKind};
@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 }
 
 /// Is told how a connect comes along, on the reactor's thread.
-pub(crate) type Watcher = Box<dyn FnMut(Progress, &mut Turn<'_>)>;
+pub(crate) type Watcher = Box<dyn FnMut(Progress, &mut Context<'_>)>;
 
 /// What a connect does.
 pub(crate) enum Progress {
@@ -64,10 +64,10 @@ pub(crate) struct Dial {
 }
 
 impl Dial {
-    pub(crate) fn tell(&mut self, progress: Progress, turn: &mut Turn<'_>) {
+    pub(crate) fn tell(&mut self, progress: Progress, cx: &mut Context<'_>) {
         if let Some(watcher) = &mut self.plan.watcher {
-            if guarded(|| watcher(progress, turn)).is_none() {
-                turn.desk.counters.panics += 1;
+            if guarded(|| watcher(progress, cx)).is_none() {
+                cx.state.counters.panics += 1;
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::address::{Address, Transport};
 use crate::command::{Local, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ListenConfig, QUEUED_BYTES_LEAST, ReactorConfig, Reuse, Wanted};
+use crate::context::{Context, Sharing, check_stream};
 use crate::cores;
 use crate::counters::Counters;
 use crate::error::Error;
@@ -20,7 +21,6 @@ use crate::net::listener::Listener;
 use crate::net::sigpipe;
 use crate::placement::{Placement, Quota, ReactorLimits, Spread};
 use crate::reactor::Reactor;
-use crate::turn::{Sharing, Turn, check_stream};
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -440,7 +440,7 @@ impl Engine {
     pub fn ask<T: Send + 'static>(
         &self,
         reactor: usize,
-        question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
+        question: impl FnOnce(&mut Context<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.ask_by("ask", reactor, question, |_, _| ())
     }
@@ -450,8 +450,8 @@ impl Engine {
         &self,
         callback: &'static str,
         reactor: usize,
-        question: impl FnOnce(&mut Turn<'_>) -> T + Send + 'static,
-        undo: impl FnOnce(&mut Turn<'_>, T) + Send + 'static,
+        question: impl FnOnce(&mut Context<'_>) -> T + Send + 'static,
+        undo: impl FnOnce(&mut Context<'_>, T) + Send + 'static,
     ) -> Result<T, Error> {
         let remote = self.remotes.get(reactor).ok_or(Error::ReactorGone)?;
         if Driving::is_any() {
@@ -459,11 +459,11 @@ impl Engine {
         }
         let answer = Answer::new();
         let answers = Answers(answer.clone());
-        remote.run(move |turn| {
+        remote.run(move |cx| {
             if answers.is_wanted() {
-                let answer = question(turn);
+                let answer = question(cx);
                 if let Some(answer) = answers.give(answer) {
-                    undo(turn, answer);
+                    undo(cx, answer);
                 }
             }
         })?;
@@ -480,7 +480,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::ask`].
     pub fn snapshots(&self) -> Result<Vec<Counters>, Error> {
-        (0..self.remotes.len()).map(|reactor| self.ask(reactor, |turn| turn.snapshot())).collect()
+        (0..self.remotes.len()).map(|reactor| self.ask(reactor, |cx| cx.snapshot())).collect()
     }
 
     // --- listening ------------------------------------------------------------------------------------------------
@@ -491,7 +491,7 @@ impl Engine {
     /// `config.connections_max` holds for all reactors together.
     ///
     /// # Errors
-    /// As [`Turn::listen`], and as [`Engine::ask`]; nothing listens then.
+    /// As [`Context::listen`], and as [`Engine::ask`]; nothing listens then.
     pub fn listen<A: Accept>(
         &self,
         address: &Address,
@@ -560,7 +560,7 @@ impl Engine {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
             let sharing = Sharing { quotas: quotas.clone(), ..Sharing::default() };
-            let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
+            let listen = move |cx: &mut Context<'_>| cx.listen_shared(listener, config, make(), sharing);
             let id = self.ask_by("make", reactor, listen, unlisten)??;
             listening.parts.push((self.remotes[reactor].clone(), id));
         }
@@ -588,12 +588,12 @@ impl Engine {
                 let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
                 let address = listening.address.clone();
                 let sharing = Sharing { quotas, spread: None, feeder: Some(self.remotes[0].clone()) };
-                let listen = move |turn: &mut Turn<'_>| turn.listen_fed(address, config, make(), sharing);
+                let listen = move |cx: &mut Context<'_>| cx.listen_fed(address, config, make(), sharing);
                 spread.feed(remote.clone(), self.ask_by("make", reactor, listen, unlisten)??.0);
             }
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
             let sharing = Sharing { quotas, spread: Some(spread), feeder: None };
-            let listen = move |turn: &mut Turn<'_>| turn.listen_shared(listener, config, make(), sharing);
+            let listen = move |cx: &mut Context<'_>| cx.listen_shared(listener, config, make(), sharing);
             listening.parts.push((self.remotes[0].clone(), self.ask_by("make", 0, listen, unlisten)??));
         }
         Ok(())
@@ -603,7 +603,7 @@ impl Engine {
     /// else one on the reactor with the fewest connections. `make` makes each one's handler, on its thread.
     ///
     /// # Errors
-    /// As [`Turn::bind`], and as [`Engine::ask`]; nothing is bound then.
+    /// As [`Context::bind`], and as [`Engine::ask`]; nothing is bound then.
     pub fn bind<H: DatagramHandler>(
         &self,
         address: &Address,
@@ -626,7 +626,7 @@ impl Engine {
         for (number, socket) in sockets.into_iter().enumerate() {
             let reactor = if is_spread { number } else { least };
             let (config, make) = (config.clone(), make.clone());
-            let bind = move |turn: &mut Turn<'_>| turn.bind_bound(socket, &config, make());
+            let bind = move |cx: &mut Context<'_>| cx.bind_bound(socket, &config, make());
             let begun = self.ask_by("make", reactor, bind, unbind);
             match begun.and_then(|id| id) {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),
@@ -741,17 +741,17 @@ fn failed(name: &str, error: &Error) -> Error {
 }
 
 /// Takes a listener back that nobody waits for any more.
-fn unlisten(turn: &mut Turn<'_>, begun: Result<ListenerId, Error>) {
+fn unlisten(cx: &mut Context<'_>, begun: Result<ListenerId, Error>) {
     if let Ok(id) = begun {
         // It was begun in this very turn, so it is there.
-        let _ = turn.remove_listener(id);
+        let _ = cx.remove_listener(id);
     }
 }
 
 /// The same for a datagram socket.
-fn unbind(turn: &mut Turn<'_>, begun: Result<EndpointId, Error>) {
+fn unbind(cx: &mut Context<'_>, begun: Result<EndpointId, Error>) {
     if let Ok(id) = begun {
-        turn.desk.local.push_back(Local::Order(id.0, Order::Remove));
+        cx.state.local.push_back(Local::Order(id.0, Order::Remove));
     }
 }
 

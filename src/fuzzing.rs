@@ -19,7 +19,7 @@ use crate::link::phase::{Facts, Phase, Signal, deadline};
 use crate::link::session::{Session, Template};
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
-use crate::turn::Roster;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::io::IoSlice;
@@ -278,7 +278,7 @@ fn assert_step(phase: Phase, signal: Signal, next: Phase) {
         assert!(phase.delivers_input() || !next.delivers_input(), "{step} delivers again");
     }
     assert!(!(next.delivers_input() && next.discards_input()), "{step}");
-    assert!(next.is_lively() || !(next.takes_output() || next.delivers_input()), "{step}");
+    assert!(next.is_open() || !(next.takes_output() || next.delivers_input()), "{step}");
     match (phase, reason(phase), reason(next)) {
         (Phase::Closed(first), _, later) => assert_eq!(later, Some(first), "{step}"),
         (_, Some(first), Some(later)) if first != later => {
@@ -315,7 +315,7 @@ fn assert_ends(mut phase: Phase, facts: Facts, limits: &Limits) {
 /// A table of places, of which no id comes back, and the queue of those that want to be driven again.
 pub fn table(data: &[u8]) {
     let (mut input, mut table) = (Input(data), Table::new(1));
-    let (mut live, mut again) = (BTreeMap::<u32, SourceId>::new(), Vec::<SourceId>::new());
+    let (mut live, mut reborrow) = (BTreeMap::<u32, SourceId>::new(), Vec::<SourceId>::new());
     let (mut stale, mut seen, mut queued) = (Vec::<SourceId>::new(), HashSet::new(), HashSet::new());
     while let Some(op) = input.next() {
         let count = if op < 240 { 1 } else { input.number() % 2_000 };
@@ -340,21 +340,21 @@ pub fn table(data: &[u8]) {
                     assert!(kept.is_none_or(|kept| kept == slots), "{kept:?} slots are kept and {slots} used");
                 }
                 (5, Some(id)) => {
-                    table.rouse(id);
+                    table.wake(id);
                     if queued.insert(id) {
-                        again.push(id);
+                        reborrow.push(id);
                     }
                 }
                 (6, _) => {
                     let mut queue = Vec::new();
                     table.take_again(&mut queue);
-                    assert_eq!(queue, std::mem::take(&mut again), "table 2");
+                    assert_eq!(queue, std::mem::take(&mut reborrow), "table 2");
                     queued.clear();
                 }
                 _ => stale.iter().rev().take(4).for_each(|id| assert_stale(&mut table, *id)),
             }
         }
-        assert_eq!((table.len(), table.wants_again()), (live.len(), !again.is_empty()));
+        assert_eq!((table.len(), table.wants_again()), (live.len(), !reborrow.is_empty()));
         assert!(table.ids().iter().eq(live.values()));
         if let Some((slot, id)) = live.iter().next_back() {
             assert_eq!((table.id_at(*slot), table.is_reserved(*id)), (Some(*id), true));
@@ -363,7 +363,7 @@ pub fn table(data: &[u8]) {
 }
 
 fn assert_stale(table: &mut Table, id: SourceId) {
-    table.rouse(id);
+    table.wake(id);
     let mut taken = None;
     table.take(id, &mut taken);
     assert!(taken.is_none() && table.get(id).is_none() && !table.is_reserved(id), "A4: {id} is found");
@@ -481,9 +481,9 @@ fn assert_text(text: &str) {
 fn assert_parsed(address: &Address, text: &str) {
     let shown = address.to_string();
     assert!(!shown.contains(char::is_control), "{text:?} breaks a line in {shown:?}");
-    let again = shown.parse::<Address>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    assert_eq!(*address, again, "{text:?} is shown as {shown:?}");
-    assert_eq!(again.to_string(), shown, "{text:?}");
+    let reborrow = shown.parse::<Address>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    assert_eq!(*address, reborrow, "{text:?} is shown as {shown:?}");
+    assert_eq!(reborrow.to_string(), shown, "{text:?}");
     let is_unix = address.path().is_some() || address.abstract_name().is_some();
     assert_eq!(address.transport().is_unix(), is_unix, "address 1: {text:?}");
     if let Some(ip) = address.ip() {
@@ -541,7 +541,7 @@ pub fn session(data: &[u8]) {
     let mut input = Input(data);
     let mut hello = Sealed::default();
     let mut client = secured_client();
-    assert_eq!(client.open(&mut [], &mut Vec::new(), &mut hello).eaten, 0);
+    assert_eq!(client.open(&mut [], &mut Vec::new(), &mut hello).consumed, 0);
     let mut wire = match input.byte() % 3 {
         0 => Vec::new(),
         _ => hello.bytes().to_vec(),
@@ -561,8 +561,8 @@ pub fn session(data: &[u8]) {
         scratch.bytes()[..piece.len()].copy_from_slice(piece);
         let (bytes, plain) = scratch.wire(&kept, piece.len());
         let opened = side.open(bytes, plain, &mut sealed);
-        assert!(plain.is_empty() && opened.eaten <= bytes.len());
-        kept = bytes[opened.eaten..].to_vec();
+        assert!(plain.is_empty() && opened.consumed <= bytes.len());
+        kept = bytes[opened.consumed..].to_vec();
         bytes.fill(0xa5);
         assert!(!side.is_secured());
         if opened.fault.is_some() || kept.len() >= KEPT_BYTES_MAX {

@@ -7,14 +7,14 @@
 
 use crate::address::Address;
 use crate::conn::Conn;
+use crate::context::Context;
+use crate::context::reported::Ends;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::Reason;
 use crate::link::Link;
 use crate::link::phase::Phase;
 use crate::net::Readiness;
 use crate::post::DatagramError;
-use crate::turn::Turn;
-use crate::turn::seen::Ends;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -368,23 +368,23 @@ pub enum Next {
 
 /// What a watched descriptor calls back.
 ///
-/// A closure `FnMut(&mut Turn<'_>, BorrowedFd<'_>, Readiness) -> Next` is one.
+/// A closure `FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next` is one.
 pub trait WatchHandler: 'static {
     /// The descriptor is ready. Reports are edges: before `Next::Wait`, read or write until it would block.
-    fn on_ready(&mut self, turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next;
+    fn on_ready(&mut self, cx: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next;
 
     /// It is watched no longer. The default does nothing.
-    fn on_close(&mut self, turn: &mut Turn<'_>, reason: Reason) {
-        let _ = (turn, reason);
+    fn on_close(&mut self, cx: &mut Context<'_>, reason: Reason) {
+        let _ = (cx, reason);
     }
 }
 
 impl<F> WatchHandler for F
 where
-    F: FnMut(&mut Turn<'_>, BorrowedFd<'_>, Readiness) -> Next + 'static,
+    F: FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next + 'static,
 {
-    fn on_ready(&mut self, turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next {
-        self(turn, fd, ready)
+    fn on_ready(&mut self, cx: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next {
+        self(cx, fd, ready)
     }
 }
 
@@ -488,8 +488,8 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(again);
+            if let Err(reborrow) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(reborrow);
             }
             None
         }

@@ -13,6 +13,7 @@ mod command;
 mod config;
 mod conn;
 mod connector;
+mod context;
 mod cores;
 mod counters;
 mod datagrams;
@@ -42,7 +43,6 @@ mod shown;
 mod source;
 #[cfg(feature = "tls")]
 pub mod tls;
-mod turn;
 
 pub use address::{Address, AddressError, Family, Transport};
 pub use blocking::BlockingLink;
@@ -55,6 +55,7 @@ pub use config::datagram::{
 pub use config::{ConnectConfig, Keepalive, Limits, ListenConfig, Nodelay, ReactorConfig, Reuse, SocketOptions, Stack};
 pub use conn::{Conn, Other};
 pub use connector::{Connector, ConnectorBuilder, ConnectorState, WeakConnector};
+pub use context::{Context, TimerId};
 pub use counters::{ConnStats, Counters, DatagramStats};
 pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use dial::backoff::Backoff;
@@ -86,7 +87,6 @@ pub use tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServer
 pub use tls::{TlsClient, TlsServer, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use tls::{TlsClientBuilder, TlsServerBuilder};
-pub use turn::{TimerId, Turn};
 
 /// The code in README.md compiles.
 #[cfg(all(doctest, feature = "aws-lc-rs"))]

@@ -327,7 +327,7 @@ impl Link {
     }
 
     /// Begins life in another reactor: whatever the kernel holds is asked for anew.
-    pub(crate) fn settle_in(&mut self, now: Tick) {
+    pub(crate) fn reset_for_adoption(&mut self, now: Tick) {
         if self.opened() == Tick::NEVER {
             self.opened = now.into();
         }
@@ -588,7 +588,7 @@ impl Link {
     pub(crate) fn deadlines_known(&mut self, pool: &mut Pool) {
         if let Some(cold) = self.cold.there() {
             cold.deadlines = Deadlines::Known;
-            self.cold.settle(pool);
+            self.cold.release_if_empty(pool);
         }
     }
 
@@ -609,7 +609,7 @@ impl Link {
 
     /// Says what the phase has to say once nothing waits.
     #[inline]
-    pub(crate) fn settle(&mut self, buffers: &mut Buffers, now: Tick) {
+    pub(crate) fn advance_shutdown(&mut self, buffers: &mut Buffers, now: Tick) {
         self.answering = Answering::No;
         if !matches!(self.phase, Phase::Open) {
             self.say_what_is_due(buffers, now);
@@ -666,7 +666,7 @@ impl Link {
         self.may_flush()
             || self.may_show_rest()
             || self.end_is_due()
-            || (self.cold.owed != Owed::Nothing && self.cold.outbox.is_empty() && self.phase.is_lively())
+            || (self.cold.owed != Owed::Nothing && self.cold.outbox.is_empty() && self.phase.is_open())
     }
 
     /// Output will never be sent: an end in order would tell the peer that it has all (A9).

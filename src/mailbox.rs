@@ -10,17 +10,17 @@ use crate::address::Family;
 use crate::clock::{self, Tick};
 use crate::command::{Adopter, Command, Order};
 use crate::conn::Conn;
+use crate::context::Context;
 use crate::dial::resolver::Found;
 use crate::error::Error;
 use crate::handler::Handler;
 use crate::id::{ConnId, EndpointId, SourceId};
 use crate::link::Link;
-use crate::link::handshake::Away;
+use crate::link::handshake::OffloadedSession;
 use crate::net::Registry;
 use crate::net::datagram::peer::DatagramPeer;
-use crate::placement::Handed;
+use crate::placement::Handoff;
 use crate::seldom::Seldom;
-use crate::turn::Turn;
 use bytes::Bytes;
 pub(crate) use pulse::Accepting;
 pub use pulse::Health;
@@ -324,7 +324,7 @@ impl Remote {
     }
 
     /// Hands an accepted stream over; it comes back if it is not taken.
-    pub(crate) fn hand(&self, handed: Box<Handed>) -> Result<(), Box<Handed>> {
+    pub(crate) fn hand(&self, handed: Box<Handoff>) -> Result<(), Box<Handoff>> {
         self.load_more();
         let shakes = handed.shakes_hands;
         if shakes {
@@ -418,12 +418,12 @@ impl Remote {
     ///
     /// # Errors
     /// `MailboxFull` or `ReactorGone`; `call` is dropped then. It is also dropped if the reactor ends before its turn.
-    pub fn run(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
+    pub fn run(&self, call: impl FnOnce(&mut Context<'_>) + Send + 'static) -> Result<(), Error> {
         self.0.push(Command::Run(Box::new(call))).map_err(|(_, why)| why)
     }
 
     /// As `run`, for what must not be refused for lack of room, and is bounded elsewhere.
-    pub(crate) fn run_asked(&self, call: impl FnOnce(&mut Turn<'_>) + Send + 'static) -> Result<(), Error> {
+    pub(crate) fn run_asked(&self, call: impl FnOnce(&mut Context<'_>) + Send + 'static) -> Result<(), Error> {
         self.0.queue.push_asked(Command::Run(Box::new(call)), |waker| self.0.wake(waker));
         if self.has_ended() { Err(Error::ReactorGone) } else { Ok(()) }
     }
@@ -460,8 +460,8 @@ impl Remote {
     }
 
     /// Brings a session back from another thread.
-    pub(crate) fn bring_back(&self, id: SourceId, away: Box<Away>) {
-        self.0.queue.push_asked(Command::Return(id, away), |waker| self.0.wake(waker));
+    pub(crate) fn bring_back(&self, id: SourceId, away: Box<OffloadedSession>) {
+        self.0.queue.push_asked(Command::OffloadDone(id, away), |waker| self.0.wake(waker));
     }
 
     /// Asks the reactor to drain within `drain`, and does not wait. The soonest deadline that was asked for counts.

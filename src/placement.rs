@@ -30,7 +30,7 @@ pub enum Placement {
 }
 
 /// A stream that one reactor has accepted for another.
-pub(crate) struct Handed {
+pub(crate) struct Handoff {
     /// The listener there that it is for.
     pub(crate) acceptor: SourceId,
     pub(crate) stream: Unclaimed,
@@ -181,7 +181,7 @@ impl Spread {
             Some((remote, Some(acceptor))) => {
                 let shakes_hands = self.limits.handshakes_max.is_some();
                 let stream = Unclaimed::new(stream);
-                let handed = Handed { acceptor: *acceptor, stream, peer, permit, shakes_hands };
+                let handed = Handoff { acceptor: *acceptor, stream, peer, permit, shakes_hands };
                 let handed = remote.hand(Box::new(handed));
                 let back = handed.err()?;
                 // The load of a reactor that ended would be the least for ever.

@@ -35,11 +35,11 @@ pub(crate) struct Post {
     held_until: Tick,
     held_for: Duration,
     /// An error that was told at a datagram and may be an earlier one's: to try again tells.
-    doubt: Option<io::Error>,
+    suspect_error: Option<io::Error>,
     life: Life,
     incoming: Incoming,
     errors: Errors,
-    haste: Haste,
+    send_mode: SendMode,
     /// Errors in place of datagrams, one behind the other, of which nothing was explained.
     failures: usize,
     reading: Reading,
@@ -88,12 +88,12 @@ enum Incoming {
     /// It may; where it gives less than it is asked for, there are no more.
     Likely,
     /// It may, until it says that there is nothing: an error may have ended a call early.
-    Doubted,
+    MustDrain,
 }
 
 /// Whether the next datagram is worth waiting for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Haste {
+enum SendMode {
     /// It leaves with them when the drive ends.
     Queue,
     /// One datagram came, alone: its answer leaves at once.
@@ -214,12 +214,12 @@ impl Post {
             pace: Pace::Free,
             held_until: Tick::NEVER,
             held_for: Duration::ZERO,
-            doubt: None,
+            suspect_error: None,
             life: Life::Open,
             // It may have been sent to before it was watched.
             incoming: Incoming::Likely,
             errors: Errors::Awaited,
-            haste: Haste::Queue,
+            send_mode: SendMode::Queue,
             failures: 0,
             reading: Reading::Goes,
             owed: Owed::Nothing,
@@ -319,8 +319,8 @@ impl Post {
     }
 
     /// The drive ends: what is sent from elsewhere waits for others. Ends what has nothing left to send or tell.
-    pub(crate) fn settle(&mut self) {
-        self.haste = Haste::Queue;
+    pub(crate) fn end_of_drive(&mut self) {
+        self.send_mode = SendMode::Queue;
         if let (Life::Flushing(reason), None, true) = (self.life, &self.outgoing, self.faults.is_empty()) {
             self.life = Life::Closed(reason);
         }
@@ -355,7 +355,7 @@ impl Post {
         }
         if ready.error || ready.ended {
             self.errors = Errors::Waiting;
-            self.incoming = Incoming::Doubted;
+            self.incoming = Incoming::MustDrain;
         }
     }
 
@@ -387,7 +387,7 @@ impl Post {
         while outgoing.oldest().is_some_and(|since| since.after(self.limits.send_timeout) <= now) {
             let (index, _) = outgoing.window(1);
             let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
-            outgoing.settle(index);
+            outgoing.mark_done(index);
             self.stats.undelivered += 1;
             self.faults.push_back(DatagramError::Expired { to, bytes });
         }
@@ -408,9 +408,9 @@ impl Post {
             self.stats.refused += 1;
             return Err(error);
         }
-        let state = match std::mem::replace(&mut self.haste, Haste::Queue) {
-            Haste::Queue => State::Fresh,
-            Haste::Once => self.send_at_once(to, bytes, departures),
+        let state = match std::mem::replace(&mut self.send_mode, SendMode::Queue) {
+            SendMode::Queue => State::Fresh,
+            SendMode::Once => self.send_at_once(to, bytes, departures),
         };
         if state != State::Gone {
             self.queue(to, bytes, state, departures, now);
@@ -490,7 +490,7 @@ impl Post {
     }
 
     /// The debt is paid: `on_writable` is about to be called.
-    pub(crate) fn pay(&mut self) {
+    pub(crate) fn clear_writable_pending(&mut self) {
         self.owed = Owed::Nothing;
     }
 

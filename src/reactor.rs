@@ -8,9 +8,9 @@
 mod core;
 mod drain;
 mod hearing;
-mod lap;
 mod orders;
 mod relief;
+mod stopwatch;
 pub(crate) mod table;
 pub(crate) mod timers;
 
@@ -19,13 +19,13 @@ use crate::clock::Tick;
 use crate::command::Order;
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, ReactorConfig};
+use crate::context::{Context, Life, TimerId};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Handler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId};
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
 use crate::net::Readiness;
-use crate::turn::{Life, TimerId, Turn};
 use bytes::Bytes;
 use core::Core;
 use hearing::Polled;
@@ -74,7 +74,7 @@ pub struct Reactor {
 
 impl std::fmt::Debug for Reactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reactor").field("life", &self.core.desk.life).field("sources", &self.core.table.len()).finish()
+        f.debug_struct("Reactor").field("life", &self.core.state.life).field("sources", &self.core.table.len()).finish()
     }
 }
 
@@ -96,81 +96,81 @@ impl Reactor {
     }
 
     /// What closures and callbacks are lent too: everything that a reactor can be asked from its own thread.
-    pub fn turn(&mut self) -> Turn<'_> {
+    pub fn context(&mut self) -> Context<'_> {
         self.core.read_clock();
-        self.core.turn()
+        self.core.context()
     }
 
-    /// Listens on a stream address; see [`Turn::listen`].
+    /// Listens on a stream address; see [`Context::listen`].
     ///
     /// # Errors
-    /// As [`Turn::listen`].
+    /// As [`Context::listen`].
     pub fn listen(
         &mut self,
         address: &Address,
         config: ListenConfig,
         accept: impl Accept,
     ) -> Result<ListenerId, Error> {
-        self.turn().listen(address, config, accept)
+        self.context().listen(address, config, accept)
     }
 
-    /// Begins to connect; see [`Turn::connect`].
+    /// Begins to connect; see [`Context::connect`].
     ///
     /// # Errors
-    /// As [`Turn::connect`].
+    /// As [`Context::connect`].
     pub fn connect(
         &mut self,
         address: &Address,
         config: ConnectConfig,
         handler: impl Handler,
     ) -> Result<ConnId, Error> {
-        self.turn().connect(address, config, handler)
+        self.context().connect(address, config, handler)
     }
 
-    /// Binds a datagram socket; see [`Turn::bind`].
+    /// Binds a datagram socket; see [`Context::bind`].
     ///
     /// # Errors
-    /// As [`Turn::bind`].
+    /// As [`Context::bind`].
     pub fn bind(
         &mut self,
         address: &Address,
         config: DatagramConfig,
         handler: impl DatagramHandler,
     ) -> Result<EndpointId, Error> {
-        self.turn().bind(address, config, handler)
+        self.context().bind(address, config, handler)
     }
 
-    /// Makes a datagram socket that talks to one peer; see [`Turn::connect_datagrams`].
+    /// Makes a datagram socket that talks to one peer; see [`Context::connect_datagrams`].
     ///
     /// # Errors
-    /// As [`Turn::connect_datagrams`].
+    /// As [`Context::connect_datagrams`].
     pub fn connect_datagrams(
         &mut self,
         peer: &Address,
         config: DatagramConfig,
         handler: impl DatagramHandler,
     ) -> Result<EndpointId, Error> {
-        self.turn().connect_datagrams(peer, config, handler)
+        self.context().connect_datagrams(peer, config, handler)
     }
 
     /// Where a datagram socket is really bound, with the port or name that the system chose; `None` once it is gone.
     pub fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
-        self.core.desk.endpoint_address(id)
+        self.core.state.endpoint_address(id)
     }
 
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
-        self.core.desk.listener_address(id)
+        self.core.state.listener_address(id)
     }
 
-    /// Runs `job` on the reactor after `delay`; see [`Turn::after`].
-    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
-        self.turn().after(delay, job)
+    /// Runs `job` on the reactor after `delay`; see [`Context::after`].
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Context<'_>) + 'static) -> TimerId {
+        self.context().after(delay, job)
     }
 
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
-        self.core.desk.remote.clone()
+        self.core.state.remote.clone()
     }
 
     /// Calls `tell` with bytes that [`Remote::send`] took and that could not be delivered, and why: `Gone`, `NotOpen`,
@@ -191,14 +191,14 @@ impl Reactor {
 
     /// Connections that live now, those that connect or shake hands included; each datagram socket counts as one.
     pub fn connections(&self) -> usize {
-        self.core.desk.connections
+        self.core.state.connections
     }
 
     /// Begins to drain, to be over within `drain`: what the kernel has accepted already is taken, listeners are closed,
     /// every handler gets `on_drain`. `run` and `poll_once` do the work; the report comes when the last connection has
     /// ended, or was cut at the deadline. Asked again, the sooner deadline counts.
     pub fn shutdown(&mut self, drain: Duration) {
-        self.turn().shutdown(drain);
+        self.context().shutdown(drain);
     }
 
     /// How far it is in its life.
@@ -208,13 +208,13 @@ impl Reactor {
 
     /// Its listeners, and where they really listen.
     pub fn listeners(&self) -> Vec<(ListenerId, Address)> {
-        self.core.desk.listeners()
+        self.core.state.listeners()
     }
 
     /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done, or
     /// while the kernel may have more events than the last turn had room for.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let due = if self.core.has_work() { Some(self.core.desk.now) } else { self.core.next_due() };
+        let due = if self.core.has_work() { Some(self.core.state.now) } else { self.core.next_due() };
         due.and_then(Tick::instant)
     }
 
@@ -248,12 +248,12 @@ impl Reactor {
     /// # Errors
     /// `Poll` if the system's poll fails; an interrupting signal is no failure.
     pub fn poll_once(&mut self, timeout: Option<Duration>) -> Result<Status, Error> {
-        if let Life::Stopped(report) = self.core.desk.life {
+        if let Life::Stopped(report) = self.core.state.life {
             return Ok(Status::Stopped(report));
         }
         let _driving = Driving::reactor(self.core.number);
         // What was written between turns, through `turn()`.
-        self.core.turn().send_gathered();
+        self.core.context().send_gathered();
         let wait = self.core.wait(timeout);
         let polled = match self.poll.poll(&mut self.events, wait) {
             Ok(()) => Polled::All,
@@ -278,7 +278,7 @@ impl Reactor {
         // What had no room has been reported to nobody yet, and a loop around this one would not hear of it.
         self.core.note_poll(polled, events);
         self.core.drive_again();
-        self.core.obey();
+        self.core.run_commands();
         self.core.drive_due();
         self.core.drive_handshakes();
         self.core.relieve();
@@ -291,7 +291,7 @@ impl Reactor {
 impl AsFd for Reactor {
     /// The poll's descriptor: readable when `poll_once` has something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.core.desk.registry.as_fd()
+        self.core.state.registry.as_fd()
     }
 }
 
@@ -304,18 +304,18 @@ impl AsRawFd for Reactor {
 impl Drop for Reactor {
     fn drop(&mut self) {
         let _driving = Driving::reactor(self.core.number);
-        if !matches!(self.core.desk.life, Life::Stopped(_)) {
+        if !matches!(self.core.state.life, Life::Stopped(_)) {
             self.core.read_clock();
-            self.core.begin_lap();
-            self.core.turn().send_gathered();
+            self.core.restart_stopwatch();
+            self.core.context().send_gathered();
             // Nothing new is begun from now on.
-            self.core.desk.life = Life::Stopped(Report::default());
+            self.core.state.life = Life::Stopped(Report::default());
             self.core.end_connections(|| Order::ReactorDropped);
             self.core.end_others(|| Order::ReactorDropped);
             self.core.run_endings();
             // What was being driven when this thread panicked is lost, and must not count for ever.
-            for _ in 0..self.core.desk.connections {
-                self.core.desk.connection_ends();
+            for _ in 0..self.core.state.connections {
+                self.core.state.connection_ends();
             }
             self.core.end_mailbox(None);
         }

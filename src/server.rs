@@ -5,7 +5,7 @@
 //! 1. The state is changed under one lock, and no user code runs while it is held.
 
 mod crowd;
-mod front;
+mod hooks;
 mod peers;
 mod states;
 mod workers;
@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::ListenConfig;
 use crate::config::accepted::PrepareAccepted;
 use crate::config::datagram::DatagramConfig;
+use crate::context::check_stream;
 use crate::cores;
 use crate::counters::Counters;
 use crate::datagrams::{Datagram, Datagrams};
@@ -22,9 +23,8 @@ use crate::engine::{Engine, EngineConfig, MakeMaker};
 use crate::error::Error;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Health, Remote, Report};
-use crate::turn::check_stream;
-pub use front::ServerEvent;
-use front::{Blocking, Callbacks, DatagramFront, Front, FrontParts};
+pub use hooks::ServerEvent;
+use hooks::{Blocking, Callbacks, DatagramFront, FrontParts, ServerHooks};
 use peers::Peers;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
@@ -129,7 +129,7 @@ impl ServerBuilder {
         self.blocking = None;
         self.streams = Some(Arc::new(move |parts| {
             let make = make.clone();
-            Arc::new(move || Box::new(Front { inner: make(), parts: parts.clone() }) as Box<dyn Maker>)
+            Arc::new(move || Box::new(ServerHooks { inner: make(), parts: parts.clone() }) as Box<dyn Maker>)
         }));
         self
     }
@@ -164,7 +164,7 @@ impl ServerBuilder {
         self.streams = Some(Arc::new(|parts: FrontParts| {
             Arc::new(move || {
                 let inner = Blocking(parts.clone());
-                Box::new(Front { inner, parts: parts.clone() }) as Box<dyn Maker>
+                Box::new(ServerHooks { inner, parts: parts.clone() }) as Box<dyn Maker>
             })
         }));
         self
@@ -332,14 +332,14 @@ enum Run {
     Announced(Arc<Engine>, Vec<Address>, Option<Duration>),
     Running(Arc<Engine>, Vec<Address>),
     /// It was asked to stop.
-    Draining(Arc<Engine>, Vec<Address>, Told),
+    Draining(Arc<Engine>, Vec<Address>, Announced),
     /// With the report, if no reactor died.
     Gone(Option<Report>, Vec<Address>),
 }
 
 /// Whether the callback knows of it: what follows is told after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Announced {
     NotYet,
     Yes,
 }
@@ -612,7 +612,7 @@ impl Shared {
             }
         }
         let mut run = self.lock();
-        while let Run::Starting(_) | Run::Announced(..) | Run::Draining(.., Told::NotYet) = *run {
+        while let Run::Starting(_) | Run::Announced(..) | Run::Draining(.., Announced::NotYet) = *run {
             run = self.changed.wait(run).unwrap_or_else(PoisonError::into_inner);
         }
         drop(run);
@@ -647,7 +647,7 @@ impl Shared {
                     (None, false)
                 }
                 Run::Running(engine, addresses) => {
-                    *run = Run::Draining(engine.clone(), addresses, Told::NotYet);
+                    *run = Run::Draining(engine.clone(), addresses, Announced::NotYet);
                     (Some(engine), true)
                 }
                 Run::Draining(engine, addresses, told) => {
@@ -680,7 +680,7 @@ impl Shared {
         if is_first {
             self.callbacks.tell_event(&ServerEvent::Draining);
             if let Run::Draining(_, _, told) = &mut *self.lock() {
-                *told = Told::Yes;
+                *told = Announced::Yes;
             }
             self.changed.notify_all();
         }

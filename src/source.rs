@@ -11,14 +11,14 @@ pub(crate) mod watch;
 use crate::clock::Tick;
 use crate::command::Order;
 use crate::command::batch::Batch;
+use crate::context::Context;
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
-use crate::link::handshake::Away;
+use crate::link::handshake::OffloadedSession;
 use crate::net::Readiness;
 use crate::net::datagram::arrivals::Arrivals;
-use crate::placement::Handed;
-use crate::turn::Turn;
+use crate::placement::Handoff;
 use acceptor::Acceptor;
 use connection::Connection;
 use endpoint::Endpoint;
@@ -39,11 +39,11 @@ pub(crate) enum Cause {
     /// Its handshake may take its next step.
     Step,
     /// Its handshake's next step may go to another thread.
-    Depart,
+    Offload,
     /// It was taken there.
-    Return(Box<Away>),
+    OffloadDone(Box<OffloadedSession>),
     /// A listener: another reactor has accepted this for it.
-    Arrived(Box<Handed>),
+    Arrived(Box<Handoff>),
 }
 
 /// Something with a token.
@@ -65,15 +65,15 @@ impl Source {
         cause: Cause,
         scratch: &mut Scratch,
         arrivals: &mut Arrivals,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Next {
         match self {
-            Source::Connection(connection) => connection.drive(id, cause, scratch, turn),
-            Source::Acceptor(acceptor) => acceptor.drive(id, cause, turn),
-            Source::Endpoint(Some(endpoint)) => endpoint.drive(id, cause, arrivals, turn),
+            Source::Connection(connection) => connection.drive(id, cause, scratch, cx),
+            Source::Acceptor(acceptor) => acceptor.drive(id, cause, cx),
+            Source::Endpoint(Some(endpoint)) => endpoint.drive(id, cause, arrivals, cx),
             // It is being driven.
             Source::Endpoint(None) => Next::Wait,
-            Source::Watch(watch) => watch.drive(cause, turn),
+            Source::Watch(watch) => watch.drive(cause, cx),
         }
     }
 

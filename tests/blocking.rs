@@ -310,7 +310,7 @@ fn a_connection_of_a_reactor_goes_on_on_a_thread_and_back() {
             }
         }
         let ended = std::rc::Rc::default();
-        reactor.turn().adopt(back, Rest(std::rc::Rc::clone(&ended))).expect("adopted");
+        reactor.context().adopt(back, Rest(std::rc::Rc::clone(&ended))).expect("adopted");
         while ended.get().is_none() {
             reactor.poll_once(Some(Duration::from_millis(1))).expect("a turn");
             assert!(Instant::now() < until, "it does not end");

@@ -425,8 +425,8 @@ fn a_connect_while_draining_is_refused_and_one_under_way_is_given_up() {
     let told = tried.clone();
     world.reactor().shutdown(Duration::from_secs(5));
     let there = address.clone();
-    world.reactor().after(Duration::ZERO, move |turn| {
-        *told.borrow_mut() = Some(turn.connect(&there, ConnectConfig::default(), Echo));
+    world.reactor().after(Duration::ZERO, move |cx| {
+        *told.borrow_mut() = Some(cx.connect(&there, ConnectConfig::default(), Echo));
     });
     assert_eq!(world.until_empty(), [Reason::Drain]);
     let refused = world.reactor().connect(&address, ConnectConfig::default(), Echo);

@@ -113,7 +113,7 @@ fn a_handler_that_needs_ten_bytes_is_not_offered_fewer() {
             peer.send_all_while(&mut world, &[*byte]);
             let id = world.log.id(0);
             world.until("the byte to be read", |world| world.reactor().snapshot().bytes_in == sent as u64 + 1);
-            assert!(world.reactor().turn().other(id).is_some());
+            assert!(world.reactor().context().other(id).is_some());
         }
         assert_eq!(world.log.said(0), [Said::Open, Said::Data(1), Said::Data(10)]);
         // The need was for once: the next byte is shown at once.
@@ -773,7 +773,7 @@ fn shared_bytes_wait_without_a_copy_and_are_let_go_when_sent() {
         assert_same(&got[900 * KIB..], &bytes[..10]);
         world.until("nothing to wait", |world| {
             let id = world.log.id(0);
-            world.reactor().turn().other(id).is_some_and(|mut other| other.unsent_bytes() == 0)
+            world.reactor().context().other(id).is_some_and(|mut other| other.unsent_bytes() == 0)
         });
     });
 }
@@ -860,7 +860,7 @@ fn an_echo_of_a_peer_that_does_not_read_stops_reading_it() {
             quiet > 50
         });
         let id = world.log.id(0);
-        let waits = world.reactor().turn().other(id).expect("it lives").unsent_bytes();
+        let waits = world.reactor().context().other(id).expect("it lives").unsent_bytes();
         assert!(waits <= 256 * KIB + 64 * KIB, "{waits} bytes wait");
         let got = peer.read_exact_while(&mut world, sent);
         let wanted: Vec<u8> = flood.iter().copied().cycle().take(sent).collect();
@@ -1330,11 +1330,11 @@ fn a_timer_comes_once_not_early_and_may_be_replaced_or_cleared() {
                     match count {
                         // Zero: at once, but in a turn of its own.
                         0 => {
-                            made = Some(conn.turn().counters().turns);
+                            made = Some(conn.context().counters().turns);
                             conn.set_timer(Duration::ZERO);
                         }
                         1 => {
-                            assert!(made < Some(conn.turn().counters().turns));
+                            assert!(made < Some(conn.context().counters().turns));
                             conn.set_timer(millis(5));
                             conn.clear_timer();
                         }
@@ -1408,8 +1408,8 @@ fn output_from_elsewhere_does_not_stop_the_reading() {
         world.until_open(1);
         let id = world.log.id(0);
         // Far above the high mark, whatever the kernel takes.
-        let mut turn = world.reactor().turn();
-        let mut link = turn.other(id).expect("a connection");
+        let mut cx = world.reactor().context();
+        let mut link = cx.other(id).expect("a connection");
         while link.unsent_bytes() < 512 * 1024 {
             assert!(link.write_some(&[7; 65536]) > 0);
         }

@@ -243,8 +243,8 @@ fn a_name_that_is_never_answered_holds_no_turn_and_ends_at_the_deadline() {
             for _ in 0..20 {
                 let (fired, set) = (Arc::new(Mutex::new(None)), Instant::now());
                 let fires = fired.clone();
-                let set_timer = move |turn: &mut windlass::Turn<'_>| {
-                    turn.after(millis(1), move |_| *fires.lock().expect("no panic") = Some(set.elapsed()));
+                let set_timer = move |cx: &mut windlass::Context<'_>| {
+                    cx.after(millis(1), move |_| *fires.lock().expect("no panic") = Some(set.elapsed()));
                 };
                 reactor.remote().run(set_timer).expect("room");
                 while fired.lock().expect("no panic").is_none() {
@@ -293,8 +293,8 @@ fn a_stream_that_begins_at_a_name_can_be_stopped_and_drained_before_it_is_known(
                 reactor.poll_once(Some(millis(1))).expect("a turn");
             }
             let other = move |call: fn(&mut windlass::Other<'_>)| {
-                move |turn: &mut windlass::Turn<'_>| {
-                    let mut other = turn.other(id).expect("it is there");
+                move |cx: &mut windlass::Context<'_>| {
+                    let mut other = cx.other(id).expect("it is there");
                     assert_eq!((other.peer_address(), other.room(), other.unsent_bytes()), (None, 0, 0));
                     assert!(other.tcp_info().is_none());
                     call(&mut other);

@@ -183,7 +183,7 @@ fn the_file_is_removed_with_its_listener() {
     assert!(fs::metadata(&removed).expect("a file").file_type().is_socket());
     let mut peer = world.dial(&Address::unix(&removed).expect("a path"));
     world.until_open(1);
-    world.reactor().turn().remove_listener(id).expect("a listener");
+    world.reactor().context().remove_listener(id).expect("a listener");
     world.turns(2);
     assert!(!removed.exists());
 
@@ -222,9 +222,9 @@ fn a_file_that_is_no_longer_ours_stays() {
     fs::write(world.path("new"), b"precious").expect("a file");
     fs::rename(world.path("new"), &file).expect("a move");
     fs::remove_file(&nothing).expect("our file");
-    let ids: Vec<ListenerId> = world.reactor().turn().listeners().into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<ListenerId> = world.reactor().context().listeners().into_iter().map(|(id, _)| id).collect();
     for id in ids {
-        world.reactor().turn().remove_listener(id).expect("a listener");
+        world.reactor().context().remove_listener(id).expect("a listener");
     }
     world.turns(2);
     assert_eq!(fs::read(&file).expect("the file"), b"precious");
@@ -238,10 +238,10 @@ fn the_file_of_a_socket_that_was_taken_over_or_given_away_stays() {
     let mut world = World::new();
     let [taken, given] = ["taken", "given"].map(|name| world.path(name));
     let socket = UnixListener::bind(&taken).expect("a socket");
-    world.reactor().turn().listen_on(socket, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken over");
+    world.reactor().context().listen_on(socket, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken over");
     let id = listen(&mut world, &given, ListenConfig::default()).expect("a listener");
     let (send, receive) = std::sync::mpsc::channel();
-    world.reactor().turn().release_listener(id, move |fd| send.send(fd).expect("a taker")).expect("a listener");
+    world.reactor().context().release_listener(id, move |fd| send.send(fd).expect("a taker")).expect("a listener");
     world.turns(2);
     world.drop_reactor();
     assert!(taken.exists() && given.exists());
@@ -270,7 +270,7 @@ fn abstract_names_need_no_file_and_come_free_at_once() {
     world.connect(&address, ConnectConfig::default(), hooks);
     world.until("the dialled one to end", |world| world.log.reasons().contains(&Reason::Local));
 
-    world.reactor().turn().remove_listener(id).expect("a listener");
+    world.reactor().context().remove_listener(id).expect("a listener");
     world.turns(2);
     world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("it is free again");
 
@@ -348,12 +348,13 @@ fn sockets_with_the_longest_names_can_be_taken_over() {
                 conn.close();
             });
             let handler = world.log.record(handler);
-            world.reactor().turn().adopt(link, handler).expect("adopted");
+            world.reactor().context().adopt(link, handler).expect("adopted");
         }
         world.until_empty();
         let unnamed = Address::unix_unnamed();
         assert_eq!(*seen.borrow(), [(unnamed.clone(), called.clone()), (called.clone(), unnamed)]);
-        let id = world.reactor().turn().listen_on(bound, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken");
+        let id =
+            world.reactor().context().listen_on(bound, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("taken");
         assert_eq!(world.reactor().listener_address(id), Some(called));
         world.turns(1);
         let peer = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");

@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use support::{Echo, Heard, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_plain_kind};
 use windlass::{
-    Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Direction, Error, Handler, Limits, Link, ListenConfig, Next,
-    Reason, Turn,
+    Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Context, Direction, Error, Handler, Limits, Link,
+    ListenConfig, Next, Reason,
 };
 
 const MIB: usize = 1 << 20;
@@ -505,7 +505,7 @@ enum Deed {
 fn commit(deed: Deed, conn: &mut Conn<'_>) {
     match deed {
         Deed::CloseAll | Deed::AbortAll | Deed::AbortAllAndItself => {
-            for id in conn.turn().connections() {
+            for id in conn.context().connections() {
                 let mut other = conn.other(id).expect("it was listed");
                 if deed == Deed::CloseAll {
                     other.close()
@@ -522,13 +522,13 @@ fn commit(deed: Deed, conn: &mut Conn<'_>) {
             }
         }
         Deed::RemoveListeners => {
-            for (id, _) in conn.turn().listeners() {
-                conn.turn().remove_listener(id).expect("it was listed");
-                let _ = conn.turn().pause_listener(id);
+            for (id, _) in conn.context().listeners() {
+                conn.context().remove_listener(id).expect("it was listed");
+                let _ = conn.context().pause_listener(id);
             }
         }
-        Deed::Stop => conn.turn().shutdown(Duration::from_secs(10)),
-        Deed::StopNow => conn.turn().shutdown(Duration::ZERO),
+        Deed::Stop => conn.context().shutdown(Duration::from_secs(10)),
+        Deed::StopNow => conn.context().shutdown(Duration::ZERO),
         Deed::Detach => conn.detach(|link, _| drop(link)),
     }
 }
@@ -617,7 +617,7 @@ fn ten_thousand_writes_to_others_in_one_callback_do_not_recurse() {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
             Does::new().on_data(|conn, data| {
-                let others = conn.turn().connections();
+                let others = conn.context().connections();
                 for n in 0..10_000u32 {
                     let id = others[n as usize % others.len()];
                     conn.other(id).expect("it lives").write(&n.to_be_bytes()).expect("room");
@@ -654,7 +654,7 @@ fn a_chain_of_five_thousand_ends_does_not_recurse() {
             }
         }));
         let link = Link::new(ours, Limits::default()).expect("a link");
-        ids.borrow_mut().push(world.reactor().turn().adopt(link, handler).expect("adopted"));
+        ids.borrow_mut().push(world.reactor().context().adopt(link, handler).expect("adopted"));
     }
     world.until_open(5_000);
     let first = ids.borrow()[0];
@@ -735,18 +735,18 @@ fn closures_that_panic_when_dropped_harm_nobody() {
         };
         let id = world.try_listen(&place, ListenConfig::default(), accept).expect("a listener");
         world.turns(2);
-        world.reactor().turn().remove_listener(id).expect("it lives");
+        world.reactor().context().remove_listener(id).expect("it lives");
         world.until("the first panic", |world| world.reactor().snapshot().panics == 1);
         // A watch, a job and a command.
         let held = Spite;
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
-        let handler = move |_: &mut Turn<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
+        let handler = move |_: &mut Context<'_>, _: std::os::fd::BorrowedFd<'_>, _| {
             let _ = &held;
             Next::Wait
         };
-        let watch = world.reactor().turn().watch(ours, Direction::Read, handler).expect("a watch");
+        let watch = world.reactor().context().watch(ours, Direction::Read, handler).expect("a watch");
         world.turns(2);
-        world.reactor().turn().unwatch(watch);
+        world.reactor().context().unwatch(watch);
         world.until("the second panic", |world| world.reactor().snapshot().panics == 2);
         let held = Spite;
         world.reactor().after(Duration::ZERO, move |_| drop(held));
@@ -933,13 +933,13 @@ fn closures_on_the_reactor_may_end_everything_too() {
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let peers: Vec<Peer> = (0..20).map(|_| world.dial(&address)).collect();
         world.until_open(20);
-        on_reactor(&mut world, |turn| {
-            for id in turn.connections() {
-                let mut other = turn.other(id).expect("it was listed");
+        on_reactor(&mut world, |cx| {
+            for id in cx.connections() {
+                let mut other = cx.other(id).expect("it was listed");
                 other.write(b"bye").expect("room");
                 other.close();
             }
-            turn.shutdown(Duration::from_secs(5));
+            cx.shutdown(Duration::from_secs(5));
         });
         for mut peer in peers {
             assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"bye");

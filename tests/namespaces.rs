@@ -277,12 +277,12 @@ fn what_is_sent_to_a_group_comes_back_to_members_only_and_only_if_it_shall() {
                 let (sender, _) = bind(Vec::new());
                 let own: IpAddr =
                     if group.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
-                until(&mut reactor, |reactor| reactor.turn().endpoint(sender).is_some());
+                until(&mut reactor, |reactor| reactor.context().endpoint(sender).is_some());
                 for id in [member, stranger] {
                     let port = reactor.endpoint_address(id).and_then(|at| at.ip()).expect("an address").port();
                     for (to, bytes) in [(group, &b"to all"[..]), (own, b"to one")] {
                         let to = DatagramPeer::from(SocketAddr::new(to, port));
-                        reactor.turn().endpoint(sender).expect("it lives").send_to(&to, bytes).expect("room");
+                        reactor.context().endpoint(sender).expect("it lives").send_to(&to, bytes).expect("room");
                     }
                 }
                 until(&mut reactor, |_| {

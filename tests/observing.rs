@@ -121,7 +121,7 @@ fn the_teller_of_undelivered_bytes_is_measured_like_any_other() {
 fn waiting_for_something_to_do_is_not_holding_the_loop() {
     let mut reactor =
         Reactor::new(ReactorConfig { slow_callback: Some(SLOW), ..ReactorConfig::default() }).expect("one");
-    reactor.after(3 * SLOW, |turn| turn.shutdown(Duration::ZERO));
+    reactor.after(3 * SLOW, |cx| cx.shutdown(Duration::ZERO));
     reactor.run().expect("an end");
     assert_eq!(reactor.snapshot().slow_callbacks, 0);
 }
@@ -167,12 +167,12 @@ fn health_tells_listeners_that_accept_from_those_that_pause() {
         drop(other);
         drop(_one);
         world.until("it to accept again", |world| seen() == (2, 0) && world.reactor().connections() == 0);
-        let listeners: Vec<_> = world.reactor().turn().listeners();
-        world.reactor().turn().pause_listener(listeners[0].0).expect("it lives");
+        let listeners: Vec<_> = world.reactor().context().listeners();
+        world.reactor().context().pause_listener(listeners[0].0).expect("it lives");
         world.turns(2);
         assert_eq!(seen(), (1, 1));
         for (id, _) in listeners {
-            world.reactor().turn().remove_listener(id).expect("it lives");
+            world.reactor().context().remove_listener(id).expect("it lives");
         }
         world.turns(2);
         assert_eq!(seen(), (0, 0));
@@ -229,8 +229,8 @@ fn a_connections_numbers_are_its_own_seen_from_inside_and_outside() {
         let seen = inside.borrow().expect("it was asked");
         assert!(seen.unsent_bytes >= 100, "gathered bytes wait too: {seen:?}");
         let id = world.log.id(0);
-        let mut turn = world.reactor().turn();
-        let mut other = turn.other(id).expect("it lives");
+        let mut cx = world.reactor().context();
+        let mut other = cx.other(id).expect("it lives");
         let stats = other.stats();
         assert_eq!((stats.unread_bytes, stats.unsent_bytes), (3, 0));
         assert!(stats.bytes_in >= 5 && stats.bytes_out >= 100, "{stats:?}");

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use support::post::PostHooks;
 use support::{Echo, Heard, Kind, Peer, Said, Sink, World, alone, descriptors, each_kind, each_plain_kind, listening};
 use windlass::{
-    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, DatagramConfig, Direction, Error, Handler, Limits,
-    Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Turn, WatchHandler,
+    Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Context, DatagramConfig, Direction, Error, Handler,
+    Limits, Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, WatchHandler,
 };
 
 const MIB: usize = 1 << 20;
@@ -148,7 +148,7 @@ fn next_deadline_is_past_while_something_waits_to_be_done() {
     let job = world.reactor().after(Duration::from_secs(5), |_| {});
     let due = world.reactor().next_deadline().expect("a timer");
     assert!(due > Instant::now() + Duration::from_secs(4) && due < Instant::now() + Duration::from_secs(6));
-    assert!(world.reactor().turn().cancel(job));
+    assert!(world.reactor().context().cancel(job));
     assert_eq!(world.reactor().next_deadline(), None);
 }
 
@@ -200,8 +200,8 @@ fn jobs_run_in_the_order_of_their_times_and_not_early() {
     for wait in [30u64, 0, 10, 20, 0, 10] {
         let ran = ran.clone();
         let asked = Instant::now();
-        world.reactor().after(millis(wait), move |turn| {
-            assert!(turn.now() >= asked + millis(wait), "early");
+        world.reactor().after(millis(wait), move |cx| {
+            assert!(cx.now() >= asked + millis(wait), "early");
             ran.borrow_mut().push(wait);
         });
     }
@@ -215,10 +215,10 @@ fn equal_times_run_in_the_order_in_which_they_were_asked_for() {
     let mut world = World::new();
     let ran = shared(Vec::new());
     let told = ran.clone();
-    on_reactor(&mut world, move |turn| {
+    on_reactor(&mut world, move |cx| {
         for n in 0..50 {
             let told = told.clone();
-            turn.after(Duration::ZERO, move |_| told.borrow_mut().push(n));
+            cx.after(Duration::ZERO, move |_| told.borrow_mut().push(n));
         }
     });
     world.until("all jobs", |_| ran.borrow().len() == 50);
@@ -232,10 +232,10 @@ fn a_job_may_be_cancelled_once_and_never_after_it_ran() {
     let (a, b) = (ran.clone(), ran.clone());
     let first = world.reactor().after(Duration::ZERO, move |_| *a.borrow_mut() += 1);
     let second = world.reactor().after(Duration::ZERO, move |_| *b.borrow_mut() += 10);
-    assert!(world.reactor().turn().cancel(second));
-    assert!(!world.reactor().turn().cancel(second));
+    assert!(world.reactor().context().cancel(second));
+    assert!(!world.reactor().context().cancel(second));
     world.until("the job", |_| *ran.borrow() == 1);
-    assert!(!world.reactor().turn().cancel(first));
+    assert!(!world.reactor().context().cancel(first));
     world.turns(3);
     assert_eq!(*ran.borrow(), 1);
 }
@@ -247,18 +247,18 @@ fn a_job_can_cancel_another_that_is_due_in_the_same_turn() {
     let told = ran.clone();
     let victim = shared(None);
     let aimed = victim.clone();
-    on_reactor(&mut world, move |turn| {
-        turn.after(Duration::ZERO, move |turn| assert!(turn.cancel(aimed.borrow_mut().take().expect("made"))));
-        *victim.borrow_mut() = Some(turn.after(Duration::ZERO, move |_| *told.borrow_mut() += 1));
+    on_reactor(&mut world, move |cx| {
+        cx.after(Duration::ZERO, move |cx| assert!(cx.cancel(aimed.borrow_mut().take().expect("made"))));
+        *victim.borrow_mut() = Some(cx.after(Duration::ZERO, move |_| *told.borrow_mut() += 1));
     });
     world.turns(5);
     assert_eq!((*ran.borrow(), world.reactor().snapshot().panics), (0, 0));
 }
 
-fn forever(turn: &mut Turn<'_>, count: Rc<Cell<u32>>) {
-    turn.after(Duration::ZERO, move |turn| {
+fn forever(cx: &mut Context<'_>, count: Rc<Cell<u32>>) {
+    cx.after(Duration::ZERO, move |cx| {
         count.set(count.get() + 1);
-        forever(turn, count);
+        forever(cx, count);
     });
 }
 
@@ -268,7 +268,7 @@ fn a_job_that_makes_itself_again_with_no_delay_starves_nobody() {
         let mut world = World::new();
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let count = Rc::new(Cell::new(0));
-        forever(&mut world.reactor().turn(), count.clone());
+        forever(&mut world.reactor().context(), count.clone());
         let mut peer = world.dial(&address);
         peer.send_all_while(&mut world, b"hello");
         assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
@@ -302,7 +302,7 @@ fn a_panic_in_a_job_ends_nothing() {
 fn a_hundred_thousand_jobs_can_be_made_and_cancelled() {
     let mut world = World::new();
     let ids: Vec<_> = (0..100_000u64).map(|n| world.reactor().after(millis(1000 + n % 977), |_| {})).collect();
-    assert!(ids.iter().all(|id| world.reactor().turn().cancel(*id)));
+    assert!(ids.iter().all(|id| world.reactor().context().cancel(*id)));
     assert_eq!(world.reactor().next_deadline(), None);
 }
 
@@ -326,12 +326,12 @@ fn a_watched_pipe_tells_each_write_and_its_end() {
     let (reader, writer) = pipe();
     let heard = shared((Vec::new(), false));
     let told = heard.clone();
-    let watch = move |_: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
+    let watch = move |_: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
         told.borrow_mut().0.extend(read_all(fd));
         told.borrow_mut().1 |= ready.ended;
         if ready.ended { Next::Remove } else { Next::Wait }
     };
-    world.reactor().turn().watch(reader, Direction::Read, watch).expect("a watch");
+    world.reactor().context().watch(reader, Direction::Read, watch).expect("a watch");
     for n in 1..=3 {
         rustix::io::write(&writer, b"x").expect("a write");
         world.until("the byte", |_| heard.borrow().0.len() == n);
@@ -346,7 +346,7 @@ fn a_descriptor_that_was_ready_before_it_was_watched_is_told() {
     let event = rustix::event::eventfd(3, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).expect("an eventfd");
     let heard = shared(0);
     let told = heard.clone();
-    let watch = move |_: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
+    let watch = move |_: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
         assert!(ready.readable);
         let mut count = [0; 8];
         if rustix::io::read(fd, &mut count).is_ok() {
@@ -355,7 +355,7 @@ fn a_descriptor_that_was_ready_before_it_was_watched_is_told() {
         Next::Wait
     };
     let ours = event.try_clone().expect("a duplicate");
-    world.reactor().turn().watch(event, Direction::Read, watch).expect("a watch");
+    world.reactor().context().watch(event, Direction::Read, watch).expect("a watch");
     world.until("what waited", |_| *heard.borrow() == 3);
     rustix::io::write(&ours, &4u64.to_ne_bytes()).expect("a write");
     world.until("what came", |_| *heard.borrow() == 7);
@@ -373,13 +373,13 @@ fn a_watch_made_in_a_callback_of_a_connection_is_told_too() {
                 let (reader, writer) = pipe();
                 rustix::io::write(&writer, b"abc").expect("a write");
                 let (told, id) = (told.clone(), conn.id());
-                let watch = move |turn: &mut Turn<'_>, fd: BorrowedFd<'_>, _: Readiness| {
+                let watch = move |cx: &mut Context<'_>, fd: BorrowedFd<'_>, _: Readiness| {
                     let _keep = &writer;
                     *told.borrow_mut() += read_all(fd).len();
-                    turn.other(id).expect("it lives").write(b"heard").expect("room");
+                    cx.other(id).expect("it lives").write(b"heard").expect("room");
                     Next::Remove
                 };
-                conn.turn().watch(reader, Direction::Read, watch).expect("a watch");
+                conn.context().watch(reader, Direction::Read, watch).expect("a watch");
             })
         });
         let mut peer = world.dial(&address);
@@ -395,20 +395,20 @@ fn a_watch_that_says_again_is_called_again_and_starves_nobody() {
     rustix::io::write(&writer, b"0123456789").expect("a write");
     let heard = shared(Vec::new());
     let told = heard.clone();
-    let watch = move |turn: &mut Turn<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
+    let watch = move |cx: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness| {
         assert!(ready.readable);
         let mut byte = [0];
         match rustix::io::read(fd, &mut byte) {
             Ok(1) => {
-                told.borrow_mut().push((byte[0], turn.counters().turns));
+                told.borrow_mut().push((byte[0], cx.counters().turns));
                 Next::Again
             }
             _ => Next::Wait,
         }
     };
-    world.reactor().turn().watch(reader, Direction::Read, watch).expect("a watch");
+    world.reactor().context().watch(reader, Direction::Read, watch).expect("a watch");
     world.until("all bytes", |_| heard.borrow().len() == 10);
-    let turns: Vec<u64> = heard.borrow().iter().map(|(_, turn)| *turn).collect();
+    let turns: Vec<u64> = heard.borrow().iter().map(|(_, cx)| *cx).collect();
     assert!(turns.windows(2).all(|pair| pair[0] < pair[1] || pair[1] - turns[0] <= 1), "{turns:?}");
     drop(writer);
 }
@@ -419,12 +419,12 @@ struct Told {
 }
 
 impl WatchHandler for Told {
-    fn on_ready(&mut self, _: &mut Turn<'_>, fd: BorrowedFd<'_>, _: Readiness) -> Next {
+    fn on_ready(&mut self, _: &mut Context<'_>, fd: BorrowedFd<'_>, _: Readiness) -> Next {
         read_all(fd);
         (self.ready)()
     }
 
-    fn on_close(&mut self, _: &mut Turn<'_>, reason: Reason) {
+    fn on_close(&mut self, _: &mut Context<'_>, reason: Reason) {
         self.closed.borrow_mut().push(reason);
     }
 }
@@ -438,10 +438,10 @@ fn a_watch_is_told_once_why_it_ends() {
         let (reader, writer) = pipe();
         let closed = shared(Vec::new());
         let handler = Told { ready, closed: closed.clone() };
-        let id = world.reactor().turn().watch(reader, Direction::Read, handler).expect("a watch");
+        let id = world.reactor().context().watch(reader, Direction::Read, handler).expect("a watch");
         rustix::io::write(&writer, b"x").expect("a write");
         world.until("the end", |_| !closed.borrow().is_empty());
-        world.reactor().turn().unwatch(id);
+        world.reactor().context().unwatch(id);
         world.turns(3);
         assert_eq!(*closed.borrow(), [reason]);
         // The descriptor was dropped with it.
@@ -453,11 +453,11 @@ fn a_watch_is_told_once_why_it_ends() {
 fn a_watch_that_panics_when_it_is_told_its_end_ends_nothing_else() {
     struct Spiteful;
     impl WatchHandler for Spiteful {
-        fn on_ready(&mut self, _: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+        fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
             panic!("on purpose")
         }
 
-        fn on_close(&mut self, _: &mut Turn<'_>, _: Reason) {
+        fn on_close(&mut self, _: &mut Context<'_>, _: Reason) {
             panic!("on purpose, again")
         }
     }
@@ -465,7 +465,7 @@ fn a_watch_that_panics_when_it_is_told_its_end_ends_nothing_else() {
     let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
     let mut neighbour = world.dial(&address);
     let (reader, writer) = pipe();
-    world.reactor().turn().watch(reader, Direction::Read, Spiteful).expect("a watch");
+    world.reactor().context().watch(reader, Direction::Read, Spiteful).expect("a watch");
     rustix::io::write(&writer, b"x").expect("a write");
     world.until("two panics", |world| world.reactor().snapshot().panics == 2);
     assert!(rustix::io::write(&writer, b"x").is_err(), "the descriptor was dropped with it");
@@ -480,10 +480,10 @@ fn unwatch_drain_and_drop_end_a_watch() {
         let (reader, _writer) = pipe();
         let closed = shared(Vec::new());
         let handler = Told { ready: || Next::Wait, closed: closed.clone() };
-        let id = world.reactor().turn().watch(reader, Direction::Read, handler).expect("a watch");
+        let id = world.reactor().context().watch(reader, Direction::Read, handler).expect("a watch");
         world.turns(2);
         match how {
-            0 => world.reactor().turn().unwatch(id),
+            0 => world.reactor().context().unwatch(id),
             1 => world.reactor().shutdown(Duration::from_secs(1)),
             _ => world.drop_reactor(),
         }
@@ -502,9 +502,9 @@ fn an_unwatched_descriptor_with_a_duplicate_is_not_reported_any_more() {
     let duplicate = reader.try_clone().expect("a duplicate");
     let closed = shared(Vec::new());
     let handler = Told { ready: || Next::Wait, closed: closed.clone() };
-    let id = world.reactor().turn().watch(reader, Direction::Read, handler).expect("a watch");
+    let id = world.reactor().context().watch(reader, Direction::Read, handler).expect("a watch");
     world.turns(2);
-    world.reactor().turn().unwatch(id);
+    world.reactor().context().unwatch(id);
     world.until("the end", |_| !closed.borrow().is_empty());
     rustix::io::write(&writer, b"x").expect("a write");
     assert!(!is_readable(&world.reactor().as_fd(), millis(20)));
@@ -515,8 +515,8 @@ fn an_unwatched_descriptor_with_a_duplicate_is_not_reported_any_more() {
 fn a_plain_file_cannot_be_watched_and_nothing_remains_of_it() {
     let mut world = World::new();
     let file = std::fs::File::create(world.path("file")).expect("a file");
-    let handler = |_: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness| Next::Wait;
-    let refused = world.reactor().turn().watch(file, Direction::Read, handler);
+    let handler = |_: &mut Context<'_>, _: BorrowedFd<'_>, _: Readiness| Next::Wait;
+    let refused = world.reactor().context().watch(file, Direction::Read, handler);
     assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
     world.turns(2);
     assert_eq!(world.reactor().next_deadline(), None);
@@ -529,11 +529,11 @@ fn a_descriptor_watched_for_writing_is_told_room() {
     while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
     let heard = shared(0);
     let told = heard.clone();
-    let watch = move |_: &mut Turn<'_>, _: BorrowedFd<'_>, ready: Readiness| {
+    let watch = move |_: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness| {
         *told.borrow_mut() += usize::from(ready.writable);
         Next::Wait
     };
-    world.reactor().turn().watch(writer, Direction::Write, watch).expect("a watch");
+    world.reactor().context().watch(writer, Direction::Write, watch).expect("a watch");
     world.turns(5);
     assert_eq!(*heard.borrow(), 0);
     read_all(reader.as_fd());
@@ -792,7 +792,7 @@ fn an_id_of_another_reactor_reaches_nobody() {
     two.until_open(1);
     let foreign = two.log.id(0);
     assert_ne!(one.log.id(0), foreign);
-    assert!(one.reactor().turn().other(foreign).is_none());
+    assert!(one.reactor().context().other(foreign).is_none());
     let back = one.reactor().remote().send(foreign, Bytes::from_static(b"x")).expect_err("of another reactor");
     assert!(matches!(back.why, Error::Gone));
     assert!(matches!(one.reactor().remote().close(foreign), Err(Error::Gone)));
@@ -884,13 +884,13 @@ fn a_paused_listener_keeps_its_backlog_until_it_is_resumed() {
         let address = world.free_address(kind);
         let id = world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
         let address = world.reactor().listener_address(id).expect("it listens");
-        world.reactor().turn().pause_listener(id).expect("it lives");
+        world.reactor().context().pause_listener(id).expect("it lives");
         world.turns(3);
         let mut peers: Vec<Peer> = (0..5).map(|_| world.dial(&address)).collect();
         world.turns(10);
         assert_eq!(world.log.made(), 0);
         assert_eq!(world.reactor().next_deadline(), None, "it spins");
-        world.reactor().turn().resume_listener(id).expect("it lives");
+        world.reactor().context().resume_listener(id).expect("it lives");
         world.until_open(5);
         for peer in &mut peers {
             peer.send_all_while(&mut world, b"x");
@@ -907,8 +907,8 @@ fn a_listener_that_is_paused_or_resumed_twice_tells_so_once() {
         let address = world.free_address(kind);
         let id = world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
         let told = |world: &mut World, pause: bool| {
-            let turn = &mut world.reactor().turn();
-            if pause { turn.pause_listener(id) } else { turn.resume_listener(id) }.expect("it lives");
+            let cx = &mut world.reactor().context();
+            if pause { cx.pause_listener(id) } else { cx.resume_listener(id) }.expect("it lives");
             world.turns(2);
             world.log.heard()
         };
@@ -935,7 +935,7 @@ fn a_full_listener_that_is_removed_tells_its_pause_once_and_its_end() {
         let _waits = Peer::dial(&address).expect("the backlog has room");
         let paused = Heard::Paused(PauseCause::ConnectionLimit);
         world.until("a pause", |world| world.log.heard().contains(&paused));
-        world.reactor().turn().remove_listener(id).expect("it lives");
+        world.reactor().context().remove_listener(id).expect("it lives");
         world.until("its end", |world| world.log.heard().contains(&Heard::Ended(None)));
         assert_eq!(world.log.heard(), [paused, Heard::Ended(None)]);
     });
@@ -950,16 +950,16 @@ fn a_removed_listener_refuses_and_its_connections_stay() {
         let address = world.reactor().listener_address(id).expect("it listens");
         let mut peer = world.dial(&address);
         world.until_open(1);
-        assert_eq!(world.reactor().turn().listeners(), [(id, address.clone())]);
-        world.reactor().turn().remove_listener(id).expect("it lives");
+        assert_eq!(world.reactor().context().listeners(), [(id, address.clone())]);
+        world.reactor().context().remove_listener(id).expect("it lives");
         world.until("the end of the listener", |world| world.log.heard() == [Heard::Ended(None)]);
-        assert_eq!(world.reactor().turn().listeners(), []);
+        assert_eq!(world.reactor().context().listeners(), []);
         assert_eq!(world.reactor().listener_address(id), None);
         assert!(Peer::dial(&address).is_err());
         if let Some(path) = address.path() {
             assert!(!path.exists(), "the socket file stays");
         }
-        for again in [world.reactor().turn().remove_listener(id), world.reactor().turn().pause_listener(id)] {
+        for again in [world.reactor().context().remove_listener(id), world.reactor().context().pause_listener(id)] {
             assert!(matches!(again, Err(Error::Gone)), "{again:?}");
         }
         peer.send_all_while(&mut world, b"x");
@@ -981,7 +981,7 @@ fn those_who_were_accepted_when_their_listener_was_removed_are_served() {
             Does::new()
                 .on_open(move |conn| {
                     if let Some(id) = known.borrow_mut().take() {
-                        conn.turn().remove_listener(id).expect("it lives");
+                        conn.context().remove_listener(id).expect("it lives");
                     }
                 })
                 .on_data(|conn, data| conn.write_some(data))
@@ -1006,7 +1006,7 @@ fn a_released_listener_can_still_be_used_elsewhere() {
         let id = world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
         let address = world.reactor().listener_address(id).expect("it listens");
         let (say, hear) = mpsc::channel();
-        world.reactor().turn().release_listener(id, move |fd| say.send(fd).expect("a hearer")).expect("it lives");
+        world.reactor().context().release_listener(id, move |fd| say.send(fd).expect("a hearer")).expect("it lives");
         let mut released = None;
         world.until("the socket", |_| {
             released = hear.try_recv().ok();
@@ -1020,7 +1020,7 @@ fn a_released_listener_can_still_be_used_elsewhere() {
         let log = heir.log.clone();
         let accept = move |_: &Conn<'_>| log.record(Echo);
         heir.reactor()
-            .turn()
+            .context()
             .listen_on(released.expect("a socket"), listening(&address, ListenConfig::default()), accept)
             .expect("it listens");
         waiting.send_all_while(&mut heir, b"x");
@@ -1037,21 +1037,21 @@ fn std_listeners_can_be_adopted_and_other_sockets_cannot() {
     let log = world.log.clone();
     let accept = move |_: &Conn<'_>| log.record(Echo);
     let again = accept.clone();
-    world.reactor().turn().listen_on(tcp, ListenConfig::default(), accept).expect("adopted");
-    let id = world.reactor().turn().listen_on(unix, ListenConfig::default(), again).expect("adopted");
+    world.reactor().context().listen_on(tcp, ListenConfig::default(), accept).expect("adopted");
+    let id = world.reactor().context().listen_on(unix, ListenConfig::default(), again).expect("adopted");
     for address in [Address::tcp(tcp_at), Address::unix(&unix_at).expect("a path")] {
         let mut peer = world.dial(&address);
         peer.send_all_while(&mut world, b"x");
         assert_eq!(peer.read_exact_while(&mut world, 1), b"x");
     }
-    world.reactor().turn().remove_listener(id).expect("it lives");
+    world.reactor().context().remove_listener(id).expect("it lives");
     world.turns(3);
     assert!(unix_at.exists(), "the file of an adopted socket was removed");
     let (a, _b) = UnixStream::pair().expect("a pair");
-    let refused = world.reactor().turn().listen_on(a, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let refused = world.reactor().context().listen_on(a, ListenConfig::default(), |_: &Conn<'_>| Echo);
     assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
     let file = std::fs::File::create(world.path("file")).expect("a file");
-    let refused = world.reactor().turn().listen_on(file, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let refused = world.reactor().context().listen_on(file, ListenConfig::default(), |_: &Conn<'_>| Echo);
     assert!(matches!(refused, Err(Error::Descriptor { .. })), "{refused:?}");
 }
 
@@ -1082,7 +1082,7 @@ fn listeners_of_mptcp_and_sctp_are_adopted_with_any_options_and_serve() {
             let log = world.log.clone();
             let config = ListenConfig { socket, ..ListenConfig::default() };
             let accept = move |_: &Conn<'_>| log.record(Echo);
-            world.reactor().turn().listen_on(listener, config, accept).expect("adopted");
+            world.reactor().context().listen_on(listener, config, accept).expect("adopted");
             let peer = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).expect("a socket");
             peer.connect(&at).expect("it listens");
             peer.send(b"x").expect("room");
@@ -1105,21 +1105,21 @@ fn listeners_can_be_added_paused_and_removed_in_callbacks() {
             let (second, log, told) = (second.clone(), log.clone(), told.clone());
             let made = Rc::new(Cell::new(None));
             Does::new().on_data(move |conn, data| {
-                let turn = conn.turn();
+                let cx = conn.context();
                 match data {
                     b"add" => {
                         let log = log.clone();
                         let accept = move |_: &Conn<'_>| log.record(Echo);
-                        let id = turn
+                        let id = cx
                             .listen(&second, listening(&second, ListenConfig::default()), accept)
                             .expect("a listener");
-                        *told.borrow_mut() = turn.listener_address(id);
-                        assert_eq!(turn.listeners().len(), 2);
+                        *told.borrow_mut() = cx.listener_address(id);
+                        assert_eq!(cx.listeners().len(), 2);
                         made.set(Some(id));
                     }
-                    b"pause" => turn.pause_listener(made.get().expect("made")).expect("it lives"),
-                    b"resume" => turn.resume_listener(made.get().expect("made")).expect("it lives"),
-                    _ => turn.remove_listener(made.get().expect("made")).expect("it lives"),
+                    b"pause" => cx.pause_listener(made.get().expect("made")).expect("it lives"),
+                    b"resume" => cx.resume_listener(made.get().expect("made")).expect("it lives"),
+                    _ => cx.remove_listener(made.get().expect("made")).expect("it lives"),
                 }
                 conn.write(b"done").expect("room");
                 data.len()
@@ -1237,8 +1237,8 @@ fn an_existing_socket_can_be_adopted_with_what_waits_in_it() {
         peer.write_some(b"early").expect("a write");
         let link = link_of(kind, ours);
         let handler = world.log.record(Echo);
-        let id = world.reactor().turn().adopt(link, handler).expect("adopted");
-        assert!(world.reactor().turn().other(id).is_none(), "it has not begun yet");
+        let id = world.reactor().context().adopt(link, handler).expect("adopted");
+        assert!(world.reactor().context().other(id).is_none(), "it has not begun yet");
         assert_eq!(peer.read_exact_while(&mut world, 5), b"early");
         assert_eq!(world.log.id(0), id);
         peer.finish();
@@ -1283,12 +1283,12 @@ fn a_process_that_is_started_gets_no_socket_that_was_taken_over() {
         datagrams.bind(&at).expect("a free address");
         let [listener, stream, datagrams] = [listener, stream, datagrams].map(&mut noted);
         let make = world.record_accept(|_: &Conn<'_>| Echo);
-        world.reactor().turn().listen_on(listener, ListenConfig::default(), make).expect("taken over");
+        world.reactor().context().listen_on(listener, ListenConfig::default(), make).expect("taken over");
         let link = Link::new(stream, Limits::default()).expect("a link");
         let handler = world.log.record(Echo);
-        world.reactor().turn().adopt(link, handler).expect("taken over");
+        world.reactor().context().adopt(link, handler).expect("taken over");
         let handler = world.record_post(PostHooks::new());
-        world.reactor().turn().bind_on(datagrams, DatagramConfig::default(), handler).expect("taken over");
+        world.reactor().context().bind_on(datagrams, DatagramConfig::default(), handler).expect("taken over");
     }
     world.turns(3);
     let listed = inherited();
@@ -1323,7 +1323,7 @@ fn an_adopted_socket_with_a_duplicate_is_not_reported_after_its_end() {
         let duplicate = ours.try_clone().expect("a duplicate");
         let link = link_of(kind, ours);
         let handler = world.log.record(Does::new().on_open(|conn| conn.abort()));
-        world.reactor().turn().adopt(link, handler).expect("adopted");
+        world.reactor().context().adopt(link, handler).expect("adopted");
         world.until_empty();
         let _ = peer.write_some(b"x");
         world.turns(3);
@@ -1365,7 +1365,7 @@ fn a_link_that_comes_while_draining_is_closed() {
         world.turns(2);
         let (ours, mut peer) = pair(kind);
         let link = link_of(kind, ours);
-        let refused = world.reactor().turn().adopt(link, Sink).expect_err("it drains");
+        let refused = world.reactor().context().adopt(link, Sink).expect_err("it drains");
         assert!(matches!(refused.why, Error::Draining), "{refused}");
         drop(refused);
         assert_eq!(peer.read_to_end_while(&mut world).expect("a clean end"), b"");
@@ -1508,7 +1508,7 @@ fn a_link_can_be_adopted_again_at_once_with_another_handler() {
             Does::new().on_data(move |conn, data| {
                 let next = log.record(Echo);
                 conn.write(b"switching;").expect("room");
-                conn.detach(move |link, turn| _ = turn.adopt(link, next).expect("adopted"));
+                conn.detach(move |link, cx| _ = cx.adopt(link, next).expect("adopted"));
                 data.iter().position(|byte| *byte == b';').map_or(data.len(), |at| at + 1)
             })
         });
@@ -1531,7 +1531,7 @@ fn a_link_that_leaves_after_its_peers_end_tells_its_new_handler_of_the_end() {
             let log = log.clone();
             Does::new().on_end(move |conn, _| {
                 let next = log.record(Does::new());
-                conn.detach(move |link, turn| _ = turn.adopt(link, next).expect("adopted"));
+                conn.detach(move |link, cx| _ = cx.adopt(link, next).expect("adopted"));
             })
         });
         let peer = world.dial(&address);
@@ -1563,9 +1563,9 @@ fn a_paused_link_that_leaves_shows_its_rest_and_its_end_to_the_new_handler() {
                 })
                 .on_timer(move |conn| {
                     let next = log.record(Does::new());
-                    conn.detach(move |link, turn| {
+                    conn.detach(move |link, cx| {
                         assert_eq!(link.unread(), b"bc");
-                        turn.adopt(link, next).expect("adopted");
+                        cx.adopt(link, next).expect("adopted");
                     });
                 })
         });
@@ -1591,7 +1591,7 @@ fn a_link_detached_after_close_gets_on_close_alone_in_its_new_place() {
                 conn.write(b"bye").expect("room");
                 conn.close();
                 let next = log.record(Does::new());
-                conn.detach(move |link, turn| _ = turn.adopt(link, next).expect("adopted"));
+                conn.detach(move |link, cx| _ = cx.adopt(link, next).expect("adopted"));
             })
         });
         let mut peer = world.dial(&address);
@@ -1613,10 +1613,10 @@ fn what_is_written_to_another_connection_between_turns_is_sent() {
         world.until_open(1);
         world.turns(3);
         let id = world.log.id(0);
-        world.reactor().turn().other(id).expect("it lives").write(b"hello").expect("room");
+        world.reactor().context().other(id).expect("it lives").write(b"hello").expect("room");
         assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
         // And it stays before what the connection's own callbacks write.
-        world.reactor().turn().other(id).expect("it lives").write(b"first").expect("room");
+        world.reactor().context().other(id).expect("it lives").write(b"first").expect("room");
         peer.send_all_while(&mut world, b"second");
         assert_eq!(peer.read_exact_while(&mut world, 11), b"firstsecond");
     });
@@ -1634,7 +1634,7 @@ fn the_other_of_oneself_and_of_those_who_are_gone_is_nobody() {
                 .on_data(move |conn, data| {
                     let own = conn.id();
                     assert!(conn.other(own).is_none());
-                    assert!(!conn.turn().connections().contains(&own));
+                    assert!(!conn.context().connections().contains(&own));
                     let gone = known.borrow().expect("an id");
                     assert!(conn.other(gone).is_none());
                     conn.write_some(data)
@@ -1721,7 +1721,7 @@ fn a_proxy_of_two_links_is_whole_bounded_and_passes_each_end_on() {
         world.until_open(1);
         let link = link_of(back, ours);
         let handler = world.log.record(Half { other: links, me: 1 });
-        world.reactor().turn().adopt(link, handler).expect("adopted");
+        world.reactor().context().adopt(link, handler).expect("adopted");
         // The client floods, and the server does not read: all is bounded.
         let all = pattern(12 * MIB);
         let (mut sent, mut quiet) = (0, 0);
@@ -1782,7 +1782,7 @@ fn one_message_goes_to_a_hundred_connections_in_order() {
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| {
             Does::new().on_data(|conn, data| {
                 let message = Bytes::copy_from_slice(data);
-                for id in conn.turn().connections() {
+                for id in conn.context().connections() {
                     conn.other(id).expect("it lives").write_bytes(message.clone()).expect("room");
                 }
                 conn.write_bytes(message).expect("room");
@@ -1811,7 +1811,7 @@ fn one_slow_receiver_of_a_broadcast_holds_nobody_up() {
             let told = told.clone();
             Does::new().on_data(move |conn, data| {
                 let message = Bytes::from(pattern(100 * KIB));
-                for id in conn.turn().connections() {
+                for id in conn.context().connections() {
                     if conn.other(id).expect("it lives").write_bytes(message.clone()).is_err() {
                         *told.borrow_mut() += 1;
                     }
@@ -1834,7 +1834,7 @@ fn one_slow_receiver_of_a_broadcast_holds_nobody_up() {
         drop(slow);
         let id = world.log.id(2);
         world.until("the slow one to go", |world| world.log.reasons().len() == 1);
-        assert!(world.reactor().turn().other(id).is_none());
+        assert!(world.reactor().context().other(id).is_none());
     });
 }
 
@@ -1940,7 +1940,7 @@ fn a_dialled_connection_without_a_world_around_it_works_with_run() {
     let client = Does::new().on_open(|conn| conn.write(b"ping").expect("room")).on_data(move |conn, data| {
         told.borrow_mut().extend_from_slice(data);
         if told.borrow().len() == 4 {
-            conn.turn().shutdown(Duration::from_secs(5));
+            conn.context().shutdown(Duration::from_secs(5));
         }
         data.len()
     });
@@ -1954,10 +1954,10 @@ fn a_dialled_connection_without_a_world_around_it_works_with_run() {
 struct Lists(Rc<Cell<Option<usize>>>);
 
 impl WatchHandler for Lists {
-    fn on_ready(&mut self, turn: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
-        self.0.set(Some(turn.connections().len()));
-        for id in turn.connections() {
-            turn.other(id).expect("a connection that is listed").close();
+    fn on_ready(&mut self, cx: &mut Context<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+        self.0.set(Some(cx.connections().len()));
+        for id in cx.connections() {
+            cx.other(id).expect("a connection that is listed").close();
         }
         Next::Remove
     }
@@ -1971,7 +1971,7 @@ fn what_is_accepted_in_a_turn_is_there_for_nobody_before_it_begins() {
         world.turn();
         let seen = Rc::new(Cell::new(None));
         let (ours, mut theirs) = UnixStream::pair().expect("a pair");
-        world.reactor().turn().watch(ours, Direction::Read, Lists(seen.clone())).expect("a watch");
+        world.reactor().context().watch(ours, Direction::Read, Lists(seen.clone())).expect("a watch");
         world.turn();
         let peers = [world.dial(&address), world.dial(&address)];
         // It is reported behind the listener, in the same turn.

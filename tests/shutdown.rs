@@ -13,8 +13,8 @@ use support::{
     Echo, Heard, Hooks, Kind, Peer, Said, Sink, World, alone, descriptors, dialling, each_kind, each_plain_kind,
 };
 use windlass::{
-    Address, Conn, ConnectConfig, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next, ReactorConfig,
-    Readiness, Reason, Report, Status, Turn, WatchHandler,
+    Address, Conn, ConnectConfig, Context, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next,
+    ReactorConfig, Readiness, Reason, Report, Status, WatchHandler,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -296,7 +296,7 @@ fn shutdown_from_a_callback_drains_its_own_connection_too() {
         let mut world = World::new();
         let (_, mut peers) = peers(&mut world, kind, 3, || {
             Hooks::new().data(|conn, data| {
-                conn.turn().shutdown(LONG);
+                conn.context().shutdown(LONG);
                 conn.write(&[7; 10]).expect("it is still open");
                 data.len()
             })
@@ -318,7 +318,7 @@ fn what_is_accepted_in_the_turn_of_a_shutdown_is_told_of_the_drain_once() {
         let mut world = World::new();
         let (address, mut peers) = peers(&mut world, kind, 1, || {
             Hooks::new().drain(|_| {}).data(|conn, data| {
-                conn.turn().shutdown(ms(100));
+                conn.context().shutdown(ms(100));
                 data.len()
             })
         });
@@ -340,7 +340,7 @@ fn shutdown_from_a_callback_at_once_cuts_its_own_connection_too() {
         let mut world = World::new();
         let (_, mut peers) = peers(&mut world, kind, 2, || {
             Hooks::new().drain(|_| {}).data(|conn, data| {
-                conn.turn().shutdown(Duration::ZERO);
+                conn.context().shutdown(Duration::ZERO);
                 data.len()
             })
         });
@@ -360,7 +360,7 @@ fn connections_in_the_backlog_are_opened_answered_and_then_drained() {
             let address = world.reactor().listener_address(id).expect("it listens");
             world.turns(turns);
             if paused {
-                world.reactor().turn().pause_listener(id).expect("it lives");
+                world.reactor().context().pause_listener(id).expect("it lives");
                 world.turn();
             }
             let mut peers: Vec<Peer> = (0..50).map(|_| world.dial(&address)).collect();
@@ -407,20 +407,20 @@ fn nothing_new_begins_once_it_drains() {
         let link = || Link::new(UnixStream::pair().expect("a pair").0, Limits::default()).expect("a link");
         world.reactor().shutdown(LONG);
         world.turn();
-        let mut turn = world.reactor().turn();
-        let error = turn.connect(&address, ConnectConfig::default(), Echo).expect_err("it drains");
+        let mut cx = world.reactor().context();
+        let error = cx.connect(&address, ConnectConfig::default(), Echo).expect_err("it drains");
         assert!(matches!(error, Error::Draining), "{error}");
-        let error = turn.listen(&free, ListenConfig::default(), |_: &Conn<'_>| Echo).expect_err("it drains");
+        let error = cx.listen(&free, ListenConfig::default(), |_: &Conn<'_>| Echo).expect_err("it drains");
         assert!(matches!(error, Error::Draining), "{error}");
-        let error = turn.adopt(link(), Echo).expect_err("it drains");
+        let error = cx.adopt(link(), Echo).expect_err("it drains");
         assert!(matches!(error.why, Error::Draining), "{error}");
         assert!(free.path().is_none_or(|path| !path.exists()));
         drop(peers);
         until_stopped(&mut world);
-        let mut turn = world.reactor().turn();
-        let error = turn.connect(&address, ConnectConfig::default(), Echo).expect_err("it is over");
+        let mut cx = world.reactor().context();
+        let error = cx.connect(&address, ConnectConfig::default(), Echo).expect_err("it is over");
         assert!(matches!(error, Error::ReactorGone), "{error}");
-        let error = turn.listen(&free, ListenConfig::default(), |_: &Conn<'_>| Echo).expect_err("it is over");
+        let error = cx.listen(&free, ListenConfig::default(), |_: &Conn<'_>| Echo).expect_err("it is over");
         assert!(matches!(error, Error::ReactorGone), "{error}");
     });
 }
@@ -582,11 +582,11 @@ fn messages_sent_before_a_shutdown_are_delivered() {
 struct Counting(Rc<Cell<u32>>);
 
 impl WatchHandler for Counting {
-    fn on_ready(&mut self, _: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+    fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
         Next::Wait
     }
 
-    fn on_close(&mut self, _: &mut Turn<'_>, _: Reason) {
+    fn on_close(&mut self, _: &mut Context<'_>, _: Reason) {
         self.0.set(self.0.get() + 1);
     }
 }
@@ -598,7 +598,7 @@ fn watches_end_with_the_reactor_and_do_not_hold_it() {
         let ended = Rc::new(Cell::new(0));
         let (one, _other) = UnixStream::pair().expect("a pair");
         let watch = Counting(ended.clone());
-        world.reactor().turn().watch(OwnedFd::from(one), Direction::Read, watch).expect("a watch");
+        world.reactor().context().watch(OwnedFd::from(one), Direction::Read, watch).expect("a watch");
         world.turns(2);
         if drop {
             world.drop_reactor();
@@ -623,7 +623,7 @@ fn no_descriptor_is_left() {
                 world.connect(&address, ConnectConfig::default(), Sink);
                 let (one, other) = UnixStream::pair().expect("a pair");
                 let watch = Counting(Rc::default());
-                world.reactor().turn().watch(OwnedFd::from(one), Direction::Read, watch).expect("a watch");
+                world.reactor().context().watch(OwnedFd::from(one), Direction::Read, watch).expect("a watch");
                 world
                     .reactor()
                     .connect(&address, dialling(&address, ConnectConfig::default()), Echo)

@@ -8,16 +8,17 @@ use std::fs;
 use std::path::Path;
 
 /// Who may name whom: a file names its own row and those before it. `folder/*` stands for all files of a folder.
-const ROWS: [(&str, &str); 10] = [
+const ROWS: [(&str, &str); 8] = [
     (
         "words",
         "address address/* clock config config/* cores cores/* counters document error error/* id platform seldom shown shown/* tls tls/*",
     ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),
-    ("contract", "handler conn datagrams command command/* dial dial/* mailbox mailbox/* placement turn turn/*"),
-    ("sources", "source source/*"),
-    ("loop", "reactor reactor/*"),
+    (
+        "loop",
+        "handler conn datagrams command command/* dial dial/* mailbox mailbox/* placement context context/* source source/* reactor reactor/*",
+    ),
     ("threads", "engine"),
     ("faces", "blocking blocking/* client client/* connector connector/* server server/* settings settings/*"),
     ("models", "fuzzing"),

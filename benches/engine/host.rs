@@ -22,8 +22,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use windlass::tls::Pem;
 use windlass::{
-    Accept, Address, Admission, Conn, Direction, EngineConfig, Error, Handler, Limits, ListenConfig, Next, Peer,
-    Readiness, Reason, Remote, Reuse, Server, TlsServer, Turn, WatchHandler,
+    Accept, Address, Admission, Conn, Context, Direction, EngineConfig, Error, Handler, Limits, ListenConfig, Next,
+    Peer, Readiness, Reason, Remote, Reuse, Server, TlsServer, WatchHandler,
 };
 
 use crate::census::Census;
@@ -101,12 +101,12 @@ impl Accept for Doorman {
 struct Last;
 
 impl WatchHandler for Last {
-    fn on_ready(&mut self, _: &mut Turn<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
+    fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, _: Readiness) -> Next {
         Next::Wait
     }
 
-    fn on_close(&mut self, turn: &mut Turn<'_>, _: Reason) {
-        println!("final {}", Census::of(&turn.snapshot()).line());
+    fn on_close(&mut self, cx: &mut Context<'_>, _: Reason) {
+        println!("final {}", Census::of(&cx.snapshot()).line());
     }
 }
 
@@ -244,8 +244,8 @@ fn obey(server: &Server, line: &str) -> Outcome<String> {
 fn watch_to_the_end(remote: &Remote) -> Outcome<UnixStream> {
     let (watched, kept) = UnixStream::pair()?;
     watched.set_nonblocking(true)?;
-    remote.run(move |turn| {
-        let watch: Result<_, Error> = turn.watch(watched, Direction::Read, Last);
+    remote.run(move |cx| {
+        let watch: Result<_, Error> = cx.watch(watched, Direction::Read, Last);
         if let Err(error) = watch {
             eprintln!("cannot watch to the end: {error}");
         }

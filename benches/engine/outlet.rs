@@ -151,9 +151,9 @@ fn obey_as_mail(remote: &Remote, opened: &Mutex<Vec<ConnId>>, lost: &AtomicU64) 
     };
     let counters = || -> Outcome<String> {
         let (tell, told) = mpsc::channel();
-        remote.run(move |turn| {
+        remote.run(move |cx| {
             // Nobody waits any more if the process ends.
-            let _ = tell.send((turn.counters().turns, turn.counters().commands));
+            let _ = tell.send((cx.counters().turns, cx.counters().commands));
         })?;
         let (turns, commands) = told.recv()?;
         Ok(format!("{turns} {commands}"))

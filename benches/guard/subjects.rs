@@ -157,7 +157,7 @@ fn remote_send(mut host: Host) -> Outcome<Subject> {
     let mut peer = connect(&host.listen("tcp://127.0.0.1:0", None, None)?)?;
     host.until_called()?;
     let remote = host.reactor.remote();
-    let id = host.reactor.turn().connections().into_iter().next().ok_or("nobody is connected")?;
+    let id = host.reactor.context().connections().into_iter().next().ok_or("nobody is connected")?;
     Ok(Box::new(move || {
         let bytes = Bytes::copy_from_slice(&MESSAGE);
         watched(|| remote.send(id, bytes)).map_err(|unsent| unsent.why)?;

@@ -142,11 +142,11 @@ fn obey(remote: &Remote, most_queued: &Arc<AtomicUsize>) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         if line == "stats" {
             let queued = most_queued.load(Ordering::Relaxed);
-            let told = remote.run(move |turn| {
-                let counters = turn.counters();
+            let told = remote.run(move |cx| {
+                let counters = cx.counters();
                 let (opened, closed, panics) = (counters.opened, counters.closed_total(), counters.panics);
                 let reasons = REASONS.map(|reason| counters.closed_for(reason).to_string()).join(" ");
-                println!("stats {} {opened} {closed} {panics} {} {reasons}", turn.connections().len(), queued);
+                println!("stats {} {opened} {closed} {panics} {} {reasons}", cx.connections().len(), queued);
             });
             if told.is_err() {
                 break;

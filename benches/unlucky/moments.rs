@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use windlass::{
-    Address, Conn, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason, Remote, Report, Turn,
+    Address, Conn, ConnectConfig, Context, Handler, ListenConfig, Reactor, ReactorConfig, Reason, Remote, Report,
 };
 
 use crate::options::Options;
@@ -164,22 +164,22 @@ fn serve(tally: &Arc<Tally>, sender: &Sender<(Remote, SocketAddr)>) -> Result<Re
     let make = move |_: &Conn<'_>| Guest::new(&shared, 0);
     let id = reactor.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), make)?;
     let address = reactor.listener_address(id).ok_or(windlass::Error::Gone)?;
-    dial_on(&mut reactor.turn(), address.clone(), tally.clone());
+    dial_on(&mut reactor.context(), address.clone(), tally.clone());
     // Whoever waits for it sees the end of the channel.
     let _ = address.ip().map(|ip| sender.send((reactor.remote(), ip)));
     reactor.run()
 }
 
 /// Connects to itself now and then, so that a shutdown finds connects under way and talks between two handlers.
-fn dial_on(turn: &mut Turn<'_>, address: Address, tally: Arc<Tally>) {
-    turn.after(DIAL_EVERY, move |turn| {
+fn dial_on(cx: &mut Context<'_>, address: Address, tally: Arc<Tally>) {
+    cx.after(DIAL_EVERY, move |cx| {
         // A reactor that drains refuses, and drops the handler without a callback: only one that is taken counts.
         let handler = Guest::new(&tally, 1000);
-        if turn.connect(&address, ConnectConfig::default(), handler).is_err() {
+        if cx.connect(&address, ConnectConfig::default(), handler).is_err() {
             tally.made.fetch_sub(1, Ordering::Relaxed);
             tally.faults.fetch_sub(1, Ordering::Relaxed);
         } else {
-            dial_on(turn, address, tally);
+            dial_on(cx, address, tally);
         }
     });
 }

@@ -106,7 +106,7 @@ fn listen(reactor: &mut Reactor, at: SocketAddr, zone: &Rc<Zone>) -> Result<Sock
         match reactor.bind(&Address::udp(real), datagrams.clone(), OverUdp(zone.clone())) {
             Ok(_) => return Ok(real),
             // Somebody else has this port for UDP.
-            Err(_) if at.port() == 0 && tries_left > 0 => reactor.turn().remove_listener(id)?,
+            Err(_) if at.port() == 0 && tries_left > 0 => reactor.context().remove_listener(id)?,
             Err(error) => return Err(error.into()),
         }
     }
@@ -130,9 +130,9 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let mut seen = 0;
     let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
+    signals::on_signals(&mut reactor.context(), &stops, move |cx, signals| {
         seen += signals;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+        cx.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;
     let real = listen(&mut reactor, options.listen, &zone)?;
     println!("listening on {}", Address::udp(real));

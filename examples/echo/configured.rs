@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 use windlass::{
-    Conn, DatagramConfig, EngineConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig, ServerEvent,
-    Turn,
+    Conn, Context, DatagramConfig, EngineConfig, ListenConfig, PauseCause, Server, ServerBuilder, ServerConfig,
+    ServerEvent,
 };
 
 /// What a file describes. Certificates are read once: from a pipe they come no second time.
@@ -126,12 +126,12 @@ fn with_handlers(builder: ServerBuilder) -> ServerBuilder {
 fn on(
     server: &Server,
     signals: &'static [i32],
-    act: impl FnMut(&mut Turn<'_>, usize) + Send + 'static,
+    act: impl FnMut(&mut Context<'_>, usize) + Send + 'static,
 ) -> Result<(), Box<dyn Error>> {
     let remotes = server.remotes();
     let first = remotes.first().ok_or("the server is gone")?;
     let (told, done) = std::sync::mpsc::channel();
-    first.run(move |turn| drop(told.send(on_signals(turn, signals, act))))?;
+    first.run(move |cx| drop(told.send(on_signals(cx, signals, act))))?;
     Ok(done.recv()??)
 }
 

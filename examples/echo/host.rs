@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use windlass::{
-    Accept, AcceptEvent, Address, Conn, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig,
-    PauseCause, Reactor, ReactorConfig, Report, Turn,
+    Accept, AcceptEvent, Address, Conn, Context, Counters, DatagramConfig, Engine, EngineConfig, Error, ListenConfig,
+    PauseCause, Reactor, ReactorConfig, Report,
 };
 
 /// Makes the handlers of a listener, and prints why it does not accept.
@@ -78,13 +78,11 @@ impl Host {
     pub(crate) fn on_signals(
         &mut self,
         signals: &'static [i32],
-        act: impl FnMut(&mut Turn<'_>, usize) + Send + 'static,
+        act: impl FnMut(&mut Context<'_>, usize) + Send + 'static,
     ) -> io::Result<()> {
         match self {
-            Host::Alone(reactor) => on_signals(&mut reactor.turn(), signals, act),
-            Host::Threads(engine) => {
-                engine.ask(0, move |turn| on_signals(turn, signals, act)).map_err(io::Error::other)?
-            }
+            Host::Alone(reactor) => on_signals(&mut reactor.context(), signals, act),
+            Host::Threads(engine) => engine.ask(0, move |cx| on_signals(cx, signals, act)).map_err(io::Error::other)?,
         }
     }
 
@@ -95,11 +93,11 @@ impl Host {
             Host::Threads(engine) => Some(Arc::downgrade(engine)),
         };
         let mut seen = 0;
-        self.on_signals(signals, move |turn, came| {
+        self.on_signals(signals, move |cx, came| {
             seen += came;
             let drain = if seen == 1 { drain } else { Duration::ZERO };
             match &engines {
-                None => turn.shutdown(drain),
+                None => cx.shutdown(drain),
                 Some(engines) => engines.upgrade().iter().for_each(|engine| engine.stop(drain)),
             }
         })
@@ -110,7 +108,7 @@ impl Host {
         match self {
             Host::Alone(mut reactor) => {
                 if let Some(every) = every {
-                    tell_again(&mut reactor.turn(), every, tell);
+                    tell_again(&mut reactor.context(), every, tell);
                 }
                 reactor.run()
             }
@@ -125,9 +123,9 @@ impl Host {
     }
 }
 
-fn tell_again(turn: &mut Turn<'_>, every: Duration, tell: fn(&[Counters])) {
-    turn.after(every, move |turn| {
-        tell(&[turn.snapshot()]);
-        tell_again(turn, every, tell);
+fn tell_again(cx: &mut Context<'_>, every: Duration, tell: fn(&[Counters])) {
+    cx.after(every, move |cx| {
+        tell(&[cx.snapshot()]);
+        tell_again(cx, every, tell);
     });
 }

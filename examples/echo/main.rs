@@ -152,7 +152,7 @@ fn secured(
     let builder = tls::server(&files, folder)?;
     let server = builder.build()?;
     let reloaded = server.clone();
-    let reload = move |_: &mut windlass::Turn<'_>, _| match reloaded.reload(&builder) {
+    let reload = move |_: &mut windlass::Context<'_>, _| match reloaded.reload(&builder) {
         Ok(reloaded) => {
             eprintln!("echo: certificates read again");
             reloaded.faults.iter().for_each(|fault| eprintln!("echo: {fault}"));

@@ -76,9 +76,9 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     // Whoever reads that it listens may send a signal.
     let mut seen = 0;
     let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
+    signals::on_signals(&mut reactor.context(), &stops, move |cx, signals| {
         seen += signals;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+        cx.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;
     for address in &listen {
         let is_tls = address.transport().is_tls();

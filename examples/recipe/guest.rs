@@ -44,7 +44,7 @@ fn secured(_: ListenConfig, _: &Path) -> Result<Option<ListenConfig>, Box<dyn Er
 
 /// Tells where it listens. Whoever reads it may send a signal: they are watched before.
 pub(crate) fn announce(reactor: &mut Reactor, folder: &Path) -> io::Result<()> {
-    for (_, address) in reactor.turn().listeners() {
+    for (_, address) in reactor.context().listeners() {
         println!("listening on {address}");
         match address.ip() {
             Some(ip) if address.transport().is_tls() => {

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
-    Address, Datagram, DatagramConfig, DatagramHandler, Datagrams, Reactor, ReactorConfig, SocketOptions, Turn,
+    Address, Context, Datagram, DatagramConfig, DatagramHandler, Datagrams, Reactor, ReactorConfig, SocketOptions,
 };
 
 /// How long a drain may take.
@@ -60,9 +60,9 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let mut seen = 0;
     let stops = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &stops, move |turn, signals| {
+    signals::on_signals(&mut reactor.context(), &stops, move |cx, signals| {
         seen += signals;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+        cx.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;
     let metrics = Rc::new(RefCell::new(Metrics::new(options.names_max)));
     let socket = SocketOptions { receive_buffer_bytes: Some(RECEIVE_BUFFER_BYTES), ..SocketOptions::default() };
@@ -74,7 +74,7 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("  try: {}", how_to_talk(&real));
     }
     io::stdout().flush()?;
-    print_every(&mut reactor.turn(), options.every, Instant::now(), metrics.clone());
+    print_every(&mut reactor.context(), options.every, Instant::now(), metrics.clone());
 
     let report = reactor.run()?;
     let last = metrics.borrow_mut().report(options.every);
@@ -84,14 +84,14 @@ fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints what came since `before`, and so on. Ends the program when nobody reads what it prints.
-fn print_every(turn: &mut Turn<'_>, every: Duration, before: Instant, metrics: Shared) {
-    turn.after(every, move |turn| {
-        let now = turn.now();
-        metrics.borrow_mut().dropped = turn.snapshot().datagrams.dropped_by_kernel;
+fn print_every(cx: &mut Context<'_>, every: Duration, before: Instant, metrics: Shared) {
+    cx.after(every, move |cx| {
+        let now = cx.now();
+        metrics.borrow_mut().dropped = cx.snapshot().datagrams.dropped_by_kernel;
         let report = metrics.borrow_mut().report(now.saturating_duration_since(before));
         match io::stdout().write_all(report.as_bytes()) {
-            Ok(()) => print_every(turn, every, now, metrics),
-            Err(_) => turn.shutdown(Duration::ZERO),
+            Ok(()) => print_every(cx, every, now, metrics),
+            Err(_) => cx.shutdown(Duration::ZERO),
         }
     });
 }

@@ -133,9 +133,9 @@ fn serve(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let real = reactor.listener_address(id).ok_or("the listener is gone")?;
     let mut seen = 0;
     let signals = [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT];
-    signals::on_signals(&mut reactor.turn(), &signals, move |turn, came| {
+    signals::on_signals(&mut reactor.context(), &signals, move |cx, came| {
         seen += came;
-        turn.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
+        cx.shutdown(if seen == 1 { DRAIN } else { Duration::ZERO });
     })?;
     println!("listening on {real}");
     io::stdout().flush()?;

@@ -7,12 +7,12 @@ use crate::client::Client;
 use crate::client::telling::Callbacks;
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, Limits};
+use crate::context::check_stream;
 use crate::dial::resolver::Resolver;
 use crate::error::Error;
 use crate::handler::ConnState;
 use crate::link::session::Session;
 use crate::settings::by_key;
-use crate::turn::check_stream;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ enum Entry {
 }
 
 /// One of a batch.
-pub(crate) enum Told<'a> {
+pub(crate) enum Item<'a> {
     /// Queue these bytes.
     Send(&'a [u8]),
     Order(Order),
@@ -46,26 +46,26 @@ impl Batch {
         }
     }
 
-    pub(crate) fn for_each(self, mut tell: impl FnMut(Told<'_>)) {
+    pub(crate) fn for_each(self, mut tell: impl FnMut(Item<'_>)) {
         let mut rest = self.bytes.as_slice();
         for entry in self.entries {
             match entry {
                 Entry::Small(len) => {
                     let (bytes, behind) = rest.split_at(len);
                     rest = behind;
-                    tell(Told::Send(bytes));
+                    tell(Item::Send(bytes));
                 }
-                Entry::Order(order) => tell(Told::Order(order)),
+                Entry::Order(order) => tell(Item::Order(order)),
             }
         }
     }
 }
 
-impl Told<'_> {
+impl Item<'_> {
     pub(crate) fn into_order(self) -> Order {
         match self {
-            Told::Send(bytes) => Order::Send(Bytes::copy_from_slice(bytes)),
-            Told::Order(order) => order,
+            Item::Send(bytes) => Order::Send(Bytes::copy_from_slice(bytes)),
+            Item::Order(order) => order,
         }
     }
 }

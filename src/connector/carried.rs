@@ -33,7 +33,7 @@ impl Handler for Carried {
         let make = self.connector.make.clone();
         self.handler = Some(make(conn));
         let (id, peer) = (conn.id(), conn.peer_ip());
-        self.connector.opened(id, peer, conn.turn());
+        self.connector.opened(id, peer, conn.context());
         self.with(|handler| handler.on_open(conn));
     }
 
@@ -69,7 +69,7 @@ impl Handler for Carried {
         // Its panic is told as any other, after the next attempt was prepared.
         let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
         let connector = self.connector.clone();
-        connector.ended(reason, conn.turn());
+        connector.ended(reason, conn.context());
         if told.is_none() {
             std::panic::resume_unwind(Box::new("on_close"));
         }

@@ -64,7 +64,7 @@ impl Cold {
     }
 
     /// Gives a box back that nothing is in.
-    pub(super) fn settle(&mut self, pool: &mut Pool) {
+    pub(super) fn release_if_empty(&mut self, pool: &mut Pool) {
         if let Some(contents) = self.0.take_if(|contents| contents.is_at_rest()) {
             pool.take_contents_back(contents);
         }

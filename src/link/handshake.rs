@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// Whether a peer that speaks something else is owed an answer that it understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retort {
+pub(super) enum PlainReply {
     None,
     Owed,
 }
@@ -40,7 +40,7 @@ pub(super) enum Step {
     /// For one on another thread, since then.
     QueuedElsewhere(Stamp),
     /// Another thread has the session, since then.
-    Away(Stamp),
+    OffloadedSession(Stamp),
 }
 
 impl Step {
@@ -48,7 +48,7 @@ impl Step {
     fn since(self) -> Option<Stamp> {
         match self {
             Step::None => None,
-            Step::Queued(since) | Step::QueuedElsewhere(since) | Step::Away(since) => Some(since),
+            Step::Queued(since) | Step::QueuedElsewhere(since) | Step::OffloadedSession(since) => Some(since),
         }
     }
 }
@@ -92,7 +92,7 @@ pub(crate) enum Stepped<'s> {
 }
 
 /// A session on another thread, with what it is to open there and what came of it.
-pub(crate) struct Away {
+pub(crate) struct OffloadedSession {
     session: Session,
     wire: Vec<u8>,
     plain: Vec<u8>,
@@ -102,7 +102,7 @@ pub(crate) struct Away {
     opened: Option<Opened>,
 }
 
-impl Away {
+impl OffloadedSession {
     /// Takes the step. A panic of the configuration's code goes through it.
     pub(crate) fn open(&mut self) {
         self.opened = Some(self.session.open(&mut self.wire, &mut self.plain, &mut self.sealed));
@@ -152,7 +152,7 @@ impl Link {
         } else {
             match &mut tls.step {
                 // What another thread takes too long for is the configuration's own code.
-                Step::None | Step::Away(_) => return false,
+                Step::None | Step::OffloadedSession(_) => return false,
                 Step::Queued(since) | Step::QueuedElsewhere(since) => *since = present,
             }
             self.count_out(step, now);
@@ -197,7 +197,7 @@ impl Link {
             return Stepped::Taken(&[]);
         }
         let room = KEPT_BYTES_MAX - tls.kept.len();
-        let (is_unmade, is_silent) = (tls.session.is_unmade(), tls.session.is_silent());
+        let (is_not_started, is_silent) = (tls.session.is_not_started(), tls.session.is_silent());
         let has_kept = !tls.kept.is_empty();
         let mut read = 0;
         for _ in 0..STEP_READS {
@@ -212,7 +212,7 @@ impl Link {
         // Nothing is spent on a peer that has gone before anything was spent on it, unless it speaks something else: that
         // may have said all it has to say, and wait for an answer.
         let is_hello = has_kept || scratch.bytes()[0] == HANDSHAKE_RECORD;
-        let is_gone = self.input.has_ended() && is_unmade && !is_silent && (is_hello || read == 0);
+        let is_gone = self.input.has_ended() && is_not_started && !is_silent && (is_hello || read == 0);
         if !matches!(self.phase, Phase::Handshaking) || is_gone || (read + inherited == 0 && !is_silent) {
             return Stepped::Taken(&[]);
         }
@@ -237,11 +237,11 @@ impl Link {
 
     /// Whether a step is, or will be, with another thread: only then is it known what the bytes before an end meant.
     pub(super) fn has_step_elsewhere(&self) -> bool {
-        matches!(&self.cold.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::Away(_)))
+        matches!(&self.cold.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::OffloadedSession(_)))
     }
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
-    pub(crate) fn depart(&mut self, buffers: &mut Buffers, now: Tick) -> Option<Box<Away>> {
+    pub(crate) fn offload(&mut self, buffers: &mut Buffers, now: Tick) -> Option<Box<OffloadedSession>> {
         let tls = self.cold.tls()?;
         let step = tls.step;
         if !matches!(step, Step::QueuedElsewhere(_)) || !matches!(self.phase, Phase::Handshaking) {
@@ -249,11 +249,11 @@ impl Link {
         }
         self.count_out(step, now);
         let tls = self.cold.tls()?;
-        tls.step = Step::Away(Stamp::of(now, self.opened));
+        tls.step = Step::OffloadedSession(Stamp::of(now, self.opened));
         let which = Which::of(&tls.session);
         // It may never come back to this link.
         buffers.pool.count_out(tls.kept.capacity());
-        Some(Box::new(Away {
+        Some(Box::new(OffloadedSession {
             session: tls.session.take(),
             wire: std::mem::take(&mut tls.kept),
             plain: Vec::new(),
@@ -265,10 +265,10 @@ impl Link {
 
     /// Takes the session back and does what follows from the step that it took; `None` if that panicked, see
     /// [`Link::fail_step`].
-    pub(crate) fn come_back(&mut self, away: &mut Away, buffers: &mut Buffers, now: Tick) -> Option<()> {
+    pub(crate) fn come_back(&mut self, away: &mut OffloadedSession, buffers: &mut Buffers, now: Tick) -> Option<()> {
         let Some(tls) = self.cold.tls() else { return Some(()) };
         let step = std::mem::replace(&mut tls.step, Step::None);
-        debug_assert!(matches!(step, Step::Away(_)), "only what departed can come back");
+        debug_assert!(matches!(step, Step::OffloadedSession(_)), "only what departed can come back");
         tls.session = away.session.take();
         self.count_out(step, now);
         let opened = away.opened.take()?;
@@ -283,7 +283,7 @@ impl Link {
     /// `until`.
     pub(crate) fn hurry_handshake(&mut self, until: Tick, now: Tick) {
         let (Security::Tls(tls), Phase::Handshaking) = (&self.cold.security, self.phase) else { return };
-        let has_spoken = !tls.session.is_unmade() || !tls.kept.is_empty() || !self.cold.inbox.is_empty();
+        let has_spoken = !tls.session.is_not_started() || !tls.kept.is_empty() || !self.cold.inbox.is_empty();
         let is_under_way = has_spoken || tls.step != Step::None || self.input.may_hold();
         // What lies in the kernel may not have been reported yet.
         if !is_under_way && now >= self.entered().after(FIRST_WORDS) && self.stream.peek().is_err() {
@@ -329,14 +329,14 @@ impl Link {
     }
 
     /// Whether the peer turned out to speak something else, and nothing has answered it yet.
-    pub(crate) fn owes_retort(&self) -> bool {
-        matches!(&self.cold.security, Security::Tls(tls) if tls.retort == Retort::Owed)
+    pub(crate) fn owes_plain_reply(&self) -> bool {
+        matches!(&self.cold.security, Security::Tls(tls) if tls.plain_reply == PlainReply::Owed)
     }
 
     /// Answers a peer that speaks something else; by an alert, if there is nothing better to say.
-    pub(crate) fn retort(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
+    pub(crate) fn plain_reply(&mut self, answer: Option<&[u8]>, buffers: &mut Buffers, now: Tick) {
         if let Some(tls) = self.cold.tls() {
-            tls.retort = Retort::None;
+            tls.plain_reply = PlainReply::None;
             self.cold.outbox.push(answer.unwrap_or(&DECODE_ERROR), now, &mut buffers.pool);
         }
     }

@@ -42,11 +42,11 @@ impl Link {
         if asked > limit {
             return Err(Error::TooLong { asked, limit });
         }
-        self.owe(Owed::Writable);
+        self.mark_writable_pending(Owed::Writable);
         Err(Error::Full { asked, room })
     }
 
-    fn owe(&mut self, owed: Owed) {
+    fn mark_writable_pending(&mut self, owed: Owed) {
         if self.cold.owed != Owed::Throttled {
             self.cold.owed = owed;
         }
@@ -67,7 +67,7 @@ impl Link {
             if !self.phase.takes_output() {
                 return 0;
             }
-            self.owe(Owed::Writable);
+            self.mark_writable_pending(Owed::Writable);
         }
         let taken = bytes.len().min(room);
         self.accept(&bytes[..taken], buffers, now);
@@ -133,7 +133,11 @@ impl Link {
     /// sides that do so wait for each other for ever.
     pub(super) fn throttle(&mut self) {
         if self.cold.outbox.len() > self.limits.outbox_bytes_high {
-            self.owe(if self.answering == Answering::Answered { Owed::Throttled } else { Owed::Writable });
+            self.mark_writable_pending(if self.answering == Answering::Answered {
+                Owed::Throttled
+            } else {
+                Owed::Writable
+            });
         }
     }
 
@@ -248,12 +252,12 @@ impl Link {
     /// Asked only after a flush or while nothing waits, so that a write that is refused again and again cannot spin.
     pub(crate) fn writable_is_due(&self) -> bool {
         self.cold.owed != Owed::Nothing
-            && self.phase.is_lively()
+            && self.phase.is_open()
             && self.cold.outbox.len() <= self.limits.outbox_bytes_low
     }
 
     /// The debt is paid: `on_writable` is about to be called. A rest that waits for nothing else is shown after it.
-    pub(crate) fn pay(&mut self) {
+    pub(crate) fn clear_writable_pending(&mut self) {
         let Some(cold) = self.cold.there() else { return };
         cold.owed = Owed::Nothing;
         if cold.need as usize <= cold.inbox.len() + 1 {

@@ -181,7 +181,7 @@ impl Phase {
     }
 
     /// Whether callbacks other than `on_close` may run.
-    pub(crate) fn is_lively(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         matches!(self, Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
 use crate::link::cold::Contents;
-use crate::link::handshake::{Excuse, Retort, Stamp, Step};
+use crate::link::handshake::{Excuse, PlainReply, Stamp, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::session::{Opened, Session};
@@ -32,8 +32,8 @@ pub(super) struct Tls {
     /// As the session left it: it remembers what it has done to these bytes.
     pub(super) kept: Vec<u8>,
     pub(super) step: Step,
-    farewell: Farewell,
-    pub(super) retort: Retort,
+    close_notify: CloseNotify,
+    pub(super) plain_reply: PlainReply,
     pub(super) excuse: Excuse,
     /// Until when a drain waits for the handshake.
     pub(super) hurried: Stamp,
@@ -41,7 +41,7 @@ pub(super) struct Tls {
 
 /// Whether all that waits is our close_notify, to a peer that has said its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Farewell {
+enum CloseNotify {
     None,
     Alone,
 }
@@ -72,9 +72,9 @@ impl Security {
         match session {
             None => Security::Plain,
             Some(session) => {
-                let (step, farewell, retort) = (Step::None, Farewell::None, Retort::None);
+                let (step, close_notify, plain_reply) = (Step::None, CloseNotify::None, PlainReply::None);
                 let (kept, excuse, hurried) = (Vec::new(), Excuse::Left, Stamp::NEVER);
-                Security::Tls(Box::new(Tls { session, kept, step, farewell, retort, excuse, hurried }))
+                Security::Tls(Box::new(Tls { session, kept, step, close_notify, plain_reply, excuse, hurried }))
             }
         }
     }
@@ -89,7 +89,7 @@ pub(super) enum Which {
 
 impl Which {
     pub(super) fn of(session: &Session) -> Which {
-        if session.is_unmade() { Which::First } else { Which::Later }
+        if session.is_not_started() { Which::First } else { Which::Later }
     }
 }
 
@@ -174,12 +174,12 @@ impl Link {
         now: Tick,
     ) {
         let Some(tls) = self.cold.tls() else { return };
-        let Opened { eaten, mut fault } = opened;
+        let Opened { consumed, mut fault } = opened;
         if which == Which::First && fault == Some(TlsFault::NotTls) {
-            tls.retort = Retort::Owed;
+            tls.plain_reply = PlainReply::Owed;
             plain.extend_from_slice(wire);
         }
-        tls.keep(&wire[eaten..], &mut buffers.pool);
+        tls.keep(&wire[consumed..], &mut buffers.pool);
         if tls.kept.len() >= KEPT_BYTES_MAX {
             tls.session.fail();
             fault = Some(TlsFault::TooLarge);
@@ -307,7 +307,7 @@ impl Link {
         let is_answer = tls.session.is_peer_closed();
         tls.session.close(&mut tls.kept, &mut buffers.sealed);
         if is_answer && outbox.is_empty() {
-            tls.farewell = Farewell::Alone;
+            tls.close_notify = CloseNotify::Alone;
         }
         self.ship(buffers, now);
     }
@@ -316,13 +316,13 @@ impl Link {
     /// end was left to be said.
     pub(super) fn refused(&self, error: &io::Error) -> Reason {
         match &self.cold.security {
-            Security::Tls(tls) if tls.farewell == Farewell::Alone => Reason::PeerClosed,
+            Security::Tls(tls) if tls.close_notify == CloseNotify::Alone => Reason::PeerClosed,
             Security::Plain | Security::Tls(_) => Reason::of(error),
         }
     }
 
     /// Says close_notify where the link ends at once and in order; whether it arrives is not waited for.
-    pub(crate) fn take_leave(&mut self, reason: Reason, buffers: &mut Buffers) {
+    pub(crate) fn send_close_notify(&mut self, reason: Reason, buffers: &mut Buffers) {
         let Some(Contents { security: Security::Tls(tls), outbox, .. }) = self.cold.there() else { return };
         let in_order = matches!(reason, Reason::Timeout(Expiry::Idle) | Reason::ReactorDropped);
         if in_order && outbox.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) use crate::tls::HandshakeThreads;
 use crate::tls::asked::{self, Seen};
 use crate::tls::failure::{Detail, Scene, diagnose};
 use crate::tls::{Chosen, Era, Guard, TlsClient, TlsServer, Truncation};
-use hello::{Heard, Hello};
+use hello::{Hello, Parsed};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
@@ -47,7 +47,7 @@ enum Engine {
     /// A server that waits for the peer's first message.
     Awaiting(Hello),
     /// A client that has not spoken.
-    Silent(Box<(TlsClient, ServerName<'static>)>),
+    ClientPending(Box<(TlsClient, ServerName<'static>)>),
     Server(Box<Server>),
     Client(Box<Client>),
     /// Another thread has it.
@@ -64,6 +64,25 @@ struct Server {
 }
 
 impl Server {
+    /// Opens records. The first error is one of the name that was asked for, the second rustls'.
+    fn open(
+        &mut self,
+        wire: &mut [u8],
+        plain: &mut Vec<u8>,
+        out: &mut Sealed,
+        latch: &mut Latch,
+    ) -> Result<Result<usize, rustls::Error>, TlsFault> {
+        if *latch != Latch::Shaking {
+            return Ok(pump(&mut self.rustls, wire, plain, out, latch));
+        }
+        let sealed = out.len();
+        asked::take();
+        let done = pump(&mut self.rustls, wire, plain, out, latch);
+        let has_gone_on = out.len() > sealed || *latch != Latch::Shaking;
+        self.saw(asked::take(), has_gone_on)?;
+        Ok(done)
+    }
+
     /// Takes note of what rustls has read; `has_gone_on` says whether it has answered.
     fn saw(&mut self, seen: Option<Seen>, has_gone_on: bool) -> Result<(), TlsFault> {
         let Some(Seen { name }) = seen else {
@@ -169,7 +188,7 @@ impl Latch {
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// Bytes that are done with; the rest must be shown again, as it is now, with more behind it.
-    pub(crate) eaten: usize,
+    pub(crate) consumed: usize,
     /// What is wrong, if anything is; what answers it is sealed already.
     pub(crate) fault: Option<TlsFault>,
 }
@@ -244,7 +263,7 @@ impl Session {
                 return refuse("None".to_owned(), "the address names no host; give the name of the certificate");
             }
         };
-        let engine = Engine::Silent(Box::new((tls.clone(), name)));
+        let engine = Engine::ClientPending(Box::new((tls.clone(), name)));
         Ok(Session { engine, latch: Latch::Shaking, truncation: tls.truncation, failure: None })
     }
 
@@ -252,9 +271,9 @@ impl Session {
     pub(crate) fn open(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, out: &mut Sealed) -> Opened {
         let all = wire.len();
         if matches!(self.latch, Latch::Failed | Latch::PeerClosed | Latch::BothClosed) {
-            return Opened { eaten: all, fault: None };
+            return Opened { consumed: all, fault: None };
         }
-        let (is_first, sealed) = (self.is_unmade(), out.len());
+        let (is_first, sealed) = (self.is_not_started(), out.len());
         let begun = match self.begin(wire) {
             Ok(begun) => begun,
             Err(fault) => {
@@ -263,32 +282,27 @@ impl Session {
                     self.failure = Detail::of_unknown_name(wire);
                     out.push(&UNRECOGNIZED_NAME);
                 }
-                return Opened { eaten: all, fault: Some(fault) };
+                return Opened { consumed: all, fault: Some(fault) };
             }
         };
         let opened = plain.len();
         let is_shaking = self.latch == Latch::Shaking;
         let done = match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => return Opened { eaten: 0, fault: None },
-            Engine::Server(server) => {
-                if is_shaking {
-                    asked::take();
-                }
-                let done = pump(&mut server.rustls, wire, plain, out, &mut self.latch);
-                if is_shaking {
-                    let has_gone_on = out.len() > sealed || self.latch != Latch::Shaking;
-                    if let Err(fault) = server.saw(asked::take(), has_gone_on) {
-                        self.latch = Latch::Failed;
-                        self.failure = Detail::of_other_name(server.name.as_deref());
-                        plain.truncate(opened);
-                        out.truncate(sealed);
-                        // Nothing was said yet, so nothing is encrypted.
-                        out.push(if fault == TlsFault::UnknownName { &UNRECOGNIZED_NAME } else { &DECODE_ERROR });
-                        return Opened { eaten: all, fault: Some(fault) };
-                    }
-                }
-                done
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => {
+                return Opened { consumed: 0, fault: None };
             }
+            Engine::Server(server) => match server.open(wire, plain, out, &mut self.latch) {
+                Ok(done) => done,
+                Err(fault) => {
+                    self.latch = Latch::Failed;
+                    self.failure = Detail::of_other_name(server.name.as_deref());
+                    plain.truncate(opened);
+                    out.truncate(sealed);
+                    // Nothing was said yet, so nothing is encrypted.
+                    out.push(if fault == TlsFault::UnknownName { &UNRECOGNIZED_NAME } else { &DECODE_ERROR });
+                    return Opened { consumed: all, fault: Some(fault) };
+                }
+            },
             Engine::Client(client) => {
                 let done = pump(&mut client.rustls, wire, plain, out, &mut self.latch);
                 if client.era.is_some() && self.latch != Latch::Shaking {
@@ -298,7 +312,7 @@ impl Session {
             }
         };
         let error = match done {
-            Ok(eaten) => return Opened { eaten, fault: None },
+            Ok(consumed) => return Opened { consumed, fault: None },
             Err(error) => error,
         };
         self.latch = Latch::Failed;
@@ -309,7 +323,7 @@ impl Session {
         if !is_of_an_alert(&error) {
             self.answer_fault(fault, is_first.then_some(sealed), out);
         }
-        Opened { eaten: all, fault: Some(fault) }
+        Opened { consumed: all, fault: Some(fault) }
     }
 
     /// Tells the peer what is wrong with what it sent. `first_behind` is how much was sealed before the first of it came.
@@ -329,7 +343,7 @@ impl Session {
     fn begin(&mut self, wire: &[u8]) -> Result<Option<Begun>, TlsFault> {
         match &mut self.engine {
             Engine::Server(_) | Engine::Client(_) | Engine::Away => {}
-            Engine::Silent(silent) => {
+            Engine::ClientPending(silent) => {
                 let (tls, name) = &**silent;
                 let era = tls.era();
                 match UnbufferedClientConnection::new(era.config().clone(), name.clone()) {
@@ -341,10 +355,10 @@ impl Session {
                     Err(error) => return Err(self.explain(&error, &Scene::default())),
                 }
             }
-            Engine::Awaiting(hello) => match hello.hear(wire) {
-                Heard::Part => {}
-                Heard::Alert(description) => return Err(TlsFault::AlertReceived(description)),
-                Heard::Enough => {
+            Engine::Awaiting(hello) => match hello.feed(wire) {
+                Parsed::Incomplete => {}
+                Parsed::Alert(description) => return Err(TlsFault::AlertReceived(description)),
+                Parsed::Complete => {
                     let message = hello.message(wire);
                     let Chosen { config, is_offloaded, guard } =
                         hello.server().choose(hello.is_whole().then_some(&message))?;
@@ -371,7 +385,7 @@ impl Session {
         let name = match &self.engine {
             Engine::Server(server) => server.name.as_deref().map(Cow::Borrowed),
             Engine::Client(client) => Some(client.name.to_str()),
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => None,
         };
         let (fault, detail) = diagnose(error, &Scene { asked: name.as_deref(), ..*scene });
         self.failure = detail;
@@ -386,9 +400,9 @@ impl Session {
     /// Seals the alert after a failure.
     fn answer(&mut self, out: &mut Sealed) {
         match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => {}
-            Engine::Server(server) => last_words(&mut server.rustls, out),
-            Engine::Client(client) => last_words(&mut client.rustls, out),
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => {}
+            Engine::Server(server) => drain_alert(&mut server.rustls, out),
+            Engine::Client(client) => drain_alert(&mut client.rustls, out),
         }
     }
 
@@ -417,7 +431,7 @@ impl Session {
 
     fn say(&mut self, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
         match &mut self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => Ok(()),
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => Ok(()),
             Engine::Server(server) => write(&mut server.rustls, say, kept, out),
             Engine::Client(client) => write(&mut client.rustls, say, kept, out),
         }
@@ -430,7 +444,7 @@ impl Session {
         }
         match &mut self.engine {
             Engine::Awaiting(hello) => {
-                if hello.hear(wire) != Heard::Enough {
+                if hello.feed(wire) != Parsed::Complete {
                     return false;
                 }
                 let message = hello.is_whole().then(|| hello.message(wire));
@@ -438,7 +452,7 @@ impl Session {
             }
             Engine::Server(server) => server.place == Place::Elsewhere,
             Engine::Client(client) => client.place == Place::Elsewhere,
-            Engine::Silent(_) | Engine::Away => false,
+            Engine::ClientPending(_) | Engine::Away => false,
         }
     }
 
@@ -465,12 +479,12 @@ impl Session {
 
     /// Whether it has something to say before it has heard anything.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self.engine, Engine::Silent(_))
+        matches!(self.engine, Engine::ClientPending(_))
     }
 
     /// Whether nothing was spent on it yet.
-    pub(crate) fn is_unmade(&self) -> bool {
-        matches!(self.engine, Engine::Awaiting(_) | Engine::Silent(_))
+    pub(crate) fn is_not_started(&self) -> bool {
+        matches!(self.engine, Engine::Awaiting(_) | Engine::ClientPending(_))
     }
 
     /// Whether the peer has said that it ends.
@@ -521,19 +535,19 @@ fn pump<R: Records>(
     out: &mut Sealed,
     latch: &mut Latch,
 ) -> Result<usize, rustls::Error> {
-    let mut eaten = 0;
+    let mut consumed = 0;
     loop {
-        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[eaten..]);
-        eaten += discard;
+        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[consumed..]);
+        consumed += discard;
         match state? {
             ConnectionState::ReadTraffic(mut traffic) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
-                    eaten += record.discard;
+                    consumed += record.discard;
                     plain.extend_from_slice(record.payload);
                 }
                 // Nothing more to eat, nothing to say: one call less for each small message.
-                if eaten == wire.len() && !rustls.wants_write() {
+                if consumed == wire.len() && !rustls.wants_write() {
                     break;
                 }
             }
@@ -546,7 +560,7 @@ fn pump<R: Records>(
                 *latch = latch.after_peers_close();
                 return Ok(wire.len());
             }
-            ConnectionState::BlockedHandshake => return Ok(eaten),
+            ConnectionState::BlockedHandshake => return Ok(consumed),
             ConnectionState::WriteTraffic(_) => break,
             // 0-RTT is refused with the configuration; a state that is new to us cannot be passed over.
             _ => return Err(rustls::Error::General("an unknown state".to_owned())),
@@ -556,7 +570,7 @@ fn pump<R: Records>(
     if *latch == Latch::Shaking && !rustls.is_handshaking() {
         *latch = Latch::Secured;
     }
-    Ok(eaten)
+    Ok(consumed)
 }
 
 fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), rustls::Error> {
@@ -575,7 +589,7 @@ fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), 
 
 /// Takes away what rustls still has to say after a failure: its alert. Not more: a call without anything to say would go
 /// on where the bytes were that failed, and panic, since they are gone.
-fn last_words<R: Records>(rustls: &mut R, out: &mut Sealed) {
+fn drain_alert<R: Records>(rustls: &mut R, out: &mut Sealed) {
     while rustls.wants_write() {
         let Ok(ConnectionState::EncodeTlsData(message)) = rustls.process(&mut []).state else { return };
         if encode(message, out).is_err() {
@@ -646,7 +660,7 @@ impl Session {
 
     fn common(&self) -> Option<&CommonState> {
         match &self.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => None,
             Engine::Server(server) => Some(&server.rustls),
             Engine::Client(client) => Some(&client.rustls),
         }
@@ -682,7 +696,7 @@ impl<'a> TlsInfo<'a> {
     /// `None` if it asked for none, or for an IP address.
     pub fn server_name(&self) -> Option<&'a str> {
         match &self.0.engine {
-            Engine::Awaiting(_) | Engine::Silent(_) | Engine::Away => None,
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => None,
             Engine::Server(server) => server.name.as_deref(),
             Engine::Client(client) => match &client.name {
                 ServerName::DnsName(name) => Some(name.as_ref()),

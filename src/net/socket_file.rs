@@ -78,8 +78,8 @@ pub(crate) fn bind(
     // The process may change its directory before the file is removed.
     let whole = std::path::absolute(path).map_err(refused)?;
     // Between bind and listen a socket looks dead: of two who start at once, one waits here.
-    let turn = FolderLock::take(&whole).map_err(refused)?;
-    clear(address, path, &at, wanted, turn.as_ref())?;
+    let cx = FolderLock::take(&whole).map_err(refused)?;
+    clear(address, path, &at, wanted, cx.as_ref())?;
     let bound = made::mode_before(socket, wanted).and_then(|first| {
         socket.bind(&at)?;
         made::give(path, whole, first, wanted)
@@ -176,13 +176,7 @@ impl FolderLock {
 }
 
 /// Removes a socket at `path` that nobody has open; refuses if anything else is there.
-fn clear(
-    address: &Address,
-    path: &Path,
-    at: &SockAddr,
-    wanted: &Wanted,
-    turn: Option<&FolderLock>,
-) -> Result<(), Error> {
+fn clear(address: &Address, path: &Path, at: &SockAddr, wanted: &Wanted, cx: Option<&FolderLock>) -> Result<(), Error> {
     let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
     let taken = |what| Error::PathTaken { address: Box::new(address.clone()), what };
     let found = match fs::symlink_metadata(path) {
@@ -213,7 +207,7 @@ fn clear(
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_abandoned(&found, wanted, turn) => {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && is_abandoned(&found, wanted, cx) => {
             drop(SocketFile::new(path.to_owned(), &found));
             Ok(())
         }
@@ -239,8 +233,8 @@ fn is_held(at: &SockAddr, kind: Type) -> bool {
 
 /// Whether the socket is what a process of this user left that was killed between bind(2) and its mode. With the lock nobody
 /// is there now, and no socket of ours stays without permissions unless that is what was asked for.
-fn is_abandoned(found: &Metadata, wanted: &Wanted, turn: Option<&FolderLock>) -> bool {
-    let may_be = made::MARKS_NEW && wanted.mode != 0 && turn.is_some();
+fn is_abandoned(found: &Metadata, wanted: &Wanted, cx: Option<&FolderLock>) -> bool {
+    let may_be = made::MARKS_NEW && wanted.mode != 0 && cx.is_some();
     may_be && is_own_socket(found) && found.mode() & 0o7777 == 0
 }
 

@@ -178,7 +178,7 @@ impl Outgoing {
     }
 
     /// One is sent, or given up.
-    pub(crate) fn settle(&mut self, index: usize) {
+    pub(crate) fn mark_done(&mut self, index: usize) {
         let entry = &mut self.entries[index];
         debug_assert!(entry.state != State::Gone, "outgoing 2: a datagram goes once");
         self.held -= usize::from(entry.state == State::Held);
@@ -274,7 +274,7 @@ mod tests {
             for (len, fill, op) in ops {
                 match op {
                     0 if !model.is_empty() => {
-                        outgoing.settle(waiting(&outgoing)[len % model.len()]);
+                        outgoing.mark_done(waiting(&outgoing)[len % model.len()]);
                         model.remove(len % model.len());
                         outgoing.compact();
                     }

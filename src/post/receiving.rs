@@ -7,7 +7,7 @@ use crate::error::{Reason, error_number};
 use crate::net::datagram::arrivals::{Arrivals, Behind};
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::system;
-use crate::post::{DatagramError, Errors, Haste, Incoming, Life, Post, Reading};
+use crate::post::{DatagramError, Errors, Incoming, Life, Post, Reading, SendMode};
 use std::io;
 
 /// Errors of the network that one drive takes from the socket's queue.
@@ -27,10 +27,10 @@ impl Post {
     pub(crate) fn receive(&mut self, arrivals: &mut Arrivals, max: usize) {
         let behind = arrivals.receive(&mut self.socket, max, self.limits.bytes_max);
         let is_alone = arrivals.arrived().len() == 1 && matches!(behind, Behind::Short | Behind::Nothing);
-        self.haste = if is_alone { Haste::Once } else { Haste::Queue };
+        self.send_mode = if is_alone { SendMode::Once } else { SendMode::Queue };
         match behind {
             Behind::More => self.failures = 0,
-            Behind::Short if self.incoming == Incoming::Doubted => self.failures = 0,
+            Behind::Short if self.incoming == Incoming::MustDrain => self.failures = 0,
             Behind::Short | Behind::Nothing => {
                 self.incoming = Incoming::Awaited;
                 self.failures = 0;

@@ -142,7 +142,7 @@ impl Post {
             return State::Fresh;
         }
         if !self.explained() {
-            self.doubt = Some(error);
+            self.suspect_error = Some(error);
         }
         State::Tried
     }
@@ -253,9 +253,9 @@ impl Post {
             self.stats.bytes_out += entry.len() as u64;
             if entry.state == State::Tried {
                 // So the error was an earlier one's.
-                self.faults.extend(self.doubt.take().map(|source| DatagramError::Socket { source }));
+                self.faults.extend(self.suspect_error.take().map(|source| DatagramError::Socket { source }));
             }
-            outgoing.settle(index);
+            outgoing.mark_done(index);
         }
     }
 
@@ -265,7 +265,7 @@ impl Post {
             Refusal::Full => self.pace = Pace::Blocked,
             Refusal::Congested => self.pace = Pace::Waits(now.after(self.limits.full_pause)),
             Refusal::NoCall => self.socket.send_singly(),
-            Refusal::Earlier => self.doubt(first + usize::from(order[0]), error),
+            Refusal::Earlier => self.suspect_error(first + usize::from(order[0]), error),
             Refusal::Datagram | Refusal::SegmentTooLong | Refusal::CannotSegment => {
                 for index in order {
                     let source = error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
@@ -277,14 +277,14 @@ impl Post {
 
     /// An error was told at a datagram and may be an earlier one's, in which case this one was not sent: it is offered once
     /// more, and as often again as the network has answered to something: that was never this one.
-    fn doubt(&mut self, index: usize, error: io::Error) {
+    fn suspect_error(&mut self, index: usize, error: io::Error) {
         let explained = self.explained();
         let Some(outgoing) = &mut self.outgoing else { return };
         if outgoing.entry(index).state != State::Tried {
             outgoing.note_tried(index);
-            self.doubt = (!explained).then_some(error);
+            self.suspect_error = (!explained).then_some(error);
         } else if !explained {
-            self.doubt = None;
+            self.suspect_error = None;
             self.give_up(index, error);
         }
     }
@@ -292,7 +292,7 @@ impl Post {
     fn give_up(&mut self, index: usize, source: io::Error) {
         let Some(outgoing) = &mut self.outgoing else { return };
         let (to, bytes) = (outgoing.to(index), outgoing.entry(index).len());
-        outgoing.settle(index);
+        outgoing.mark_done(index);
         self.stats.undelivered += 1;
         self.faults.push_back(DatagramError::Send { to, bytes, source });
     }

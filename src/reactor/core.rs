@@ -8,6 +8,9 @@ mod driving;
 use crate::clock::Tick;
 use crate::command::{Adopter, Command, Local, Order};
 use crate::config::ReactorConfig;
+use crate::context::handshakes::Handshakes;
+use crate::context::reported::ReportedStates;
+use crate::context::{Context, Job, Life, MovedBefore, ReactorState};
 use crate::counters::Counters;
 use crate::error::Error;
 use crate::handler::guarded;
@@ -17,13 +20,13 @@ use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Room};
 use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
-use crate::placement::Handed;
+use crate::placement::Handoff;
 use crate::post::Departures;
 use crate::reactor::Status;
 use crate::reactor::hearing::{Hearing, Polled, TurnState};
-use crate::reactor::lap::{Held, Lap};
 use crate::reactor::orders::Orders;
 use crate::reactor::relief::Relief;
+use crate::reactor::stopwatch::{Held, Stopwatch};
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
 use crate::seldom::Seldom;
@@ -32,9 +35,6 @@ use crate::source::connection::Connection;
 use crate::source::endpoint::Endpoint;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
-use crate::turn::handshakes::Handshakes;
-use crate::turn::seen::Notes;
-use crate::turn::{Desk, Job, Life, MovedBefore, Roster, Turn};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -46,7 +46,7 @@ pub(super) struct Core {
     pub(super) number: u32,
     pub(super) table: Table,
     timers: Timers,
-    pub(super) desk: Desk,
+    pub(super) state: ReactorState,
     pub(super) mailbox: Arc<Mailbox>,
     /// Commands that were taken from the mailbox and wait for the next turns.
     pub(super) commands: VecDeque<Command>,
@@ -67,7 +67,7 @@ pub(super) struct Core {
     queue: Vec<SourceId>,
     due: Vec<u32>,
     drives_since_clock: u32,
-    lap: Lap,
+    stopwatch: Stopwatch,
     pub(super) relief: Relief,
     pub(super) undelivered: Option<Undelivered>,
     pub(super) drain_began: Tick,
@@ -93,15 +93,15 @@ const FAR: Duration = Duration::from_millis(500);
 const DRIVES_PER_CLOCK: u32 = 64;
 
 /// What lies ready for the first turn.
-fn desk(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> Desk {
-    let mut desk = Desk {
+fn state(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> ReactorState {
+    let mut state = ReactorState {
         now: Tick::of(Instant::now()),
         judged: Tick::of(Instant::now()),
         life: Life::Running,
         buffers: Buffers::default(),
         departures: Departures::default(),
         gathered: Vec::new(),
-        gatherer: None,
+        batch_owner: None,
         local: VecDeque::new(),
         handshakes: Handshakes::of(config),
         jobs: BTreeMap::new(),
@@ -112,21 +112,21 @@ fn desk(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> De
         connections_max: config.connections_max,
         listeners: Vec::new(),
         endpoints: Vec::new(),
-        notes: Notes::default(),
+        reported: ReportedStates::default(),
         held: Vec::new(),
         untold: Vec::new(),
         moved_before: MovedBefore::new(),
         misused: Seldom::new(),
         unread: HashSet::new(),
         undelivered: Vec::new(),
-        parting: None,
+        detach_request: None,
         away: 0,
         registry,
         remote: Remote(mailbox),
     };
     let limit = config.queued_bytes_max.unwrap_or(usize::MAX);
-    desk.buffers.pool.set_bounds(limit, limit);
-    desk
+    state.buffers.pool.set_bounds(limit, limit);
+    state
 }
 
 impl Core {
@@ -134,12 +134,12 @@ impl Core {
         let room = Room { commands: config.mailbox_commands_max, bytes: config.mailbox_bytes_max };
         let mailbox = Mailbox::new(&registry, number, room)?;
         let mailbox = Arc::new(mailbox);
-        let desk = desk(registry, mailbox.clone(), config);
+        let state = state(registry, mailbox.clone(), config);
         Ok(Core {
             number,
             table: Table::new(number),
             timers: Timers::default(),
-            desk,
+            state,
             mailbox,
             commands: VecDeque::new(),
             commands_per_turn: config.commands_per_turn,
@@ -156,7 +156,7 @@ impl Core {
             queue: Vec::new(),
             due: Vec::new(),
             drives_since_clock: 0,
-            lap: Lap::new(config.slow_callback),
+            stopwatch: Stopwatch::new(config.slow_callback),
             relief: Relief::new(config.queued_bytes_max),
             undelivered: None,
             drain_began: Tick::NEVER,
@@ -168,21 +168,21 @@ impl Core {
         self.mail = Mail::Waiting;
     }
 
-    pub(super) fn turn(&mut self) -> Turn<'_> {
-        Turn { desk: &mut self.desk, table: &mut self.table }
+    pub(super) fn context(&mut self) -> Context<'_> {
+        Context { state: &mut self.state, table: &mut self.table }
     }
 
     /// The poll has returned.
     pub(super) fn begin_turn(&mut self) {
         self.read_clock();
-        self.lap.begin();
-        self.desk.remote.turn_begins(self.desk.now);
-        self.desk.counters.turns += 1;
+        self.stopwatch.begin();
+        self.state.remote.turn_begins(self.state.now);
+        self.state.counters.turns += 1;
     }
 
     /// Nobody holds the loop now.
-    pub(super) fn begin_lap(&mut self) {
-        self.lap.begin();
+    pub(super) fn restart_stopwatch(&mut self) {
+        self.stopwatch.begin();
     }
 
     /// So many events came at once.
@@ -192,34 +192,34 @@ impl Core {
 
     /// All that the poll told is done.
     pub(super) fn end_turn(&self) {
-        self.desk.remote.turn_ends();
+        self.state.remote.turn_ends();
     }
 
     pub(super) fn read_clock(&mut self) {
-        self.desk.now = Tick::of(Instant::now());
+        self.state.now = Tick::of(Instant::now());
         self.drives_since_clock = 0;
     }
 
     /// Whether something waits to be done that no event will announce.
     pub(super) fn has_work(&self) -> bool {
         self.table.wants_again()
-            || !self.desk.local.is_empty()
+            || !self.state.local.is_empty()
             || !self.commands.is_empty()
-            || self.desk.handshakes.are_due()
-            || !self.desk.gathered.is_empty()
+            || self.state.handshakes.are_due()
+            || !self.state.gathered.is_empty()
             || self.mail == Mail::Waiting
             || self.events == Polled::Part
-            || matches!(self.desk.life, Life::Draining { .. } if self.is_drained())
-            || matches!(self.desk.life, Life::Cutting(_))
+            || matches!(self.state.life, Life::Draining { .. } if self.is_drained())
+            || matches!(self.state.life, Life::Cutting(_))
     }
 
     /// The next deadline of anything.
     pub(super) fn next_due(&self) -> Option<Tick> {
         let mut next = self.timers.next().unwrap_or(Tick::NEVER);
-        if let Some((id, _)) = self.desk.jobs.first_key_value() {
+        if let Some((id, _)) = self.state.jobs.first_key_value() {
             next = next.min(id.due);
         }
-        if let Life::Draining { until, .. } = self.desk.life {
+        if let Life::Draining { until, .. } = self.state.life {
             next = next.min(until).min(self.drain_due());
         }
         if let Some(due) = self.relief.due() {
@@ -234,21 +234,21 @@ impl Core {
             Some(Duration::ZERO)
         } else if let Some(due) = self.next_due() {
             // A moment that was read a step of the coarse clock ago does for what is far away: it comes later by no more.
-            if self.lap.has_moved() || due <= self.desk.now.after(FAR) {
+            if self.stopwatch.has_moved() || due <= self.state.now.after(FAR) {
                 self.read_clock();
             }
-            let left = due.since(self.desk.now);
+            let left = due.since(self.state.now);
             Some(timeout.map_or(left, |timeout| timeout.min(left)))
         } else {
             timeout
         };
-        self.asked = self.desk.now;
+        self.asked = self.state.now;
         wait
     }
 
     /// Looks how far deadlines may be judged by now.
     fn judge(&mut self) {
-        let seen = TurnState {
+        let reported = TurnState {
             asked: self.asked,
             due: self.next_due(),
             polled: self.events,
@@ -257,8 +257,8 @@ impl Core {
             is_done: self.commands.is_empty(),
             has_mail: self.mail == Mail::Waiting,
         };
-        if let Some(judged) = self.hearing.go_on(seen) {
-            self.desk.judged = judged;
+        if let Some(judged) = self.hearing.go_on(reported) {
+            self.state.judged = judged;
         }
     }
 
@@ -275,7 +275,7 @@ impl Core {
 
     pub(super) fn drive_due(&mut self) {
         self.judge();
-        let now = self.desk.judged;
+        let now = self.state.judged;
         let mut due = std::mem::take(&mut self.due);
         while let Some(slot) = self.timers.pop(now) {
             due.push(slot);
@@ -295,12 +295,12 @@ impl Core {
 
     fn run_jobs(&mut self, now: Tick) {
         // Jobs that these ones make have later numbers: they wait for the next turn, also with no delay.
-        let made = self.desk.jobs_made;
-        while let Some((id, _)) = self.desk.jobs.first_key_value() {
+        let made = self.state.jobs_made;
+        while let Some((id, _)) = self.state.jobs.first_key_value() {
             if id.due > now || id.is_later_than(made) {
                 break;
             }
-            if let Some((_, job)) = self.desk.jobs.pop_first() {
+            if let Some((_, job)) = self.state.jobs.pop_first() {
                 self.run_closure(job);
             }
         }
@@ -308,8 +308,8 @@ impl Core {
 
     /// Drops what of users' is left.
     pub(super) fn drop_rest(&mut self) {
-        let (jobs, endings) = (std::mem::take(&mut self.desk.jobs), std::mem::take(&mut self.desk.endings));
-        let (local, undelivered) = (std::mem::take(&mut self.desk.local), self.undelivered.take());
+        let (jobs, endings) = (std::mem::take(&mut self.state.jobs), std::mem::take(&mut self.state.endings));
+        let (local, undelivered) = (std::mem::take(&mut self.state.local), self.undelivered.take());
         let table = std::mem::replace(&mut self.table, Table::new(self.number));
         self.drop_guarded(jobs);
         self.drop_guarded(endings);
@@ -320,22 +320,22 @@ impl Core {
 
     /// Runs what was to run last.
     pub(super) fn run_endings(&mut self) {
-        for (_, job) in std::mem::take(&mut self.desk.endings) {
+        for (_, job) in std::mem::take(&mut self.state.endings) {
             self.run_closure(job);
         }
     }
 
     fn run_closure(&mut self, job: Job) {
-        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-        if guarded(|| job(&mut turn)).is_none() {
-            turn.desk.counters.panics += 1;
+        let mut cx = Context { state: &mut self.state, table: &mut self.table };
+        if guarded(|| job(&mut cx)).is_none() {
+            cx.state.counters.panics += 1;
         }
-        turn.send_gathered();
-        self.look_at_lap("a closure", None);
+        cx.send_gathered();
+        self.read_stopwatch("a closure", None);
     }
 
-    pub(super) fn obey(&mut self) {
-        self.obey_local();
+    pub(super) fn run_commands(&mut self) {
+        self.run_local();
         // While a batch is being worked off the mailbox fills up to its limit, and then refuses.
         if self.mail == Mail::Waiting && self.commands.is_empty() {
             self.mail = Mail::None;
@@ -345,7 +345,7 @@ impl Core {
         let budget = self.commands_per_turn.min(self.commands.len());
         for _ in 0..budget {
             let Some(command) = self.commands.pop_front() else { break };
-            self.desk.counters.commands += 1;
+            self.state.counters.commands += 1;
             self.count_drive();
             let command = match command {
                 Command::Order(id, order) if budget == 1 => return self.order(id, order),
@@ -356,15 +356,15 @@ impl Core {
                 other => other,
             };
             // What comes behind an order may look at what it did.
-            self.give_orders();
+            self.flush_orders();
             match command {
                 Command::Order(id, order) => self.order(id, order),
                 Command::Run(job) => self.run_closure(job),
                 Command::Adopt(link, adopter) => self.adopt(*link, adopter),
                 Command::Accepted(handed) => self.arrive(handed),
-                Command::Return(id, away) => {
-                    self.desk.handshakes.came_back();
-                    self.drive(id, Cause::Return(away));
+                Command::OffloadDone(id, away) => {
+                    self.state.handshakes.came_back();
+                    self.drive(id, Cause::OffloadDone(away));
                 }
                 Command::Stop => {
                     if let Some(until) = self.mailbox.take_stop() {
@@ -373,11 +373,11 @@ impl Core {
                 }
             }
         }
-        self.give_orders();
+        self.flush_orders();
     }
 
     /// Carries out what was ordered so far, each source's orders in one drive.
-    fn give_orders(&mut self) {
+    fn flush_orders(&mut self) {
         if self.orders.is_empty() {
             return;
         }
@@ -396,38 +396,38 @@ impl Core {
     /// Takes steps of handshakes for as long as a turn may, after all other traffic; at least one. Other threads get
     /// theirs.
     pub(super) fn drive_handshakes(&mut self) {
-        if !self.desk.handshakes.are_due() {
+        if !self.state.handshakes.are_due() {
             return;
         }
         self.read_clock();
-        let end = self.desk.now.after(self.handshake_budget);
-        for _ in 0..self.desk.handshakes.len() {
+        let end = self.state.now.after(self.handshake_budget);
+        for _ in 0..self.state.handshakes.len() {
             let table = &self.table;
-            let Some(id) = self.desk.handshakes.next(self.desk.now, |id| table.get(id).is_some()) else { break };
+            let Some(id) = self.state.handshakes.next(self.state.now, |id| table.get(id).is_some()) else { break };
             self.drive(id, Cause::Step);
             self.read_clock();
-            if self.desk.now >= end {
+            if self.state.now >= end {
                 break;
             }
         }
         // No more than the threads have time for.
         loop {
             let table = &self.table;
-            let next = self.desk.handshakes.next_elsewhere(self.desk.now, |id| table.get(id).is_some());
+            let next = self.state.handshakes.next_elsewhere(self.state.now, |id| table.get(id).is_some());
             let Some(id) = next else { break };
-            self.drive(id, Cause::Depart);
+            self.drive(id, Cause::Offload);
         }
     }
 
     /// Carries out the local commands there are; those that they make wait for the next turn, but for the steps of a connect
     /// that follow at once.
-    pub(super) fn obey_local(&mut self) {
+    pub(super) fn run_local(&mut self) {
         for _ in 0..DIAL_ROUNDS {
             let mut dials = false;
-            for _ in 0..self.desk.local.len() {
-                let Some(local) = self.desk.local.pop_front() else { break };
+            for _ in 0..self.state.local.len() {
+                let Some(local) = self.state.local.pop_front() else { break };
                 dials |= local.is_of_dial();
-                self.obey_one(local);
+                self.run_one_local(local);
             }
             if !dials {
                 break;
@@ -435,28 +435,28 @@ impl Core {
         }
     }
 
-    fn obey_one(&mut self, local: Local) {
-        let now = self.desk.now;
+    fn run_one_local(&mut self, local: Local) {
+        let now = self.state.now;
         match local {
             Local::Order(id, order) => self.order(id, order),
             Local::Begin(id) => self.drive(id, Cause::Again),
             Local::Dial { id, dial, limits } => {
-                self.bring(id, Source::Connection(Connection::dialled(dial, limits, now)));
+                self.install(id, Source::Connection(Connection::dialled(dial, limits, now)));
             }
             Local::Adopt { id, link, handler } => {
-                self.bring(id, Source::Connection(Connection::adopted(*link, handler, now)));
+                self.install(id, Source::Connection(Connection::adopted(*link, handler, now)));
             }
             Local::Listen { id, listener, config, maker, sharing } => {
                 let acceptor = Acceptor::new(listener, config, maker, sharing);
-                self.bring(id, Source::Acceptor(Box::new(acceptor)));
+                self.install(id, Source::Acceptor(Box::new(acceptor)));
             }
             Local::Bind { id, post, handler } => {
-                self.bring(id, Source::Endpoint(Some(Box::new(Endpoint::new(*post, handler)))));
+                self.install(id, Source::Endpoint(Some(Box::new(Endpoint::new(*post, handler)))));
             }
             // The kernel may have reported it while its place was only reserved.
             Local::Watch { id, foreign, handler } => {
                 let watch = Watch::new(foreign, handler);
-                let reported = watch.report_again(&self.desk.registry, id);
+                let reported = watch.report_again(&self.state.registry, id);
                 let asked = watch.asked();
                 self.table.put(id, Source::Watch(Box::new(watch)));
                 if reported.is_err() {
@@ -469,7 +469,7 @@ impl Core {
     }
 
     /// Puts a new source in its reserved place and drives it for the first time.
-    fn bring(&mut self, id: SourceId, source: Source) {
+    fn install(&mut self, id: SourceId, source: Source) {
         // Nothing new is accepted or connected once draining (A10); what is open already is told when it opens.
         let begins = match &source {
             Source::Acceptor(_) => true,
@@ -478,7 +478,7 @@ impl Core {
             Source::Watch(_) => false,
         };
         self.table.put(id, source);
-        let cause = match self.desk.life {
+        let cause = match self.state.life {
             Life::Draining { .. } | Life::Cutting(_) if begins => Cause::Order(Order::Drain),
             Life::Stopped(_) if begins => Cause::Order(Order::ReactorDropped),
             Life::Running | Life::Draining { .. } | Life::Cutting(_) | Life::Stopped(_) => Cause::Again,
@@ -487,36 +487,36 @@ impl Core {
     }
 
     fn adopt(&mut self, link: Link, adopter: Adopter) {
-        let turn = self.turn();
-        let place = turn.check_begins().and_then(|()| turn.table.reserve());
+        let cx = self.context();
+        let place = cx.check_begins().and_then(|()| cx.table.reserve());
         match place {
             Ok(id) => {
-                self.desk.connection_begins();
-                self.desk.count_adopted(id, &link);
-                let connection = Connection::adopted_by(link, adopter, self.desk.now);
-                self.bring(id, Source::Connection(connection));
+                self.state.connection_begins();
+                self.state.count_adopted(id, &link);
+                let connection = Connection::adopted_by(link, adopter, self.state.now);
+                self.install(id, Source::Connection(connection));
             }
             Err(error) => {
                 static CLOSED: Seldom = Seldom::new();
                 if let Some(missed) = CLOSED.passes() {
                     log::warn!("reactor {}: an adopted connection was closed: {error}{missed}", self.number);
                 }
-                self.desk.counters.adopted += 1;
-                self.desk.counters.failed += 1;
+                self.state.counters.adopted += 1;
+                self.state.counters.failed += 1;
                 self.drop_guarded((link, adopter));
             }
         }
     }
 
     /// Takes a stream that another reactor has accepted for a listener of this one.
-    fn arrive(&mut self, handed: Box<Handed>) {
+    fn arrive(&mut self, handed: Box<Handoff>) {
         if self.table.get(handed.acceptor).is_some() {
             self.drive(handed.acceptor, Cause::Arrived(handed));
             // One that was admitted begins in the turn in which it came.
-            self.obey_local();
+            self.run_local();
         } else {
             log::debug!("reactor {}: a connection was accepted for a listener that is gone", self.number);
-            self.desk.lose(&handed);
+            self.state.lose(&handed);
         }
     }
 
@@ -531,44 +531,44 @@ impl Core {
                     }
                 }
                 // Behind what fills the place.
-                order => self.desk.local.push_back(Local::Order(id, order)),
+                order => self.state.local.push_back(Local::Order(id, order)),
             }
         } else if self.table.get(id).is_some() {
             self.drive(id, Cause::Order(order));
         } else if let Order::Send(bytes) = order {
             self.tell_undelivered(id, bytes, &Error::Gone);
         } else if let Order::SendTo(..) = order {
-            self.desk.counters.undelivered += 1;
+            self.state.counters.undelivered += 1;
         }
     }
 
     pub(super) fn tell_undelivered(&mut self, id: SourceId, bytes: Bytes, why: &Error) {
-        self.desk.counters.undelivered += 1;
+        self.state.counters.undelivered += 1;
         if let Some(tell) = &mut self.undelivered {
             if guarded(|| tell(ConnId(id), bytes, why)).is_none() {
-                self.desk.counters.panics += 1;
+                self.state.counters.panics += 1;
             }
-            self.look_at_lap("on_undelivered", None);
+            self.read_stopwatch("on_undelivered", None);
         }
     }
 
     /// Looks how long somebody has held the loop who has just come back.
     #[inline]
-    fn look_at_lap(&mut self, who: &'static str, id: Option<SourceId>) {
-        if let Some(held) = self.lap.end() {
+    fn read_stopwatch(&mut self, who: &'static str, id: Option<SourceId>) {
+        if let Some(held) = self.stopwatch.end() {
             self.was_held(held, who, id);
         }
     }
 
     #[cold]
     fn was_held(&mut self, held: Duration, who: &'static str, id: Option<SourceId>) {
-        let counters = &mut self.desk.counters;
+        let counters = &mut self.state.counters;
         counters.longest_callback = counters.longest_callback.max(held);
-        if self.lap.judge(held) == Held::TooLong {
+        if self.stopwatch.judge(held) == Held::TooLong {
             counters.slow_callbacks += 1;
             self.read_clock();
             let who = id.map_or(who.to_owned(), |id| format!("{who} {id}"));
-            self.lap.warn(self.number, &who, held, self.desk.now);
+            self.stopwatch.warn(self.number, &who, held, self.state.now);
         }
     }
 
@@ -581,7 +581,7 @@ impl Core {
     }
 
     pub(super) fn status(&self) -> Status {
-        match self.desk.life {
+        match self.state.life {
             Life::Running => Status::Running,
             Life::Draining { .. } | Life::Cutting(_) => Status::Draining,
             Life::Stopped(report) => Status::Stopped(report),
@@ -589,8 +589,8 @@ impl Core {
     }
 
     pub(super) fn snapshot(&self) -> Counters {
-        let mut counters = self.desk.counters;
-        self.table.count_living(&self.desk.moved_before, &mut counters);
+        let mut counters = self.state.counters;
+        self.table.count_living(&self.state.moved_before, &mut counters);
         counters
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::clock::Tick;
 use crate::command::{Command, Local, Order};
+use crate::context::{Life, Untold};
 use crate::error::Error;
 use crate::id::SourceId;
 use crate::link::handshake::FIRST_WORDS;
@@ -12,63 +13,62 @@ use crate::mailbox::Report;
 use crate::reactor::Status;
 use crate::reactor::core::Core;
 use crate::source::Source;
-use crate::turn::{Life, Roster, Untold};
 
 /// Rounds of local commands at the end: one for those there are, one for what they bring in. Nothing new is begun then.
 const LOCAL_ROUNDS: usize = 2;
 
 impl Core {
     pub(super) fn begin_drain(&mut self, until: Tick) {
-        match &mut self.desk.life {
+        match &mut self.state.life {
             Life::Stopped(_) | Life::Cutting(_) => return,
             Life::Draining { until: earlier, .. } => {
                 *earlier = (*earlier).min(until);
                 return;
             }
-            Life::Running => self.desk.life = Life::Draining { until, report: Report::default() },
+            Life::Running => self.state.life = Life::Draining { until, report: Report::default() },
         }
-        log::info!("reactor {}: draining {} connections", self.number, self.desk.connections);
-        self.drain_began = self.desk.now;
-        let listeners: Vec<SourceId> = self.desk.listeners.iter().map(|(id, _)| *id).collect();
+        log::info!("reactor {}: draining {} connections", self.number, self.state.connections);
+        self.drain_began = self.state.now;
+        let listeners: Vec<SourceId> = self.state.listeners.iter().map(|(id, _)| *id).collect();
         for id in listeners {
             self.order(id, Order::Drain);
         }
-        for id in self.table.lively() {
+        for id in self.table.open_sources() {
             match self.table.get(id) {
                 // Nothing new is connected once draining (A10).
                 Some(Source::Connection(connection)) if connection.is_connecting() => self.order(id, Order::Drain),
                 // It hears of it when it opens, if it does.
                 Some(Source::Connection(connection)) if connection.is_shaking_hands() => {}
                 Some(Source::Connection(connection)) => {
-                    let beyond = connection.bytes_before_request(self.desk.now);
-                    self.turn().announce_drain(id, beyond);
+                    let beyond = connection.bytes_before_request(self.state.now);
+                    self.context().announce_drain(id, beyond);
                 }
-                Some(_) | None => self.turn().announce_drain(id, 0),
+                Some(_) | None => self.context().announce_drain(id, 0),
             }
         }
         // What the kernel had completed is opened.
-        self.obey_local();
+        self.run_local();
         for id in self.table.shaking_hands() {
             self.order(id, Order::Hurry);
         }
-        self.turn().after(FIRST_WORDS, |turn| {
-            let hurried = turn.table.shaking_hands().into_iter().map(|id| Local::Order(id, Order::Hurry));
-            turn.desk.local.extend(hurried);
+        self.context().after(FIRST_WORDS, |cx| {
+            let hurried = cx.table.shaking_hands().into_iter().map(|id| Local::Order(id, Order::Hurry));
+            cx.state.local.extend(hurried);
         });
     }
 
     /// Tells of the drain whoever has nothing more in the kernel, or had its time.
     fn tell_drain(&mut self) {
         // Not before all was looked at that the kernel and the mailbox held when it began.
-        if self.desk.untold.is_empty() || self.desk.judged < self.drain_began {
+        if self.state.untold.is_empty() || self.state.judged < self.drain_began {
             return;
         }
         // As with every deadline: what came in time, and was not looked at yet, comes first.
-        let judged = self.desk.judged;
-        let (heard, waiting) = std::mem::take(&mut self.desk.untold).into_iter().partition(|untold| {
+        let judged = self.state.judged;
+        let (heard, waiting) = std::mem::take(&mut self.state.untold).into_iter().partition(|untold| {
             untold.until <= judged || self.table.get(untold.id).is_none_or(|source| source.is_heard(untold.beyond))
         });
-        self.desk.untold = waiting;
+        self.state.untold = waiting;
         self.tell_drain_to(heard);
     }
 
@@ -80,40 +80,40 @@ impl Core {
 
     /// When somebody must hear of the drain at the latest.
     pub(super) fn drain_due(&self) -> Tick {
-        if self.desk.judged < self.drain_began && !self.desk.untold.is_empty() {
+        if self.state.judged < self.drain_began && !self.state.untold.is_empty() {
             return self.drain_began;
         }
-        self.desk.untold.iter().map(|untold| untold.until).min().unwrap_or(Tick::NEVER)
+        self.state.untold.iter().map(|untold| untold.until).min().unwrap_or(Tick::NEVER)
     }
 
     /// Whether nothing is left to wait for: a listener that is left is fed by another reactor, which may still hand over what
     /// it has accepted.
     pub(super) fn is_drained(&self) -> bool {
-        self.desk.connections == 0 && self.desk.listeners.is_empty()
+        self.state.connections == 0 && self.state.listeners.is_empty()
     }
 
     /// Whether the drain is over; cuts what is left at its deadline.
     pub(super) fn check_drain(&mut self) -> Status {
-        let Life::Draining { until, .. } = self.desk.life else { return self.status() };
+        let Life::Draining { until, .. } = self.state.life else { return self.status() };
         self.tell_drain();
-        if self.desk.judged >= until && !self.is_drained() {
-            let untold = std::mem::take(&mut self.desk.untold);
+        if self.state.judged >= until && !self.is_drained() {
+            let untold = std::mem::take(&mut self.state.untold);
             self.tell_drain_to(untold);
-            let report = match self.desk.life {
+            let report = match self.state.life {
                 Life::Draining { report, .. } => report,
                 Life::Running | Life::Cutting(_) | Life::Stopped(_) => Report::default(),
             };
-            self.desk.life = Life::Cutting(report);
+            self.state.life = Life::Cutting(report);
             self.end_connections(|| Order::Cut);
         }
-        let report = match self.desk.life {
+        let report = match self.state.life {
             Life::Draining { report, .. } if self.is_drained() => report,
-            Life::Cutting(report) if self.desk.connections == 0 => report,
+            Life::Cutting(report) if self.state.connections == 0 => report,
             Life::Running | Life::Draining { .. } | Life::Cutting(_) | Life::Stopped(_) => return self.status(),
         };
-        self.desk.life = Life::Stopped(report);
+        self.state.life = Life::Stopped(report);
         // What callbacks began last has handlers, too.
-        self.obey_local();
+        self.run_local();
         self.end_others(|| Order::Cut);
         self.run_endings();
         log::info!("reactor {}: stopped: {report}", self.number);
@@ -124,9 +124,9 @@ impl Core {
     /// Ends every connection, those that local commands still bring in among them: their handlers must be told too.
     pub(super) fn end_connections(&mut self, order: impl Fn() -> Order) {
         for _ in 0..LOCAL_ROUNDS {
-            self.obey_local();
+            self.run_local();
         }
-        for id in self.table.lively() {
+        for id in self.table.open_sources() {
             self.order(id, order());
         }
     }
@@ -144,7 +144,7 @@ impl Core {
         for command in left {
             match command {
                 Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
-                Command::Accepted(handed) => self.desk.lose(&handed),
+                Command::Accepted(handed) => self.state.lose(&handed),
                 other => self.drop_guarded(other),
             }
         }

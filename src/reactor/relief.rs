@@ -11,7 +11,7 @@ use crate::command::Order;
 use crate::id::SourceId;
 use crate::reactor::core::Core;
 use crate::source::{Cause, Source};
-use crate::turn::Roster;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -95,13 +95,13 @@ impl Relief {
 impl Core {
     /// Bytes that wait in all queues.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.desk.buffers.pool.held() + self.desk.departures.held()
+        self.state.buffers.pool.held() + self.state.departures.held()
     }
 
     /// Sees to it that all queues together hold no more than they may. Costs a comparison where there is no bound.
     pub(super) fn relieve(&mut self) {
         let Some(max) = self.relief.max else { return };
-        let (held, now) = (self.queued_bytes(), self.desk.now);
+        let (held, now) = (self.queued_bytes(), self.state.now);
         match &mut self.relief.state {
             // It may have been more within the turn.
             State::Calm if held <= max => self.read_again(),
@@ -130,28 +130,28 @@ impl Core {
             State::Calm => max,
             State::Tight { .. } => low(max),
         };
-        let departures = self.desk.departures.held();
-        self.desk.buffers.pool.set_bounds(bound.saturating_sub(departures), max.saturating_sub(departures));
+        let departures = self.state.departures.held();
+        self.state.buffers.pool.set_bounds(bound.saturating_sub(departures), max.saturating_sub(departures));
     }
 
     /// Drives those again that were held back.
     fn read_again(&mut self) {
-        for id in self.desk.unread.drain() {
-            self.table.rouse(id);
+        for id in self.state.unread.drain() {
+            self.table.wake(id);
         }
     }
 
     /// Cuts connections without progress, the longest first, until enough is free.
     fn cut_the_longest_still(&mut self, max: usize) {
-        let now = self.desk.now;
+        let now = self.state.now;
         self.relief.state = State::Tight { look_at: now.after(LOOK_EVERY) };
-        if self.desk.departures.held() > low(max) {
+        if self.state.departures.held() > low(max) {
             // It is datagrams that wait, and no connection could make room.
             return;
         }
         let mut before = std::mem::take(&mut self.relief.seen);
         let mut still = Vec::new();
-        for id in self.table.lively() {
+        for id in self.table.open_sources() {
             let Some(Source::Connection(connection)) = self.table.get(id) else { continue };
             let link = connection.link_ref();
             let Some((begun, moved)) = link.progress() else { continue };

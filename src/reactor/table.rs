@@ -6,6 +6,7 @@
 //! 2. A source is in `again` at most once.
 
 use crate::command::Observed;
+use crate::context::{MovedBefore, ReactorState};
 use crate::counters::Counters;
 use crate::dial::Trial;
 use crate::error::Error;
@@ -16,7 +17,6 @@ use crate::post::Post;
 use crate::source::Source;
 use crate::source::connection::Connection;
 use crate::source::endpoint::Endpoint;
-use crate::turn::{Desk, MovedBefore, Roster};
 use slab::Slab;
 
 /// A vector that grows past a page goes straight to a size that malloc maps apart (128 KiB), so that its memory can be
@@ -158,13 +158,13 @@ impl Table {
     }
 
     /// What counts as a connection, and is told of a drain: connections that have begun, and endpoints.
-    pub(crate) fn lively(&self) -> Vec<SourceId> {
-        let is_lively = |id: &SourceId| match self.get(*id) {
+    pub(crate) fn open_sources(&self) -> Vec<SourceId> {
+        let is_open = |id: &SourceId| match self.get(*id) {
             Some(Source::Connection(connection)) => connection.has_begun(),
             Some(Source::Endpoint(_)) => true,
             Some(Source::Acceptor(_) | Source::Watch(_)) | None => false,
         };
-        self.ids().into_iter().filter(is_lively).collect()
+        self.ids().into_iter().filter(is_open).collect()
     }
 
     /// Ids of all occupied slots, reserved ones too.
@@ -188,8 +188,10 @@ impl Table {
     }
 }
 
-impl Roster for Table {
-    fn reserve(&mut self) -> Result<SourceId, Error> {
+/// What callbacks use of it.
+impl Table {
+    /// A place for something that a local command will bring.
+    pub(crate) fn reserve(&mut self) -> Result<SourceId, Error> {
         if self.slots.len() >= SourceId::SLOTS_MAX {
             return Err(Error::Connections { limit: SourceId::SLOTS_MAX });
         }
@@ -206,15 +208,18 @@ impl Roster for Table {
         Ok(self.id_of(slot as u32))
     }
 
-    fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link) {
+    /// Fills a reserved place with a connection that was accepted.
+    pub(crate) fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link) {
         self.put(id, Source::Connection(Connection::accepted(link, acceptor, observed)));
     }
 
-    fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>) {
+    /// Fills a reserved place with an attempt of a connect.
+    pub(crate) fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>) {
         self.put(id, Source::Connection(Connection::attempt(link, trial)));
     }
 
-    fn link(&mut self, id: SourceId) -> Option<&mut Link> {
+    /// The link of a connection that is not being driven.
+    pub(crate) fn link(&mut self, id: SourceId) -> Option<&mut Link> {
         match self.get_mut(id)? {
             // What was accepted in this very turn is there for nobody before it begins.
             Source::Connection(connection) => connection.has_begun().then(|| connection.link()),
@@ -222,14 +227,16 @@ impl Roster for Table {
         }
     }
 
-    fn post(&mut self, id: SourceId) -> Option<&mut Post> {
+    /// The post of an endpoint that is not being driven.
+    pub(crate) fn post(&mut self, id: SourceId) -> Option<&mut Post> {
         match self.get_mut(id)? {
             Source::Endpoint(endpoint) => Some(endpoint.as_mut()?.post()),
             Source::Acceptor(_) | Source::Connection(_) | Source::Watch(_) => None,
         }
     }
 
-    fn rouse(&mut self, id: SourceId) {
+    /// Drives a source again next turn.
+    pub(crate) fn wake(&mut self, id: SourceId) {
         if self.slot(id).is_none() {
             return;
         }
@@ -243,23 +250,26 @@ impl Roster for Table {
         }
     }
 
-    fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>> {
+    /// The maker of the listener in a slot, unless it is being driven.
+    pub(crate) fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>> {
         match self.slots.get_mut(slot as usize)?.as_mut()? {
             Source::Acceptor(acceptor) => Some(acceptor.maker()),
             Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
         }
     }
 
-    fn id_at(&self, slot: u32) -> Option<SourceId> {
+    /// The id of whatever is in a slot.
+    pub(crate) fn id_at(&self, slot: u32) -> Option<SourceId> {
         self.slots.contains(slot as usize).then(|| self.id_of(slot))
     }
 
-    fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters) {
+    /// Adds what those count that still live, but for the one that is being driven.
+    pub(crate) fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters) {
         for (n, slot) in &self.slots {
             match slot {
                 Some(Source::Connection(connection)) => {
                     let id = self.id_of(n as u32);
-                    Desk::count_moved(moved_before, id, connection.link_ref(), counters);
+                    ReactorState::count_moved(moved_before, id, connection.link_ref(), counters);
                 }
                 Some(Source::Endpoint(Some(endpoint))) => counters.datagrams.add(&endpoint.stats()),
                 Some(Source::Acceptor(_) | Source::Endpoint(None) | Source::Watch(_)) | None => {}
@@ -267,18 +277,21 @@ impl Roster for Table {
         }
     }
 
-    fn is_shaking_hands(&self, id: SourceId) -> bool {
+    /// Whether a connection's TLS handshake is not done.
+    pub(crate) fn is_shaking_hands(&self, id: SourceId) -> bool {
         match self.get(id) {
             Some(Source::Connection(connection)) => connection.is_shaking_hands(),
             Some(Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_)) | None => false,
         }
     }
 
-    fn shaking_hands(&self) -> Vec<SourceId> {
+    /// Connections whose TLS handshake is not done.
+    pub(crate) fn shaking_hands(&self) -> Vec<SourceId> {
         self.ids().into_iter().filter(|id| self.is_shaking_hands(*id)).collect()
     }
 
-    fn connections(&self) -> Vec<ConnId> {
+    /// Every connection but the one that is being driven.
+    pub(crate) fn connections(&self) -> Vec<ConnId> {
         let is_connection =
             |id: &SourceId| matches!(self.get(*id), Some(Source::Connection(connection)) if connection.has_begun());
         self.ids().into_iter().filter(is_connection).map(ConnId).collect()
@@ -307,7 +320,7 @@ mod tests {
                         // Sometimes from the end, so that the slab has something to give back.
                         let last = live.len() - 1;
                         let id = live.swap_remove(if pick % 2 == 0 { last } else { (pick / 2 + n * 7) % (last + 1) });
-                        table.rouse(id);
+                        table.wake(id);
                         table.remove(id);
                         prop_assert!(table.slot(id).is_none());
                     }
@@ -322,15 +335,15 @@ mod tests {
     fn a_slot_is_queued_once_and_its_next_occupant_is_not() {
         let mut table = Table::new(1);
         let first = table.reserve().expect("room");
-        table.rouse(first);
-        table.rouse(first);
+        table.wake(first);
+        table.wake(first);
         table.remove(first);
         let second = table.reserve().expect("room");
         assert_eq!(second.slot, first.slot);
         let mut queue = Vec::new();
         table.take_again(&mut queue);
         assert_eq!(queue, [first]);
-        table.rouse(second);
+        table.wake(second);
         queue.clear();
         table.take_again(&mut queue);
         assert_eq!(queue, [second]);

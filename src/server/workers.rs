@@ -6,6 +6,7 @@
 //! 2. What is to be told is told outside the lock, in its order, by one thread at a time.
 
 use crate::blocking::BlockingLink;
+use crate::context::{Context, Seat};
 use crate::cores;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -14,9 +15,8 @@ use crate::link::Link;
 use crate::mailbox::Report;
 use crate::net::sigpipe;
 use crate::server::crowd::{CALM, Crowd, Trouble};
-use crate::server::front::{Callbacks, ServerEvent};
+use crate::server::hooks::{Callbacks, ServerEvent};
 use crate::server::states::States;
-use crate::turn::{Seat, Turn};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -396,14 +396,14 @@ impl Workers {
 
     /// Has a reactor look at the limits in time of connections whose handlers are in no call of theirs; the shortest of the
     /// limits is `shortest`.
-    pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, turn: &mut Turn<'_>) {
+    pub(super) fn watch(self: &Arc<Workers>, shortest: Duration, cx: &mut Context<'_>) {
         let interval = (shortest / 8).clamp(WATCH_LEAST, WATCH_MOST);
         let mut inside = self.lock();
         let before = inside.watches;
         inside.watches = Some(before.map_or(interval, |before| before.min(interval)));
         drop(inside);
         if before.is_none() {
-            Looks { workers: Arc::downgrade(self), interval }.go_on(turn);
+            Looks { workers: Arc::downgrade(self), interval }.go_on(cx);
         }
     }
 
@@ -412,7 +412,7 @@ impl Workers {
         let orphan = self.lock().orphan.take();
         if let Some(looks) = orphan {
             // Refused or not run, it is an orphan again, of a reactor whose end is told, too.
-            let _ = engine.least_loaded().run_asked(move |turn| looks.go_on(turn));
+            let _ = engine.least_loaded().run_asked(move |cx| looks.go_on(cx));
         }
     }
 
@@ -588,11 +588,11 @@ struct Looks {
 }
 
 impl Looks {
-    fn go_on(mut self, turn: &mut Turn<'_>) {
-        turn.after(self.interval, move |turn| match self.workers.upgrade().and_then(|workers| workers.look()) {
+    fn go_on(mut self, cx: &mut Context<'_>) {
+        cx.after(self.interval, move |cx| match self.workers.upgrade().and_then(|workers| workers.look()) {
             Some(interval) => {
                 self.interval = interval;
-                self.go_on(turn);
+                self.go_on(cx);
             }
             None => self.end(),
         });

@@ -9,6 +9,7 @@
 use crate::clock::Tick;
 use crate::command::{Local, Observed, Order};
 use crate::config::{Limits, ListenConfig};
+use crate::context::{Context, Life, Sharing};
 use crate::error::Reason;
 use crate::handler::{AcceptEvent, Admission, Maker, Next, PauseCause, Peer, guarded};
 use crate::id::SourceId;
@@ -20,10 +21,9 @@ use crate::net::listener::Listener;
 use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
 use crate::net::wait::look;
-use crate::placement::{Handed, Permit, Quota, Spread};
+use crate::placement::{Handoff, Permit, Quota, Spread};
 use crate::seldom::Seldom;
 use crate::source::Cause;
-use crate::turn::{Life, Sharing, Turn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -208,8 +208,8 @@ impl Acceptor {
         }
     }
 
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
-        let next = self.follow(id, cause, turn);
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, cx: &mut Context<'_>) -> Next {
+        let next = self.follow(id, cause, cx);
         let accepting = match self.gate {
             Gate::Open(_) | Gate::Closing(_) => Accepting::Yes,
             Gate::Probing(_) | Gate::Paused(_) | Gate::Full(..) | Gate::Starved(..) | Gate::Paced(..) => {
@@ -218,37 +218,37 @@ impl Acceptor {
             Gate::Fed | Gate::Closed => Accepting::Absent,
         };
         if accepting != self.shown {
-            turn.desk.remote.listener_changes(self.shown, accepting);
+            cx.state.remote.listener_changes(self.shown, accepting);
             self.shown = accepting;
         }
         next
     }
 
-    fn follow(&mut self, id: SourceId, cause: Cause, turn: &mut Turn<'_>) -> Next {
+    fn follow(&mut self, id: SourceId, cause: Cause, cx: &mut Context<'_>) -> Next {
         match cause {
-            Cause::Ready(seen) if seen.ended && self.is_shut_down() => return self.shut_down(id, turn),
-            Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) => {}
-            Cause::Expired | Cause::Order(Order::Freed) => self.probe(id, turn),
-            Cause::Order(Order::Pause) => self.pause(turn),
-            Cause::Order(Order::Resume) => self.resume(turn),
+            Cause::Ready(seen) if seen.ended && self.is_shut_down() => return self.shut_down(id, cx),
+            Cause::Ready(_) | Cause::Again | Cause::Step | Cause::Offload | Cause::OffloadDone(_) => {}
+            Cause::Expired | Cause::Order(Order::CapacityAvailable) => self.probe(id, cx),
+            Cause::Order(Order::Pause) => self.pause(cx),
+            Cause::Order(Order::Resume) => self.resume(cx),
             Cause::Order(Order::Drain) if matches!(self.gate, Gate::Fed) => {
                 // The reactor that accepts for it removes it, behind what it has accepted; one that has ended did so.
                 if let Some(feeder) = self.feeder.take() {
-                    let own = turn.remote();
-                    let _ = feeder.run_asked(move |turn| turn.unfeed(&own));
+                    let own = cx.remote();
+                    let _ = feeder.run_asked(move |cx| cx.unfeed(&own));
                 }
                 return self.rest();
             }
-            Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, turn),
-            Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, turn),
-            Cause::Order(Order::Release(then)) => self.give_back(id, then, turn),
+            Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, cx),
+            Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, cx),
+            Cause::Order(Order::Release(then)) => self.give_back(id, then, cx),
             Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
             Cause::Order(Order::SeatBack) => {
-                turn.desk.away -= 1;
-                turn.desk.remote.away_less();
+                cx.state.away -= 1;
+                cx.state.remote.away_less();
                 // What it held of the quotas is given back already.
                 self.live -= 1;
-                turn.desk.free_held();
+                cx.state.free_held();
                 return self.rest();
             }
             Cause::Order(Order::Unfeed(remote)) => {
@@ -258,7 +258,7 @@ impl Acceptor {
             Cause::Order(Order::Hurry | Order::Relieve | Order::Found(..) | Order::Raced(..)) => {}
             Cause::Orders(batch) => {
                 let mut next = Next::Wait;
-                batch.for_each(|told| match self.follow(id, Cause::Order(told.into_order()), turn) {
+                batch.for_each(|told| match self.follow(id, Cause::Order(told.into_order()), cx) {
                     // One that wants to go on does so, whatever the others say.
                     Next::Wait => {}
                     other => next = other,
@@ -266,11 +266,11 @@ impl Acceptor {
                 return if let (Gate::Closed, 0) = (&self.gate, self.live) { Next::Remove } else { next };
             }
             Cause::Arrived(handed) => {
-                self.arrive(id, handed, turn);
+                self.arrive(id, handed, cx);
                 return self.rest();
             }
         }
-        self.accept(id, self.accepts_per_turn(), turn)
+        self.accept(id, self.accepts_per_turn(), cx)
     }
 
     /// With TLS a quarter: what comes of accepting would else wait in front of everybody.
@@ -280,11 +280,11 @@ impl Acceptor {
     }
 
     /// What this reactor has as many of as it may.
-    fn full_of(&self, turn: &Turn<'_>) -> Option<PauseCause> {
-        if turn.desk.is_full() {
+    fn full_of(&self, cx: &Context<'_>) -> Option<PauseCause> {
+        if cx.state.is_full() {
             return Some(PauseCause::ConnectionLimit);
         }
-        (self.sessions.is_some() && turn.desk.handshakes.is_full()).then_some(PauseCause::HandshakeLimit)
+        (self.sessions.is_some() && cx.state.handshakes.is_full()).then_some(PauseCause::HandshakeLimit)
     }
 
     /// What is accepted from, while the gate is open.
@@ -296,52 +296,52 @@ impl Acceptor {
     }
 
     /// Accepts up to `budget` connections.
-    fn accept(&mut self, id: SourceId, budget: usize, turn: &mut Turn<'_>) -> Next {
-        if let Life::Stopped(_) = turn.desk.life {
+    fn accept(&mut self, id: SourceId, budget: usize, cx: &mut Context<'_>) -> Next {
+        if let Life::Stopped(_) = cx.state.life {
             return self.rest();
         }
         for _ in 0..budget {
             if self.listener().is_none() {
                 return self.rest();
             }
-            let Some(permit) = self.permit(id, turn) else { return Next::Wait };
+            let Some(permit) = self.permit(id, cx) else { return Next::Wait };
             let Some(accepted) = self.listener().map(Listener::accept) else { return self.rest() };
             match accepted {
-                Ok((stream, peer)) => self.take(id, stream, peer, permit, turn),
+                Ok((stream, peer)) => self.take(id, stream, peer, permit, cx),
                 Err(error) => {
-                    if let Some(next) = self.take_failure(id, error, turn) {
+                    if let Some(next) = self.take_failure(id, error, cx) {
                         return next;
                     }
                 }
             }
         }
-        self.probed(turn);
+        self.probed(cx);
         Next::Again
     }
 
     /// Room for one connection more; without it the gate is closed for a while.
-    fn permit(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Permit> {
+    fn permit(&mut self, id: SourceId, cx: &mut Context<'_>) -> Option<Permit> {
         let (full, until) = match &self.spread {
-            None => (self.full_of(turn), Tick::NEVER),
+            None => (self.full_of(cx), Tick::NEVER),
             // When others have room again is not told here.
-            Some(spread) => (spread.full_of(), turn.desk.now.after(self.config.starved_pause)),
+            Some(spread) => (spread.full_of(), cx.state.now.after(self.config.starved_pause)),
         };
         let full = full.or((self.live >= self.config.connections_max).then_some(PauseCause::ConnectionLimit));
         if let Some(cause) = full {
-            self.hold_full(id, cause, until, turn);
+            self.hold_full(id, cause, until, cx);
             return None;
         }
         let Some(permit) = Permit::take(&self.quotas) else {
-            let until = turn.desk.now.after(self.config.starved_pause);
-            self.hold_full(id, PauseCause::ConnectionLimit, until, turn);
+            let until = cx.state.now.after(self.config.starved_pause);
+            self.hold_full(id, PauseCause::ConnectionLimit, until, cx);
             return None;
         };
         // What is there at the end is taken at once: there is no later.
-        let is_last = matches!(self.gate, Gate::Closing(_)) || turn.is_draining();
+        let is_last = matches!(self.gate, Gate::Closing(_)) || cx.is_draining();
         let pace = self.pace.as_mut().filter(|_| !is_last);
-        if let Some(Err(until)) = pace.map(|pace| pace.take(turn.desk.now)) {
+        if let Some(Err(until)) = pace.map(|pace| pace.take(cx.state.now)) {
             // There is room, so nobody is to believe in a limit any more.
-            self.probed(turn);
+            self.probed(cx);
             if let Some(listener) = self.take_listener() {
                 self.gate = Gate::Paced(listener, until);
             }
@@ -351,57 +351,57 @@ impl Acceptor {
     }
 
     /// One has come: to stay here, to go to another reactor, or to be refused.
-    fn take(&mut self, id: SourceId, stream: Stream, peer: Option<SocketAddr>, permit: Permit, turn: &mut Turn<'_>) {
+    fn take(&mut self, id: SourceId, stream: Stream, peer: Option<SocketAddr>, permit: Permit, cx: &mut Context<'_>) {
         self.failures = 0;
         if options::apply_accepted(&stream, &self.config.socket).is_err() {
             drop(Unclaimed::new(stream));
-            turn.desk.counters.accepted += 1;
-            turn.desk.counters.failed += 1;
+            cx.state.counters.accepted += 1;
+            cx.state.counters.failed += 1;
             return;
         }
         let kept = match &mut self.spread {
             None => Some((stream, permit)),
-            Some(spread) => spread.hand(stream, peer, permit, turn.desk.now),
+            Some(spread) => spread.hand(stream, peer, permit, cx.state.now),
         };
         let Some((stream, permit)) = kept else { return };
-        turn.desk.counters.accepted += 1;
-        let link = self.link(stream, peer, turn);
-        if let Some(place) = self.admit(id, &link, turn) {
-            turn.desk.connection_begins();
+        cx.state.counters.accepted += 1;
+        let link = self.link(stream, peer, cx);
+        if let Some(place) = self.admit(id, &link, cx) {
+            cx.state.connection_begins();
             if link.is_tls() {
-                turn.desk.enter_handshake();
+                cx.state.enter_handshake();
             }
-            self.take_in(id, place, link, permit, turn);
+            self.take_in(id, place, link, permit, cx);
         }
     }
 
     /// None has come; what follows from that, if it is not to be tried again at once.
-    fn take_failure(&mut self, id: SourceId, error: io::Error, turn: &mut Turn<'_>) -> Option<Next> {
+    fn take_failure(&mut self, id: SourceId, error: io::Error, cx: &mut Context<'_>) -> Option<Next> {
         match self.no_one_came(&error) {
             Trouble::Drained => {
                 self.failures = 0;
-                self.probed(turn);
+                self.probed(cx);
                 Some(Next::Wait)
             }
             Trouble::Passing(errno) => {
-                turn.desk.counters.accepts_failed += 1;
+                cx.state.counters.accepts_failed += 1;
                 self.failures += 1;
                 if self.failures < FAILURES_MAX {
                     return None;
                 }
                 // The next failure pauses at once.
                 self.failures = FAILURES_MAX - 1;
-                self.starve(id, errno, turn);
+                self.starve(id, errno, cx);
                 Some(Next::Wait)
             }
             Trouble::Starved(errno) => {
-                self.starve(id, errno, turn);
+                self.starve(id, errno, cx);
                 // A descriptor of ours that comes free may be what it lacks.
-                turn.desk.held.push(id);
+                cx.state.held.push(id);
                 Some(Next::Wait)
             }
             Trouble::Fatal => {
-                self.close(id, Some(error), turn);
+                self.close(id, Some(error), cx);
                 Some(self.rest())
             }
         }
@@ -414,40 +414,40 @@ impl Acceptor {
     }
 
     /// Takes a stream that another reactor has accepted, and counted for this one.
-    fn arrive(&mut self, id: SourceId, handed: Box<Handed>, turn: &mut Turn<'_>) {
-        if matches!(self.gate, Gate::Closed) || turn.desk.is_full() {
+    fn arrive(&mut self, id: SourceId, handed: Box<Handoff>, cx: &mut Context<'_>) {
+        if matches!(self.gate, Gate::Closed) || cx.state.is_full() {
             log::debug!("listener {id}: no room for a connection that was accepted for it");
-            return turn.desk.lose(&handed);
+            return cx.state.lose(&handed);
         }
-        let Handed { stream, peer, permit, shakes_hands, .. } = *handed;
-        turn.desk.counters.accepted += 1;
-        let link = self.link(stream.claim(), peer, turn);
-        if let Some(place) = self.admit(id, &link, turn) {
-            turn.desk.connection_arrives();
+        let Handoff { stream, peer, permit, shakes_hands, .. } = *handed;
+        cx.state.counters.accepted += 1;
+        let link = self.link(stream.claim(), peer, cx);
+        if let Some(place) = self.admit(id, &link, cx) {
+            cx.state.connection_arrives();
             if shakes_hands {
-                turn.desk.handshake_arrives();
+                cx.state.handshake_arrives();
             }
-            return self.take_in(id, place, link, permit, turn);
+            return self.take_in(id, place, link, permit, cx);
         }
         if shakes_hands {
-            turn.desk.remote.handshake_ends();
+            cx.state.remote.handshake_ends();
         }
-        turn.desk.remote.load_less();
+        cx.state.remote.load_less();
         // Its descriptor comes free.
-        turn.desk.free_held();
+        cx.state.free_held();
     }
 
-    fn link(&self, stream: Stream, peer: Option<SocketAddr>, turn: &Turn<'_>) -> Link {
+    fn link(&self, stream: Stream, peer: Option<SocketAddr>, cx: &Context<'_>) -> Link {
         let session = self.sessions.as_ref().map(Template::session);
-        Link::in_phase(stream, peer, self.limits.clone(), Phase::Handshaking, session, turn.desk.now)
+        Link::in_phase(stream, peer, self.limits.clone(), Phase::Handshaking, session, cx.state.now)
     }
 
     /// Asks whether a connection is wanted, before a byte of it is read and before the kernel is asked to report; the
     /// place for one that is.
-    fn admit(&mut self, id: SourceId, link: &Link, turn: &mut Turn<'_>) -> Option<SourceId> {
+    fn admit(&mut self, id: SourceId, link: &Link, cx: &mut Context<'_>) -> Option<SourceId> {
         let Some(maker) = &mut self.maker else {
             // It is taken out only while it makes a handler, and nothing is accepted then.
-            turn.desk.counters.failed += 1;
+            cx.state.counters.failed += 1;
             return None;
         };
         let peer = Peer { link, ends: None };
@@ -457,7 +457,7 @@ impl Acceptor {
                 let prepared =
                     prepare.map_or(Some(Ok(())), |hook| guarded(|| link.stream().show(|socket| hook.run(socket))));
                 let failed = match prepared {
-                    Some(Ok(())) => match turn.table.reserve() {
+                    Some(Ok(())) => match cx.table.reserve() {
                         Ok(place) => return Some(place),
                         Err(error) => {
                             static FULL: Seldom = Seldom::new();
@@ -468,45 +468,45 @@ impl Acceptor {
                         }
                     },
                     Some(Err(error)) => {
-                        turn.desk.counters.refused += 1;
+                        cx.state.counters.refused += 1;
                         AcceptEvent::Unprepared { peer: link.peer_ip(), error }
                     }
                     None => {
-                        turn.desk.counters.panics += 1;
+                        cx.state.counters.panics += 1;
                         AcceptEvent::Failed { peer: link.peer_ip(), reason: Reason::HandlerPanicked, detail: None }
                     }
                 };
                 // It was admitted.
                 if guarded(|| maker.on_left(&peer)).is_none() {
-                    turn.desk.counters.panics += 1;
+                    cx.state.counters.panics += 1;
                 }
-                return self.not_taken(id, &failed, turn);
+                return self.not_taken(id, &failed, cx);
             }
             Some(Admission::Refuse) => {
-                turn.desk.counters.refused += 1;
+                cx.state.counters.refused += 1;
                 Reason::Local
             }
             None => {
-                turn.desk.counters.panics += 1;
+                cx.state.counters.panics += 1;
                 Reason::HandlerPanicked
             }
         };
-        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, turn)
+        self.not_taken(id, &AcceptEvent::Failed { peer: link.peer_ip(), reason, detail: None }, cx)
     }
 
-    fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, turn: &mut Turn<'_>) -> Option<SourceId> {
+    fn not_taken(&mut self, id: SourceId, event: &AcceptEvent, cx: &mut Context<'_>) -> Option<SourceId> {
         log::debug!("listener {id}: a connection was not taken: {event:?}");
-        turn.desk.counters.failed += 1;
-        self.tell(event, turn);
+        cx.state.counters.failed += 1;
+        self.tell(event, cx);
         None
     }
 
     /// Brings an admitted connection into the reactor.
-    fn take_in(&mut self, id: SourceId, place: SourceId, link: Link, permit: Permit, turn: &mut Turn<'_>) {
+    fn take_in(&mut self, id: SourceId, place: SourceId, link: Link, permit: Permit, cx: &mut Context<'_>) {
         permit.keep();
         self.live += 1;
-        turn.table.accept(place, id.slot, self.observed, link);
-        turn.desk.local.push_back(Local::Begin(place));
+        cx.table.accept(place, id.slot, self.observed, link);
+        cx.state.local.push_back(Local::Begin(place));
     }
 
     /// What to say while not accepting.
@@ -533,35 +533,35 @@ impl Acceptor {
         }
     }
 
-    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
+    fn hold_full(&mut self, id: SourceId, cause: PauseCause, until: Tick, cx: &mut Context<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || cx.is_draining();
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Full(listener, until);
-            turn.desk.held.push(id);
+            cx.state.held.push(id);
             if !told {
-                self.tell(&AcceptEvent::Paused(cause), turn);
+                self.tell(&AcceptEvent::Paused(cause), cx);
             }
         }
     }
 
-    fn starve(&mut self, id: SourceId, errno: i32, turn: &mut Turn<'_>) {
-        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || turn.is_draining();
+    fn starve(&mut self, id: SourceId, errno: i32, cx: &mut Context<'_>) {
+        let told = matches!(self.gate, Gate::Probing(_) | Gate::Closing(_)) || cx.is_draining();
         if let Some(listener) = self.take_listener() {
-            self.gate = Gate::Starved(listener, turn.desk.now.after(self.config.starved_pause));
-            turn.desk.counters.accepts_starved += 1;
+            self.gate = Gate::Starved(listener, cx.state.now.after(self.config.starved_pause));
+            cx.state.counters.accepts_starved += 1;
             if !told {
                 static PAUSED: Seldom = Seldom::new();
                 if let Some(missed) = PAUSED.passes() {
                     log::warn!("listener {id}: accepting pauses: {}{missed}", io::Error::from_raw_os_error(errno));
                 }
-                self.tell(&AcceptEvent::Paused(PauseCause::Starved(errno)), turn);
+                self.tell(&AcceptEvent::Paused(PauseCause::Starved(errno)), cx);
             }
         }
     }
 
     /// Tries a gate again that was closed by a limit or by want, not one that was closed by request.
-    fn probe(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        turn.desk.held.retain(|held| *held != id);
+    fn probe(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        cx.state.held.retain(|held| *held != id);
         match std::mem::replace(&mut self.gate, Gate::Closed) {
             Gate::Full(listener, _) | Gate::Starved(listener, _) => self.gate = Gate::Probing(listener),
             // Nobody was told.
@@ -571,37 +571,37 @@ impl Acceptor {
     }
 
     /// The probe went well.
-    fn probed(&mut self, turn: &mut Turn<'_>) {
+    fn probed(&mut self, cx: &mut Context<'_>) {
         if let Gate::Probing(_) = self.gate {
-            self.resume(turn);
+            self.resume(cx);
         }
     }
 
-    fn pause(&mut self, turn: &mut Turn<'_>) {
+    fn pause(&mut self, cx: &mut Context<'_>) {
         if let Gate::Paused(_) = self.gate {
             return;
         }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Paused(listener);
-            self.tell(&AcceptEvent::Paused(PauseCause::Asked), turn);
+            self.tell(&AcceptEvent::Paused(PauseCause::Asked), cx);
         }
     }
 
-    fn resume(&mut self, turn: &mut Turn<'_>) {
+    fn resume(&mut self, cx: &mut Context<'_>) {
         // Of these nobody was told that they pause.
         if let Gate::Open(_) | Gate::Paced(..) = self.gate {
             return;
         }
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Open(listener);
-            self.tell(&AcceptEvent::Resumed, turn);
+            self.tell(&AcceptEvent::Resumed, cx);
         }
     }
 
     /// Takes what the kernel has completed already, at most the backlog, and closes.
-    fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.take_the_last(id, turn);
-        self.close(id, None, turn);
+    fn drain(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
+        self.take_the_last(id, cx);
+        self.close(id, None, cx);
         self.rest()
     }
 
@@ -617,58 +617,58 @@ impl Acceptor {
 
     /// The socket was shut down through another descriptor. accept(2) then fails with EINVAL for TCP, but with EAGAIN for a
     /// Unix socket, as if somebody could still come.
-    fn shut_down(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.take_the_last(id, turn);
-        self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), turn);
+    fn shut_down(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
+        self.take_the_last(id, cx);
+        self.close(id, Some(io::Error::from_raw_os_error(rustix::io::Errno::INVAL.raw_os_error())), cx);
         self.rest()
     }
 
-    fn take_the_last(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn take_the_last(&mut self, id: SourceId, cx: &mut Context<'_>) {
         if let Some(listener) = self.take_listener() {
             self.gate = Gate::Closing(listener);
         }
         // One more than the backlog, which the kernel counts so. What else it says is of no use: it closes.
-        let _ = self.accept(id, self.config.backlog as usize + 1, turn);
+        let _ = self.accept(id, self.config.backlog as usize + 1, cx);
     }
 
-    fn close(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+    fn close(&mut self, id: SourceId, error: Option<io::Error>, cx: &mut Context<'_>) {
         if let Some(mut listener) = self.take_listener() {
             // An adopted listener may have duplicates elsewhere, for which the kernel would go on reporting.
-            let _ = listener.deregister(&turn.desk.registry);
-            self.ended(id, error, turn);
+            let _ = listener.deregister(&cx.state.registry);
+            self.ended(id, error, cx);
         } else if let Gate::Fed = self.gate {
             self.gate = Gate::Closed;
-            self.ended(id, error, turn);
+            self.ended(id, error, cx);
         }
     }
 
-    fn give_back(&mut self, id: SourceId, then: Box<dyn FnOnce(std::os::fd::OwnedFd) + Send>, turn: &mut Turn<'_>) {
+    fn give_back(&mut self, id: SourceId, then: Box<dyn FnOnce(std::os::fd::OwnedFd) + Send>, cx: &mut Context<'_>) {
         if let Some(mut listener) = self.take_listener() {
-            let _ = listener.deregister(&turn.desk.registry);
+            let _ = listener.deregister(&cx.state.registry);
             if guarded(|| then(listener.into())).is_none() {
-                turn.desk.counters.panics += 1;
+                cx.state.counters.panics += 1;
             }
-            self.ended(id, None, turn);
+            self.ended(id, None, cx);
         }
     }
 
-    fn ended(&mut self, id: SourceId, error: Option<io::Error>, turn: &mut Turn<'_>) {
+    fn ended(&mut self, id: SourceId, error: Option<io::Error>, cx: &mut Context<'_>) {
         // It removes what it feeds, behind the last that was handed over.
         self.spread = None;
-        turn.desk.listeners.retain(|(listener, _)| *listener != id);
+        cx.state.listeners.retain(|(listener, _)| *listener != id);
         // Nothing more comes for the other reactors, however long connections of this one go on.
         self.spread = None;
         if let Some(error) = &error {
             log::error!("listener {id}: closed: {error}");
         }
-        self.tell(&AcceptEvent::Ended(error), turn);
+        self.tell(&AcceptEvent::Ended(error), cx);
     }
 
     /// Tells the user; a panic there ends nothing.
-    pub(crate) fn tell(&mut self, event: &AcceptEvent, turn: &mut Turn<'_>) {
+    pub(crate) fn tell(&mut self, event: &AcceptEvent, cx: &mut Context<'_>) {
         if let Some(maker) = &mut self.maker {
             if guarded(|| maker.on_event(event)).is_none() {
-                turn.desk.counters.panics += 1;
+                cx.state.counters.panics += 1;
             }
         }
     }

@@ -16,9 +16,10 @@ mod short;
 mod states;
 
 use crate::clock::Tick;
-use crate::command::batch::Told;
+use crate::command::batch::Item;
 use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
+use crate::context::Context;
 use crate::error::{Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
 use crate::id::SourceId;
@@ -29,7 +30,6 @@ use crate::link::phase::{Phase, Signal};
 use crate::net::Readiness;
 use crate::net::stream::Watched;
 use crate::source::Cause;
-use crate::turn::Turn;
 use bytes::Bytes;
 use input::Budget;
 use role::{Held, Role, RoleKind};
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     fn taken_over(mut link: Link, role: Role, now: Tick) -> Connection {
-        link.settle_in(now);
+        link.reset_for_adoption(now);
         Connection::new(link, role, Origin::Adopted)
     }
 
@@ -139,62 +139,62 @@ impl Connection {
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, scratch: &mut Scratch, cx: &mut Context<'_>) -> Next {
         let (steps, expires) = (matches!(cause, Cause::Step), matches!(cause, Cause::Expired));
         let mut stalled = None;
         match cause {
-            Cause::Ready(ready) => self.note(ready, turn),
+            Cause::Ready(ready) => self.note(ready, cx),
             Cause::Again | Cause::Step | Cause::Arrived(_) => {}
-            Cause::Depart => self.depart(id, turn),
-            Cause::Return(mut away) => {
-                let (is_upgrade, desk) = (self.is_upgrading(), &mut *turn.desk);
-                if self.link.come_back(&mut away, &mut desk.buffers, desk.now).is_some() {
-                    self.follow_step(id, is_upgrade, away.plain(), turn);
+            Cause::Offload => self.offload(id, cx),
+            Cause::OffloadDone(mut away) => {
+                let (is_upgrade, state) = (self.is_upgrading(), &mut *cx.state);
+                if self.link.come_back(&mut away, &mut state.buffers, state.now).is_some() {
+                    self.follow_step(id, is_upgrade, away.plain(), cx);
                 } else {
-                    self.fail_step(turn);
+                    self.fail_step(cx);
                 }
             }
             // What the deadline is about is tried once more before it ends anything.
-            Cause::Expired if self.link.phase_deadline().is_some_and(|(due, _)| due <= turn.desk.judged) => {
+            Cause::Expired if self.link.phase_deadline().is_some_and(|(due, _)| due <= cx.state.judged) => {
                 stalled = self.link.try_output_again();
             }
             Cause::Expired => {}
-            Cause::Order(order) => self.obey(id, order, turn),
+            Cause::Order(order) => self.run_commands(id, order, cx),
             Cause::Orders(batch) => batch.for_each(|told| match told {
-                Told::Send(bytes) => self.send(id, bytes, turn),
-                Told::Order(order) => self.obey(id, order, turn),
+                Item::Send(bytes) => self.send(id, bytes, cx),
+                Item::Order(order) => self.run_commands(id, order, cx),
             }),
         }
         if self.role_kind != RoleKind::Live {
-            self.begin(id, turn);
+            self.begin(id, cx);
         }
         if self.link.has_output_business() {
-            self.send_waiting(id, turn);
+            self.send_waiting(id, cx);
         }
         if expires {
-            self.link.judge_progress(stalled, turn.desk.now);
-            self.expire(id, turn);
+            self.link.judge_progress(stalled, cx.state.now);
+            self.expire(id, cx);
         }
         if steps {
-            self.take_step(id, scratch, turn);
+            self.take_step(id, scratch, cx);
         }
         if let Origin::Attempted = self.origin {
-            if let Some(next) = self.leave_race(turn) {
+            if let Some(next) = self.leave_race(cx) {
                 return next;
             }
         }
-        self.go_on(id, Budget::of(self.link.limits()), scratch, turn)
+        self.go_on(id, Budget::of(self.link.limits()), scratch, cx)
     }
 
     /// Takes input within the budget, and ends the drive.
-    fn go_on(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Next {
-        self.take_input(id, budget, scratch, turn);
-        if self.link.owes_hangup() && !self.is_leaving(turn) {
+    fn go_on(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, cx: &mut Context<'_>) -> Next {
+        self.take_input(id, budget, scratch, cx);
+        if self.link.owes_hangup() && !self.is_detaching(cx) {
             self.link.hangup_told();
-            self.call(id, turn, |handler, conn| handler.on_hangup(conn));
+            self.call(id, cx, |handler, conn| handler.on_hangup(conn));
         }
-        let next = self.finish_drive(id, turn);
-        self.set_gait(next, &mut turn.desk.buffers.pool);
+        let next = self.finish_drive(id, cx);
+        self.set_gait(next, &mut cx.state.buffers.pool);
         next
     }
 
@@ -203,145 +203,145 @@ impl Connection {
     fn call<T>(
         &mut self,
         id: SourceId,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
         callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
     ) -> Option<T> {
         let acceptor = self.acceptor;
         let Held::Live(handler) = &mut self.held else { return None };
-        let mut conn = Conn { id, acceptor, link: &mut self.link, turn: turn.again() };
+        let mut conn = Conn { id, acceptor, link: &mut self.link, cx: cx.reborrow() };
         let called = guarded(|| callback(handler.as_mut(), &mut conn));
         if called.is_none() {
-            self.panicked(turn);
+            self.panicked(cx);
         }
         called
     }
 
-    fn panicked(&mut self, turn: &mut Turn<'_>) {
-        turn.desk.counters.panics += 1;
-        turn.desk.parting = None;
-        self.link.signal(Signal::Close(Reason::HandlerPanicked), turn.desk.now);
+    fn panicked(&mut self, cx: &mut Context<'_>) {
+        cx.state.counters.panics += 1;
+        cx.state.detach_request = None;
+        self.link.signal(Signal::Close(Reason::HandlerPanicked), cx.state.now);
     }
 
     // --- causes ---------------------------------------------------------------------------------------------------
 
-    fn note(&mut self, ready: Readiness, turn: &mut Turn<'_>) {
+    fn note(&mut self, ready: Readiness, cx: &mut Context<'_>) {
         self.link.note(ready);
         let connecting = matches!(self.link.phase(), Phase::Connecting);
-        if ready.error && !connecting && (!self.link.may_read() || self.is_unread(turn)) {
-            self.link.check_error(turn.desk.now);
+        if ready.error && !connecting && (!self.link.may_read() || self.is_unread(cx)) {
+            self.link.check_error(cx.state.now);
         }
     }
 
-    fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
-        let now = turn.desk.now;
+    fn run_commands(&mut self, id: SourceId, order: Order, cx: &mut Context<'_>) {
+        let now = cx.state.now;
         match order {
             Order::Send(bytes) => {
-                self.make_room(bytes.len(), turn);
-                if let Err(why) = self.link.write_bytes(&bytes, &mut turn.desk.buffers, now) {
-                    turn.desk.undelivered.push((id, bytes, why));
+                self.make_room(bytes.len(), cx);
+                if let Err(why) = self.link.write_bytes(&bytes, &mut cx.state.buffers, now) {
+                    cx.state.undelivered.push((id, bytes, why));
                 }
             }
             Order::Finish => self.link.signal(Signal::Finish, now),
-            Order::Close => self.link.signal(Signal::Close(turn.closing_reason()), now),
+            Order::Close => self.link.signal(Signal::Close(cx.closing_reason()), now),
             Order::Abort => {
                 // What was sent before it has left before it.
-                self.link.send_gathered(&mut turn.desk.buffers, now);
+                self.link.send_gathered(&mut cx.state.buffers, now);
                 self.link.signal(Signal::Abort, now);
             }
-            Order::Pause => self.link.pause(&mut turn.desk.buffers.pool),
+            Order::Pause => self.link.pause(&mut cx.state.buffers.pool),
             Order::Resume => self.link.resume(),
-            Order::Drain => self.drain(id, turn),
-            Order::Hurry => self.link.hurry_handshake(turn.drain_share(), now),
+            Order::Drain => self.drain(id, cx),
+            Order::Hurry => self.link.hurry_handshake(cx.drain_share(), now),
             Order::Cut => self.link.signal(Signal::Expired(Expiry::Drain), now),
             Order::Relieve => self.link.signal(Signal::Failed(Reason::QueueLimit), now),
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
-            Order::Found(family, found) => self.note_found(family, *found, turn),
-            Order::Raced(attempt, outcome) => self.note_raced(attempt, outcome, turn),
+            Order::Found(family, found) => self.note_found(family, *found, cx),
+            Order::Raced(attempt, outcome) => self.note_raced(attempt, outcome, cx),
             Order::SendTo(..)
             | Order::Remove
             | Order::Release(_)
-            | Order::Freed
+            | Order::CapacityAvailable
             | Order::SeatBack
             | Order::Unfeed(_) => {}
         }
     }
 
     /// Queues what another thread sent.
-    fn send(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
-        self.make_room(bytes.len(), turn);
-        if let Err(why) = self.link.write(&[bytes], &mut turn.desk.buffers, turn.desk.now) {
-            turn.desk.undelivered.push((id, Bytes::copy_from_slice(bytes), why));
+    fn send(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) {
+        self.make_room(bytes.len(), cx);
+        if let Err(why) = self.link.write(&[bytes], &mut cx.state.buffers, cx.state.now) {
+            cx.state.undelivered.push((id, Bytes::copy_from_slice(bytes), why));
         }
     }
 
     /// Others of a batch may wait in the gather buffer only for this drive's end.
-    fn make_room(&mut self, bytes: usize, turn: &mut Turn<'_>) {
-        if bytes > self.link.room(turn.desk.buffers.gather.len()) {
-            self.link.send_gathered(&mut turn.desk.buffers, turn.desk.now);
+    fn make_room(&mut self, bytes: usize, cx: &mut Context<'_>) {
+        if bytes > self.link.room(cx.state.buffers.gather.len()) {
+            self.link.send_gathered(&mut cx.state.buffers, cx.state.now);
         }
     }
 
     // --- the beginning --------------------------------------------------------------------------------------------
 
     /// Goes on with a connect, and opens what is established.
-    fn begin(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn begin(&mut self, id: SourceId, cx: &mut Context<'_>) {
         if matches!(self.link.phase(), Phase::Connecting) {
-            self.connect(id, turn);
-            self.go_on_dialling(id, turn);
+            self.connect(id, cx);
+            self.go_on_dialling(id, cx);
         }
         if self.role_kind == RoleKind::Accepted {
             self.role_kind = RoleKind::Admitted;
-            self.tell_state(id, ConnState::New, turn);
+            self.tell_state(id, ConnState::New, cx);
         }
         if matches!(self.link.phase(), Phase::Handshaking) && !self.link.is_tls() {
             // A plain link has no handshake.
-            self.link.signal(Signal::Secured, turn.desk.now);
+            self.link.signal(Signal::Secured, cx.state.now);
         }
-        if self.origin == Origin::Attempted && self.link.phase().is_lively() {
+        if self.origin == Origin::Attempted && self.link.phase().is_open() {
             return;
         }
         if self.watched.is_none() && !matches!(self.link.phase(), Phase::Connecting | Phase::Closed(_)) {
-            self.register(id, turn);
+            self.register(id, cx);
         }
-        if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) && self.link.phase().is_lively() {
-            self.open(id, turn);
-            turn.announce_drain(id, self.bytes_before_request(turn.desk.now));
+        if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) && self.link.phase().is_open() {
+            self.open(id, cx);
+            cx.announce_drain(id, self.bytes_before_request(cx.state.now));
         }
     }
 
-    fn register(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn register(&mut self, id: SourceId, cx: &mut Context<'_>) {
         let first = self.link.stream().watched_first();
-        match self.link.stream_mut().register(&turn.desk.registry, id.word(), first) {
+        match self.link.stream_mut().register(&cx.state.registry, id.word(), first) {
             Ok(()) => self.watched = Some(first),
-            Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
+            Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), cx.state.now),
         }
     }
 
     /// Takes the handshake's next step, and opens what is established by it.
-    fn take_step(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) {
+    fn take_step(&mut self, id: SourceId, scratch: &mut Scratch, cx: &mut Context<'_>) {
         let is_upgrade = self.is_upgrading();
-        let desk = &mut *turn.desk;
-        let elsewhere = if desk.handshakes.have_threads() { Elsewhere::Possible } else { Elsewhere::No };
-        match guarded(|| self.link.take_step(elsewhere, scratch, &mut desk.buffers, desk.now)) {
-            Some(Stepped::Taken(bytes)) => self.follow_step(id, is_upgrade, bytes, turn),
+        let state = &mut *cx.state;
+        let elsewhere = if state.handshakes.have_threads() { Elsewhere::Possible } else { Elsewhere::No };
+        match guarded(|| self.link.take_step(elsewhere, scratch, &mut state.buffers, state.now)) {
+            Some(Stepped::Taken(bytes)) => self.follow_step(id, is_upgrade, bytes, cx),
             Some(Stepped::Elsewhere) => {
-                desk.handshakes.push_elsewhere(id, desk.now, self.link.limits().handshake_timeout);
+                state.handshakes.push_elsewhere(id, state.now, self.link.limits().handshake_timeout);
             }
-            None => self.fail_step(turn),
+            None => self.fail_step(cx),
         }
     }
 
     /// A step panicked.
-    fn fail_step(&mut self, turn: &mut Turn<'_>) {
-        turn.desk.counters.panics += 1;
-        self.link.fail_step(&mut turn.desk.buffers, turn.desk.now);
+    fn fail_step(&mut self, cx: &mut Context<'_>) {
+        cx.state.counters.panics += 1;
+        self.link.fail_step(&mut cx.state.buffers, cx.state.now);
     }
 
     /// Sends the handshake's next step to another thread, which the mailbox is told by when it is done.
-    fn depart(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let Some(mut away) = self.link.depart(&mut turn.desk.buffers, turn.desk.now) else { return };
-        let remote = turn.remote();
-        turn.desk.handshakes.send_away(Box::new(move || {
+    fn offload(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        let Some(mut away) = self.link.offload(&mut cx.state.buffers, cx.state.now) else { return };
+        let remote = cx.remote();
+        cx.state.handshakes.send_away(Box::new(move || {
             // Of a panic there is no result, which tells it.
             let _ = guarded(|| away.open());
             remote.bring_back(id, away);
@@ -349,22 +349,22 @@ impl Connection {
     }
 
     /// Opens what is established by a step, and delivers what was opened behind it.
-    fn follow_step(&mut self, id: SourceId, is_upgrade: bool, bytes: &[u8], turn: &mut Turn<'_>) {
+    fn follow_step(&mut self, id: SourceId, is_upgrade: bool, bytes: &[u8], cx: &mut Context<'_>) {
         match self.link.phase() {
             Phase::Handshaking => {}
             Phase::Open => {
                 if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) {
-                    self.open(id, turn);
+                    self.open(id, cx);
                 }
                 if is_upgrade {
-                    self.call(id, turn, |handler, conn| handler.on_secured(conn));
+                    self.call(id, cx, |handler, conn| handler.on_secured(conn));
                 }
                 // A request may have come behind the handshake's last words.
                 let beyond = if bytes.is_empty() { self.link.bytes_in() } else { 0 };
                 if !bytes.is_empty() && self.link.phase().delivers_input() {
-                    self.deliver(id, bytes, turn);
+                    self.deliver(id, bytes, cx);
                 }
-                turn.announce_drain(id, beyond);
+                cx.announce_drain(id, beyond);
             }
             Phase::Connecting
             | Phase::HalfOpen
@@ -373,51 +373,51 @@ impl Connection {
             | Phase::Flushing(_)
             | Phase::Lingering(_)
             | Phase::Closed(_) => {
-                if self.link.owes_retort() {
-                    self.retort(bytes, turn);
+                if self.link.owes_plain_reply() {
+                    self.plain_reply(bytes, cx);
                 }
-                self.give_up(turn);
+                self.give_up(cx);
             }
         }
     }
 
     /// Answers a peer that speaks no TLS: by what the listener says, or by an alert.
-    fn retort(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
+    fn plain_reply(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         let mut answer = None;
         if self.is_before_its_handler() {
-            match self.ask_maker(turn, |maker, peer| maker.answer_plain(peer, bytes)) {
+            match self.ask_maker(cx, |maker, peer| maker.answer_plain(peer, bytes)) {
                 Some(Some(said)) => answer = said,
-                Some(None) => turn.desk.counters.panics += 1,
+                Some(None) => cx.state.counters.panics += 1,
                 None => {}
             }
         }
-        self.link.retort(answer.as_deref(), &mut turn.desk.buffers, turn.desk.now);
+        self.link.plain_reply(answer.as_deref(), &mut cx.state.buffers, cx.state.now);
     }
 
     /// A handshake failed: it counts as under way no longer, though its alert may still be on the way.
-    fn give_up(&mut self, turn: &mut Turn<'_>) {
+    fn give_up(&mut self, cx: &mut Context<'_>) {
         if self.is_before_its_handler() {
             self.role_kind = RoleKind::Refused;
-            self.leave_handshake(turn);
+            self.leave_handshake(cx);
         }
     }
 
-    fn leave_handshake(&self, turn: &mut Turn<'_>) {
+    fn leave_handshake(&self, cx: &mut Context<'_>) {
         if self.link.is_tls() {
-            turn.desk.leave_handshake();
+            cx.state.leave_handshake();
         }
     }
 
     /// Makes the handler and tells it.
-    fn open(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn open(&mut self, id: SourceId, cx: &mut Context<'_>) {
         let handler = match self.take_role() {
             Role::Accepted | Role::Admitted => {
-                self.leave_handshake(turn);
-                self.make(id, turn)
+                self.leave_handshake(cx);
+                self.make(id, cx)
             }
             Role::Given(handler) => Some(handler),
             Role::Adopter(adopter) => {
-                let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
+                let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, cx: cx.reborrow() };
                 guarded(|| adopter(&conn))
             }
             role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
@@ -426,21 +426,21 @@ impl Connection {
             }
         };
         let Some(handler) = handler else {
-            self.never_made(Reason::HandlerPanicked, turn);
-            return self.panicked(turn);
+            self.never_made(Reason::HandlerPanicked, cx);
+            return self.panicked(cx);
         };
         self.set_role(Role::Live(handler));
-        turn.desk.counters.opened += 1;
-        self.states_begin(id, turn);
-        self.call(id, turn, |handler, conn| handler.on_open(conn));
+        cx.state.counters.opened += 1;
+        self.states_begin(id, cx);
+        self.call(id, cx, |handler, conn| handler.on_open(conn));
     }
 
-    fn make(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Option<Box<dyn Handler>> {
+    fn make(&mut self, id: SourceId, cx: &mut Context<'_>) -> Option<Box<dyn Handler>> {
         let acceptor = self.acceptor()?;
-        let mut maker = turn.table.maker(acceptor).and_then(Option::take)?;
-        let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
+        let mut maker = cx.table.maker(acceptor).and_then(Option::take)?;
+        let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, cx: cx.reborrow() };
         let made = guarded(|| maker.make(&conn));
-        if let Some(place) = turn.table.maker(acceptor) {
+        if let Some(place) = cx.table.maker(acceptor) {
             *place = Some(maker);
         }
         made
@@ -449,69 +449,69 @@ impl Connection {
     // --- output ---------------------------------------------------------------------------------------------------
 
     /// Offers waiting output to the kernel, and tells the handler when there is room again.
-    fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let desk = &mut *turn.desk;
+    fn send_waiting(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        let state = &mut *cx.state;
         let flushes = self.link.may_flush();
         if flushes {
-            self.link.flush(&mut desk.buffers, desk.now);
+            self.link.flush(&mut state.buffers, state.now);
         }
-        if (flushes || self.link.unsent_bytes() == 0) && self.link.writable_is_due() && !self.is_leaving(turn) {
-            self.link.pay();
-            self.call(id, turn, |handler, conn| handler.on_writable(conn));
+        if (flushes || self.link.unsent_bytes() == 0) && self.link.writable_is_due() && !self.is_detaching(cx) {
+            self.link.clear_writable_pending();
+            self.call(id, cx, |handler, conn| handler.on_writable(conn));
         }
     }
 
-    fn is_leaving(&self, turn: &Turn<'_>) -> bool {
-        turn.desk.parting.is_some()
+    fn is_detaching(&self, cx: &Context<'_>) -> bool {
+        cx.state.detach_request.is_some()
     }
 
     // --- the end --------------------------------------------------------------------------------------------------
 
-    fn finish_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        let desk = &mut *turn.desk;
-        self.link.send_gathered(&mut desk.buffers, desk.now);
+    fn finish_drive(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
+        let state = &mut *cx.state;
+        self.link.send_gathered(&mut state.buffers, state.now);
         if let Origin::Observed = self.origin {
-            self.tell_progress(id, turn);
+            self.tell_progress(id, cx);
         }
-        let desk = &mut *turn.desk;
-        if desk.parting.is_some() && !matches!(self.link.phase(), Phase::Closed(_)) {
-            return self.part(id, turn);
+        let state = &mut *cx.state;
+        if state.detach_request.is_some() && !matches!(self.link.phase(), Phase::Closed(_)) {
+            return self.part(id, cx);
         }
-        self.link.settle(&mut desk.buffers, desk.now);
+        self.link.advance_shutdown(&mut state.buffers, state.now);
         match self.origin {
-            Origin::Observed => self.tell_ends(id, turn),
+            Origin::Observed => self.tell_ends(id, cx),
             // It may have ended only now.
-            Origin::Attempted => drop(self.leave_race(turn)),
+            Origin::Attempted => drop(self.leave_race(cx)),
             Origin::Accepted | Origin::Dialled | Origin::Adopted => {}
         }
         if let Phase::Closed(reason) = self.link.phase() {
-            self.close(id, reason, turn);
+            self.close(id, reason, cx);
             return Next::Remove;
         }
-        self.watch(id, turn);
-        if self.link.queues_step(turn.desk.now) {
-            turn.desk.handshakes.push(id, turn.desk.now, self.link.limits().handshake_timeout);
+        self.watch(id, cx);
+        if self.link.queues_step(cx.state.now) {
+            cx.state.handshakes.push(id, cx.state.now, self.link.limits().handshake_timeout);
         }
         if let Phase::Closed(_) = self.link.phase() {
             return Next::Again;
         }
-        if self.link.wants_again() && !self.is_held_back(id, turn) { Next::Again } else { Next::Wait }
+        if self.link.wants_again() && !self.is_held_back(id, cx) { Next::Again } else { Next::Wait }
     }
 
     /// Asks the kernel for what is needed now: of Unix streams, writability only while they are blocked.
-    fn watch(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn watch(&mut self, id: SourceId, cx: &mut Context<'_>) {
         let wanted = self.link.watched();
         if self.watched.is_some_and(|watched| watched != wanted) {
-            match self.link.stream_mut().reregister(&turn.desk.registry, id.word(), wanted) {
+            match self.link.stream_mut().reregister(&cx.state.registry, id.word(), wanted) {
                 Ok(()) => self.watched = Some(wanted),
-                Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), turn.desk.now),
+                Err(error) => self.link.signal(Signal::Failed(Reason::of(&error)), cx.state.now),
             }
         }
     }
 
     /// Tells the handler, or the listener if there never was one, that it is over.
-    fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
-        self.link.take_leave(reason, &mut turn.desk.buffers);
+    fn close(&mut self, id: SourceId, reason: Reason, cx: &mut Context<'_>) {
+        self.link.send_close_notify(reason, &mut cx.state.buffers);
         let lost = self.link.unsent_bytes() as u64;
         if log::log_enabled!(log::Level::Debug) {
             let peer = self.link.peer_ip().map(|ip| format!(" of {ip}")).unwrap_or_default();
@@ -519,48 +519,48 @@ impl Connection {
             log::debug!("connection {id}{peer}: ended: {ended}; {lost} bytes of output were not sent");
         }
         if lost > 0 {
-            turn.desk.counters.bytes_lost += lost;
+            cx.state.counters.bytes_lost += lost;
             if reason.is_failure_here() {
                 self.link.log_lost(lost);
             }
         }
         if self.counts() {
-            turn.account_close(lost);
+            cx.account_close(lost);
         }
         if let Origin::Adopted = self.origin {
             // It may have duplicates elsewhere, for which the kernel would go on reporting.
-            let _ = self.link.stream_mut().deregister(&turn.desk.registry);
+            let _ = self.link.stream_mut().deregister(&cx.state.registry);
         }
         match self.take_role() {
             // Nobody listens for these.
             Role::Dialling(dial) => {
-                dialling::call_off(&dial, turn);
-                self.say_close(id, dial.handler, reason, turn);
+                dialling::call_off(&dial, cx);
+                self.say_close(id, dial.handler, reason, cx);
             }
             Role::Given(handler) => {
-                self.say_close(id, handler, reason, turn);
+                self.say_close(id, handler, reason, cx);
             }
             Role::Live(handler) => {
-                let closing = self.say_close(id, handler, reason, turn);
-                self.tell_trouble(closing, turn);
+                let closing = self.say_close(id, handler, reason, cx);
+                self.tell_trouble(closing, cx);
             }
             Role::Adopter(adopter) => {
                 if guarded(|| drop(adopter)).is_none() {
-                    turn.desk.counters.panics += 1;
+                    cx.state.counters.panics += 1;
                 }
-                self.never_made(reason, turn);
+                self.never_made(reason, cx);
             }
             Role::Accepted | Role::Admitted => {
-                self.leave_handshake(turn);
-                self.never_made(reason, turn);
+                self.leave_handshake(cx);
+                self.never_made(reason, cx);
             }
-            Role::Refused => self.never_made(reason, turn),
+            Role::Refused => self.never_made(reason, cx),
             Role::Racing(_) | Role::Gone => {}
         }
         // Not before: `on_close` may ask what was lost.
-        self.link.discard(&mut turn.desk.buffers);
-        turn.desk.parting = None;
-        self.tell_left(id, turn);
+        self.link.discard(&mut cx.state.buffers);
+        cx.state.detach_request = None;
+        self.tell_left(id, cx);
     }
 
     /// Tells a handler that it is over, and returns what its listener is to be told: of a good end that panicked, the panic.
@@ -569,32 +569,32 @@ impl Connection {
         id: SourceId,
         mut handler: Box<dyn Handler>,
         reason: Reason,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Reason {
-        turn.desk.counters.count_closed(reason);
-        let panics = turn.desk.counters.panics;
-        let mut conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, turn: turn.again() };
+        cx.state.counters.count_closed(reason);
+        let panics = cx.state.counters.panics;
+        let mut conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, cx: cx.reborrow() };
         if guarded(|| handler.on_close(&mut conn, reason)).is_none() {
-            turn.desk.counters.panics += 1;
+            cx.state.counters.panics += 1;
         }
         // A handler's own Drop is user code too.
         if guarded(|| drop(handler)).is_none() {
-            turn.desk.counters.panics += 1;
+            cx.state.counters.panics += 1;
         }
-        if turn.desk.counters.panics > panics && !reason.is_trouble() { Reason::HandlerPanicked } else { reason }
+        if cx.state.counters.panics > panics && !reason.is_trouble() { Reason::HandlerPanicked } else { reason }
     }
 
     /// Leaves the reactor alive: the kernel reports no more, the handler is told, and the reactor hands the link on.
-    fn part(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
+    fn part(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
         // A stream that is still registered can be taken off; if it cannot, it is closed already.
-        let _ = self.link.stream_mut().deregister(&turn.desk.registry);
+        let _ = self.link.stream_mut().deregister(&cx.state.registry);
         // To its old handler it is closed; to the new one it is what it was.
         let phase = self.link.set_phase(Phase::Closed(Reason::Detached));
         if let Role::Live(handler) = self.take_role() {
-            let closing = self.say_close(id, handler, Reason::Detached, turn);
-            self.tell_trouble(closing, turn);
+            let closing = self.say_close(id, handler, Reason::Detached, cx);
+            self.tell_trouble(closing, cx);
         }
-        self.tell_left(id, turn);
+        self.tell_left(id, cx);
         self.link.set_phase(phase);
         Next::Remove
     }

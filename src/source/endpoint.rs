@@ -7,6 +7,7 @@
 
 use crate::clock::Tick;
 use crate::command::Order;
+use crate::context::Context;
 use crate::counters::DatagramStats;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::{Reason, error_number};
@@ -17,7 +18,6 @@ use crate::net::datagram::Watched;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::post::{Life, Post};
 use crate::source::Cause;
-use crate::turn::Turn;
 
 pub(crate) struct Endpoint {
     post: Post,
@@ -62,26 +62,26 @@ impl Endpoint {
         !self.post.may_receive()
     }
 
-    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, arrivals: &mut Arrivals, turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(&mut self, id: SourceId, cause: Cause, arrivals: &mut Arrivals, cx: &mut Context<'_>) -> Next {
         if self.stage == Stage::Made && self.post.life() == Life::Open {
             self.stage = Stage::Bound;
-            self.call(id, turn, |handler, sock| handler.on_bound(sock));
+            self.call(id, cx, |handler, sock| handler.on_bound(sock));
         }
         let expires = matches!(cause, Cause::Expired);
         match cause {
             Cause::Ready(ready) => self.post.note(ready),
-            Cause::Again | Cause::Step | Cause::Depart | Cause::Return(_) | Cause::Arrived(_) => {}
+            Cause::Again | Cause::Step | Cause::Offload | Cause::OffloadDone(_) | Cause::Arrived(_) => {}
             // What has waited too long is offered once more before it is given up.
-            Cause::Expired => self.post.try_output_again(turn.desk.judged),
-            Cause::Order(order) => self.obey(id, order, turn),
-            Cause::Orders(batch) => batch.for_each(|told| self.obey(id, told.into_order(), turn)),
+            Cause::Expired => self.post.try_output_again(cx.state.judged),
+            Cause::Order(order) => self.run_commands(id, order, cx),
+            Cause::Orders(batch) => batch.for_each(|told| self.run_commands(id, told.into_order(), cx)),
         }
         self.post.take_errors();
-        self.send_waiting(id, turn);
+        self.send_waiting(id, cx);
         if expires {
-            self.expire(id, turn);
+            self.expire(id, cx);
         }
-        self.go_on(id, arrivals, turn)
+        self.go_on(id, arrivals, cx)
     }
 
     /// The same for what the kernel reports, which is never the first thing.
@@ -90,35 +90,35 @@ impl Endpoint {
         id: SourceId,
         ready: Readiness,
         arrivals: &mut Arrivals,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Next {
         debug_assert!(self.stage != Stage::Made, "endpoint 1: `on_bound` comes first");
         self.post.note(ready);
         self.post.take_errors();
-        self.send_waiting(id, turn);
-        self.go_on(id, arrivals, turn)
+        self.send_waiting(id, cx);
+        self.go_on(id, arrivals, cx)
     }
 
     /// The rest of a drive: what came, and what is left behind it.
     #[inline(always)]
-    fn go_on(&mut self, id: SourceId, arrivals: &mut Arrivals, turn: &mut Turn<'_>) -> Next {
-        self.take_arrivals(id, arrivals, turn);
+    fn go_on(&mut self, id: SourceId, arrivals: &mut Arrivals, cx: &mut Context<'_>) -> Next {
+        self.take_arrivals(id, arrivals, cx);
         if !self.post.is_quiet() || self.post.watched() != self.watched {
-            return self.end_drive(id, turn);
+            return self.end_drive(id, cx);
         }
-        self.post.settle();
+        self.post.end_of_drive();
         if self.post.wants_input() { Next::Again } else { Next::Wait }
     }
 
     /// Where more is left than input.
-    fn end_drive(&mut self, id: SourceId, turn: &mut Turn<'_>) -> Next {
-        self.send_waiting(id, turn);
-        self.post.settle();
+    fn end_drive(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
+        self.send_waiting(id, cx);
+        self.post.end_of_drive();
         if let Life::Closed(reason) = self.post.life() {
-            self.close(id, reason, turn);
+            self.close(id, reason, cx);
             return Next::Remove;
         }
-        self.watch(id, turn);
+        self.watch(id, cx);
         if self.post.wants_again() || matches!(self.post.life(), Life::Closed(_)) { Next::Again } else { Next::Wait }
     }
 
@@ -126,48 +126,48 @@ impl Endpoint {
     fn call(
         &mut self,
         id: SourceId,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
         callback: impl FnOnce(&mut dyn DatagramHandler, &mut Datagrams<'_>),
     ) {
         if self.stage == Stage::Panicked {
             return;
         }
-        let mut sock = Datagrams { id, post: &mut self.post, turn: turn.again() };
+        let mut sock = Datagrams { id, post: &mut self.post, cx: cx.reborrow() };
         if guarded(|| callback(self.handler.as_mut(), &mut sock)).is_none() {
-            turn.desk.counters.panics += 1;
+            cx.state.counters.panics += 1;
             self.stage = Stage::Panicked;
             self.post.cut(Reason::HandlerPanicked);
         }
     }
 
-    fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let judged = turn.desk.judged;
-        self.post.expire(judged, &mut turn.desk.departures);
+    fn expire(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        let judged = cx.state.judged;
+        self.post.expire(judged, &mut cx.state.departures);
         if self.post.timer() <= judged {
             self.post.set_timer(Tick::NEVER);
             if self.post.life() == Life::Open {
-                self.call(id, turn, |handler, sock| handler.on_timer(sock));
+                self.call(id, cx, |handler, sock| handler.on_timer(sock));
             }
         }
     }
 
-    fn obey(&mut self, id: SourceId, order: Order, turn: &mut Turn<'_>) {
+    fn run_commands(&mut self, id: SourceId, order: Order, cx: &mut Context<'_>) {
         match order {
             Order::SendTo(to, bytes) => {
                 // Others of its batch may wait only for this drive's end.
                 if !self.post.has_room(bytes.len()) && self.post.may_send() {
-                    self.post.flush(&mut turn.desk.departures, turn.desk.now);
+                    self.post.flush(&mut cx.state.departures, cx.state.now);
                 }
-                let desk = &mut *turn.desk;
-                if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut desk.departures, desk.now) {
+                let state = &mut *cx.state;
+                if let Err(why) = self.post.send(to.as_deref(), &bytes, &mut state.departures, state.now) {
                     self.post.refuse(to.map(|to| *to), bytes, why);
                 }
             }
-            Order::Close => self.post.close(turn.closing_reason()),
+            Order::Close => self.post.close(cx.closing_reason()),
             Order::Pause => self.post.pause(),
             Order::Resume => self.post.resume(),
             Order::Drain if self.post.life() == Life::Open => {
-                self.call(id, turn, |handler, sock| handler.on_drain(sock));
+                self.call(id, cx, |handler, sock| handler.on_drain(sock));
             }
             Order::Cut => self.post.cut(Reason::Timeout(crate::error::Expiry::Drain)),
             Order::ReactorDropped => self.post.cut(Reason::ReactorDropped),
@@ -177,7 +177,7 @@ impl Endpoint {
             | Order::Send(_)
             | Order::Finish
             | Order::Release(_)
-            | Order::Freed
+            | Order::CapacityAvailable
             | Order::Relieve
             | Order::SeatBack
             | Order::Found(..)
@@ -188,33 +188,33 @@ impl Endpoint {
 
     /// Offers the kernel what waits, tells what came of it, and that there is room again.
     #[inline(always)]
-    fn send_waiting(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn send_waiting(&mut self, id: SourceId, cx: &mut Context<'_>) {
         if !self.post.is_quiet() {
-            self.send_and_tell(id, turn);
+            self.send_and_tell(id, cx);
         }
     }
 
-    fn send_and_tell(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn send_and_tell(&mut self, id: SourceId, cx: &mut Context<'_>) {
         if self.post.may_send() {
-            let desk = &mut *turn.desk;
-            self.post.flush(&mut desk.departures, desk.now);
+            let state = &mut *cx.state;
+            self.post.flush(&mut state.departures, state.now);
         }
         for _ in 0..ERRORS_TOLD {
             let Some(fault) = self.post.next_fault() else { break };
             log::debug!("endpoint {id}: {fault}");
             if !matches!(self.post.life(), Life::Closed(_)) {
-                self.call(id, turn, |handler, sock| handler.on_error(sock, &fault));
+                self.call(id, cx, |handler, sock| handler.on_error(sock, &fault));
             }
         }
         if self.post.writable_is_due() {
-            self.post.pay();
-            self.call(id, turn, |handler, sock| handler.on_writable(sock));
+            self.post.clear_writable_pending();
+            self.call(id, cx, |handler, sock| handler.on_writable(sock));
         }
     }
 
     /// Receives within the turn's budget, and shows each datagram.
     #[inline(always)]
-    fn take_arrivals(&mut self, id: SourceId, arrivals: &mut Arrivals, turn: &mut Turn<'_>) {
+    fn take_arrivals(&mut self, id: SourceId, arrivals: &mut Arrivals, cx: &mut Context<'_>) {
         let mut budget = self.post.datagrams_per_turn();
         while budget > 0 && self.post.may_receive() {
             self.post.receive(arrivals, budget);
@@ -223,8 +223,8 @@ impl Endpoint {
             for arrived in arrivals.arrived() {
                 let bytes = arrivals.bytes(arrived);
                 match arrived.segment {
-                    None => self.show(id, arrived, bytes, turn),
-                    Some(segment) => shown += self.show_joined(id, arrived, bytes, segment, turn) - 1,
+                    None => self.show(id, arrived, bytes, cx),
+                    Some(segment) => shown += self.show_joined(id, arrived, bytes, segment, cx) - 1,
                 }
             }
             budget = budget.saturating_sub(shown);
@@ -238,7 +238,7 @@ impl Endpoint {
         arrived: &crate::net::datagram::arrivals::Arrived,
         bytes: &[u8],
         segment: usize,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> usize {
         let mut rest = bytes;
         let mut shown = 0;
@@ -247,7 +247,7 @@ impl Endpoint {
             let (data, behind) = rest.split_at(segment.min(rest.len()));
             rest = behind;
             shown += 1;
-            self.show(id, arrived, data, turn);
+            self.show(id, arrived, data, cx);
             if rest.is_empty() {
                 return shown;
             }
@@ -261,7 +261,7 @@ impl Endpoint {
         id: SourceId,
         arrived: &crate::net::datagram::arrivals::Arrived,
         data: &[u8],
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         let bytes_max = self.post.bytes_max();
         let is_truncated = arrived.is_truncated || data.len() > bytes_max;
@@ -270,15 +270,15 @@ impl Endpoint {
         if self.post.life() == Life::Open {
             let (local, ecn) = (arrived.local, arrived.ecn);
             let datagram = Datagram { from: &arrived.from, data, local, ecn, is_truncated };
-            self.call(id, turn, |handler, sock| handler.on_datagram(sock, &datagram));
+            self.call(id, cx, |handler, sock| handler.on_datagram(sock, &datagram));
         }
     }
 
     /// Asks the kernel for what is needed now: writability only while a send is blocked.
-    fn watch(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn watch(&mut self, id: SourceId, cx: &mut Context<'_>) {
         let wanted = self.post.watched();
         if wanted != self.watched {
-            match self.post.socket_mut().reregister(&turn.desk.registry, id.word(), wanted) {
+            match self.post.socket_mut().reregister(&cx.state.registry, id.word(), wanted) {
                 Ok(()) => self.watched = wanted,
                 Err(error) => self.post.cut(Reason::Os(error_number(&error).unwrap_or(0))),
             }
@@ -286,16 +286,16 @@ impl Endpoint {
     }
 
     /// Tells the handler that it is over.
-    fn close(&mut self, id: SourceId, reason: Reason, turn: &mut Turn<'_>) {
-        let unsent = self.post.discard(&mut turn.desk.departures);
-        turn.account_close(unsent);
-        turn.desk.counters.count_closed(reason);
+    fn close(&mut self, id: SourceId, reason: Reason, cx: &mut Context<'_>) {
+        let unsent = self.post.discard(&mut cx.state.departures);
+        cx.account_close(unsent);
+        cx.state.counters.count_closed(reason);
         // An adopted socket may have duplicates elsewhere, for which the kernel would go on reporting.
-        let _ = self.post.socket_mut().deregister(&turn.desk.registry);
-        turn.desk.endpoints.retain(|(endpoint, _)| *endpoint != id);
-        let mut sock = Datagrams { id, post: &mut self.post, turn: turn.again() };
+        let _ = self.post.socket_mut().deregister(&cx.state.registry);
+        cx.state.endpoints.retain(|(endpoint, _)| *endpoint != id);
+        let mut sock = Datagrams { id, post: &mut self.post, cx: cx.reborrow() };
         if guarded(|| self.handler.on_close(&mut sock, reason)).is_none() {
-            turn.desk.counters.panics += 1;
+            cx.state.counters.panics += 1;
         }
     }
 }

@@ -3,13 +3,13 @@
 //! Owns neither the descriptor's bytes nor its state: only when its owner is called.
 
 use crate::command::Order;
+use crate::context::Context;
 use crate::error::Reason;
 use crate::handler::{Next, WatchHandler, guarded};
 use crate::id::SourceId;
 use crate::net::watched::Foreign;
 use crate::net::{Readiness, Registry};
 use crate::source::Cause;
-use crate::turn::Turn;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -35,32 +35,32 @@ impl Watch {
         self.foreign.asked()
     }
 
-    pub(crate) fn drive(&mut self, cause: Cause, turn: &mut Turn<'_>) -> Next {
+    pub(crate) fn drive(&mut self, cause: Cause, cx: &mut Context<'_>) -> Next {
         match cause {
             Cause::Ready(ready) => self.ready = ready,
             Cause::Again => {}
-            Cause::Order(Order::Remove) => return self.end(Reason::Local, turn),
-            Cause::Order(Order::ReactorDropped) => return self.end(Reason::ReactorDropped, turn),
-            Cause::Order(Order::Cut) => return self.end(Reason::Drain, turn),
+            Cause::Order(Order::Remove) => return self.end(Reason::Local, cx),
+            Cause::Order(Order::ReactorDropped) => return self.end(Reason::ReactorDropped, cx),
+            Cause::Order(Order::Cut) => return self.end(Reason::Drain, cx),
             Cause::Expired | Cause::Order(_) | Cause::Orders(_) => return Next::Wait,
-            Cause::Step | Cause::Depart | Cause::Return(_) | Cause::Arrived(_) => return Next::Wait,
+            Cause::Step | Cause::Offload | Cause::OffloadDone(_) | Cause::Arrived(_) => return Next::Wait,
         }
-        let called = guarded(|| self.handler.on_ready(turn, self.foreign.as_fd(), self.ready));
+        let called = guarded(|| self.handler.on_ready(cx, self.foreign.as_fd(), self.ready));
         match called {
-            Some(Next::Remove) => self.end(Reason::Local, turn),
+            Some(Next::Remove) => self.end(Reason::Local, cx),
             Some(next) => next,
             None => {
-                turn.desk.counters.panics += 1;
-                self.end(Reason::HandlerPanicked, turn)
+                cx.state.counters.panics += 1;
+                self.end(Reason::HandlerPanicked, cx)
             }
         }
     }
 
-    fn end(&mut self, reason: Reason, turn: &mut Turn<'_>) -> Next {
+    fn end(&mut self, reason: Reason, cx: &mut Context<'_>) -> Next {
         // The descriptor may live on elsewhere, so the kernel must be told. It fails only if it is closed already.
-        let _ = self.foreign.deregister(&turn.desk.registry);
-        if guarded(|| self.handler.on_close(turn, reason)).is_none() {
-            turn.desk.counters.panics += 1;
+        let _ = self.foreign.deregister(&cx.state.registry);
+        if guarded(|| self.handler.on_close(cx, reason)).is_none() {
+            cx.state.counters.panics += 1;
         }
         Next::Remove
     }

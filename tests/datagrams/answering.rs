@@ -55,11 +55,11 @@ fn a_sender_can_be_answered_from_another_handler_and_from_outside() {
         let of_others = kept.clone();
         let other = PostHooks::new().datagram(move |sock, datagram| {
             let peer = of_others.borrow().clone().expect("it was kept");
-            assert!(sock.turn().endpoint(id).expect("it lives").waiting() == (0, 0));
-            sock.turn().endpoint(id).expect("it lives").send_to(&peer, datagram.data).expect("room");
-            assert_eq!(sock.turn().endpoint(id).expect("it lives").waiting(), (1, datagram.data.len()));
+            assert!(sock.context().endpoint(id).expect("it lives").waiting() == (0, 0));
+            sock.context().endpoint(id).expect("it lives").send_to(&peer, datagram.data).expect("room");
+            assert_eq!(sock.context().endpoint(id).expect("it lives").waiting(), (1, datagram.data.len()));
             let own = sock.id();
-            assert!(sock.turn().endpoint(own).is_none(), "that is the one whose callback it is");
+            assert!(sock.context().endpoint(own).is_none(), "that is the one whose callback it is");
         });
         let (_, other) = world.bind(wire, DatagramConfig::default(), other);
         let mate = Mate::new(&mut world, wire);
@@ -97,7 +97,7 @@ fn a_connections_handler_can_send_datagrams() {
         let address = world.listen(crate::support::Kind::Tcp, ListenConfig::default(), move |_: &Conn<'_>| {
             let to = to.clone();
             crate::support::Hooks::new().data(move |conn, data| {
-                conn.turn().endpoint(id).expect("it lives").send_to(&to, data).expect("room");
+                conn.context().endpoint(id).expect("it lives").send_to(&to, data).expect("room");
                 data.len()
             })
         });
@@ -224,12 +224,15 @@ fn a_socket_with_the_longest_name_can_be_taken_over_and_so_can_one_that_is_conne
         rustix::net::bind(&named, &name).expect("a free name");
         rustix::net::connect(&connected, &name).expect("a peer");
         let recorded = world.record_post(PostHooks::new());
-        let id =
-            world.reactor().turn().bind_on(OwnedFd::from(named), DatagramConfig::default(), recorded).expect("taken");
+        let id = world
+            .reactor()
+            .context()
+            .bind_on(OwnedFd::from(named), DatagramConfig::default(), recorded)
+            .expect("taken");
         world.turns(1);
         assert_eq!(world.endpoint_address(id), called);
         let handler = world.record_post(PostHooks::new().bound(|sock| sock.send(b"hello").expect("room")));
-        let other = world.reactor().turn().bind_on(OwnedFd::from(connected), DatagramConfig::default(), handler);
+        let other = world.reactor().context().bind_on(OwnedFd::from(connected), DatagramConfig::default(), handler);
         let other = other.expect("taken");
         world.until("the datagram", |world| world.reactor().snapshot().datagrams.datagrams_in > 0);
         world.close_post(id);

@@ -197,7 +197,7 @@ fn an_endpoint_can_be_closed_from_another_handler_and_from_another_thread() {
         let mut world = World::new();
         let (first, _) = world.bind(wire, DatagramConfig::default(), PostHooks::new());
         let (second, _) = world.bind(wire, DatagramConfig::default(), PostHooks::new());
-        let handler = PostHooks::new().datagram(move |sock, _| close_other(sock.turn(), first));
+        let handler = PostHooks::new().datagram(move |sock, _| close_other(sock.context(), first));
         let (_, address) = world.bind(wire, DatagramConfig::default(), handler);
         Mate::new(&mut world, wire).send(b"end it", &address);
         assert_eq!(world.until_post_closed(0), Reason::Local);
@@ -206,8 +206,8 @@ fn an_endpoint_can_be_closed_from_another_handler_and_from_another_thread() {
         assert_eq!(world.until_post_closed(1), Reason::Local);
         assert_eq!(world.reactor().connections(), 1);
         assert!(world.reactor().endpoint_address(first).is_none());
-        assert!(world.reactor().turn().endpoint(first).is_none());
-        assert_eq!(world.reactor().turn().endpoints().len(), 1);
+        assert!(world.reactor().context().endpoint(first).is_none());
+        assert_eq!(world.reactor().context().endpoints().len(), 1);
     });
 }
 
@@ -525,7 +525,8 @@ fn a_bound_socket_can_be_adopted_with_what_waits_in_it() {
         owner.socket.set_nonblocking(false).expect("a blocking socket");
         let duplicate = owner.socket.try_clone().expect("a duplicate");
         let handler = world.record_post(echoing());
-        let id = world.reactor().turn().bind_on(owner.socket, DatagramConfig::default(), handler).expect("an endpoint");
+        let id =
+            world.reactor().context().bind_on(owner.socket, DatagramConfig::default(), handler).expect("an endpoint");
         assert_eq!(world.endpoint_address(id), address);
         assert_eq!(mate.read_while(&mut world), b"before");
         mate.send(b"after", &address);
@@ -553,7 +554,7 @@ fn a_connected_socket_can_be_adopted() {
             sock.send(b"hello").expect("room");
         });
         let handler = world.record_post(handler);
-        world.reactor().turn().bind_on(owner.socket, DatagramConfig::default(), handler).expect("an endpoint");
+        world.reactor().context().bind_on(owner.socket, DatagramConfig::default(), handler).expect("an endpoint");
         assert_eq!(mate.read_while(&mut world), b"hello");
         assert_eq!(world.reactor().snapshot().panics, 0);
     });
@@ -571,7 +572,7 @@ fn one_of_a_pair_of_unix_sockets_can_be_adopted() {
         })
         .datagram(|sock, datagram| sock.send(datagram.data).expect("room"));
     let handler = world.record_post(handler);
-    world.reactor().turn().bind_on(own, DatagramConfig::default(), handler).expect("an endpoint");
+    world.reactor().context().bind_on(own, DatagramConfig::default(), handler).expect("an endpoint");
     for expected in [b"hello", b"there"] {
         let mut buffer = [0; 9];
         world.until("a datagram", |_| other.recv(&mut buffer).is_ok_and(|count| count == 5));
@@ -586,7 +587,7 @@ fn a_socket_that_is_bound_to_nothing_is_not_adopted() {
     let mut world = World::new();
     for address in ["udp://127.0.0.1:0", "udp://[::1]:0", "unixgram:@w"] {
         let unbound = Mate::unbound(&address.parse().expect("an address")).socket;
-        let error = world.reactor().turn().bind_on(unbound, DatagramConfig::default(), echoing());
+        let error = world.reactor().context().bind_on(unbound, DatagramConfig::default(), echoing());
         let error = error.expect_err("nobody can send to it");
         assert!(matches!(error, Error::Descriptor { .. }), "{error}");
         assert!(error.to_string().contains("not bound"), "{error}");
@@ -603,7 +604,7 @@ fn what_is_no_datagram_socket_is_not_adopted() {
     let folder = std::fs::File::open(folder).expect("a folder");
     let fds: [std::os::fd::OwnedFd; 3] = [stream.into(), file.into(), folder.into()];
     for fd in fds {
-        let error = world.reactor().turn().bind_on(fd, DatagramConfig::default(), echoing()).expect_err("no socket");
+        let error = world.reactor().context().bind_on(fd, DatagramConfig::default(), echoing()).expect_err("no socket");
         assert!(matches!(error, Error::Descriptor { .. }), "{error}");
     }
     assert_eq!(world.reactor().connections(), 0);

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::{Duration, Instant};
 use windlass::{
-    Address, Conn, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig, Error,
-    ListenConfig, Pinning, Placement, Reactor, ReactorConfig, Remote, Report, Server, ServerEvent, Turn,
+    Address, Conn, Context, Counters, Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig,
+    Error, ListenConfig, Pinning, Placement, Reactor, ReactorConfig, Remote, Report, Server, ServerEvent,
 };
 
 #[test]
@@ -44,7 +44,7 @@ fn threads_have_names_with_their_numbers_pinned_or_not() {
             ..blocking::engine(2)
         });
         let long = long.expect("an engine");
-        let name = |_: &mut Turn<'_>| std::fs::read_to_string("/proc/thread-self/comm").expect("a name");
+        let name = |_: &mut Context<'_>| std::fs::read_to_string("/proc/thread-self/comm").expect("a name");
         assert_eq!(long.ask(1, name).expect("an answer"), "a-service-wit-1\n");
         end(&long);
         for reactor in 0..3 {
@@ -506,9 +506,9 @@ fn whoever_would_wait_for_a_reactor_around_the_one_it_drives_is_refused() {
     outer.after(Duration::ZERO, move |_| {
         let mut inner = Reactor::new(ReactorConfig::default()).expect("a reactor");
         let told = told.clone();
-        inner.after(Duration::ZERO, move |turn| {
-            told.borrow_mut().extend([remote.wait(PATIENCE), remote.shutdown(PATIENCE), turn.remote().wait(PATIENCE)]);
-            turn.shutdown(Duration::ZERO);
+        inner.after(Duration::ZERO, move |cx| {
+            told.borrow_mut().extend([remote.wait(PATIENCE), remote.shutdown(PATIENCE), cx.remote().wait(PATIENCE)]);
+            cx.shutdown(Duration::ZERO);
         });
         inner.run().expect("a report");
     });

@@ -186,10 +186,10 @@ fn a_connection_that_is_moved_to_a_reactor_that_has_stopped_comes_back() {
         impl Handler for Leaver {
             fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
                 let (gone, told) = (self.0.clone(), self.1.clone());
-                conn.detach(move |link, turn| {
+                conn.detach(move |link, cx| {
                     let refused = gone.adopt(link, |_| crate::support::Echo).expect_err("it has stopped");
                     told.tell(matches!(refused.why, Error::ReactorGone));
-                    turn.adopt(*refused.link, crate::support::Echo).expect("taken");
+                    cx.adopt(*refused.link, crate::support::Echo).expect("taken");
                 });
                 data.len()
             }
@@ -234,7 +234,7 @@ fn counters_of_a_reactor_never_fall_when_a_connection_moves_there() {
             client.echoes(&[7; 16 * 1024]);
             echoed += 16 * 1024;
             for (reactor, before) in counted.iter_mut().enumerate() {
-                let both = move |turn: &mut windlass::Turn<'_>| (*turn.counters(), turn.snapshot());
+                let both = move |cx: &mut windlass::Context<'_>| (*cx.counters(), cx.snapshot());
                 let (counters, snapshot) = engine.ask(reactor, both).expect("an answer");
                 for now in [counters, snapshot] {
                     assert!(now.bytes_in <= 4 * BYTES as u64 && now.bytes_out <= 4 * BYTES as u64, "{now:?}");

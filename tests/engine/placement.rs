@@ -124,7 +124,7 @@ fn the_kernel_spreads_over_all_reactors_on_one_port() {
 pub(crate) fn hold(remote: &Remote) -> mpsc::Sender<()> {
     let (go, held) = mpsc::channel::<()>();
     let (tell, told) = mpsc::channel();
-    let hold = move |_: &mut windlass::Turn<'_>| {
+    let hold = move |_: &mut windlass::Context<'_>| {
         tell.send(()).expect("a taker");
         let _ = held.recv();
     };

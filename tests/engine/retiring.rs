@@ -90,7 +90,7 @@ fn a_listener_is_gone_from_all_reactors_and_their_drain_is_over_while_a_connecti
             drop(clients);
             until("the others to have left", || engine.connections() == 1);
             listening.remove();
-            let listeners = |reactor| engine.ask(reactor, |turn| turn.listeners().len()).expect("an answer");
+            let listeners = |reactor| engine.ask(reactor, |cx| cx.listeners().len()).expect("an answer");
             until("nobody to listen", || (0..3).all(|reactor| listeners(reactor) == 0));
             client.echoes(b"it goes on");
             // And another one, which a drain ends.
@@ -145,7 +145,7 @@ fn a_bind_that_fails_on_one_reactor_leaves_no_socket_on_another_one_with_a_full_
         if let Some((held, tell)) = held.lock().expect("no panic").take() {
             // On the first: from the end of this on it is held up, with a full mailbox.
             let own = first.clone();
-            let hold = move |_: &mut windlass::Turn<'_>| {
+            let hold = move |_: &mut windlass::Context<'_>| {
                 while own.run(|_| ()).is_ok() {}
                 tell.send(()).expect("somebody waits");
                 let _ = held.recv();
@@ -300,7 +300,7 @@ fn a_question_that_was_given_up_leaves_nothing_behind() {
         }
         scope.spawn(|| {
             let config = DatagramConfig::default();
-            let answer = engine.ask(1, move |turn| turn.bind(&gram, config, Nobody).map(drop));
+            let answer = engine.ask(1, move |cx| cx.bind(&gram, config, Nobody).map(drop));
             assert!(matches!(answer, Err(Error::NotDriven)), "{answer:?}");
         });
     });
@@ -411,7 +411,7 @@ fn a_connection_of_the_accepting_reactor_holds_up_neither_a_removal_nor_the_othe
                 clients.push(Client::dial(listening.address()));
             }
             listening.close(PATIENCE).expect("a reactor that is driven");
-            let of_second = |turn: &mut windlass::Turn<'_>| turn.listeners().len();
+            let of_second = |cx: &mut windlass::Context<'_>| cx.listeners().len();
             until("the other reactor to have no listener", || engine.ask(1, of_second).expect("an answer") == 0);
             let listening = engine.listen(&rig.address(kind), config(kind), make).expect("it listens");
             let last = clients.iter().position(|client| {
@@ -462,7 +462,7 @@ fn an_engine_whose_last_handle_goes_with_its_reactor_ends_without_a_panic() {
     }
     let kept = Tells(engine.clone(), tell);
     // It never comes, and is dropped with the reactor.
-    engine.remotes()[0].run(move |turn| _ = turn.after(Duration::MAX, move |_| drop(kept))).expect("it runs");
+    engine.remotes()[0].run(move |cx| _ = cx.after(Duration::MAX, move |_| drop(kept))).expect("it runs");
     engine.stop(Duration::ZERO);
     assert_eq!(told.recv_timeout(PATIENCE), Ok(true));
     let reports = engine.join().expect("outside of callbacks");

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::Duration;
-use windlass::{Conn, ConnId, Handler, Limits, ListenConfig, Other, Reason, SocketOptions, Turn};
+use windlass::{Conn, ConnId, Context, Handler, Limits, ListenConfig, Other, Reason, SocketOptions};
 
 /// What a test and its handlers share.
 pub type Shared<T> = Rc<RefCell<T>>;
@@ -143,11 +143,11 @@ pub fn assert_same(got: &[u8], wanted: &[u8]) {
 }
 
 /// Runs `call` on the reactor, in one of its own turns.
-pub fn on_reactor(world: &mut World, call: impl FnOnce(&mut Turn<'_>) + 'static) {
+pub fn on_reactor(world: &mut World, call: impl FnOnce(&mut Context<'_>) + 'static) {
     let done = shared(false);
     let told = done.clone();
-    world.reactor().after(Duration::ZERO, move |turn| {
-        call(turn);
+    world.reactor().after(Duration::ZERO, move |cx| {
+        call(cx);
         *told.borrow_mut() = true;
     });
     world.until("the reactor to run a closure", |_| *done.borrow());
@@ -155,7 +155,7 @@ pub fn on_reactor(world: &mut World, call: impl FnOnce(&mut Turn<'_>) + 'static)
 
 /// Does something to a connection from outside its own callbacks.
 pub fn on_other(world: &mut World, id: ConnId, call: impl FnOnce(&mut Other<'_>) + 'static) {
-    on_reactor(world, move |turn| call(&mut turn.other(id).expect("the connection lives")));
+    on_reactor(world, move |cx| call(&mut cx.other(id).expect("the connection lives")));
 }
 
 /// A listener with these limits.

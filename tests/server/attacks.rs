@@ -308,7 +308,7 @@ fn what_is_left_in_the_mailbox_of_a_stopped_reactor_does_not_count() {
         let (server, address) = rig.listen(builder, kind);
         let remotes = server.remotes();
         let (go, held) = std::sync::mpsc::channel::<()>();
-        let hold = move |_: &mut windlass::Turn<'_>| {
+        let hold = move |_: &mut windlass::Context<'_>| {
             let _ = held.recv();
         };
         remotes[1].run(hold).expect("it runs");

@@ -66,9 +66,9 @@ fn a_slow_reader_still_gets_all_that_was_queued_and_an_end_in_order() {
 #[cfg(feature = "tls")]
 fn is_draining(remote: &windlass::Remote) -> bool {
     let (tell, told) = std::sync::mpsc::channel();
-    let ask = move |turn: &mut windlass::Turn<'_>| {
+    let ask = move |cx: &mut windlass::Context<'_>| {
         let address = "udp://127.0.0.1:0".parse().expect("an address");
-        let refused = turn.bind(&address, windlass::DatagramConfig::default(), Nobody);
+        let refused = cx.bind(&address, windlass::DatagramConfig::default(), Nobody);
         tell.send(matches!(refused, Err(Error::Draining))).expect("a taker");
     };
     remote.run(ask).is_err() || told.recv_timeout(PATIENCE).unwrap_or(true)
@@ -530,7 +530,7 @@ fn a_reactor_that_is_held_up_is_told_as_such_and_ends_later() {
     let held = Arc::new(std::sync::Mutex::new(held));
     let (server, _) = rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Echo), Kind::Tcp);
     let remotes = server.remotes();
-    let wait = move |_: &mut windlass::Turn<'_>| {
+    let wait = move |_: &mut windlass::Context<'_>| {
         let _ = held.lock().expect("no panic").recv();
     };
     remotes[0].run(wait).expect("it runs");

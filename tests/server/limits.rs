@@ -329,8 +329,8 @@ fn a_full_reactor_is_passed_over_and_nobody_is_lost() {
                     };
                     let acceptor = server.remotes().remove(0);
                     let (tell, thread) = std::sync::mpsc::channel();
-                    let tells = move |_: &mut windlass::Turn<'_>| tell.send(std::thread::current().id());
-                    acceptor.run(move |turn| tells(turn).expect("a taker")).expect("it runs");
+                    let tells = move |_: &mut windlass::Context<'_>| tell.send(std::thread::current().id());
+                    acceptor.run(move |cx| tells(cx).expect("a taker")).expect("it runs");
                     thread_of(&name) == thread.recv().ok()
                 });
                 clients.remove(own.expect("one of the accepting reactor")).close();

@@ -591,7 +591,7 @@ fn what_another_thread_sends_is_told_as_written_and_not_to_the_next_sender() {
         let remote = server.remotes().remove(0);
         let peer = windlass::DatagramPeer::resolve(&other.address()).expect("a peer");
         let (tell, told) = std::sync::mpsc::channel();
-        remote.run(move |turn| tell.send(turn.endpoints()[0].0).expect("a taker")).expect("it runs");
+        remote.run(move |cx| tell.send(cx.endpoints()[0].0).expect("a taker")).expect("it runs");
         let id = told.recv_timeout(crate::support::PATIENCE).expect("an id");
         remote.send_datagram(id, Some(peer), windlass::Bytes::from_static(b"unasked")).expect("sent");
         assert_eq!(other.receive(), b"unasked");

@@ -70,7 +70,7 @@ fn ended(limits: &Limits, sees: Sees, hooks: fn(Hooks) -> Hooks, ends: fn(&mut W
 
 fn on_the_only_one(world: &mut World, call: impl FnOnce(&mut windlass::Other<'_>)) {
     let id = world.log.id(0);
-    call(&mut world.reactor().turn().other(id).expect("it lives"));
+    call(&mut world.reactor().context().other(id).expect("it lives"));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn a_paused_peer_is_not_read() {
         assert!(kind.is_tls() || world.reactor().snapshot().bytes_in == 0);
         assert_eq!(world.log.shown(0), 0);
         let id = world.log.id(0);
-        world.reactor().turn().other(id).expect("it lives").resume();
+        world.reactor().context().other(id).expect("it lives").resume();
         world.until("the bytes", |world| world.log.shown(0) == 10_000);
     });
 }
@@ -250,7 +250,7 @@ fn bytes_of_another_process_are_shown_at_once_where_credentials_are_asked_for() 
     rustix::net::sockopt::set_socket_passcred(&ours, true).expect("SO_PASSCRED");
     let link = Link::new(ours, Limits::default()).expect("a link");
     let handler = world.log.record(Sink);
-    world.reactor().turn().adopt(link, handler).expect("adopted");
+    world.reactor().context().adopt(link, handler).expect("adopted");
     let mut peer = Peer::plain(theirs.try_clone().expect("a duplicate"));
     world.until_open(1);
     peer.send_all_while(&mut world, b"hello");

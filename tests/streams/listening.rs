@@ -58,8 +58,8 @@ fn port_0_is_told_as_the_real_port() {
     let (id, port) = listen(&mut world, "tcp://127.0.0.1:0", ListenConfig::default()).expect("a listener");
     assert_ne!(port, 0);
     let real = Address::tcp((Ipv4Addr::LOCALHOST, port).into());
-    assert_eq!(world.reactor().turn().listeners(), [(id, real.clone())]);
-    assert_eq!(world.reactor().turn().listener_address(id), Some(real));
+    assert_eq!(world.reactor().context().listeners(), [(id, real.clone())]);
+    assert_eq!(world.reactor().context().listener_address(id), Some(real));
     assert!(answers(&mut world, (Ipv4Addr::LOCALHOST, port).into()));
 }
 
@@ -110,7 +110,7 @@ fn an_address_in_use_is_told_and_its_owner_undisturbed() {
         assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
         let mut peer = world.dial(&taken);
         echoes(&mut world, &mut peer);
-        assert_eq!(world.reactor().turn().listeners().len(), 1);
+        assert_eq!(world.reactor().context().listeners().len(), 1);
     });
 }
 
@@ -129,11 +129,11 @@ fn a_socket_that_listens_already_is_taken_over() {
     let mut world = World::new();
     let socket = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let ip = socket.local_addr().expect("an address");
-    let id = world.reactor().turn().listen_on(socket, ListenConfig::default(), greeter).expect("taken");
+    let id = world.reactor().context().listen_on(socket, ListenConfig::default(), greeter).expect("taken");
     assert_eq!(world.reactor().listener_address(id), Some(Address::tcp(ip)));
     assert!(answers(&mut world, ip));
     let unbound = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let error = world.reactor().turn().listen_on(unbound, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let error = world.reactor().context().listen_on(unbound, ListenConfig::default(), |_: &Conn<'_>| Echo);
     let error = error.expect_err("no stream listener");
     assert!(matches!(error, Error::Descriptor { .. }), "{error}");
 }
@@ -250,16 +250,16 @@ fn a_listener_can_be_paused_resumed_and_removed_while_its_connections_live() {
         let mut first = world.dial(&address);
         echoes(&mut world, &mut first);
 
-        world.reactor().turn().pause_listener(id).expect("it lives");
+        world.reactor().context().pause_listener(id).expect("it lives");
         world.turns(2);
         let mut second = world.dial(&address);
         world.turns(10);
         assert_eq!(world.log.made(), 1);
         echoes(&mut world, &mut first);
-        world.reactor().turn().resume_listener(id).expect("it lives");
+        world.reactor().context().resume_listener(id).expect("it lives");
         echoes(&mut world, &mut second);
 
-        world.reactor().turn().remove_listener(id).expect("it lives");
+        world.reactor().context().remove_listener(id).expect("it lives");
         world.turns(2);
         assert!(Peer::dial(&address).is_err(), "nobody listens any more");
         echoes(&mut world, &mut first);
@@ -267,11 +267,11 @@ fn a_listener_can_be_paused_resumed_and_removed_while_its_connections_live() {
         let heard = [Heard::Paused(PauseCause::Asked), Heard::Resumed, Heard::Ended(None)];
         assert_eq!(world.log.heard(), heard);
         assert_eq!(world.reactor().listener_address(id), None);
-        let mut turn = world.reactor().turn();
-        assert!(matches!(turn.remove_listener(id), Err(Error::Gone)));
-        assert!(matches!(turn.pause_listener(id), Err(Error::Gone)));
-        assert!(matches!(turn.resume_listener(id), Err(Error::Gone)));
-        assert!(turn.listeners().is_empty());
+        let mut cx = world.reactor().context();
+        assert!(matches!(cx.remove_listener(id), Err(Error::Gone)));
+        assert!(matches!(cx.pause_listener(id), Err(Error::Gone)));
+        assert!(matches!(cx.resume_listener(id), Err(Error::Gone)));
+        assert!(cx.listeners().is_empty());
         // The address is free again.
         world.try_listen(&address, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
         let mut third = world.dial(&address);
@@ -289,12 +289,12 @@ fn a_released_listener_still_listens() {
         let address = world.reactor().listener_address(id).expect("it listens");
         let (send, receive) = std::sync::mpsc::channel();
         let then = move |fd| send.send(fd).expect("a taker");
-        world.reactor().turn().release_listener(id, then).expect("it lives");
+        world.reactor().context().release_listener(id, then).expect("it lives");
         world.turns(2);
         let mut waiting = world.dial(&address);
         let fd = receive.try_recv().expect("the socket");
         let recorded =
-            heir.reactor().turn().listen_on(fd, listening(&address, ListenConfig::default()), |_: &Conn<'_>| Echo);
+            heir.reactor().context().listen_on(fd, listening(&address, ListenConfig::default()), |_: &Conn<'_>| Echo);
         recorded.expect("taken over");
         echoes(&mut heir, &mut waiting);
         assert_eq!(world.log.made(), 0);
@@ -359,7 +359,7 @@ fn addresses_that_cannot_be_listened_on_are_refused_and_named() {
         let error = text.parse::<Address>().expect_err(text).to_string();
         assert!(error.contains(&format!("{text:?}")), "{error}");
     }
-    assert!(world.reactor().turn().listeners().is_empty());
+    assert!(world.reactor().context().listeners().is_empty());
 }
 
 #[test]

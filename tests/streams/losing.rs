@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{Conn, Limits, Link, ListenConfig, Reason, Turn};
+use windlass::{Conn, Context, Limits, Link, ListenConfig, Reason};
 
 /// More than the kernel's buffers hold, and than is ever read.
 const WRITTEN: usize = 160 * 1024;
@@ -23,7 +23,7 @@ fn expect_cut(kind: Kind, world: &mut World, mut peer: Peer) {
 }
 
 /// A link that is detached while its output waits, and its peer.
-fn detached(kind: Kind, world: &mut World, then: impl Fn(Link, &mut Turn<'_>) + Clone + 'static) -> Peer {
+fn detached(kind: Kind, world: &mut World, then: impl Fn(Link, &mut Context<'_>) + Clone + 'static) -> Peer {
     let address = world.listen(kind, narrow(), move |_: &Conn<'_>| {
         let then = then.clone();
         Hooks::new().data(move |conn, data| {
@@ -55,9 +55,9 @@ fn a_link_that_is_dropped_with_output_resets_its_peer() {
 fn a_link_that_no_reactor_takes_resets_its_peer() {
     each_kind(|kind| {
         let mut world = World::new();
-        let peer = detached(kind, &mut world, |link, turn| {
-            turn.shutdown(Duration::ZERO);
-            turn.remote().adopt(link, |_| Sink).expect("a mailbox");
+        let peer = detached(kind, &mut world, |link, cx| {
+            cx.shutdown(Duration::ZERO);
+            cx.remote().adopt(link, |_| Sink).expect("a mailbox");
         });
         expect_cut(kind, &mut world, peer);
     });
@@ -71,7 +71,7 @@ fn what_goes_on_elsewhere_is_not_reset() {
         let keep = kept.clone();
         let mut peer = detached(kind, &mut world, move |link, _| *keep.borrow_mut() = Some(link));
         let link = kept.borrow_mut().take().expect("the link");
-        world.reactor().turn().adopt(link, Sink).expect("room");
+        world.reactor().context().adopt(link, Sink).expect("room");
         let got = peer.read_exact_while(&mut world, WRITTEN);
         assert!(got.iter().all(|byte| *byte == 7));
         drop(peer);

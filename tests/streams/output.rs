@@ -280,7 +280,7 @@ fn ids_are_of_no_use_after_the_end_nor_elsewhere() {
         remote.abort(id).expect("a command");
         remote.finish(id).expect("a command");
         remote.send(id, "for the first".into()).expect("a command");
-        assert!(world.reactor().turn().other(id).is_none());
+        assert!(world.reactor().context().other(id).is_none());
         world.turns(5);
         assert_eq!((world.log.open(), world.reactor().snapshot().undelivered), (1, 1));
         world.send(1, "for the second");
@@ -290,6 +290,6 @@ fn ids_are_of_no_use_after_the_end_nor_elsewhere() {
         let unsent = strange.send(world.log.id(1), "lost?".into()).expect_err("an id of another reactor");
         assert!(matches!(unsent.why, Error::Gone) && unsent.bytes == "lost?", "{unsent}");
         assert!(matches!(strange.close(world.log.id(1)), Err(Error::Gone)));
-        assert!(elsewhere.reactor().turn().other(world.log.id(1)).is_none());
+        assert!(elsewhere.reactor().context().other(world.log.id(1)).is_none());
     });
 }

@@ -209,7 +209,7 @@ fn what_waits_in_a_link_counts_where_it_is() {
         let link = kept.borrow_mut().take().expect("the link");
         assert!(link.unsent_bytes() > 0 && !link.unread().is_empty());
         let handler = world.log.record(Sink);
-        world.reactor().turn().adopt(link, handler).expect("room");
+        world.reactor().context().adopt(link, handler).expect("room");
         let back = world.reactor().queued_bytes();
         assert!(back >= 400 * 1024 && back <= waiting + 64 * 1024, "{back} after {waiting}");
         assert_eq!(peer.read_exact_while(&mut world, 800 * 1024).len(), 800 * 1024);

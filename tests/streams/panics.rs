@@ -239,12 +239,12 @@ fn a_panic_in_on_event_ends_nothing() {
         let address = world.reactor().listener_address(id).expect("it listens");
         let mut peer = world.dial(&address);
         check_echo(&mut world, &mut peer);
-        world.reactor().turn().pause_listener(id).expect("a listener");
+        world.reactor().context().pause_listener(id).expect("a listener");
         world.turns(3);
         let mut waiting = world.dial(&address);
         world.turns(3);
         assert_eq!(world.log.made(), 1, "it is paused all the same");
-        world.reactor().turn().resume_listener(id).expect("a listener");
+        world.reactor().context().resume_listener(id).expect("a listener");
         check_echo(&mut world, &mut waiting);
         check_echo(&mut world, &mut peer);
         assert_eq!(world.reactor().snapshot().panics, 1);

@@ -52,7 +52,7 @@ fn accepted_connections_are_probed_unless_that_is_switched_off() {
             if !kind.is_unix() {
                 // Somebody else may have made the listener, as systemd does.
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-                let id = world.reactor().turn().listen_on(listener, listening(&own, config), note(&seen));
+                let id = world.reactor().context().listen_on(listener, listening(&own, config), note(&seen));
                 addresses.push(kind.of(world.reactor().listener_address(id.expect("adopted")).expect("it listens")));
             }
             for address in &addresses {

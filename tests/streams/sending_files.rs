@@ -267,7 +267,7 @@ fn a_link_takes_its_ranges_along_and_apart_it_tells_them() {
             Hooks::new().open(move |conn| {
                 conn.send_file(file.clone(), 0..2_000_000).expect("room");
                 conn.write(b"behind").expect("room");
-                conn.detach(|link, turn| _ = turn.adopt(link, Echo).expect("adopted"));
+                conn.detach(|link, cx| _ = cx.adopt(link, Echo).expect("adopted"));
             })
         });
         let mut peer = world.dial(&address);

@@ -308,7 +308,7 @@ fn jobs_run_on_time_in_order_and_can_be_cancelled() {
     let ran = Rc::new(Cell::new(String::new()));
     let note = |name: &'static str| {
         let ran = ran.clone();
-        move |_: &mut windlass::Turn<'_>| ran.set(ran.take() + name)
+        move |_: &mut windlass::Context<'_>| ran.set(ran.take() + name)
     };
     let since = Instant::now();
     let reactor = world.reactor();
@@ -317,8 +317,8 @@ fn jobs_run_on_time_in_order_and_can_be_cancelled() {
     let cancelled = reactor.after(ms(30), note("x"));
     reactor.after(ms(40), note("b"));
     reactor.after(Duration::MAX, note("never"));
-    assert!(reactor.turn().cancel(cancelled));
-    assert!(!reactor.turn().cancel(cancelled));
+    assert!(reactor.context().cancel(cancelled));
+    assert!(!reactor.context().cancel(cancelled));
     let mut all = String::new();
     world.until("three jobs", |_| {
         all += &ran.take();

@@ -14,8 +14,8 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use windlass::{
-    Address, Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, EndpointId, Error,
-    OtherEndpoint, Reason, Turn,
+    Address, Context, Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, EndpointId,
+    Error, OtherEndpoint, Reason,
 };
 
 /// The transports over which every datagram scenario runs.
@@ -143,8 +143,8 @@ pub fn close(sock: &mut Datagrams<'_>) {
 }
 
 /// Closes an endpoint from elsewhere on its reactor.
-pub fn close_other(turn: &mut Turn<'_>, id: EndpointId) {
-    turn.endpoint(id).expect("it lives").close();
+pub fn close_other(cx: &mut Context<'_>, id: EndpointId) {
+    cx.endpoint(id).expect("it lives").close();
     closing(id);
 }
 
@@ -384,17 +384,17 @@ impl World {
 
     /// Does something to an endpoint from outside its callbacks.
     pub fn with_post<T>(&mut self, id: EndpointId, call: impl FnOnce(&mut OtherEndpoint<'_>) -> T) -> T {
-        if self.reactor().turn().endpoint(id).is_none() {
+        if self.reactor().context().endpoint(id).is_none() {
             // It was begun just now.
             self.turn();
         }
-        call(&mut self.reactor().turn().endpoint(id).expect("it lives"))
+        call(&mut self.reactor().context().endpoint(id).expect("it lives"))
     }
 
     /// Closes an endpoint from outside.
     pub fn close_post(&mut self, id: EndpointId) {
         self.with_post(id, |_| ());
-        close_other(&mut self.reactor().turn(), id);
+        close_other(&mut self.reactor().context(), id);
     }
 
     /// Turns until an endpoint has been told `on_close`, and says why.

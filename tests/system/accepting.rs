@@ -106,12 +106,12 @@ fn a_listener_that_somebody_shuts_down_ends_with_its_reason_and_the_others_live(
         assert_eq!(socket.local_addr().expect("an address").domain() == Domain::UNIX, kind.is_unix());
         let twin = socket.try_clone().expect("a descriptor");
         let recorded = world.record_accept(|_: &Conn<'_>| Echo);
-        world.reactor().turn().listen_on(socket, listening(&at, ListenConfig::default()), recorded).expect("taken");
+        world.reactor().context().listen_on(socket, listening(&at, ListenConfig::default()), recorded).expect("taken");
         world.turns(2);
         twin.shutdown(Shutdown::Both).expect("a shutdown");
         world.until("the end", |world| !world.log.heard().is_empty());
         assert_eq!(world.log.heard(), [Heard::Ended(Some(ErrorKind::InvalidInput))]);
-        assert_eq!(world.reactor().turn().listeners().len(), 1);
+        assert_eq!(world.reactor().context().listeners().len(), 1);
         let mut peer = world.dial(&other);
         peer.send_all_while(&mut world, b"hello");
         assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");

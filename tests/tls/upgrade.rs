@@ -234,7 +234,7 @@ fn a_drain_is_told_when_the_upgrade_is_done() {
     let (address, _) = listen(&mut world, Kind::Tcp, Limits::default());
     let mut client = Client::usual(&address);
     ask(&mut world, &mut client);
-    world.reactor().turn().shutdown(Duration::from_secs(10));
+    world.reactor().context().shutdown(Duration::from_secs(10));
     world.turns(3);
     assert_eq!(world.reactor().connections(), 1);
     world.until("the end", |world| {
@@ -259,8 +259,8 @@ fn an_upgrading_link_goes_on_in_other_hands() {
                 conn.write(GO).expect("room");
                 conn.start_tls_server(&security::server()).expect("an open plain connection");
                 let log = log.clone();
-                conn.detach(move |link, turn| {
-                    turn.adopt(link, log.record(crate::support::Echo)).expect("a place");
+                conn.detach(move |link, cx| {
+                    cx.adopt(link, log.record(crate::support::Echo)).expect("a place");
                 });
                 ASK.len()
             })

@@ -379,7 +379,7 @@ impl Peers {
             "command" => self.talk("one that waits for a command", peer, |peer| {
                 exchange(peer, 4)?;
                 let (tell, told) = channel();
-                let call = move |_: &mut windlass::Turn<'_>| tell.send(()).expect("somebody waits");
+                let call = move |_: &mut windlass::Context<'_>| tell.send(()).expect("somebody waits");
                 self.start.remote.run(call).map_err(io::Error::other)?;
                 match told.recv_timeout(PATIENCE) {
                     Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Err(ErrorKind::TimedOut.into()),

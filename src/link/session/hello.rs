@@ -41,10 +41,10 @@ const WARNINGS_MAX: usize = 4;
 
 /// Whether rustls should look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    Part,
+pub(super) enum Parsed {
+    Incomplete,
     /// It is whole, or so wrong that it never will be: rustls says which.
-    Enough,
+    Complete,
     /// The peer gave up, with this alert.
     Alert(u8),
 }
@@ -53,7 +53,7 @@ pub(super) enum Heard {
 enum Alert {
     /// It may be passed over.
     Warning,
-    Other(Heard),
+    Other(Parsed),
 }
 
 impl Hello {
@@ -66,14 +66,16 @@ impl Hello {
     }
 
     /// Looks at what came so far, from the first byte on.
-    pub(super) fn hear(&mut self, wire: &[u8]) -> Heard {
+    pub(super) fn feed(&mut self, wire: &[u8]) -> Parsed {
         while !self.is_whole() {
             let record = &wire[self.next as usize..];
             let is_known = |kind: &u8| [ALERT, HANDSHAKE].contains(kind);
             if record.first().is_some_and(|kind| !is_known(kind)) || record.get(1).is_some_and(|major| *major != 3) {
-                return Heard::Enough;
+                return Parsed::Complete;
             }
-            let Some(&[kind, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else { return Heard::Part };
+            let Some(&[kind, _, _, high, low]) = record.first_chunk::<HEADER_BYTES>() else {
+                return Parsed::Incomplete;
+            };
             let length = usize::from(u16::from_be_bytes([high, low]));
             if kind == ALERT {
                 match self.hear_alert(length, &record[HEADER_BYTES..]) {
@@ -86,7 +88,7 @@ impl Hello {
                 }
             }
             if length == 0 || length > RECORD_BYTES_MAX {
-                return Heard::Enough;
+                return Parsed::Complete;
             }
             let body = &record[HEADER_BYTES..];
             let known = self.head.len().min(self.seen as usize);
@@ -94,19 +96,19 @@ impl Hello {
             let mut head = self.head;
             head[known..].iter_mut().zip(&body[..new]).for_each(|(place, byte)| *place = *byte);
             if known + new > 0 && head[0] != CLIENT_HELLO {
-                return Heard::Enough;
+                return Parsed::Complete;
             }
             if known + new >= head.len() && message_bytes(head) > HELLO_BYTES_MAX {
-                return Heard::Enough;
+                return Parsed::Complete;
             }
             if body.len() < length {
-                return Heard::Part;
+                return Parsed::Incomplete;
             }
             self.head = head;
             self.seen += length as u32;
             self.next += (HEADER_BYTES + length) as u32;
         }
-        Heard::Enough
+        Parsed::Complete
     }
 
     /// Looks at an alert in front of the message, or between two records of it.
@@ -114,17 +116,17 @@ impl Hello {
         let warnings = self.start as usize / (HEADER_BYTES + ALERT_BYTES);
         Alert::Other(match body {
             // What has no alert's length is none.
-            _ if length != ALERT_BYTES => Heard::Enough,
+            _ if length != ALERT_BYTES => Parsed::Complete,
             // Other warnings than an end harm nothing where no message is under way. They may not hide its name from those who
             // choose by it; rustls refuses too many.
             [WARNING, description, ..] if *description != CLOSE_NOTIFY && self.seen == 0 => {
                 if warnings < WARNINGS_MAX {
                     return Alert::Warning;
                 }
-                Heard::Enough
+                Parsed::Complete
             }
-            [_, description, ..] => Heard::Alert(*description),
-            [_] | [] => Heard::Part,
+            [_, description, ..] => Parsed::Alert(*description),
+            [_] | [] => Parsed::Incomplete,
         })
     }
 

@@ -13,7 +13,7 @@ pub(crate) enum Session {}
 pub(crate) const DECODE_ERROR: [u8; 0] = [];
 
 pub(crate) struct Opened {
-    pub(crate) eaten: usize,
+    pub(crate) consumed: usize,
     pub(crate) fault: Option<TlsFault>,
 }
 
@@ -89,7 +89,7 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn is_unmade(&self) -> bool {
+    pub(crate) fn is_not_started(&self) -> bool {
         match *self {}
     }
 

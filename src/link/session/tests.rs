@@ -31,7 +31,7 @@ impl Side {
         self.scratch.bytes()[..bytes.len()].copy_from_slice(bytes);
         let (wire, plain) = self.scratch.wire(&self.kept, bytes.len());
         let opened = self.session.open(wire, plain, &mut self.sealed);
-        self.kept = wire[opened.eaten..].to_vec();
+        self.kept = wire[opened.consumed..].to_vec();
         wire.fill(0xa5);
         assert!(plain.is_empty() || was_secured || self.session.is_secured(), "plaintext before the handshake's end");
         self.plain.extend_from_slice(plain);
@@ -238,10 +238,10 @@ fn nothing_of_rustls_is_made_before_a_whole_hello() {
     let hello = client.records();
     for byte in &hello[..hello.len() - 1] {
         server.take(&[*byte]);
-        assert!(server.session.is_unmade() && server.sealed.len() == 0);
+        assert!(server.session.is_not_started() && server.sealed.len() == 0);
     }
     server.take(&hello[hello.len() - 1..]);
-    assert!(!server.session.is_unmade() && server.sealed.len() > 0);
+    assert!(!server.session.is_not_started() && server.sealed.len() > 0);
 }
 
 /// Whatever the name was chosen by, if rustls reads another one: nothing of its answer leaves, on no version.

@@ -3,13 +3,13 @@
 //! Owns what follows from a source's answer. The funnels in `core.rs` decide who is driven when.
 
 use crate::clock::Tick;
+use crate::context::{Context, DetachRequest, Place, ReactorState, Seat};
 use crate::handler::{Next, guarded};
 use crate::id::SourceId;
 use crate::net::Readiness;
 use crate::reactor::core::Core;
 use crate::source::endpoint::Endpoint;
 use crate::source::{Cause, Source};
-use crate::turn::{Desk, Parting, Place, Roster, Seat, Turn};
 
 impl Core {
     /// Drives what the kernel reported; input of a connection at rest takes the short way.
@@ -20,14 +20,14 @@ impl Core {
         }
         match &mut taken {
             Some(Source::Connection(connection))
-                if connection.is_at_rest() && ready.is_input_alone() && !self.desk.buffers.pool.is_full() =>
+                if connection.is_at_rest() && ready.is_input_alone() && !self.state.buffers.pool.is_full() =>
             {
-                self.desk.counters.drives += 1;
+                self.state.counters.drives += 1;
                 self.count_drive();
-                let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-                let next = connection.pass(id, &mut self.scratch, &mut turn);
-                turn.send_gathered();
-                self.look_at_lap("connection", Some(id));
+                let mut cx = Context { state: &mut self.state, table: &mut self.table };
+                let next = connection.pass(id, &mut self.scratch, &mut cx);
+                cx.send_gathered();
+                self.read_stopwatch("connection", Some(id));
                 match next {
                     // Its deadlines can only have moved back: the timer that it has asks when it fires.
                     None => self.table.put_back(id, &mut taken),
@@ -43,12 +43,12 @@ impl Core {
     // Apart, since connections would pay for its registers.
     #[inline(never)]
     fn drive_endpoint(&mut self, id: SourceId, ready: Readiness, mut endpoint: Box<Endpoint>) {
-        self.desk.counters.drives += 1;
+        self.state.counters.drives += 1;
         self.count_drive();
-        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-        let next = endpoint.drive_ready(id, ready, &mut self.arrivals, &mut turn);
-        turn.send_gathered();
-        self.look_at_lap("endpoint", Some(id));
+        let mut cx = Context { state: &mut self.state, table: &mut self.table };
+        let next = endpoint.drive_ready(id, ready, &mut self.arrivals, &mut cx);
+        cx.send_gathered();
+        self.read_stopwatch("endpoint", Some(id));
         let due = endpoint.deadline();
         match next {
             Next::Remove => self.remove(id, Source::Endpoint(Some(endpoint))),
@@ -64,10 +64,10 @@ impl Core {
     fn come_again(&mut self, id: SourceId, next: Next, due: Option<Tick>) {
         // A busy source has its deadline armed too: a peer that keeps us busy must not outlive it.
         if let Some(due) = due {
-            self.timers.arm(id.slot, due, self.desk.now);
+            self.timers.arm(id.slot, due, self.state.now);
         }
         if next == Next::Again {
-            self.table.rouse(id);
+            self.table.wake(id);
         }
     }
 
@@ -83,12 +83,12 @@ impl Core {
 
     fn drive_taken(&mut self, id: SourceId, cause: Cause, taken: &mut Option<Source>) {
         let Some(source) = taken else { return };
-        self.desk.counters.drives += 1;
+        self.state.counters.drives += 1;
         self.count_drive();
-        let mut turn = Turn { desk: &mut self.desk, table: &mut self.table };
-        let (kind, next) = (source.kind(), source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut turn));
-        turn.send_gathered();
-        self.look_at_lap(kind, Some(id));
+        let mut cx = Context { state: &mut self.state, table: &mut self.table };
+        let (kind, next) = (source.kind(), source.drive(id, cause, &mut self.scratch, &mut self.arrivals, &mut cx));
+        cx.send_gathered();
+        self.read_stopwatch(kind, Some(id));
         self.follow(id, next, taken);
         self.tell_all_undelivered();
     }
@@ -113,7 +113,7 @@ impl Core {
     pub(in crate::reactor) fn arms_every_deadline(&self) -> bool {
         // The entry may be late by its rounding, a fiftieth of a wait that has gone on for a while.
         let is_in_time = |entry: Tick, due: Tick| {
-            entry <= due.after(due.since(self.desk.now) / 40 + std::time::Duration::from_millis(200))
+            entry <= due.after(due.since(self.state.now) / 40 + std::time::Duration::from_millis(200))
         };
         let is_armed = |id: SourceId| match self.table.get(id).and_then(Source::deadline) {
             Some(due) => self.timers.of(id.slot).is_some_and(|entry| is_in_time(entry, due)),
@@ -124,19 +124,19 @@ impl Core {
 
     #[cfg(test)]
     pub(in crate::reactor) fn next_timer(&self) -> Option<std::time::Duration> {
-        self.timers.next().map(|due| due.since(self.desk.now))
+        self.timers.next().map(|due| due.since(self.state.now))
     }
 
     #[inline(always)]
     fn tell_all_undelivered(&mut self) {
-        if !self.desk.undelivered.is_empty() {
+        if !self.state.undelivered.is_empty() {
             self.tell_undelivered_ones();
         }
     }
 
     #[cold]
     fn tell_undelivered_ones(&mut self) {
-        for (id, bytes, why) in std::mem::take(&mut self.desk.undelivered) {
+        for (id, bytes, why) in std::mem::take(&mut self.state.undelivered) {
             self.tell_undelivered(id, bytes, &why);
         }
     }
@@ -149,30 +149,35 @@ impl Core {
         if let Source::Connection(connection) = source {
             let (acceptor, counts) = (connection.acceptor(), connection.counts());
             // What an attempt moved that becomes the connection is counted there.
-            if counts || self.desk.parting.is_none() {
-                Desk::count_moved(&self.desk.moved_before, id, connection.link_ref(), &mut self.desk.counters);
+            if counts || self.state.detach_request.is_none() {
+                ReactorState::count_moved(
+                    &self.state.moved_before,
+                    id,
+                    connection.link_ref(),
+                    &mut self.state.counters,
+                );
             }
-            if !self.desk.moved_before.is_empty() {
-                self.desk.moved_before.remove(&id);
+            if !self.state.moved_before.is_empty() {
+                self.state.moved_before.remove(&id);
             }
-            match self.desk.parting.take() {
-                Some(Parting { then, place }) => {
+            match self.state.detach_request.take() {
+                Some(DetachRequest { then, place }) => {
                     let link = connection.into_link();
-                    self.desk.buffers.pool.count_out(link.held_bytes());
+                    self.state.buffers.pool.count_out(link.held_bytes());
                     let acceptor_id = acceptor.filter(|_| place == Place::Kept).and_then(|slot| self.table.id_at(slot));
                     let seat = acceptor_id.and_then(|acceptor| match self.table.get(acceptor)? {
                         Source::Acceptor(listener) => {
                             let quotas = listener.quotas().clone();
-                            Some(Seat { remote: self.desk.remote.clone(), acceptor, quotas })
+                            Some(Seat { remote: self.state.remote.clone(), acceptor, quotas })
                         }
                         Source::Connection(_) | Source::Endpoint(_) | Source::Watch(_) => None,
                     });
                     match seat {
-                        Some(_) => self.desk.connection_leaves(),
+                        Some(_) => self.state.connection_leaves(),
                         None if counts => self.forget_connection(acceptor),
                         None => {}
                     }
-                    self.run_closure(Box::new(move |turn| then(link, seat, turn)));
+                    self.run_closure(Box::new(move |cx| then(link, seat, cx)));
                 }
                 None => {
                     drop(connection);
@@ -183,26 +188,26 @@ impl Core {
             }
         } else {
             if let Source::Endpoint(Some(endpoint)) = &source {
-                self.desk.counters.datagrams.add(&endpoint.stats());
-                self.desk.connection_ends();
+                self.state.counters.datagrams.add(&endpoint.stats());
+                self.state.connection_ends();
             }
             self.drop_guarded(source);
         }
-        self.desk.free_held();
+        self.state.free_held();
     }
 
     pub(in crate::reactor) fn drop_guarded<T>(&mut self, source: T) {
         if guarded(|| drop(source)).is_none() {
-            self.desk.counters.panics += 1;
+            self.state.counters.panics += 1;
         }
     }
 
     fn forget_connection(&mut self, acceptor: Option<u32>) {
-        self.desk.connection_ends();
+        self.state.connection_ends();
         if let Some(id) = acceptor.and_then(|slot| self.table.id_at(slot)) {
             if let Some(Source::Acceptor(acceptor)) = self.table.get_mut(id) {
                 if acceptor.release() {
-                    self.table.rouse(id);
+                    self.table.wake(id);
                 }
             }
         }

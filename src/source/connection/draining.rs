@@ -3,11 +3,11 @@
 //! Owns what counts as heard. When it is asked is decided in `reactor/drain.rs`.
 
 use crate::clock::Tick;
+use crate::context::{Context, FIRST_REQUEST};
 use crate::error::Reason;
 use crate::id::SourceId;
 use crate::link::phase::{Phase, Signal};
 use crate::source::connection::Connection;
-use crate::turn::{FIRST_REQUEST, Turn};
 
 impl Connection {
     /// Whether nothing more of its peer's is known to wait in the kernel, and, of an accepted one, more than `beyond` bytes have
@@ -22,12 +22,12 @@ impl Connection {
         if self.link.is_tls() && now < self.link.entered().after(FIRST_REQUEST) { self.link.bytes_in() } else { 0 }
     }
 
-    pub(super) fn drain(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    pub(super) fn drain(&mut self, id: SourceId, cx: &mut Context<'_>) {
         match self.link.phase() {
             // Nothing new is connected once draining (A10).
-            Phase::Connecting => self.link.signal(Signal::Close(Reason::Drain), turn.desk.now),
+            Phase::Connecting => self.link.signal(Signal::Close(Reason::Drain), cx.state.now),
             Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed => {
-                self.call(id, turn, |handler, conn| handler.on_drain(conn));
+                self.call(id, cx, |handler, conn| handler.on_drain(conn));
             }
             // A handshake may go on to its end; `open` tells it then. The others are on their way out.
             Phase::Handshaking | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed(_) => {}

@@ -4,36 +4,36 @@
 //! connect, and all that the kernel and the mailbox held has been taken (see `reactor/hearing.rs`).
 
 use crate::clock::Tick;
+use crate::context::Context;
 use crate::error::{Expiry, Reason};
 use crate::id::SourceId;
 use crate::link::phase::Signal;
 use crate::source::connection::Connection;
-use crate::turn::Turn;
 
 impl Connection {
-    pub(super) fn expire(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        let (now, judged) = (turn.desk.now, turn.desk.judged);
+    pub(super) fn expire(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        let (now, judged) = (cx.state.now, cx.state.judged);
         if let Some((due, expiry)) = self.link.phase_deadline() {
-            if due <= judged && !self.is_excused(due, expiry, turn) {
-                let hurried = expiry == Expiry::Handshake && turn.is_draining();
+            if due <= judged && !self.is_excused(due, expiry, cx) {
+                let hurried = expiry == Expiry::Handshake && cx.is_draining();
                 let signal = if hurried { Signal::Close(Reason::Drain) } else { Signal::Expired(expiry) };
                 self.link.signal(signal, now);
             }
         }
         if self.link.timer() <= judged && !self.is_upgrading() {
             self.link.set_timer(Tick::NEVER);
-            if self.link.phase().is_lively() {
-                self.call(id, turn, |handler, conn| handler.on_timer(conn));
+            if self.link.phase().is_open() {
+                self.call(id, cx, |handler, conn| handler.on_timer(conn));
             }
         }
     }
 
     /// Whether a deadline is past only because this side was late, or did not notice what the peer did.
-    fn is_excused(&mut self, due: Tick, expiry: Expiry, turn: &Turn<'_>) -> bool {
-        let (now, judged) = (turn.desk.now, turn.desk.judged);
+    fn is_excused(&mut self, due: Tick, expiry: Expiry, cx: &Context<'_>) -> bool {
+        let (now, judged) = (cx.state.now, cx.state.judged);
         match expiry {
             // It is this side that does not read.
-            Expiry::Idle if self.is_unread(turn) => {
+            Expiry::Idle if self.is_unread(cx) => {
                 self.link.touch(now);
                 true
             }

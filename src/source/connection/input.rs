@@ -3,13 +3,13 @@
 //! Owns the order of shown bytes: what waits before what came, and the peer's end behind both.
 
 use crate::config::Limits;
+use crate::context::Context;
 use crate::error::Reason;
 use crate::handler::ConnState;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
 use crate::link::phase::Signal;
 use crate::source::connection::{Connection, Origin};
-use crate::turn::Turn;
 
 /// What may still be read of a connection in one turn.
 #[derive(Clone, Copy)]
@@ -31,135 +31,135 @@ impl Budget {
 
 impl Connection {
     /// Shows what waits, reads within the budget, and tells the peer's end once all before it was shown.
-    pub(super) fn take_input(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, turn: &mut Turn<'_>) {
+    pub(super) fn take_input(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, cx: &mut Context<'_>) {
         if self.link.has_unread() {
-            if self.link.may_show_rest() && !self.is_leaving(turn) {
-                self.show_rest(id, turn);
+            if self.link.may_show_rest() && !self.is_detaching(cx) {
+                self.show_rest(id, cx);
             }
-            self.check_inbox(turn);
+            self.check_inbox(cx);
         }
         let Budget { mut bytes, reads } = budget;
         for _ in 0..reads {
-            if !self.link.may_read() || bytes == 0 || self.is_leaving(turn) {
+            if !self.link.may_read() || bytes == 0 || self.is_detaching(cx) {
                 break;
             }
-            let Some(allowed) = self.allowed(bytes, turn) else { break };
-            let desk = &mut *turn.desk;
+            let Some(allowed) = self.allowed(bytes, cx) else { break };
+            let state = &mut *cx.state;
             let piece = self.link.piece(allowed, scratch);
-            let Some((read, came)) = self.link.receive_opened(piece, scratch, &mut desk.buffers, desk.now) else {
+            let Some((read, came)) = self.link.receive_opened(piece, scratch, &mut state.buffers, state.now) else {
                 break;
             };
             bytes = allowed - read;
             if !came.is_empty() && self.link.phase().delivers_input() {
-                self.deliver(id, came, turn);
+                self.deliver(id, came, cx);
             }
         }
-        if self.link.end_is_due() && !self.is_leaving(turn) {
+        if self.link.end_is_due() && !self.is_detaching(cx) {
             if self.link.is_truncated() {
-                self.link.signal(Signal::Close(Reason::Truncated), turn.desk.now);
+                self.link.signal(Signal::Close(Reason::Truncated), cx.state.now);
             } else {
-                self.tell_end(id, turn);
+                self.tell_end(id, cx);
             }
         }
     }
 
     /// Shows bytes that were just read, behind those that wait, and keeps what is left.
-    pub(super) fn deliver(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) {
-        let wanted = self.link.may_deliver() && !self.is_leaving(turn);
+    pub(super) fn deliver(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) {
+        let wanted = self.link.may_deliver() && !self.is_detaching(cx);
         if wanted && !self.link.has_unread() && bytes.len() >= self.link.need() {
-            let first = self.show_once(id, bytes, turn);
+            let first = self.show_once(id, bytes, cx);
             if first != Some(bytes.len()) {
-                self.keep(id, bytes, first, turn);
+                self.keep(id, bytes, first, cx);
             }
             return;
         }
-        self.link.keep_input(bytes, &mut turn.desk.buffers.pool);
+        self.link.keep_input(bytes, &mut cx.state.buffers.pool);
         if wanted && self.link.may_show_rest() {
-            self.show_rest(id, turn);
+            self.show_rest(id, cx);
         }
-        self.check_inbox(turn);
+        self.check_inbox(cx);
     }
 
     /// Keeps what is left of bytes that are being shown for the first time.
     #[inline(never)]
-    pub(super) fn keep(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, turn: &mut Turn<'_>) {
-        let used = self.show_on(id, bytes, first, turn);
+    pub(super) fn keep(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, cx: &mut Context<'_>) {
+        let used = self.show_on(id, bytes, first, cx);
         // What is left before an upgrade is the beginning of the handshake.
         if used < bytes.len() && (self.link.phase().delivers_input() || self.is_upgrading()) {
-            self.link.keep_input(&bytes[used..], &mut turn.desk.buffers.pool);
+            self.link.keep_input(&bytes[used..], &mut cx.state.buffers.pool);
         }
-        self.check_inbox(turn);
+        self.check_inbox(cx);
     }
 
     /// A handler that waits for more than it may leave waits for ever.
-    fn check_inbox(&mut self, turn: &mut Turn<'_>) {
-        if self.link.is_stuck() && !self.is_leaving(turn) {
-            self.link.signal(Signal::Close(Reason::InboxLimit), turn.desk.now);
+    fn check_inbox(&mut self, cx: &mut Context<'_>) {
+        if self.link.is_stuck() && !self.is_detaching(cx) {
+            self.link.signal(Signal::Close(Reason::InboxLimit), cx.state.now);
         }
     }
 
     /// Shows what waits in the inbox.
-    fn show_rest(&mut self, id: SourceId, turn: &mut Turn<'_>) {
+    fn show_rest(&mut self, id: SourceId, cx: &mut Context<'_>) {
         if let Some(rest) = self.link.take_rest() {
-            let used = self.show(id, rest.bytes(), turn);
-            self.link.put_rest_back(rest, used, &mut turn.desk.buffers.pool);
+            let used = self.show(id, rest.bytes(), cx);
+            self.link.put_rest_back(rest, used, &mut cx.state.buffers.pool);
         }
     }
 
     /// Calls `on_data` until all is used, nothing is used, or input is no longer wanted; returns how much was used.
-    fn show(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
-        let first = self.show_once(id, bytes, turn);
-        self.show_on(id, bytes, first, turn)
+    fn show(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) -> usize {
+        let first = self.show_once(id, bytes, cx);
+        self.show_on(id, bytes, first, cx)
     }
 
     /// Calls `on_data`; `None` if it panicked.
     #[inline(always)]
-    pub(super) fn show_once(&mut self, id: SourceId, bytes: &[u8], turn: &mut Turn<'_>) -> Option<usize> {
+    pub(super) fn show_once(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         self.link.about_to_show();
-        self.call(id, turn, |handler, conn| handler.on_data(conn, bytes))
+        self.call(id, cx, |handler, conn| handler.on_data(conn, bytes))
     }
 
     /// Goes on as [`show`](Connection::show), after the first call.
-    fn show_on(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, turn: &mut Turn<'_>) -> usize {
+    fn show_on(&mut self, id: SourceId, bytes: &[u8], first: Option<usize>, cx: &mut Context<'_>) -> usize {
         let (mut used, mut called) = (0, first);
         while let Some(n) = called {
             let rest = bytes.len() - used;
             if n > rest {
-                if let Some(missed) = turn.desk.misused.passes() {
+                if let Some(missed) = cx.state.misused.passes() {
                     log::error!("connection {id}: on_data used {n} of {rest} bytes{missed}");
                 }
-                self.panicked(turn);
+                self.panicked(cx);
                 break;
             }
             used += n;
             if used == bytes.len() {
                 return used;
             }
-            if n == 0 || !self.link.may_deliver() || self.is_leaving(turn) || self.link.need() > bytes.len() - used {
+            if n == 0 || !self.link.may_deliver() || self.is_detaching(cx) || self.link.need() > bytes.len() - used {
                 break;
             }
-            called = self.show_once(id, &bytes[used..], turn);
+            called = self.show_once(id, &bytes[used..], cx);
         }
-        self.link.shown(bytes.len() - used, &mut turn.desk.buffers.pool);
+        self.link.shown(bytes.len() - used, &mut cx.state.buffers.pool);
         used
     }
 
-    fn tell_end(&mut self, id: SourceId, turn: &mut Turn<'_>) {
-        self.link.signal(Signal::PeerEnded, turn.desk.now);
+    fn tell_end(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        self.link.signal(Signal::PeerEnded, cx.state.now);
         if let Origin::Observed = self.origin {
-            self.tell_progress(id, turn);
-            self.tell_state(id, ConnState::CloseRead, turn);
+            self.tell_progress(id, cx);
+            self.tell_state(id, ConnState::CloseRead, cx);
         }
         match self.link.take_rest() {
             None => {
-                self.call(id, turn, |handler, conn| handler.on_end(conn, &[]));
+                self.call(id, cx, |handler, conn| handler.on_end(conn, &[]));
             }
             Some(rest) => {
                 let len = rest.bytes().len();
-                self.call(id, turn, |handler, conn| handler.on_end(conn, rest.bytes()));
+                self.call(id, cx, |handler, conn| handler.on_end(conn, rest.bytes()));
                 // A link that leaves takes it along: its next handler is told of the end again.
-                let used = if self.is_leaving(turn) { 0 } else { len };
-                self.link.put_rest_back(rest, used, &mut turn.desk.buffers.pool);
+                let used = if self.is_detaching(cx) { 0 } else { len };
+                self.link.put_rest_back(rest, used, &mut cx.state.buffers.pool);
             }
         }
     }

@@ -6,12 +6,12 @@
 //! 1. Whoever touches the link outside its own drives takes it from the short way (`Connection::link`).
 //! 2. The two ways do the same, call by call; a test compares them on any sequence of events.
 
+use crate::context::Context;
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::{Pool, Scratch};
 use crate::source::connection::input::Budget;
 use crate::source::connection::{Connection, Origin, RoleKind};
-use crate::turn::Turn;
 
 /// By which way input is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,22 +41,22 @@ impl Connection {
 
     /// Takes the input of a connection at rest. `None` if it is at rest again, and no deadline has become earlier.
     #[inline]
-    pub(crate) fn pass(&mut self, id: SourceId, scratch: &mut Scratch, turn: &mut Turn<'_>) -> Option<Next> {
+    pub(crate) fn pass(&mut self, id: SourceId, scratch: &mut Scratch, cx: &mut Context<'_>) -> Option<Next> {
         #[cfg(test)]
         tests::PASSES.set(tests::PASSES.get() + 1);
-        let (now, timer) = (turn.desk.now, self.link.timer_set());
+        let (now, timer) = (cx.state.now, self.link.timer_set());
         let mut spent = 0;
         if let Some(bytes) = self.link.receive_at_rest(scratch, now) {
             spent = bytes.len();
-            let first = self.show_once(id, bytes, turn);
+            let first = self.show_once(id, bytes, cx);
             if first != Some(spent) {
-                self.keep(id, bytes, first, turn);
-            } else if turn.desk.parting.is_none() && self.link.comes_to_rest(timer, &mut turn.desk.buffers, now) {
+                self.keep(id, bytes, first, cx);
+            } else if cx.state.detach_request.is_none() && self.link.comes_to_rest(timer, &mut cx.state.buffers, now) {
                 return None;
             }
         }
         let budget = Budget::of(self.link.limits()).after_read(spent);
-        Some(self.go_on(id, budget, scratch, turn))
+        Some(self.go_on(id, budget, scratch, cx))
     }
 }
 
@@ -259,7 +259,7 @@ mod tests {
             let link = Link::new(near, Limits::default()).expect("a link");
             let handler =
                 Planned { name, plan: plan.clone(), shown: shown.clone(), ids: ids.clone(), log: log.clone() };
-            reactor.turn().adopt(link, handler).unwrap_or_else(|_| panic!("adopted"));
+            reactor.context().adopt(link, handler).unwrap_or_else(|_| panic!("adopted"));
         }
         settle(&mut reactor);
         for (which, step) in steps {

@@ -8,15 +8,15 @@ use crate::address::Address;
 use crate::id::SourceId;
 
 #[derive(Default)]
-pub(crate) struct Notes {
+pub(crate) struct ReportedStates {
     /// By slot.
-    notes: Vec<Option<Box<Seen>>>,
+    notes: Vec<Option<Box<LastReported>>>,
     /// Ends since room was given back last.
     ends: usize,
 }
 
 /// What a listener was told last of a connection.
-pub(crate) struct Seen {
+pub(crate) struct LastReported {
     pub(crate) ends: Ends,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -40,23 +40,23 @@ pub(crate) enum Stage {
     WriteClosed,
 }
 
-impl Notes {
+impl ReportedStates {
     /// Begins a connection's note.
     pub(crate) fn begin(&mut self, id: SourceId, ends: Ends) {
         let slot = id.slot as usize;
         if self.notes.len() <= slot {
             self.notes.resize_with(slot + 1, || None);
         }
-        self.notes[slot] = Some(Box::new(Seen { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
+        self.notes[slot] = Some(Box::new(LastReported { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
     }
 
     /// A connection's note; `None` if it was never admitted.
-    pub(crate) fn get(&mut self, id: SourceId) -> Option<&mut Seen> {
+    pub(crate) fn get(&mut self, id: SourceId) -> Option<&mut LastReported> {
         self.notes.get_mut(id.slot as usize)?.as_deref_mut()
     }
 
     /// Ends a connection's note, and returns it.
-    pub(crate) fn end(&mut self, id: SourceId) -> Option<Box<Seen>> {
+    pub(crate) fn end(&mut self, id: SourceId) -> Option<Box<LastReported>> {
         let ended = self.notes.get_mut(id.slot as usize).and_then(Option::take);
         self.ends += 1;
         // So seldom that looking for it costs each end no more than one place.

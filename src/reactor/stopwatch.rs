@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Warnings are so far apart at least.
 const QUIET_AFTER_WARNING: Duration = Duration::from_secs(1);
 
-pub(super) struct Lap {
+pub(super) struct Stopwatch {
     /// When the last of those who may hold the loop had done so.
     began: u64,
     /// When the turn began.
@@ -26,10 +26,10 @@ pub(super) enum Held {
     TooLong,
 }
 
-impl Lap {
-    pub(super) fn new(slow: Option<Duration>) -> Lap {
+impl Stopwatch {
+    pub(super) fn new(slow: Option<Duration>) -> Stopwatch {
         let began = coarse::nanos();
-        Lap { began, turn: began, slow, quiet_until: Tick::of_nanos(0) }
+        Stopwatch { began, turn: began, slow, quiet_until: Tick::of_nanos(0) }
     }
 
     /// Nobody holds the loop now.

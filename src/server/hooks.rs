@@ -201,12 +201,12 @@ impl Handler for Departing {
                 None => leave(),
             }
         };
-        conn.detach_seated(move |link, seat, turn| {
+        conn.detach_seated(move |link, seat, cx| {
             let limits = link.limits();
             let shortest = [limits.idle_timeout, limits.lifetime].into_iter().flatten().min();
             workers.serve(Job { link, states, done: Box::new(done), seat });
             if let Some(shortest) = shortest {
-                workers.watch(shortest, turn);
+                workers.watch(shortest, cx);
             }
         });
     }
@@ -228,12 +228,12 @@ pub(super) struct FrontParts {
 }
 
 /// A user's [`Accept`], with the server's limits and callbacks in front of it.
-pub(super) struct Front<A> {
+pub(super) struct ServerHooks<A> {
     pub(super) inner: A,
     pub(super) parts: FrontParts,
 }
 
-impl<A> Front<A> {
+impl<A> ServerHooks<A> {
     fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason, detail: Option<&String>) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
         let local = Box::new(self.parts.local.clone());
@@ -251,7 +251,7 @@ impl<A> Front<A> {
     }
 }
 
-impl<A: Accept> Accept for Front<A> {
+impl<A: Accept> Accept for ServerHooks<A> {
     type Handler = A::Handler;
 
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {

@@ -7,18 +7,18 @@
 //!    empty between drives.
 
 pub(crate) mod handshakes;
-pub(crate) mod seen;
+pub(crate) mod reported;
 
 use crate::address::Address;
 use crate::clock::{self, Tick};
-use crate::command::{Local, Observed, Order};
+use crate::command::{Local, Order};
 use crate::config::datagram::DatagramConfig;
 use crate::config::{ConnectConfig, ListenConfig, Wanted};
 use crate::conn::Other;
 use crate::counters::Counters;
 use crate::datagrams::OtherEndpoint;
 use crate::dial::resolver::Resolver;
-use crate::dial::{self, Dial, Plan, Trial};
+use crate::dial::{self, Dial, Plan};
 use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId, WatchId};
@@ -31,19 +31,20 @@ use crate::net::listener::Listener;
 use crate::net::stream::Stream;
 use crate::net::watched::Foreign;
 use crate::net::{Direction, Registry};
-use crate::placement::{Handed, Permit, Quota, Spread};
+use crate::placement::{Handoff, Permit, Quota, Spread};
 use crate::post::{Departures, Post};
+use crate::reactor::table::Table;
 use crate::seldom::Seldom;
 use bytes::Bytes;
 use handshakes::Handshakes;
-use seen::Notes;
+use reported::ReportedStates;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What lies ready for each turn: all of a reactor that is neither its poll nor its table.
-pub(crate) struct Desk {
+pub(crate) struct ReactorState {
     pub(crate) now: Tick,
     /// Deadlines up to this moment may end something: what the kernel and the mailbox held then has been looked at.
     pub(crate) judged: Tick,
@@ -51,7 +52,7 @@ pub(crate) struct Desk {
     pub(crate) buffers: Buffers,
     pub(crate) departures: Departures,
     pub(crate) gathered: Vec<u8>,
-    pub(crate) gatherer: Option<SourceId>,
+    pub(crate) batch_owner: Option<SourceId>,
     pub(crate) local: VecDeque<Local>,
     pub(crate) handshakes: Handshakes,
     pub(crate) jobs: BTreeMap<TimerId, Job>,
@@ -63,7 +64,7 @@ pub(crate) struct Desk {
     pub(crate) connections_max: usize,
     pub(crate) listeners: Vec<(SourceId, Address)>,
     pub(crate) endpoints: Vec<(SourceId, Address)>,
-    pub(crate) notes: Notes,
+    pub(crate) reported: ReportedStates,
     /// Listeners that wait for something to come free.
     pub(crate) held: Vec<SourceId>,
     /// Who is still to hear of the drain; see `reactor/drain.rs`.
@@ -75,14 +76,14 @@ pub(crate) struct Desk {
     /// Handlers that say they used more than there was.
     pub(crate) misused: Seldom,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
-    pub(crate) parting: Option<Parting>,
+    pub(crate) detach_request: Option<DetachRequest>,
     /// Connections that have left, and whose places are kept for them.
     pub(crate) away: usize,
     pub(crate) registry: Registry,
     pub(crate) remote: Remote,
 }
 
-impl Desk {
+impl ReactorState {
     /// Where a listener really listens.
     pub(crate) fn listener_address(&self, id: ListenerId) -> Option<Address> {
         self.listeners.iter().find(|(listener, _)| *listener == id.0).map(|(_, address)| address.clone())
@@ -129,7 +130,7 @@ impl Desk {
     /// Has listeners that wait for something to come free try again.
     pub(crate) fn free_held(&mut self) {
         for held in std::mem::take(&mut self.held) {
-            self.local.push_back(Local::Order(held, Order::Freed));
+            self.local.push_back(Local::Order(held, Order::CapacityAvailable));
         }
     }
 
@@ -146,7 +147,7 @@ impl Desk {
 
     /// One that another reactor has accepted has no listener, or no room: it counts here no longer, and its descriptor
     /// comes free.
-    pub(crate) fn lose(&mut self, handed: &Handed) {
+    pub(crate) fn lose(&mut self, handed: &Handoff) {
         self.counters.accepted += 1;
         self.counters.failed += 1;
         if handed.shakes_hands {
@@ -185,13 +186,13 @@ impl Desk {
 pub(crate) type MovedBefore = HashMap<SourceId, (u64, u64)>;
 
 /// What takes a detached link.
-pub(crate) struct Parting {
+pub(crate) struct DetachRequest {
     pub(crate) then: Then,
     pub(crate) place: Place,
 }
 
 /// Takes the link, and the place that was kept for it.
-pub(crate) type Then = Box<dyn FnOnce(Link, Option<Seat>, &mut Turn<'_>)>;
+pub(crate) type Then = Box<dyn FnOnce(Link, Option<Seat>, &mut Context<'_>)>;
 
 /// What becomes of the place that a connection took within the limits of its listener, reactor and engine, when it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +218,7 @@ impl Drop for Seat {
 }
 
 /// A closure that waits for its time.
-pub(crate) type Job = Box<dyn FnOnce(&mut Turn<'_>)>;
+pub(crate) type Job = Box<dyn FnOnce(&mut Context<'_>)>;
 
 /// What of a drain's time goes at most to handshakes, and to first requests, that were under way when it began.
 const DRAIN_SHARE: u32 = 4;
@@ -274,72 +275,44 @@ impl TimerId {
     }
 }
 
-/// The reactor's table, as a callback may see it.
-pub(crate) trait Roster {
-    /// A place for something that a local command will bring.
-    fn reserve(&mut self) -> Result<SourceId, Error>;
-    /// Fills a reserved place with a connection that was accepted.
-    fn accept(&mut self, id: SourceId, acceptor: u32, observed: Observed, link: Link);
-    /// Fills a reserved place with an attempt of a connect.
-    fn attempt(&mut self, id: SourceId, link: Link, trial: Box<Trial>);
-    /// The link of a connection that is not being driven.
-    fn link(&mut self, id: SourceId) -> Option<&mut Link>;
-    /// The post of an endpoint that is not being driven.
-    fn post(&mut self, id: SourceId) -> Option<&mut Post>;
-    /// Drives a source again next turn.
-    fn rouse(&mut self, id: SourceId);
-    /// The maker of the listener in a slot, unless it is being driven.
-    fn maker(&mut self, slot: u32) -> Option<&mut Option<Box<dyn Maker>>>;
-    /// The id of whatever is in a slot.
-    fn id_at(&self, slot: u32) -> Option<SourceId>;
-    /// Adds what those count that still live, but for the one that is being driven.
-    fn count_living(&self, moved_before: &MovedBefore, counters: &mut Counters);
-    /// Whether a connection's TLS handshake is not done.
-    fn is_shaking_hands(&self, id: SourceId) -> bool;
-    /// Connections whose TLS handshake is not done.
-    fn shaking_hands(&self) -> Vec<SourceId>;
-    /// Every connection but the one that is being driven.
-    fn connections(&self) -> Vec<ConnId>;
+/// What a closure on the reactor is lent; a [`Conn`](crate::Conn) lends it too, by `context()`.
+pub struct Context<'a> {
+    pub(crate) state: &'a mut ReactorState,
+    pub(crate) table: &'a mut Table,
 }
 
-/// What a closure on the reactor is lent; a [`Conn`](crate::Conn) lends it too, by `turn()`.
-pub struct Turn<'a> {
-    pub(crate) desk: &'a mut Desk,
-    pub(crate) table: &'a mut dyn Roster,
-}
-
-impl std::fmt::Debug for Turn<'_> {
+impl std::fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Turn").field("now", &self.desk.now).finish_non_exhaustive()
+        f.debug_struct("Context").field("now", &self.state.now).finish_non_exhaustive()
     }
 }
 
-impl Turn<'_> {
-    pub(crate) fn again(&mut self) -> Turn<'_> {
-        Turn { desk: self.desk, table: self.table }
+impl Context<'_> {
+    pub(crate) fn reborrow(&mut self) -> Context<'_> {
+        Context { state: self.state, table: self.table }
     }
 
     /// The turn's time; it is read once a turn, and not for each call.
     pub fn now(&self) -> Instant {
-        self.desk.now.instant().expect("clock: the present is an instant")
+        self.state.now.instant().expect("clock: the present is an instant")
     }
 
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
-        self.desk.remote.clone()
+        self.state.remote.clone()
     }
 
     /// What the reactor counted so far. Bytes of connections and datagrams of sockets that still live are counted when they
     /// end.
     pub fn counters(&self) -> &Counters {
-        &self.desk.counters
+        &self.state.counters
     }
 
     /// What the reactor counted so far, the bytes and datagrams of those that live included, but for the one whose callback
     /// this is. Costs a pass over them.
     pub fn snapshot(&self) -> Counters {
-        let mut counters = self.desk.counters;
-        self.table.count_living(&self.desk.moved_before, &mut counters);
+        let mut counters = self.state.counters;
+        self.table.count_living(&self.state.moved_before, &mut counters);
         counters
     }
 
@@ -347,7 +320,7 @@ impl Turn<'_> {
     /// very turn. One that still connects takes no output yet.
     pub fn other(&mut self, id: ConnId) -> Option<Other<'_>> {
         self.table.link(id.0)?;
-        Some(Other { id: id.0, turn: self.again() })
+        Some(Other { id: id.0, cx: self.reborrow() })
     }
 
     /// All connections of this reactor, but the one whose callback this is.
@@ -357,29 +330,29 @@ impl Turn<'_> {
 
     /// The listeners of this reactor and where they really listen.
     pub fn listeners(&self) -> Vec<(ListenerId, Address)> {
-        self.desk.listeners()
+        self.state.listeners()
     }
 
     /// Where a listener really listens, with the port that the system chose; `None` once it is gone.
     pub fn listener_address(&self, id: ListenerId) -> Option<Address> {
-        self.desk.listener_address(id)
+        self.state.listener_address(id)
     }
 
     /// Another datagram socket of this reactor; `None` if it is gone, or the one whose callback this is, or was begun in
     /// this very turn.
     pub fn endpoint(&mut self, id: EndpointId) -> Option<OtherEndpoint<'_>> {
         self.table.post(id.0)?;
-        Some(OtherEndpoint { id: id.0, turn: self.again() })
+        Some(OtherEndpoint { id: id.0, cx: self.reborrow() })
     }
 
     /// The datagram sockets of this reactor and where they are really bound.
     pub fn endpoints(&self) -> Vec<(EndpointId, Address)> {
-        self.desk.endpoints.iter().map(|(id, address)| (EndpointId(*id), address.clone())).collect()
+        self.state.endpoints.iter().map(|(id, address)| (EndpointId(*id), address.clone())).collect()
     }
 
     /// Where a datagram socket is really bound, with the port or name that the system chose; `None` once it is gone.
     pub fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
-        self.desk.endpoint_address(id)
+        self.state.endpoint_address(id)
     }
 
     // --- beginnings -----------------------------------------------------------------------------------------------
@@ -440,13 +413,13 @@ impl Turn<'_> {
         let address = listener.local_address().map_err(failed)?;
         let address = if config.wants() == Wanted::Tls { address.over_tls() } else { address };
         let id = self.table.reserve()?;
-        if let Err(source) = listener.register(&self.desk.registry, id.word()) {
-            self.desk.local.push_back(Local::Order(id, Order::Remove));
+        if let Err(source) = listener.register(&self.state.registry, id.word()) {
+            self.state.local.push_back(Local::Order(id, Order::Remove));
             return Err(failed(source));
         }
-        self.desk.listeners.push((id, address));
+        self.state.listeners.push((id, address));
         let (listener, config) = (Some(listener), Box::new(config));
-        self.desk.local.push_back(Local::Listen { id, listener, config, maker, sharing });
+        self.state.local.push_back(Local::Listen { id, listener, config, maker, sharing });
         Ok(ListenerId(id))
     }
 
@@ -472,16 +445,16 @@ impl Turn<'_> {
     ) -> Result<ListenerId, Error> {
         self.check_running()?;
         let id = self.table.reserve()?;
-        self.desk.listeners.push((id, address));
+        self.state.listeners.push((id, address));
         let config = Box::new(config);
-        self.desk.local.push_back(Local::Listen { id, listener: None, config, maker, sharing });
+        self.state.local.push_back(Local::Listen { id, listener: None, config, maker, sharing });
         Ok(ListenerId(id))
     }
 
     /// Hands nothing more over to a reactor that drains.
     pub(crate) fn unfeed(&mut self, remote: &Remote) {
-        let listeners = self.desk.listeners.iter().map(|(id, _)| Local::Order(*id, Order::Unfeed(remote.clone())));
-        self.desk.local.extend(listeners);
+        let listeners = self.state.listeners.iter().map(|(id, _)| Local::Order(*id, Order::Unfeed(remote.clone())));
+        self.state.local.extend(listeners);
     }
 
     /// Stops accepting on a listener until it is resumed; its backlog waits in the kernel.
@@ -521,10 +494,10 @@ impl Turn<'_> {
     }
 
     fn order_listener(&mut self, id: ListenerId, order: Order) -> Result<(), Error> {
-        if !self.desk.listeners.iter().any(|(listener, _)| *listener == id.0) {
+        if !self.state.listeners.iter().any(|(listener, _)| *listener == id.0) {
             return Err(Error::Gone);
         }
-        self.desk.local.push_back(Local::Order(id.0, order));
+        self.state.local.push_back(Local::Order(id.0, order));
         Ok(())
     }
 
@@ -570,12 +543,12 @@ impl Turn<'_> {
         let spare = known.map(|target| Stream::unconnected(&target, &config.socket, config.bind)).transpose();
         let spare = spare.map_err(|source| Error::Descriptor { action: "make a socket to connect", source })?;
         let id = self.table.reserve()?;
-        self.desk.connection_begins();
-        self.desk.counters.dialled += 1;
+        self.state.connection_begins();
+        self.state.counters.dialled += 1;
         let (tickets, attempts, winner) = (Vec::new(), Vec::new(), None);
-        let (wake, begun) = (Tick::NEVER, (self.desk.now, None));
+        let (wake, begun) = (Tick::NEVER, (self.state.now, None));
         let dial = Dial { plan, handler, race, spare, tickets, attempts, winner, wake, begun };
-        self.desk.local.push_back(Local::Dial { id, dial: Box::new(dial), limits });
+        self.state.local.push_back(Local::Dial { id, dial: Box::new(dial), limits });
         Ok(ConnId(id))
     }
 
@@ -593,16 +566,16 @@ impl Turn<'_> {
             Ok(id) => id,
             Err(why) => return Err(Unadopted { link, why }),
         };
-        self.desk.connection_begins();
-        self.desk.count_adopted(id, &link);
-        self.desk.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
+        self.state.connection_begins();
+        self.state.count_adopted(id, &link);
+        self.state.local.push_back(Local::Adopt { id, link, handler: Box::new(handler) });
         Ok(ConnId(id))
     }
 
     /// Binds a datagram socket, `udp://` or `unixgram:`, that receives from anybody and sends to anybody.
     ///
     /// A name with several addresses is bound at one of them alone, the first that this system can bind. Resolving a name
-    /// blocks. A dead Unix socket at the path is replaced as [`Turn::listen`] does. It counts as one connection of the reactor
+    /// blocks. A dead Unix socket at the path is replaced as [`Context::listen`] does. It counts as one connection of the reactor
     /// while it lives.
     ///
     /// What a Unix socket has sent and nobody has read yet counts against its own send buffer, which is one for all peers: those
@@ -635,7 +608,7 @@ impl Turn<'_> {
     /// a way to one. Resolving it blocks: give an IP address, or look the name up on another thread, with [`Address::resolve`].
     ///
     /// # Errors
-    /// As [`Turn::bind`]; `Connect` if there is no way to the peer, or no Unix socket of that name.
+    /// As [`Context::bind`]; `Connect` if there is no way to the peer, or no Unix socket of that name.
     pub fn connect_datagrams(
         &mut self,
         peer: &Address,
@@ -684,14 +657,14 @@ impl Turn<'_> {
         let failed = |source| Error::Descriptor { action: "register the datagram socket", source };
         let address = socket.local_address().map_err(failed)?;
         let id = self.table.reserve()?;
-        if let Err(source) = socket.register(&self.desk.registry, id.word()) {
-            self.desk.local.push_back(Local::Order(id, Order::Remove));
+        if let Err(source) = socket.register(&self.state.registry, id.word()) {
+            self.state.local.push_back(Local::Order(id, Order::Remove));
             return Err(failed(source));
         }
-        self.desk.connection_begins();
-        self.desk.counters.bound += 1;
-        self.desk.endpoints.push((id, address));
-        self.desk.local.push_back(Local::Bind { id, post: Box::new(Post::new(socket, config)), handler });
+        self.state.connection_begins();
+        self.state.counters.bound += 1;
+        self.state.endpoints.push((id, address));
+        self.state.local.push_back(Local::Bind { id, post: Box::new(Post::new(socket, config)), handler });
         Ok(EndpointId(id))
     }
 
@@ -705,50 +678,50 @@ impl Turn<'_> {
         direction: Direction,
         handler: impl WatchHandler,
     ) -> Result<WatchId, Error> {
-        if let Life::Stopped(_) = self.desk.life {
+        if let Life::Stopped(_) = self.state.life {
             return Err(Error::ReactorGone);
         }
         let foreign = Foreign::new(Box::new(fd), direction);
         let id = self.table.reserve()?;
-        if let Err(source) = foreign.register(&self.desk.registry, id.word()) {
-            self.desk.local.push_back(Local::Order(id, Order::Remove));
+        if let Err(source) = foreign.register(&self.state.registry, id.word()) {
+            self.state.local.push_back(Local::Order(id, Order::Remove));
             return Err(Error::Descriptor { action: "watch the descriptor", source });
         }
-        self.desk.local.push_back(Local::Watch { id, foreign, handler: Box::new(handler) });
+        self.state.local.push_back(Local::Watch { id, foreign, handler: Box::new(handler) });
         Ok(WatchId(id))
     }
 
     /// Ends a watch; its handler gets `on_close`. Nothing happens if it has ended already.
     pub fn unwatch(&mut self, id: WatchId) {
-        self.desk.local.push_back(Local::Order(id.0, Order::Remove));
+        self.state.local.push_back(Local::Order(id.0, Order::Remove));
     }
 
     /// Runs `job` on the reactor after `delay`, never early by more than a turn. `Duration::MAX` never comes.
     ///
     /// A panic in it is counted and ends nothing.
-    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Turn<'_>) + 'static) -> TimerId {
-        self.desk.jobs_made += 1;
-        let id = TimerId { due: self.desk.now.after(delay), number: self.desk.jobs_made };
-        self.desk.jobs.insert(id, Box::new(job));
+    pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Context<'_>) + 'static) -> TimerId {
+        self.state.jobs_made += 1;
+        let id = TimerId { due: self.state.now.after(delay), number: self.state.jobs_made };
+        self.state.jobs.insert(id, Box::new(job));
         id
     }
 
     /// Cancels a job that has not run yet, and says whether there was one.
     pub fn cancel(&mut self, id: TimerId) -> bool {
-        self.desk.jobs.remove(&id).is_some()
+        self.state.jobs.remove(&id).is_some()
     }
 
     /// Runs `job` last, when all connections have ended and the reactor stops or is dropped.
-    pub(crate) fn at_end(&mut self, job: impl FnOnce(&mut Turn<'_>) + 'static) -> u64 {
-        self.desk.jobs_made += 1;
-        self.desk.endings.insert(self.desk.jobs_made, Box::new(job));
-        self.desk.jobs_made
+    pub(crate) fn at_end(&mut self, job: impl FnOnce(&mut Context<'_>) + 'static) -> u64 {
+        self.state.jobs_made += 1;
+        self.state.endings.insert(self.state.jobs_made, Box::new(job));
+        self.state.jobs_made
     }
 
     /// Drains the reactor within `drain`; see `Reactor::shutdown`. Asked again, the sooner deadline counts.
     pub fn shutdown(&mut self, drain: Duration) {
-        let until = self.desk.now.after(drain);
-        self.desk.local.push_back(Local::Shutdown { until });
+        let until = self.state.now.after(drain);
+        self.state.local.push_back(Local::Shutdown { until });
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -756,7 +729,7 @@ impl Turn<'_> {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        match self.desk.life {
+        match self.state.life {
             Life::Running => Ok(()),
             Life::Draining { .. } | Life::Cutting(_) => Err(Error::Draining),
             Life::Stopped(_) => Err(Error::ReactorGone),
@@ -766,70 +739,70 @@ impl Turn<'_> {
     /// Whether one more connection may begin.
     pub(crate) fn check_begins(&self) -> Result<(), Error> {
         self.check_running()?;
-        let limit = self.desk.connections_max;
-        if self.desk.is_full() { Err(Error::Connections { limit }) } else { Ok(()) }
+        let limit = self.state.connections_max;
+        if self.state.is_full() { Err(Error::Connections { limit }) } else { Ok(()) }
     }
 
     // --- for sources ----------------------------------------------------------------------------------------------
 
     /// Makes `gathered` that of `id`, sending first what it holds of another link.
     pub(crate) fn gather_for(&mut self, id: SourceId) {
-        if self.desk.gatherer != Some(id) {
+        if self.state.batch_owner != Some(id) {
             self.send_gathered();
-            self.desk.gatherer = Some(id);
+            self.state.batch_owner = Some(id);
         }
     }
 
     /// Sends what was gathered for a link that is not being driven.
     #[inline]
     pub(crate) fn send_gathered(&mut self) {
-        if self.desk.gatherer.is_some() {
+        if self.state.batch_owner.is_some() {
             self.send_to_gatherer();
         }
     }
 
     fn send_to_gatherer(&mut self) {
-        let Some(owner) = self.desk.gatherer.take() else { return };
-        if self.desk.gathered.is_empty() {
+        let Some(owner) = self.state.batch_owner.take() else { return };
+        if self.state.gathered.is_empty() {
             return;
         }
-        let desk = &mut *self.desk;
+        let state = &mut *self.state;
         if let Some(link) = self.table.link(owner) {
-            std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
-            link.send_gathered(&mut desk.buffers, desk.now);
-            std::mem::swap(&mut desk.buffers.gather, &mut desk.gathered);
+            std::mem::swap(&mut state.buffers.gather, &mut state.gathered);
+            link.send_gathered(&mut state.buffers, state.now);
+            std::mem::swap(&mut state.buffers.gather, &mut state.gathered);
             if link.needs_drive() {
-                self.table.rouse(owner);
+                self.table.wake(owner);
             }
         }
-        debug_assert!(desk.gathered.is_empty(), "turn 1: gathered bytes of nobody");
-        desk.gathered.clear();
+        debug_assert!(state.gathered.is_empty(), "turn 1: gathered bytes of nobody");
+        state.gathered.clear();
     }
 
     /// Until when a drain waits for what it need not wait for: a quarter of its time.
     pub(crate) fn drain_share(&self) -> Tick {
-        match self.desk.life {
-            Life::Draining { until, .. } => self.desk.now.after(until.since(self.desk.now) / DRAIN_SHARE),
-            Life::Running | Life::Cutting(_) | Life::Stopped(_) => self.desk.now,
+        match self.state.life {
+            Life::Draining { until, .. } => self.state.now.after(until.since(self.state.now) / DRAIN_SHARE),
+            Life::Running | Life::Cutting(_) | Life::Stopped(_) => self.state.now,
         }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        matches!(self.desk.life, Life::Draining { .. } | Life::Cutting(_))
+        matches!(self.state.life, Life::Draining { .. } | Life::Cutting(_))
     }
 
     /// Has a source hear of the drain, if there is one, once more than `beyond` bytes have come of its peer, and nothing else
     /// waits in the kernel; see `reactor/drain.rs`.
     pub(crate) fn announce_drain(&mut self, id: SourceId, beyond: u64) {
         if self.is_draining() {
-            let until = self.drain_share().min(self.desk.now.after(FIRST_REQUEST));
-            self.desk.untold.push(Untold { id, until, beyond });
+            let until = self.drain_share().min(self.state.now.after(FIRST_REQUEST));
+            self.state.untold.push(Untold { id, until, beyond });
         }
     }
 
     /// Counts the end of a connection into the drain's report.
     pub(crate) fn account_close(&mut self, unsent: u64) {
-        match &mut self.desk.life {
+        match &mut self.state.life {
             Life::Draining { report, .. } => report.drained += 1,
             Life::Cutting(report) => {
                 report.cut += 1;
