@@ -252,7 +252,7 @@ impl Reactor {
             return Ok(Status::Stopped(report));
         }
         let _driving = Driving::reactor(self.core.number);
-        // What was written between turns, through `turn()`.
+        // What was written between turns, through `context()`.
         self.core.context().send_gathered();
         let wait = self.core.wait(timeout);
         let polled = match self.poll.poll(&mut self.events, wait) {
