@@ -7,6 +7,7 @@ mod fault;
 mod kinds;
 
 use crate::address::{Address, AddressError};
+use crate::framing::FrameError;
 pub use fault::TlsFault;
 pub use kinds::is_timeout;
 use std::fmt;
@@ -19,6 +20,9 @@ pub enum Error {
     /// The address is not one, or could not be resolved.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A payload cannot be written as one frame, or what was received is none; see [`framing`](crate::framing).
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     /// The system refused to listen.
     #[error("cannot listen on {address}: {source}")]
     Listen {

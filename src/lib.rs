@@ -22,6 +22,7 @@ mod dial;
 mod document;
 mod engine;
 mod error;
+pub mod framing;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -11,7 +11,7 @@ use std::path::Path;
 const ROWS: [(&str, &str); 8] = [
     (
         "words",
-        "address address/* clock config config/* cores cores/* counters document error error/* id platform seldom shown shown/* tls tls/*",
+        "address address/* clock config config/* cores cores/* counters document error error/* framing framing/* id platform seldom shown shown/* tls tls/*",
     ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),

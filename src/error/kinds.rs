@@ -56,7 +56,7 @@ impl Error {
             Error::Unanswerable | Error::NoPeer | Error::NotOpen | Error::Need { .. } | Error::Connections { .. } => {
                 false
             }
-            Error::Draining | Error::Gone | Error::MailboxFull { .. } | Error::ReactorGone => false,
+            Error::Draining | Error::Gone | Error::MailboxFull { .. } | Error::ReactorGone | Error::Frame(_) => false,
             Error::CallbackPanicked { .. } | Error::NotConnected | Error::Cancelled | Error::Connecting => false,
             Error::AlreadyStarted | Error::ServerGone | Error::ThreadDied { .. } | Error::OnReactorThread => false,
         }
@@ -75,6 +75,7 @@ impl Error {
             Error::Connection { reason, .. } | Error::Broken { reason, .. } => reason.kind(),
             Error::Datagram { kind, .. } => *kind,
             Error::Address(error) => kind_of_address(error),
+            Error::Frame(error) => error.kind(),
             Error::PathTaken { .. } => ErrorKind::AddrInUse,
             Error::Transport { .. } | Error::Config { .. } | Error::Tls { .. } => ErrorKind::InvalidInput,
             Error::TooLong { .. } | Error::Oversize { .. } | Error::Need { .. } => ErrorKind::InvalidInput,
@@ -176,6 +177,7 @@ impl Reason {
 mod tests {
     use super::*;
     use crate::error::{Expiry, TlsFault};
+    use crate::framing::FrameError;
     use std::error::Error as _;
 
     fn all(source: fn() -> io::Error, reason: Reason, kind: ErrorKind) -> Vec<Error> {
@@ -199,6 +201,7 @@ mod tests {
             Error::NoPeer,
             Error::NotOpen,
             Error::Need { asked: 1, limit: 1 },
+            Error::Frame(FrameError::PayloadTooLong { limit: 1, length: 2 }),
             Error::Connections { limit: 1 },
             Error::Draining,
             Error::Gone,
