@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use windlass::framing::{Found, Lines};
 use windlass::{Bytes, Conn, ConnId, Handler, ListenConfig, Reactor, ReactorConfig, Reason, Remote};
 
 /// The longest line that is taken; a longer one ends its connection.
@@ -21,12 +22,15 @@ enum Told {
     Left(ConnId),
 }
 
-struct Member(Sender<Told>);
+struct Member {
+    told: Sender<Told>,
+    lines: Lines,
+}
 
 impl Member {
     fn tell(&self, told: Told) {
         // The other thread lives as long as the process.
-        let _ = self.0.send(told);
+        let _ = self.told.send(told);
     }
 }
 
@@ -35,19 +39,17 @@ impl Handler for Member {
         self.tell(Told::Joined(conn.id()));
     }
 
+    /// Called again at once while a whole line is left.
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        match data.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                self.tell(Told::Line(conn.id(), Bytes::copy_from_slice(&data[..=end])));
-                end + 1
+        match self.lines.first(data) {
+            Ok(Found::Frame { used, .. }) => {
+                self.tell(Told::Line(conn.id(), Bytes::copy_from_slice(&data[..used])));
+                return used;
             }
-            None => {
-                if data.len() > LINE_BYTES_MAX {
-                    conn.close();
-                }
-                0
-            }
+            Ok(Found::Incomplete { .. }) => {}
+            Err(_) => conn.close(),
         }
+        0
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_>, _: Reason) {
@@ -95,7 +97,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     });
     let remote = reactor.remote();
     std::thread::spawn(move || broadcast(&remote, &receiver));
-    let make = move |_: &Conn<'_>| Member(sender.clone());
+    let make = move |_: &Conn<'_>| Member { told: sender.clone(), lines: Lines::new(LINE_BYTES_MAX) };
     let id = reactor.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), make)?;
     println!("listening on {}", reactor.listener_address(id).ok_or("the listener is gone")?);
     reactor.run()?;

@@ -11,10 +11,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
 use std::rc::Rc;
-use windlass::{Address, AddressError, Conn, Handler, ListenConfig, Reactor, ReactorConfig};
+use windlass::framing::{Found, LengthPrefixed};
+use windlass::{Address, AddressError, Conn, Error, Handler, ListenConfig, Reactor, ReactorConfig};
 
-/// The longest frame, its length apart.
-const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Requests and answers; the longest is well below the inbox's limit.
+const FRAMES: LengthPrefixed = LengthPrefixed::u32_be(64 * 1024);
 
 /// What all connections of the reactor share. Callbacks never nest, so the borrow always holds.
 type Store = Rc<RefCell<HashMap<String, String>>>;
@@ -43,29 +44,21 @@ impl Session {
 impl Handler for Session {
     /// Called again at once while a whole frame is left.
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        let Some((head, rest)) = data.split_first_chunk::<4>() else { return 0 };
-        let length = u32::from_be_bytes(*head) as usize;
-        if length > FRAME_BYTES_MAX {
-            conn.close();
-            return 0;
-        }
-        let Some(frame) = rest.get(..length) else {
-            // Not shown again before it is whole; FRAME_BYTES_MAX is well below the inbox's limit.
-            if conn.need(4 + length).is_err() {
-                conn.close();
+        match FRAMES.first(data) {
+            Ok(Found::Frame { payload, used }) => {
+                let answer = self.answer(&String::from_utf8_lossy(payload));
+                match FRAMES.write(&[answer.as_bytes()], |slices| conn.write_vectored(slices)) {
+                    Ok(()) => return used,
+                    // The client does not read its answers: ask again when there is room.
+                    Err(Error::Full { .. }) => self.requests -= 1,
+                    Err(_) => conn.close(),
+                }
             }
-            return 0;
-        };
-        let answer = self.answer(&String::from_utf8_lossy(frame));
-        let head = (answer.len() as u32).to_be_bytes();
-        match conn.write_vectored(&[&head, answer.as_bytes()]) {
-            Ok(()) => 4 + length,
-            Err(_) => {
-                // The client does not read its answers: ask again when there is room.
-                self.requests -= 1;
-                0
-            }
+            // Not shown again before it is whole.
+            Ok(Found::Incomplete { need }) => conn.need(need).unwrap_or_else(|_| conn.close()),
+            Err(_) => conn.close(),
         }
+        0
     }
 }
 
@@ -88,7 +81,7 @@ fn ask(address: &str, requests: &[String]) -> Result<(), Box<dyn std::error::Err
     }
     let mut stream = TcpStream::connect(address.ip().ok_or("an IP address and port is needed")?)?;
     for request in requests {
-        stream.write_all(&(request.len() as u32).to_be_bytes())?;
+        stream.write_all(&FRAMES.head(request.len())?)?;
         stream.write_all(request.as_bytes())?;
         let mut head = [0; 4];
         stream.read_exact(&mut head)?;

@@ -5,15 +5,17 @@
 //! `openssl s_client -starttls smtp -connect HOST:PORT -CAfile PEM`.
 
 use std::process::ExitCode;
+use windlass::framing::{Found, Lines};
 use windlass::tls::Pem;
 use windlass::{Address, Conn, Handler, ListenConfig, Reactor, Reason, TlsServer};
 
 struct Mail {
     tls: TlsServer,
+    lines: Lines,
 }
 
-/// Longer lines are not for us; RFC 5321, section 4.5.3.1.4.
-const LINE_BYTES_MAX: usize = 512;
+/// Longer lines are not for us, their end not counted; RFC 5321, section 4.5.3.1.4.
+const LINE_BYTES_MAX: usize = 510;
 
 impl Mail {
     /// Answers one command; the line's end is cut off.
@@ -50,22 +52,18 @@ impl Handler for Mail {
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
         // One command a call: what stands behind STARTTLS in plain must never be taken for a command. Left unused, it is
         // the beginning of the handshake, or of its failure.
-        match data.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                let line = data[..end].strip_suffix(b"\r").unwrap_or(&data[..end]);
-                if self.answer(conn, line).is_err() {
+        match self.lines.first(data) {
+            Ok(Found::Frame { payload, used }) => {
+                if self.answer(conn, payload).is_err() {
                     // A peer that asks and never reads.
                     conn.abort();
                 }
-                end + 1
+                return used;
             }
-            None => {
-                if data.len() > LINE_BYTES_MAX {
-                    conn.abort();
-                }
-                0
-            }
+            Ok(Found::Incomplete { .. }) => {}
+            Err(_) => conn.abort(),
         }
+        0
     }
 
     fn on_secured(&mut self, conn: &mut Conn<'_>) {
@@ -100,7 +98,10 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
 
     let mut reactor = Reactor::new(Default::default())?;
-    let id = reactor.listen(&address, ListenConfig::default(), move |_: &Conn<'_>| Mail { tls: tls.clone() })?;
+    let id = reactor.listen(&address, ListenConfig::default(), move |_: &Conn<'_>| Mail {
+        tls: tls.clone(),
+        lines: Lines::new(LINE_BYTES_MAX),
+    })?;
     let real = reactor.listener_address(id).ok_or("the listener is gone")?;
     println!("listening on {real}");
     if let Some(ip) = real.ip() {

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
+use windlass::framing::{Found, LengthPrefixed};
 use windlass::{
     Address, Conn, Datagram, DatagramConfig, DatagramHandler, Datagrams, Handler, Limits, ListenConfig, Reactor,
     ReactorConfig,
@@ -40,6 +41,10 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How many TCP connections there may be at once.
 const CONNECTIONS_MAX: usize = 1000;
+
+/// Queries in a stream, which are well below the inbox's limit, and their answers; RFC 1035, 4.2.2.
+const QUERIES: LengthPrefixed = LengthPrefixed::u16_be(QUERY_BYTES_MAX as usize);
+const ANSWERS: LengthPrefixed = LengthPrefixed::u16_be(u16::MAX as usize);
 
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -62,35 +67,30 @@ impl DatagramHandler for OverUdp {
     }
 }
 
-/// Queries that come in a stream, each with its length before it in two bytes; RFC 1035, 4.2.2.
+/// Queries that come in a stream, each with its length before it in two bytes.
 struct OverTcp(Rc<Zone>);
 
 impl Handler for OverTcp {
     /// Called again at once while a whole query is left.
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        let Some((head, rest)) = data.split_first_chunk::<2>() else { return 0 };
-        let length = usize::from(u16::from_be_bytes(*head));
-        if length > QUERY_BYTES_MAX.into() {
-            conn.close();
-            return 0;
-        }
-        let Some(query) = rest.get(..length) else {
-            // Not shown again before it is whole; QUERY_BYTES_MAX is well below the inbox's limit.
-            if conn.need(2 + length).is_err() {
-                conn.close();
+        match QUERIES.first(data) {
+            Ok(Found::Frame { payload, used }) => {
+                let Some(answer) = answer(&self.0, payload, Over::Tcp) else {
+                    conn.close();
+                    return 0;
+                };
+                match ANSWERS.write(&[&answer], |slices| conn.write_vectored(slices)) {
+                    Ok(()) => return used,
+                    // The client does not read its answers: it is asked again when there is room.
+                    Err(windlass::Error::Full { .. }) => {}
+                    Err(_) => conn.close(),
+                }
             }
-            return 0;
-        };
-        let Some(answer) = answer(&self.0, query, Over::Tcp) else {
-            conn.close();
-            return 0;
-        };
-        let head = (answer.len() as u16).to_be_bytes();
-        match conn.write_vectored(&[&head, &answer]) {
-            Ok(()) => 2 + length,
-            // The client does not read its answers: it is asked again when there is room.
-            Err(_) => 0,
+            // Not shown again before it is whole.
+            Ok(Found::Incomplete { need }) => conn.need(need).unwrap_or_else(|_| conn.close()),
+            Err(_) => conn.close(),
         }
+        0
     }
 }
 
