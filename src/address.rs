@@ -234,7 +234,7 @@ pub enum AddressError {
 
 impl AddressError {
     /// The same once more, for somebody else who waits for the answer.
-    pub(crate) fn reborrow(&self) -> AddressError {
+    pub(crate) fn again(&self) -> AddressError {
         match self {
             Self::ResolutionFailed(address, source) => {
                 Self::ResolutionFailed(address.clone(), io::Error::new(source.kind(), source.to_string()))

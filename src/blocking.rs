@@ -17,6 +17,7 @@ use crate::link::buffers::{Buffers, Scratch};
 use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
+use crate::link::quota::Quota;
 use crate::net::stream::Stream;
 use crate::net::system;
 use crate::net::wait::{Wanted, look, wait};
@@ -545,7 +546,9 @@ impl Inside {
         }
         if let (Phase::Handshaking, Some(scratch)) = (link.phase(), &mut self.scratch) {
             if link.queues_step(now) {
-                if let Stepped::Taken(bytes) = link.take_step(Elsewhere::No, scratch, &mut self.buffers, now) {
+                if let Stepped::Taken(bytes) =
+                    link.take_step(Elsewhere::No, &mut Quota::ALL.clone(), scratch, &mut self.buffers, now)
+                {
                     if link.phase() == Phase::Open {
                         link.keep_input(bytes, &mut self.buffers.pool);
                     }
@@ -598,7 +601,9 @@ impl Inside {
                 }
                 Some(scratch) => {
                     let piece = link.piece(usize::MAX, scratch);
-                    if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
+                    if let Some((_, bytes)) =
+                        link.receive_opened(piece, &mut Quota::ALL.clone(), scratch, &mut self.buffers, now)
+                    {
                         let taken = bytes.len().min(buffer.len());
                         buffer[..taken].copy_from_slice(&bytes[..taken]);
                         link.keep_input(&bytes[taken..], &mut self.buffers.pool);
@@ -667,7 +672,9 @@ impl Inside {
             None => link.look_for_end(now),
             Some(scratch) if link.may_read() => {
                 let piece = link.piece(usize::MAX, scratch);
-                if let Some((_, bytes)) = link.receive_opened(piece, scratch, &mut self.buffers, now) {
+                if let Some((_, bytes)) =
+                    link.receive_opened(piece, &mut Quota::ALL.clone(), scratch, &mut self.buffers, now)
+                {
                     link.keep_input(bytes, &mut self.buffers.pool);
                 }
             }

@@ -16,6 +16,7 @@ use crate::link::inbox::Inbox;
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Facts, Phase, Signal, deadline};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+use crate::link::quota::Quota;
 use crate::link::session::{Session, Template};
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
@@ -315,7 +316,7 @@ fn assert_ends(mut phase: Phase, facts: Facts, limits: &Limits) {
 /// A table of places, of which no id comes back, and the queue of those that want to be driven again.
 pub fn table(data: &[u8]) {
     let (mut input, mut table) = (Input(data), Table::new(1));
-    let (mut live, mut reborrow) = (BTreeMap::<u32, SourceId>::new(), Vec::<SourceId>::new());
+    let (mut live, mut again) = (BTreeMap::<u32, SourceId>::new(), Vec::<SourceId>::new());
     let (mut stale, mut seen, mut queued) = (Vec::<SourceId>::new(), HashSet::new(), HashSet::new());
     while let Some(op) = input.next() {
         let count = if op < 240 { 1 } else { input.number() % 2_000 };
@@ -342,19 +343,19 @@ pub fn table(data: &[u8]) {
                 (5, Some(id)) => {
                     table.wake(id);
                     if queued.insert(id) {
-                        reborrow.push(id);
+                        again.push(id);
                     }
                 }
                 (6, _) => {
                     let mut queue = Vec::new();
                     table.take_again(&mut queue);
-                    assert_eq!(queue, std::mem::take(&mut reborrow), "table 2");
+                    assert_eq!(queue, std::mem::take(&mut again), "table 2");
                     queued.clear();
                 }
                 _ => stale.iter().rev().take(4).for_each(|id| assert_stale(&mut table, *id)),
             }
         }
-        assert_eq!((table.len(), table.wants_again()), (live.len(), !reborrow.is_empty()));
+        assert_eq!((table.len(), table.wants_again()), (live.len(), !again.is_empty()));
         assert!(table.ids().iter().eq(live.values()));
         if let Some((slot, id)) = live.iter().next_back() {
             assert_eq!((table.id_at(*slot), table.is_reserved(*id)), (Some(*id), true));
@@ -481,9 +482,9 @@ fn assert_text(text: &str) {
 fn assert_parsed(address: &Address, text: &str) {
     let shown = address.to_string();
     assert!(!shown.contains(char::is_control), "{text:?} breaks a line in {shown:?}");
-    let reborrow = shown.parse::<Address>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
-    assert_eq!(*address, reborrow, "{text:?} is shown as {shown:?}");
-    assert_eq!(reborrow.to_string(), shown, "{text:?}");
+    let again = shown.parse::<Address>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    assert_eq!(*address, again, "{text:?} is shown as {shown:?}");
+    assert_eq!(again.to_string(), shown, "{text:?}");
     let is_unix = address.path().is_some() || address.abstract_name().is_some();
     assert_eq!(address.transport().is_unix(), is_unix, "address 1: {text:?}");
     if let Some(ip) = address.ip() {
@@ -541,7 +542,8 @@ pub fn session(data: &[u8]) {
     let mut input = Input(data);
     let mut hello = Sealed::default();
     let mut client = secured_client();
-    assert_eq!(client.open(&mut [], &mut Vec::new(), &mut hello).consumed, 0);
+    let mut quota = Quota::ALL;
+    assert_eq!(client.open(&mut [], 0, &mut quota, &mut Vec::new(), &mut hello).consumed, 0);
     let mut wire = match input.byte() % 3 {
         0 => Vec::new(),
         _ => hello.bytes().to_vec(),
@@ -556,12 +558,13 @@ pub fn session(data: &[u8]) {
     let mut side = if input.byte() % 4 == 0 { client } else { secured_server() };
     let cut = 1 + input.number() % 2_000;
     wire.extend_from_slice(input.rest());
-    let (mut scratch, mut sealed, mut kept) = (Scratch::new(), Sealed::default(), Vec::new());
+    let (mut scratch, mut sealed, mut kept, mut seen) = (Scratch::new(), Sealed::default(), Vec::new(), 0);
     for piece in wire.chunks(cut) {
         scratch.bytes()[..piece.len()].copy_from_slice(piece);
         let (bytes, plain) = scratch.wire(&kept, piece.len());
-        let opened = side.open(bytes, plain, &mut sealed);
-        assert!(plain.is_empty() && opened.consumed <= bytes.len());
+        let opened = side.open(bytes, seen, &mut quota, plain, &mut sealed);
+        assert!(plain.is_empty() && opened.consumed + opened.seen <= bytes.len());
+        seen = opened.seen;
         kept = bytes[opened.consumed..].to_vec();
         bytes.fill(0xa5);
         assert!(!side.is_secured());
@@ -570,8 +573,8 @@ pub fn session(data: &[u8]) {
         }
     }
     let said = sealed.len();
-    side.seal(b"not before the handshake's end", &mut kept, &mut sealed).expect("nothing to be said");
-    side.close(&mut kept, &mut sealed);
+    side.seal(b"not before the handshake's end", &mut kept[..seen], &mut sealed).expect("nothing to be said");
+    side.close(&mut kept[..seen], &mut sealed);
     assert_eq!(sealed.len(), said, "something was said before the handshake's end");
 }
 

@@ -488,8 +488,8 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            if let Err(reborrow) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                std::mem::forget(reborrow);
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
             }
             None
         }

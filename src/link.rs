@@ -17,6 +17,7 @@ pub(crate) mod outbox;
 mod output;
 mod peer;
 pub(crate) mod phase;
+pub(crate) mod quota;
 mod records;
 mod rest;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
@@ -655,7 +656,8 @@ impl Link {
 
     /// Whether there is work that no event will announce.
     pub(crate) fn wants_again(&self) -> bool {
-        if self.input == Input::Dry && self.cold.inbox.is_empty() && !self.has_output_business() {
+        if self.input == Input::Dry && self.cold.inbox.is_empty() && !self.has_output_business() && !self.has_unopened()
+        {
             return false;
         }
         self.may_read() || self.wants_again_unread()
@@ -665,6 +667,7 @@ impl Link {
     pub(crate) fn wants_again_unread(&self) -> bool {
         self.may_flush()
             || self.may_show_rest()
+            || (self.has_unopened() && self.may_read())
             || self.end_is_due()
             || (self.cold.owed != Owed::Nothing && self.cold.outbox.is_empty() && self.phase.is_open())
     }

@@ -28,10 +28,10 @@ const KEYS: [(&str, &str); 9] = [
 
 /// Keys of those whose last part is the field's name with hyphens.
 const HYPHENED: &str = "connect-timeout handshake-timeout write-stall-timeout lifetime linger-timeout linger-total \
-    inbox-bytes-max outbox-bytes-max outbox-bytes-high outbox-bytes-low bytes-per-cx reads-per-cx connections-max \
+    inbox-bytes-max outbox-bytes-max outbox-bytes-high outbox-bytes-low bytes-per-turn reads-per-turn connections-max \
     accepts-per-second handshakes-max queued-bytes-max keepalive-idle keepalive-interval keepalive-count receive-buffer-bytes \
     send-buffer-bytes user-timeout datagram.bytes-max datagram.queue-bytes-max datagram.queue-datagrams-max \
-    datagram.datagrams-per-cx datagram.send-timeout datagram.full-pause datagram.ttl tls.alpn tls.server-name";
+    datagram.datagrams-per-turn datagram.send-timeout datagram.full-pause datagram.ttl tls.alpn tls.server-name";
 
 /// Reasons of lower rows that name fields, by keys.
 const WHYS: [&str; 3] = [

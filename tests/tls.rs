@@ -33,6 +33,8 @@ mod material;
 mod members;
 #[path = "tls/names.rs"]
 mod names;
+#[path = "tls/quota.rs"]
+mod quota;
 #[path = "tls/raw.rs"]
 mod raw;
 #[path = "tls/reading.rs"]

@@ -303,7 +303,7 @@ impl Lookups {
             for then in waiters.into_values() {
                 let found = match &found {
                     Ok(addresses) => Ok(addresses.clone()),
-                    Err(error) => Err(error.reborrow()),
+                    Err(error) => Err(error.again()),
                 };
                 let _ = guarded(|| then(found));
             }

@@ -57,12 +57,14 @@ impl Scratch {
     /// Puts `kept` in front of the first `read` bytes, and lends both in one piece, with the place for what they open to,
     /// which is empty.
     pub(crate) fn wire(&mut self, kept: &[u8], read: usize) -> (&mut [u8], &mut Vec<u8>) {
-        let from = self.start - kept.len();
-        self.memory[from..self.start].copy_from_slice(kept);
+        debug_assert!(kept.len() <= KEPT_BYTES_MAX || read == 0, "records 1: nothing is read while records wait");
+        let from = self.start - kept.len().min(KEPT_BYTES_MAX);
+        let end = from + kept.len();
+        self.memory[from..end].copy_from_slice(kept);
         self.plain.clear();
         // Nothing opens to more bytes than it had: without this it would grow step by step.
         self.plain.reserve(kept.len() + read);
-        (&mut self.memory[from..self.start + read], &mut self.plain)
+        (&mut self.memory[from..end + read], &mut self.plain)
     }
 
     /// What was opened last.

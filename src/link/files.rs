@@ -116,7 +116,7 @@ impl Link {
     /// Seals and sends what was read or has waited.
     fn seal_piece(&mut self, plain: &[u8], buffers: &mut Buffers, now: Tick) {
         let Some(tls) = self.cold.tls() else { return };
-        if let Err(fault) = tls.session.seal(plain, &mut tls.kept, &mut buffers.sealed) {
+        if let Err(fault) = tls.seal(plain, &mut buffers.sealed) {
             self.signal(Signal::Failed(Reason::Tls(fault)), now);
         }
         self.ship(buffers, now);

@@ -19,6 +19,7 @@ use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Scratch, Sealed};
 use crate::link::cold::Contents;
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
+use crate::link::quota::Quota;
 use crate::link::records::{Security, Which};
 use crate::link::session::{DECODE_ERROR, Opened, Session};
 use crate::link::{HELD_UP, Link};
@@ -40,7 +41,7 @@ pub(super) enum Step {
     /// For one on another thread, since then.
     QueuedElsewhere(Stamp),
     /// Another thread has the session, since then.
-    OffloadedSession(Stamp),
+    Offloaded(Stamp),
 }
 
 impl Step {
@@ -48,7 +49,7 @@ impl Step {
     fn since(self) -> Option<Stamp> {
         match self {
             Step::None => None,
-            Step::Queued(since) | Step::QueuedElsewhere(since) | Step::OffloadedSession(since) => Some(since),
+            Step::Queued(since) | Step::QueuedElsewhere(since) | Step::Offloaded(since) => Some(since),
         }
     }
 }
@@ -59,8 +60,22 @@ pub(super) struct Stamp(u32);
 
 impl Stamp {
     pub(super) const NEVER: Stamp = Stamp(u32::MAX);
+    pub(super) const ZERO: Stamp = Stamp(0);
 
-    fn of(moment: Tick, opened: Coarse) -> Stamp {
+    #[cfg(test)]
+    pub(super) const fn test(millis: u32) -> Stamp {
+        Stamp(millis)
+    }
+
+    pub(super) fn millis_since(self, before: Stamp) -> u32 {
+        self.0.saturating_sub(before.0)
+    }
+
+    pub(super) fn later_by(self, millis: u32) -> Stamp {
+        Stamp(self.0.saturating_add(millis))
+    }
+
+    pub(super) fn of(moment: Tick, opened: Coarse) -> Stamp {
         Stamp(u32::try_from(moment.since(opened.into()).as_millis()).unwrap_or(u32::MAX))
     }
 
@@ -95,6 +110,7 @@ pub(crate) enum Stepped<'s> {
 pub(crate) struct OffloadedSession {
     session: Session,
     wire: Vec<u8>,
+    seen: usize,
     plain: Vec<u8>,
     sealed: Sealed,
     which: Which,
@@ -105,7 +121,8 @@ pub(crate) struct OffloadedSession {
 impl OffloadedSession {
     /// Takes the step. A panic of the configuration's code goes through it.
     pub(crate) fn open(&mut self) {
-        self.opened = Some(self.session.open(&mut self.wire, &mut self.plain, &mut self.sealed));
+        let quota = &mut Quota::TURN.clone();
+        self.opened = Some(self.session.open(&mut self.wire, self.seen, quota, &mut self.plain, &mut self.sealed));
     }
 
     /// What was opened.
@@ -152,7 +169,7 @@ impl Link {
         } else {
             match &mut tls.step {
                 // What another thread takes too long for is the configuration's own code.
-                Step::None | Step::OffloadedSession(_) => return false,
+                Step::None | Step::Offloaded(_) => return false,
                 Step::Queued(since) | Step::QueuedElsewhere(since) => *since = present,
             }
             self.count_out(step, now);
@@ -184,6 +201,7 @@ impl Link {
     pub(crate) fn take_step<'s>(
         &mut self,
         elsewhere: Elsewhere,
+        quota: &mut Quota,
         scratch: &'s mut Scratch,
         buffers: &mut Buffers,
         now: Tick,
@@ -219,7 +237,7 @@ impl Link {
         if elsewhere == Elsewhere::Possible && self.keep_for_elsewhere(read, scratch, buffers, now) {
             return Stepped::Elsewhere;
         }
-        self.open(read, scratch, buffers, now);
+        self.open(read, quota, scratch, buffers, now);
         Stepped::Taken(scratch.plain())
     }
 
@@ -237,7 +255,7 @@ impl Link {
 
     /// Whether a step is, or will be, with another thread: only then is it known what the bytes before an end meant.
     pub(super) fn has_step_elsewhere(&self) -> bool {
-        matches!(&self.cold.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::OffloadedSession(_)))
+        matches!(&self.cold.security, Security::Tls(tls) if matches!(tls.step, Step::QueuedElsewhere(_) | Step::Offloaded(_)))
     }
 
     /// Hands the session out to another thread, with what it is to open; `None` if there is nothing for one to do.
@@ -249,13 +267,14 @@ impl Link {
         }
         self.count_out(step, now);
         let tls = self.cold.tls()?;
-        tls.step = Step::OffloadedSession(Stamp::of(now, self.opened));
+        tls.step = Step::Offloaded(Stamp::of(now, self.opened));
         let which = Which::of(&tls.session);
         // It may never come back to this link.
         buffers.pool.count_out(tls.kept.capacity());
         Some(Box::new(OffloadedSession {
             session: tls.session.take(),
             wire: std::mem::take(&mut tls.kept),
+            seen: std::mem::take(&mut tls.seen) as usize,
             plain: Vec::new(),
             sealed: Sealed::default(),
             which,
@@ -268,7 +287,7 @@ impl Link {
     pub(crate) fn come_back(&mut self, away: &mut OffloadedSession, buffers: &mut Buffers, now: Tick) -> Option<()> {
         let Some(tls) = self.cold.tls() else { return Some(()) };
         let step = std::mem::replace(&mut tls.step, Step::None);
-        debug_assert!(matches!(step, Step::OffloadedSession(_)), "only what departed can come back");
+        debug_assert!(matches!(step, Step::Offloaded(_)), "only what departed can come back");
         tls.session = away.session.take();
         self.count_out(step, now);
         let opened = away.opened.take()?;
@@ -366,7 +385,7 @@ mod tests {
 
     /// Each connection keeps one; malloc's next size is 16 bytes more.
     #[test]
-    fn the_state_of_a_link_with_tls_has_88_bytes() {
-        assert_eq!(size_of::<crate::link::records::Tls>(), 88);
+    fn the_state_of_a_link_with_tls_has_104_bytes() {
+        assert_eq!(size_of::<crate::link::records::Tls>(), 104);
     }
 }

@@ -77,7 +77,7 @@ impl Link {
 
     /// Whether a read is wanted and may bring something.
     pub(crate) fn may_read(&self) -> bool {
-        if !self.input.may_hold() {
+        if !self.input.may_hold() && !self.has_unopened() {
             return false;
         }
         if self.phase.delivers_input() {
@@ -110,7 +110,10 @@ impl Link {
 
     /// Whether the peer's end has come to the front: all before it was shown, and the rest is not waited for.
     pub(crate) fn end_is_due(&self) -> bool {
-        self.input.has_ended() && self.may_deliver() && (self.cold.inbox.is_empty() || self.cold.owed == Owed::Nothing)
+        self.input.has_ended()
+            && self.may_deliver()
+            && !self.has_unopened()
+            && (self.cold.inbox.is_empty() || self.cold.owed == Owed::Nothing)
     }
 
     /// Reads once into `buffer`, which must not be empty.

@@ -3,19 +3,21 @@
 //! Owns the unfinished record of each link, and when records are opened, sealed and sent; what a record is, the session
 //! knows. An idle link keeps the session and no buffer.
 //!
-//! 1. All that was read is opened at once, so at most an unfinished record is kept: a link that pauses leaves plaintext in
-//!    its inbox, and never a record that could be opened.
+//! 1. What is kept is what rustls has seen of an unfinished message, whole records that had to wait for the next turn
+//!    (`Unopened::Records`), and an unfinished record, in this order. Nothing is read while whole records wait, and a link
+//!    leaves its reactor without any.
 //! 2. What was sealed has left, or is in the outbox, before user code runs: `Buffers::sealed` is empty then.
 
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::Link;
-use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch};
+use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch, Sealed};
 use crate::link::cold::Contents;
 use crate::link::handshake::{Excuse, PlainReply, Stamp, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
+use crate::link::quota::{Allowance, Quota, Unopened};
 use crate::link::session::{Opened, Session};
 use std::io;
 
@@ -31,6 +33,10 @@ pub(super) struct Tls {
     pub(super) session: Session,
     /// As the session left it: it remembers what it has done to these bytes.
     pub(super) kept: Vec<u8>,
+    /// How much of what is kept the session has seen.
+    pub(super) seen: u32,
+    rest: Unopened,
+    allowance: Allowance,
     pub(super) step: Step,
     close_notify: CloseNotify,
     pub(super) plain_reply: PlainReply,
@@ -53,6 +59,16 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Seals `plain`.
+    pub(super) fn seal(&mut self, plain: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
+        self.session.seal(plain, &mut self.kept[..self.seen as usize], out)
+    }
+
+    /// Seals our close_notify.
+    fn close(&mut self, out: &mut Sealed) {
+        self.session.close(&mut self.kept[..self.seen as usize], out);
+    }
+
     /// Keeps `rest` of what came, and no memory for nothing.
     pub(super) fn keep(&mut self, rest: &[u8], pool: &mut Pool) {
         if rest.len() > self.kept.capacity() {
@@ -73,8 +89,20 @@ impl Security {
             None => Security::Plain,
             Some(session) => {
                 let (step, close_notify, plain_reply) = (Step::None, CloseNotify::None, PlainReply::None);
-                let (kept, excuse, hurried) = (Vec::new(), Excuse::Left, Stamp::NEVER);
-                Security::Tls(Box::new(Tls { session, kept, step, close_notify, plain_reply, excuse, hurried }))
+                let (excuse, hurried) = (Excuse::Left, Stamp::NEVER);
+                let (kept, seen, rest, allowance) = (Vec::new(), 0, Unopened::None, Allowance::FULL);
+                Security::Tls(Box::new(Tls {
+                    session,
+                    kept,
+                    seen,
+                    rest,
+                    allowance,
+                    step,
+                    close_notify,
+                    plain_reply,
+                    excuse,
+                    hurried,
+                }))
             }
         }
     }
@@ -116,6 +144,12 @@ impl Link {
         }
     }
 
+    /// Whether whole records wait to be opened.
+    #[inline]
+    pub(crate) fn has_unopened(&self) -> bool {
+        matches!(&self.cold.security, Security::Tls(tls) if tls.rest == Unopened::Records)
+    }
+
     // --- input ----------------------------------------------------------------------------------------------------
 
     /// How many bytes to read at once, within the turn's budget: what waits and what is read may not exceed the inbox
@@ -129,22 +163,28 @@ impl Link {
         scratch.bytes().len().min(budget).min(room)
     }
 
-    /// Reads once, and opens what came; returns what it is for the handler, `None` if nothing was read.
+    /// Opens what waits, or reads once and opens what came; returns how much was read and what of it is for the handler, `None`
+    /// if there was nothing.
     pub(crate) fn receive_opened<'s>(
         &mut self,
         piece: usize,
+        quota: &mut Quota,
         scratch: &'s mut Scratch,
         buffers: &mut Buffers,
         now: Tick,
     ) -> Option<(usize, &'s [u8])> {
         let active = self.active;
+        if self.has_unopened() {
+            self.open(0, quota, scratch, buffers, now);
+            return Some((0, scratch.plain()));
+        }
         match self.receive(&mut scratch.bytes()[..piece], now) {
             Received::Nothing => None,
             Received::Bytes(read) => match self.cold.security {
                 Security::Tls(_) if !self.phase.discards_input() => {
                     // Records without data are no life: else a peer could hold a place by them for ever.
                     self.active = active;
-                    self.open(read, scratch, buffers, now);
+                    self.open(read, quota, scratch, buffers, now);
                     Some((read, scratch.plain()))
                 }
                 Security::Plain | Security::Tls(_) => Some((read, &scratch.bytes()[..read])),
@@ -155,11 +195,21 @@ impl Link {
     /// Opens the records of the first `read` bytes in the scratch, behind what was kept. Answers leave, the phase moves.
     ///
     /// Whatever is sealed here is sent or queued here (records 2).
-    pub(super) fn open(&mut self, read: usize, scratch: &mut Scratch, buffers: &mut Buffers, now: Tick) {
+    pub(super) fn open(
+        &mut self,
+        read: usize,
+        quota: &mut Quota,
+        scratch: &mut Scratch,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) {
+        let present = Stamp::of(now, self.opened);
         let Some(tls) = self.cold.tls() else { return };
         let which = Which::of(&tls.session);
         let (wire, plain) = scratch.wire(&tls.kept, read);
-        let opened = tls.session.open(wire, plain, &mut buffers.sealed);
+        quota.updates = tls.allowance.at(present);
+        let opened = tls.session.open(wire, tls.seen as usize, quota, plain, &mut buffers.sealed);
+        tls.allowance.keep(quota.updates);
         self.follow(which, wire, plain, opened, buffers, now);
     }
 
@@ -174,13 +224,14 @@ impl Link {
         now: Tick,
     ) {
         let Some(tls) = self.cold.tls() else { return };
-        let Opened { consumed, mut fault } = opened;
+        let Opened { consumed, seen, rest, mut fault } = opened;
         if which == Which::First && fault == Some(TlsFault::NotTls) {
             tls.plain_reply = PlainReply::Owed;
             plain.extend_from_slice(wire);
         }
         tls.keep(&wire[consumed..], &mut buffers.pool);
-        if tls.kept.len() >= KEPT_BYTES_MAX {
+        (tls.seen, tls.rest) = (seen as u32, rest);
+        if rest == Unopened::None && tls.kept.len() >= KEPT_BYTES_MAX {
             tls.session.fail();
             fault = Some(TlsFault::TooLarge);
         }
@@ -209,6 +260,7 @@ impl Link {
     /// Gives back what was kept of a record that nobody will open.
     pub(super) fn drop_kept(&mut self, buffers: &mut Buffers) {
         if let Some(tls) = self.cold.tls() {
+            (tls.seen, tls.rest) = (0, Unopened::None);
             if tls.kept.capacity() > 0 {
                 buffers.pool.take_back(std::mem::take(&mut tls.kept));
             }
@@ -251,7 +303,7 @@ impl Link {
                 continue;
             }
             let Some(tls) = self.cold.tls() else { break };
-            if let Err(fault) = tls.session.seal(piece, &mut tls.kept, &mut buffers.sealed) {
+            if let Err(fault) = tls.seal(piece, &mut buffers.sealed) {
                 self.signal(Signal::Failed(Reason::Tls(fault)), now);
                 self.cold.outbox.push_ready(piece, now, &mut buffers.pool);
             }
@@ -305,7 +357,7 @@ impl Link {
     pub(super) fn say_close(&mut self, buffers: &mut Buffers, now: Tick) {
         let Some(Contents { security: Security::Tls(tls), outbox, .. }) = self.cold.there() else { return };
         let is_answer = tls.session.is_peer_closed();
-        tls.session.close(&mut tls.kept, &mut buffers.sealed);
+        tls.close(&mut buffers.sealed);
         if is_answer && outbox.is_empty() {
             tls.close_notify = CloseNotify::Alone;
         }
@@ -326,7 +378,7 @@ impl Link {
         let Some(Contents { security: Security::Tls(tls), outbox, .. }) = self.cold.there() else { return };
         let in_order = matches!(reason, Reason::Timeout(Expiry::Idle) | Reason::ReactorDropped);
         if in_order && outbox.is_empty() {
-            tls.session.close(&mut tls.kept, &mut buffers.sealed);
+            tls.close(&mut buffers.sealed);
             if buffers.sealed.len() > 0 {
                 let _ = self.stream.write(buffers.sealed.bytes());
             }

@@ -16,9 +16,10 @@ mod hello;
 mod tests;
 
 use crate::address::Address;
-use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
+use crate::config::{ConnectConfig, ListenConfig, RECORD_BYTES, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
+use crate::link::quota::{Quota, Unopened};
 use crate::shown::shown;
 pub(crate) use crate::tls::HandshakeThreads;
 use crate::tls::asked::{self, Seen};
@@ -68,16 +69,17 @@ impl Server {
     fn open(
         &mut self,
         wire: &mut [u8],
+        records: Records<'_>,
         plain: &mut Vec<u8>,
         out: &mut Sealed,
         latch: &mut Latch,
-    ) -> Result<Result<usize, rustls::Error>, TlsFault> {
+    ) -> Result<Result<Opened, rustls::Error>, TlsFault> {
         if *latch != Latch::Shaking {
-            return Ok(pump(&mut self.rustls, wire, plain, out, latch));
+            return Ok(pump(&mut self.rustls, wire, records, plain, out, latch));
         }
         let sealed = out.len();
         asked::take();
-        let done = pump(&mut self.rustls, wire, plain, out, latch);
+        let done = pump(&mut self.rustls, wire, records, plain, out, latch);
         let has_gone_on = out.len() > sealed || *latch != Latch::Shaking;
         self.saw(asked::take(), has_gone_on)?;
         Ok(done)
@@ -189,8 +191,19 @@ impl Latch {
 pub(crate) struct Opened {
     /// Bytes that are done with; the rest must be shown again, as it is now, with more behind it.
     pub(crate) consumed: usize,
+    /// How many bytes of that rest rustls has seen: the beginning of a message that spans records.
+    pub(crate) seen: usize,
+    /// Whether whole records are left, for which the quota was too small.
+    pub(crate) rest: Unopened,
     /// What is wrong, if anything is; what answers it is sealed already.
     pub(crate) fault: Option<TlsFault>,
+}
+
+impl Opened {
+    /// All of it is done with.
+    fn all(consumed: usize, fault: Option<TlsFault>) -> Opened {
+        Opened { consumed, seen: 0, rest: Unopened::None, fault }
+    }
 }
 
 impl fmt::Debug for Session {
@@ -200,15 +213,17 @@ impl fmt::Debug for Session {
 }
 
 /// rustls' two kinds of connection; their states are of different types.
-trait Records {
+trait RustlsConnection {
     type Data;
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
     fn is_handshaking(&self) -> bool;
+    /// Whether its protocol version has key updates.
+    fn has_key_updates(&self) -> bool;
     /// Whether it has something to say by itself.
     fn wants_write(&self) -> bool;
 }
 
-impl Records for UnbufferedServerConnection {
+impl RustlsConnection for UnbufferedServerConnection {
     type Data = ServerConnectionData;
 
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
@@ -219,12 +234,16 @@ impl Records for UnbufferedServerConnection {
         CommonState::is_handshaking(self)
     }
 
+    fn has_key_updates(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
     fn wants_write(&self) -> bool {
         CommonState::wants_write(self)
     }
 }
 
-impl Records for UnbufferedClientConnection {
+impl RustlsConnection for UnbufferedClientConnection {
     type Data = ClientConnectionData;
 
     fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
@@ -233,6 +252,10 @@ impl Records for UnbufferedClientConnection {
 
     fn is_handshaking(&self) -> bool {
         CommonState::is_handshaking(self)
+    }
+
+    fn has_key_updates(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     fn wants_write(&self) -> bool {
@@ -267,11 +290,19 @@ impl Session {
         Ok(Session { engine, latch: Latch::Shaking, truncation: tls.truncation, failure: None })
     }
 
-    /// Opens whole records of `wire`: appends plaintext to `plain`, and what answers them to `out`.
-    pub(crate) fn open(&mut self, wire: &mut [u8], plain: &mut Vec<u8>, out: &mut Sealed) -> Opened {
+    /// Opens whole records of `wire`, as far as the quota goes: appends plaintext to `plain`, and what answers them to `out`.
+    /// `seen` is as the last call returned it.
+    pub(crate) fn open(
+        &mut self,
+        wire: &mut [u8],
+        seen: usize,
+        quota: &mut Quota,
+        plain: &mut Vec<u8>,
+        out: &mut Sealed,
+    ) -> Opened {
         let all = wire.len();
         if matches!(self.latch, Latch::Failed | Latch::PeerClosed | Latch::BothClosed) {
-            return Opened { consumed: all, fault: None };
+            return Opened::all(all, None);
         }
         let (is_first, sealed) = (self.is_not_started(), out.len());
         let begun = match self.begin(wire) {
@@ -282,16 +313,15 @@ impl Session {
                     self.failure = Detail::of_unknown_name(wire);
                     out.push(&UNRECOGNIZED_NAME);
                 }
-                return Opened { consumed: all, fault: Some(fault) };
+                return Opened::all(all, Some(fault));
             }
         };
         let opened = plain.len();
         let is_shaking = self.latch == Latch::Shaking;
+        let records = Records { seen, quota, before: None };
         let done = match &mut self.engine {
-            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => {
-                return Opened { consumed: 0, fault: None };
-            }
-            Engine::Server(server) => match server.open(wire, plain, out, &mut self.latch) {
+            Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => return Opened::all(0, None),
+            Engine::Server(server) => match server.open(wire, records, plain, out, &mut self.latch) {
                 Ok(done) => done,
                 Err(fault) => {
                     self.latch = Latch::Failed;
@@ -300,11 +330,11 @@ impl Session {
                     out.truncate(sealed);
                     // Nothing was said yet, so nothing is encrypted.
                     out.push(if fault == TlsFault::UnknownName { &UNRECOGNIZED_NAME } else { &DECODE_ERROR });
-                    return Opened { consumed: all, fault: Some(fault) };
+                    return Opened::all(all, Some(fault));
                 }
             },
             Engine::Client(client) => {
-                let done = pump(&mut client.rustls, wire, plain, out, &mut self.latch);
+                let done = pump(&mut client.rustls, wire, records, plain, out, &mut self.latch);
                 if client.era.is_some() && self.latch != Latch::Shaking {
                     client.is_through();
                 }
@@ -312,7 +342,7 @@ impl Session {
             }
         };
         let error = match done {
-            Ok(consumed) => return Opened { consumed, fault: None },
+            Ok(opened) => return opened,
             Err(error) => error,
         };
         self.latch = Latch::Failed;
@@ -323,7 +353,7 @@ impl Session {
         if !is_of_an_alert(&error) {
             self.answer_fault(fault, is_first.then_some(sealed), out);
         }
-        Opened { consumed: all, fault: Some(fault) }
+        Opened::all(all, Some(fault))
     }
 
     /// Tells the peer what is wrong with what it sent. `first_behind` is how much was sealed before the first of it came.
@@ -525,19 +555,21 @@ enum Say<'a> {
     Close,
 }
 
-/// Has rustls go through `wire` until it wants more; returns how much is done with.
+/// Shows rustls one record of `wire` after the other, until none is whole or the quota is used up.
 ///
-/// It ends: each round but the last eats a record, or takes one answer away.
-fn pump<R: Records>(
+/// It ends: each round consumes a record, shows the next one, or takes one answer away.
+fn pump<R: RustlsConnection>(
     rustls: &mut R,
     wire: &mut [u8],
+    mut records: Records<'_>,
     plain: &mut Vec<u8>,
     out: &mut Sealed,
     latch: &mut Latch,
-) -> Result<usize, rustls::Error> {
+) -> Result<Opened, rustls::Error> {
     let mut consumed = 0;
-    loop {
-        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[consumed..]);
+    records.show(wire, plain.len(), rustls)?;
+    let rest = loop {
+        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[consumed..records.seen]);
         consumed += discard;
         match state? {
             ConnectionState::ReadTraffic(mut traffic) => {
@@ -546,32 +578,106 @@ fn pump<R: Records>(
                     consumed += record.discard;
                     plain.extend_from_slice(record.payload);
                 }
-                // Nothing more to eat, nothing to say: one call less for each small message.
-                if consumed == wire.len() && !rustls.wants_write() {
-                    break;
+                if consumed < records.seen || rustls.wants_write() {
+                    continue;
                 }
             }
-            ConnectionState::EncodeTlsData(message) => encode(message, out)?,
-            ConnectionState::TransmitTlsData(sent) => sent.done(),
+            ConnectionState::EncodeTlsData(message) => {
+                encode(message, out)?;
+                continue;
+            }
+            ConnectionState::TransmitTlsData(sent) => {
+                sent.done();
+                continue;
+            }
             ConnectionState::PeerClosed | ConnectionState::Closed => {
                 if rustls.is_handshaking() {
                     return Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify));
                 }
                 *latch = latch.after_peers_close();
-                return Ok(wire.len());
+                return Ok(Opened::all(wire.len(), None));
             }
-            ConnectionState::BlockedHandshake => return Ok(consumed),
-            ConnectionState::WriteTraffic(_) => break,
+            ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {}
             // 0-RTT is refused with the configuration; a state that is new to us cannot be passed over.
             _ => return Err(rustls::Error::General("an unknown state".to_owned())),
         }
-    }
+        let next = records.show(wire, plain.len(), rustls).inspect_err(|_| {
+            if consumed == records.seen {
+                // rustls has an alert for a record that must not come here, and none for what is merely too much.
+                let _ = rustls.process(&mut CHANGE_CIPHER_SPEC.clone());
+            }
+        })?;
+        match next {
+            Next::Shown => {}
+            Next::None => break Unopened::None,
+            Next::QuotaUsed => break Unopened::Records,
+        }
+    };
     // A server may write before it has heard the peer's Finished; that is not the end of the handshake.
     if *latch == Latch::Shaking && !rustls.is_handshaking() {
         *latch = Latch::Secured;
     }
-    Ok(consumed)
+    Ok(Opened { consumed, seen: records.seen - consumed, rest, fault: None })
 }
+
+/// What of the wire rustls has seen, and how much more it may be shown.
+struct Records<'q> {
+    seen: usize,
+    quota: &'q mut Quota,
+    /// How much plaintext there was before the record that was shown last, if that may be a key update.
+    before: Option<usize>,
+}
+
+/// Whether another record was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Shown,
+    /// None is whole.
+    None,
+    /// One is, and has to wait.
+    QuotaUsed,
+}
+
+impl Records<'_> {
+    /// Shows the next record, if it is whole. The quota is for those behind the handshake: a handshake has limits of its own.
+    fn show(&mut self, wire: &[u8], opened: usize, rustls: &impl RustlsConnection) -> Result<Next, rustls::Error> {
+        if self.before.take() == Some(opened) {
+            self.quota.updates = self.quota.updates.checked_sub(1).ok_or(TOO_MANY)?;
+        }
+        let Some(length) = record_length(&wire[self.seen..]) else { return Ok(Next::None) };
+        if !rustls.is_handshaking() {
+            if self.quota.records == 0 {
+                return Ok(Next::QuotaUsed);
+            }
+            self.quota.records -= 1;
+            self.before = (length >= KEY_UPDATE_BYTES && rustls.has_key_updates()).then_some(opened);
+        }
+        self.seen += length;
+        Ok(Next::Shown)
+    }
+}
+
+/// The length of the record at the beginning of `wire`, with its header; `None` if it is not whole. What cannot become a
+/// record is shown as it is: rustls knows what is wrong with it.
+fn record_length(wire: &[u8]) -> Option<usize> {
+    let [kind, major, _, high, low, ..] = *wire else { return None };
+    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
+    if !(20..=24).contains(&kind) || major != 3 || length > RECORD_BYTES {
+        return Some(wire.len());
+    }
+    (length <= wire.len()).then_some(length)
+}
+
+const HEADER_BYTES: usize = 5;
+
+/// The shortest record that has a key update in it: the message, its type and a tag. Empty ones are shorter.
+const KEY_UPDATE_BYTES: usize = HEADER_BYTES + 5 + 1 + 16;
+
+/// A record that may come during a handshake only; RFC 8446, section 5.
+const CHANGE_CIPHER_SPEC: [u8; 6] = [20, 3, 3, 0, 1, 1];
+
+/// What a peer did that sends more key updates than it may.
+const TOO_MANY: rustls::Error = rustls::Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests);
 
 fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), rustls::Error> {
     let mut room = ANSWER_BYTES;
@@ -589,7 +695,7 @@ fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), 
 
 /// Takes away what rustls still has to say after a failure: its alert. Not more: a call without anything to say would go
 /// on where the bytes were that failed, and panic, since they are gone.
-fn drain_alert<R: Records>(rustls: &mut R, out: &mut Sealed) {
+fn drain_alert<R: RustlsConnection>(rustls: &mut R, out: &mut Sealed) {
     while rustls.wants_write() {
         let Ok(ConnectionState::EncodeTlsData(message)) = rustls.process(&mut []).state else { return };
         if encode(message, out).is_err() {
@@ -599,7 +705,7 @@ fn drain_alert<R: Records>(rustls: &mut R, out: &mut Sealed) {
 }
 
 /// Seals what is to be said, behind all that rustls has to say by itself.
-fn write<R: Records>(rustls: &mut R, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
+fn write<R: RustlsConnection>(rustls: &mut R, say: Say<'_>, kept: &mut [u8], out: &mut Sealed) -> Result<(), TlsFault> {
     loop {
         let UnbufferedStatus { discard, state, .. } = rustls.process(kept);
         debug_assert_eq!(discard, 0, "what can be eaten was eaten when it came");

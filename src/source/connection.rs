@@ -27,6 +27,7 @@ use crate::link::Link;
 use crate::link::buffers::Scratch;
 use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::phase::{Phase, Signal};
+use crate::link::quota::Quota;
 use crate::net::Readiness;
 use crate::net::stream::Watched;
 use crate::source::Cause;
@@ -193,6 +194,9 @@ impl Connection {
             self.link.hangup_told();
             self.call(id, cx, |handler, conn| handler.on_hangup(conn));
         }
+        if self.is_detaching(cx) {
+            self.open_all(scratch, cx);
+        }
         let next = self.finish_drive(id, cx);
         self.set_gait(next, &mut cx.state.buffers.pool);
         next
@@ -322,7 +326,9 @@ impl Connection {
         let is_upgrade = self.is_upgrading();
         let state = &mut *cx.state;
         let elsewhere = if state.handshakes.have_threads() { Elsewhere::Possible } else { Elsewhere::No };
-        match guarded(|| self.link.take_step(elsewhere, scratch, &mut state.buffers, state.now)) {
+        match guarded(|| {
+            self.link.take_step(elsewhere, &mut Quota::TURN.clone(), scratch, &mut state.buffers, state.now)
+        }) {
             Some(Stepped::Taken(bytes)) => self.follow_step(id, is_upgrade, bytes, cx),
             Some(Stepped::Elsewhere) => {
                 state.handshakes.push_elsewhere(id, state.now, self.link.limits().handshake_timeout);

@@ -172,7 +172,7 @@ impl Says {
         if self.is_ca {
             return Some(format!(
                 "it is a CA certificate (CA:TRUE), which rustls and browsers refuse as that of a {who}; issue one with \
-                 it, or make it reborrow with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
+                 it, or make it again with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`"
             ));
         }
         if self.purposes.as_ref().is_some_and(|all| !all.contains(&purpose) && !all.contains(&ANY_USE)) {

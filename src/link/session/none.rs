@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
+use crate::link::quota::{Quota, Unopened};
 
 /// It cannot be made.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) const DECODE_ERROR: [u8; 0] = [];
 
 pub(crate) struct Opened {
     pub(crate) consumed: usize,
+    pub(crate) seen: usize,
+    pub(crate) rest: Unopened,
     pub(crate) fault: Option<TlsFault>,
 }
 
@@ -49,7 +52,7 @@ impl Session {
         Ok(None)
     }
 
-    pub(crate) fn open(&mut self, _: &mut [u8], _: &mut Vec<u8>, _: &mut Sealed) -> Opened {
+    pub(crate) fn open(&mut self, _: &mut [u8], _: usize, _: &mut Quota, _: &mut Vec<u8>, _: &mut Sealed) -> Opened {
         match *self {}
     }
 

@@ -14,6 +14,7 @@ struct Side {
     session: Session,
     scratch: Scratch,
     kept: Vec<u8>,
+    seen: usize,
     plain: Vec<u8>,
     sealed: Sealed,
     fault: Option<TlsFault>,
@@ -22,7 +23,7 @@ struct Side {
 impl Side {
     fn new(session: Session) -> Side {
         let (scratch, sealed) = (Scratch::new(), Sealed::default());
-        Side { session, scratch, kept: Vec::new(), plain: Vec::new(), sealed, fault: None }
+        Side { session, scratch, kept: Vec::new(), seen: 0, plain: Vec::new(), sealed, fault: None }
     }
 
     /// Opens what came, behind what was kept, in a place that is poisoned afterwards.
@@ -30,7 +31,8 @@ impl Side {
         let was_secured = self.session.is_secured();
         self.scratch.bytes()[..bytes.len()].copy_from_slice(bytes);
         let (wire, plain) = self.scratch.wire(&self.kept, bytes.len());
-        let opened = self.session.open(wire, plain, &mut self.sealed);
+        let opened = self.session.open(wire, self.seen, &mut Quota::ALL.clone(), plain, &mut self.sealed);
+        self.seen = opened.seen;
         self.kept = wire[opened.consumed..].to_vec();
         wire.fill(0xa5);
         assert!(plain.is_empty() || was_secured || self.session.is_secured(), "plaintext before the handshake's end");
@@ -40,11 +42,11 @@ impl Side {
     }
 
     fn say(&mut self, bytes: &[u8]) {
-        self.session.seal(bytes, &mut self.kept, &mut self.sealed).expect("keys that are not worn out");
+        self.session.seal(bytes, &mut self.kept[..self.seen], &mut self.sealed).expect("keys that are not worn out");
     }
 
     fn close(&mut self) {
-        self.session.close(&mut self.kept, &mut self.sealed);
+        self.session.close(&mut self.kept[..self.seen], &mut self.sealed);
     }
 
     fn records(&mut self) -> Vec<u8> {

@@ -9,6 +9,7 @@ use crate::handler::ConnState;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
 use crate::link::phase::Signal;
+use crate::link::quota::Quota;
 use crate::source::connection::{Connection, Origin};
 
 /// What may still be read of a connection in one turn.
@@ -39,14 +40,19 @@ impl Connection {
             self.check_inbox(cx);
         }
         let Budget { mut bytes, reads } = budget;
+        let mut quota = Quota::TURN;
         for _ in 0..reads {
-            if !self.link.may_read() || bytes == 0 || self.is_detaching(cx) {
+            if !self.link.may_read() || bytes == 0 || quota.is_used() || self.is_detaching(cx) {
                 break;
             }
-            let Some(allowed) = self.allowed(bytes, cx) else { break };
+            // What was read already may be opened in any case: that frees what it holds.
+            let allowed = if self.link.has_unopened() { Some(bytes) } else { self.allowed(bytes, cx) };
+            let Some(allowed) = allowed else { break };
             let state = &mut *cx.state;
             let piece = self.link.piece(allowed, scratch);
-            let Some((read, came)) = self.link.receive_opened(piece, scratch, &mut state.buffers, state.now) else {
+            let Some((read, came)) =
+                self.link.receive_opened(piece, &mut quota, scratch, &mut state.buffers, state.now)
+            else {
                 break;
             };
             bytes = allowed - read;
@@ -60,6 +66,18 @@ impl Connection {
             } else {
                 self.tell_end(id, cx);
             }
+        }
+    }
+
+    /// Opens all records of a link that leaves: whoever takes it finds plaintext.
+    pub(super) fn open_all(&mut self, scratch: &mut Scratch, cx: &mut Context<'_>) {
+        let state = &mut *cx.state;
+        if !self.link.has_unopened() || !self.link.phase().delivers_input() {
+            return;
+        }
+        let mut quota = Quota::ALL;
+        if let Some((_, came)) = self.link.receive_opened(0, &mut quota, scratch, &mut state.buffers, state.now) {
+            self.link.keep_input(came, &mut state.buffers.pool);
         }
     }
 
