@@ -198,6 +198,9 @@ pub enum AddressError {
          numbers, or an IPv6 address in brackets, with its scope (if any) as a number"
     )]
     BadHost(String),
+    /// What was given as a host alone is none: see [`Address::tcp_host`].
+    #[error("the host {0:?} cannot be used: {1}")]
+    NoHost(String, &'static str),
     /// The scheme asks for one IP version and the host is an address of the other.
     #[error("the host of {0:?} is not of the scheme's IP version: change or drop its 4 or 6")]
     FamilyMismatch(String),
@@ -251,6 +254,25 @@ impl Address {
     /// The TCP address of `ip`. An IPv6 flow label is dropped.
     pub fn tcp(ip: SocketAddr) -> Self {
         Self::of_ip(Transport::Tcp, ip)
+    }
+
+    /// The TCP address of a host and a port that are given apart, as in a `host` and a `port` key of a settings file. `host` is
+    /// a name or an IP address; an IPv6 address has no brackets here, and may have a numeric scope (`fe80::1%3`). Nothing is
+    /// resolved. Port 0 is any free port, to listen on. For TLS or UDP, [`with_transport`](Self::with_transport) follows.
+    ///
+    /// ```
+    /// use windlass::Address;
+    /// assert_eq!(Address::tcp_host("example.org", 80)?, "tcp://example.org:80".parse()?);
+    /// assert_eq!(Address::tcp_host("::1", 80)?, "tcp://[::1]:80".parse()?);
+    /// assert!(Address::tcp_host("", 80).is_err()); // all addresses of this machine are "tcp://:80"
+    /// # Ok::<(), windlass::AddressError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoHost`: the host is empty, contains a port or brackets, or is neither a name nor an IP address.
+    pub fn tcp_host(host: &str, port: u16) -> Result<Self, AddressError> {
+        let host = parse::parse_host_alone(host)?;
+        Self::checked(Transport::Tcp, Place::Host(host, Port::Number(port), Family::Any))
     }
 
     /// The TLS-over-TCP address of `ip`. An IPv6 flow label is dropped.
@@ -780,6 +802,36 @@ mod tests {
         assert_eq!(Address::udp(ip("1.2.3.4:5")), address("udp://1.2.3.4:5"));
         let labelled = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 7, 0);
         assert_eq!(Address::tcp(labelled.into()), address("tcp://[::1]:80"));
+    }
+
+    #[test]
+    fn a_host_and_a_port_given_apart_are_the_address_that_they_make_together() {
+        let table = "
+            127.0.0.1       tcp://127.0.0.1:80
+            example.org     tcp://example.org:80
+            example.org.    tcp://example.org.:80
+            ::1             tcp://[::1]:80
+            fe80::1%3       tcp://[fe80::1%3]:80
+            ::ffff:1.2.3.4  tcp://[::ffff:1.2.3.4]:80
+            0.0.0.0         tcp://0.0.0.0:80";
+        for [host, whole] in rows(table) {
+            assert_eq!(Address::tcp_host(host, 80).expect(host), address(whole), "{host}");
+        }
+        assert_eq!(Address::tcp_host("a", 0).expect("any free port"), address("tcp://a:0"));
+        for (host, told) in [
+            ("", "it is empty"),
+            ("example.org:80", "give it as the port"),
+            ("127.0.0.1:80", "give it as the port"),
+            ("[::1]", "without them"),
+            ("[::1]:80", "without them"),
+            ("tcp://a", "a scheme"),
+            ("a b", "ASCII host name"),
+            ("127.1", "four numbers"),
+            ("fe80::1%eth0", "as a number"),
+            ("a\nb", r#""a\nb""#),
+        ] {
+            refused(Address::tcp_host(host, 80), "NoHost", told);
+        }
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -75,6 +75,27 @@ fn parse_host_and_port(text: &str, family: Family, rest: &str) -> Result<Place, 
     }
 }
 
+/// A host without scheme, brackets and port.
+pub(super) fn parse_host_alone(text: &str) -> Result<Host, AddressError> {
+    let parsed = if text.is_empty() { None } else { parse_ipv6(text).or_else(|| parse_unbracketed(text, Family::Any)) };
+    let (name, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    parsed.ok_or_else(|| {
+        let next_step = if text.is_empty() {
+            "it is empty: write a host name or an IP address; to listen on all addresses, parse \"tcp://:PORT\" instead"
+        } else if text.contains("://") {
+            "it has a scheme: parse the whole text as an address instead, or leave out all but the host"
+        } else if is_digits(port) && parse_unbracketed(name, Family::Any).is_some() {
+            "it has a port: leave that out, and give it as the port"
+        } else if text.contains(['[', ']']) {
+            "it has brackets: write an IPv6 address without them, and its port (if any) as the port"
+        } else {
+            "write an ASCII host name, an IPv4 address with four numbers, or an IPv6 address, with its scope (if any) as a \
+             number"
+        };
+        AddressError::NoHost(text.to_owned(), next_step)
+    })
+}
+
 fn parse_ipv6(inside: &str) -> Option<Host> {
     let (ip, scope) = inside.split_once('%').unwrap_or((inside, "0"));
     let ip: Ipv6Addr = ip.parse().ok()?;

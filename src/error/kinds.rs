@@ -99,7 +99,9 @@ fn kind_of_address(error: &AddressError) -> ErrorKind {
         AddressError::Unsupported(..) => ErrorKind::Unsupported,
         AddressError::Empty(_) | AddressError::UnknownScheme(_) | AddressError::NoPort(_) => ErrorKind::InvalidInput,
         AddressError::PortOutOfRange(_) | AddressError::TooManyColons(_) => ErrorKind::InvalidInput,
-        AddressError::BadHost(_) | AddressError::FamilyMismatch(_) => ErrorKind::InvalidInput,
+        AddressError::BadHost(_) | AddressError::NoHost(..) | AddressError::FamilyMismatch(_) => {
+            ErrorKind::InvalidInput
+        }
         AddressError::PathTooLong { .. } | AddressError::ControlCharacter(_) => ErrorKind::InvalidInput,
         AddressError::UnknownService(_) | AddressError::NoTarget(_) => ErrorKind::InvalidInput,
         AddressError::WrongKind(..) => ErrorKind::InvalidInput,

@@ -28,9 +28,7 @@ use std::time::Duration;
 /// # impl Handler for Echo {
 /// #     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize { conn.write_some(data) }
 /// # }
-/// let config = ServerConfig { reactors: 1, ..ServerConfig::default() }
-///     .address("tcp://127.0.0.1:0".parse()?)
-///     .con_idle_timeout(Duration::from_secs(90));
+/// let config = ServerConfig::new("tcp://127.0.0.1:0".parse()?).con_idle_timeout(Duration::from_secs(90));
 /// config.validate()?;
 /// let server = Server::builder().config(&config)?.handler(|| |_: &Conn<'_>| Echo).build()?;
 /// server.listen()?;
@@ -116,6 +114,11 @@ impl Default for ServerConfig {
 const HANDSHAKE_THREADS_MAX: usize = 1024;
 
 impl ServerConfig {
+    /// Listens on `address`, all else by default; [`ServerConfig::address`] adds another one.
+    pub fn new(address: Address) -> ServerConfig {
+        ServerConfig { addresses: vec![address], ..ServerConfig::default() }
+    }
+
     /// Also listens here.
     #[must_use]
     pub fn address(mut self, address: Address) -> ServerConfig {
