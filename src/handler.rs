@@ -37,6 +37,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///     }
 /// }
 /// ```
+///
+/// [`handler_fn`] makes a handler of a closure. A `Box<dyn Handler>` is a handler too, for a listener whose connections have
+/// handlers of several types; it costs one more allocation for each connection.
+///
+/// ```
+/// use windlass::{Conn, Handler, Server, handler_fn};
+/// # struct Secured;
+/// # impl Handler for Secured { fn on_data(&mut self, c: &mut Conn<'_>, d: &[u8]) -> usize { c.write_some(d) } }
+/// # fn main() -> Result<(), windlass::Error> {
+/// let make = |conn: &Conn<'_>| -> Box<dyn Handler> {
+///     if conn.peer_ip().is_some() { Box::new(Secured) } else { Box::new(handler_fn(|_, data| data.len())) }
+/// };
+/// let server = Server::builder().address("tcp://127.0.0.1:0".parse()?).handler(move || make).build()?;
+/// # Ok(()) }
+/// ```
 pub trait Handler: 'static {
     /// The connection is established, and its handshake done.
     fn on_open(&mut self, conn: &mut Conn<'_>) {
@@ -106,6 +121,70 @@ pub trait Handler: 'static {
     /// then; a Unix socket has none, and its peer sees an end in order.
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         let _ = (conn, reason);
+    }
+}
+
+/// So that handlers of several types can be had from one place: a `Box<dyn Handler>` is one too.
+impl<H: Handler + ?Sized> Handler for Box<H> {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_open(conn);
+    }
+
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        (**self).on_data(conn, data)
+    }
+
+    fn on_writable(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_writable(conn);
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_timer(conn);
+    }
+
+    fn on_secured(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_secured(conn);
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_drain(conn);
+    }
+
+    fn on_hangup(&mut self, conn: &mut Conn<'_>) {
+        (**self).on_hangup(conn);
+    }
+
+    fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
+        (**self).on_end(conn, rest);
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
+        (**self).on_close(conn, reason);
+    }
+}
+
+/// A handler that is one closure: `on_data`, with the default of every other callback.
+///
+/// What the connection keeps between calls is what the closure captures by `move`.
+///
+/// ```
+/// use windlass::{Conn, Server, handler_fn};
+/// # fn main() -> Result<(), windlass::Error> {
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .handler(|| |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data)))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+pub fn handler_fn(on_data: impl FnMut(&mut Conn<'_>, &[u8]) -> usize + 'static) -> impl Handler {
+    HandlerFn(on_data)
+}
+
+struct HandlerFn<F>(F);
+
+impl<F: FnMut(&mut Conn<'_>, &[u8]) -> usize + 'static> Handler for HandlerFn<F> {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        (self.0)(conn, data)
     }
 }
 
@@ -442,6 +521,37 @@ pub trait DatagramHandler: 'static {
     }
 }
 
+/// So that handlers of several types can be had from one place: a `Box<dyn DatagramHandler>` is one too.
+impl<H: DatagramHandler + ?Sized> DatagramHandler for Box<H> {
+    fn on_bound(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_bound(sock);
+    }
+
+    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+        (**self).on_datagram(sock, datagram);
+    }
+
+    fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_writable(sock);
+    }
+
+    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_timer(sock);
+    }
+
+    fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
+        (**self).on_error(sock, error);
+    }
+
+    fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
+        (**self).on_drain(sock);
+    }
+
+    fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: Reason) {
+        (**self).on_close(sock, reason);
+    }
+}
+
 /// [`Accept`] as the reactor keeps it.
 pub(crate) trait Maker {
     fn admit(&mut self, peer: &Peer<'_>) -> Admission;
@@ -499,6 +609,38 @@ pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// The methods of a block of this file's own text that begins with `head`, each with its body.
+    fn methods(head: &str) -> BTreeSet<(&'static str, &'static str)> {
+        let text = include_str!("handler.rs");
+        // From the line break on, so that each method is behind one.
+        let (_, block) = text.split_once(&format!("\n{head} {{")).expect(head);
+        let (block, _) = block.split_once("\n}\n").expect("its end");
+        let methods = block.split("\n    fn ").skip(1).map(|method| {
+            let (name, rest) = method.split_once('(').expect("its parameters");
+            (name, rest.split_once('{').map_or("", |(_, body)| body))
+        });
+        methods.collect()
+    }
+
+    #[test]
+    fn a_boxed_handler_is_called_back_as_the_one_in_the_box_is() {
+        for (name, least) in [("Handler", 9), ("DatagramHandler", 7)] {
+            let asked: BTreeSet<_> =
+                methods(&format!("pub trait {name}: 'static")).into_iter().map(|it| it.0).collect();
+            assert!(asked.len() >= least, "{name}: {asked:?}");
+            let boxed = methods(&format!("impl<H: {name} + ?Sized> {name} for Box<H>"));
+            for (method, body) in &boxed {
+                assert!(body.trim_start().starts_with(&format!("(**self).{method}(")), "{name}::{method}: {body}");
+            }
+            assert_eq!(
+                boxed.into_iter().map(|it| it.0).collect::<BTreeSet<_>>(),
+                asked,
+                "Box<dyn {name}> forwards not all"
+            );
+        }
+    }
 
     #[test]
     fn a_panic_that_panics_when_dropped_is_held() {

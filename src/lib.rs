@@ -65,6 +65,7 @@ pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault, is_timeout};
 pub use handler::{
     Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler,
+    handler_fn,
 };
 pub use id::{ConnId, EndpointId, ListenerId, WatchId};
 #[cfg(feature = "tls")]

@@ -18,7 +18,6 @@ use crate::config::datagram::DatagramConfig;
 use crate::context::check_stream;
 use crate::cores;
 use crate::counters::Counters;
-use crate::datagrams::{Datagram, Datagrams};
 use crate::engine::{Engine, EngineConfig, MakeMaker};
 use crate::error::Error;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
@@ -710,35 +709,5 @@ impl Drop for Face {
                 let _ = self.shared.wait(END_GRACE);
             }
         }
-    }
-}
-
-impl DatagramHandler for Box<dyn DatagramHandler> {
-    fn on_bound(&mut self, sock: &mut Datagrams<'_>) {
-        (**self).on_bound(sock);
-    }
-
-    fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
-        (**self).on_datagram(sock, datagram);
-    }
-
-    fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
-        (**self).on_writable(sock);
-    }
-
-    fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
-        (**self).on_timer(sock);
-    }
-
-    fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &crate::post::DatagramError) {
-        (**self).on_error(sock, error);
-    }
-
-    fn on_drain(&mut self, sock: &mut Datagrams<'_>) {
-        (**self).on_drain(sock);
-    }
-
-    fn on_close(&mut self, sock: &mut Datagrams<'_>, reason: crate::error::Reason) {
-        (**self).on_close(sock, reason);
     }
 }
