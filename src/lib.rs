@@ -81,6 +81,8 @@ pub use post::DatagramError;
 pub use reactor::{Reactor, Status};
 #[cfg(feature = "tls")]
 pub use rustls;
+#[cfg(feature = "signals")]
+pub use server::Signals;
 pub use server::{BlockingConfig, Reader, Server, ServerBuilder, ServerEvent, WeakServer, Writer};
 pub use settings::{ClientConfig, ServerConfig};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]

@@ -7,6 +7,8 @@
 mod crowd;
 mod hooks;
 mod peers;
+#[cfg(feature = "signals")]
+mod signals;
 mod states;
 mod workers;
 
@@ -25,6 +27,8 @@ use crate::mailbox::{Driving, Health, Remote, Report};
 pub use hooks::ServerEvent;
 use hooks::{Blocking, Callbacks, DatagramFront, FrontParts, ServerHooks};
 use peers::Peers;
+#[cfg(feature = "signals")]
+pub use signals::Signals;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
@@ -258,6 +262,8 @@ impl ServerBuilder {
             changed: Condvar::new(),
             workers: self.blocking.clone().map(|(config, serve)| Workers::new(config, serve, self.callbacks.clone())),
             until: Mutex::default(),
+            #[cfg(feature = "signals")]
+            ends: Default::default(),
             callbacks: self.callbacks.clone(),
         });
         Ok(Server(Arc::new(Face { plan: self, shared })))
@@ -318,6 +324,8 @@ struct Shared {
     workers: Option<Arc<Workers>>,
     /// The soonest deadline that a drain was asked for with.
     until: Mutex<Option<Instant>>,
+    #[cfg(feature = "signals")]
+    ends: signals::Ends,
     callbacks: Callbacks,
 }
 
@@ -625,11 +633,20 @@ impl Shared {
         }
         drop(run);
         self.changed.notify_all();
+        #[cfg(feature = "signals")]
+        self.ends.close();
         self.callbacks.tell_event(&ServerEvent::Gone);
     }
 
     fn lock_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long its end may still take; `None` if it was not asked to stop.
+    #[cfg(feature = "signals")]
+    fn time_left(&self) -> Option<Duration> {
+        let until = (*self.lock_until())?;
+        Some(clock::until(until, END_GRACE).saturating_duration_since(Instant::now()))
     }
 
     fn stop(&self, drain: Duration) {

@@ -29,7 +29,7 @@ const ROWS: [(&str, &str); 8] = [
 const ROOT: &str = "lib";
 
 /// Where other crates may be named.
-const PLACES: [(&str, &str); 12] = [
+const PLACES: [(&str, &str); 13] = [
     // Loops of others, for examples.
     ("calloop", "nowhere"),
     ("tokio", "nowhere"),
@@ -37,6 +37,7 @@ const PLACES: [(&str, &str); 12] = [
     ("socket2", "net net/*"),
     ("rustix", "net net/* cores/linux"),
     ("nix", "net net/*"),
+    ("signal_hook", "server/signals"),
     ("slab", "reactor/table"),
     ("dns_lookup", "address"),
     ("rustls", "tls tls/* link/session link/session/*"),

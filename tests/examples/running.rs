@@ -1,5 +1,5 @@
 //! Programs as children with deadlines: what they say is read by threads, so that no test waits for it without end.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test file uses its own part of it")]
 
 #[path = "../support/skips.rs"]
 mod skips;
@@ -51,6 +51,7 @@ fn build_examples() -> String {
         ("ring", cfg!(feature = "ring")),
         ("platform-roots", cfg!(feature = "platform-roots")),
         ("serde", cfg!(feature = "serde")),
+        ("signals", cfg!(feature = "signals")),
     ];
     let on: Vec<_> = features.into_iter().filter_map(|(name, is_on)| is_on.then_some(name)).collect();
     command.args(["--no-default-features", "--features", &on.join(",")]);

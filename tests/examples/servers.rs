@@ -6,6 +6,35 @@ use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
+#[cfg(all(feature = "signals", feature = "aws-lc-rs"))]
+#[test]
+fn service_reads_its_certificates_again_on_sighup_and_drains_on_sigterm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        std::fs::write(&key, made.signing_key.serialize_pem()).expect("a key");
+        std::fs::write(&cert, made.cert.pem()).expect("a certificate");
+    };
+    renew();
+    let mut command = Command::new(program("service"));
+    command.arg("tls://127.0.0.1:0").args([&cert, &key]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("a program that starts");
+    let mut told = Said::by(child.stderr.take().expect("its errors"));
+    let mut service = Running::of(child);
+    assert!(service.address().starts_with("tls://"));
+    renew();
+    service.signal(Signal::HUP);
+    assert_eq!(told.line(), "service: certificates read again");
+    std::fs::write(&key, "no key").expect("a file");
+    service.signal(Signal::HUP);
+    let line = told.line();
+    assert!(line.starts_with("service: the old certificates stay: "), "{line}");
+    service.signal(Signal::TERM);
+    let (rest, ended_well) = service.rest();
+    assert!(ended_well && rest.starts_with("drained: "), "{rest}");
+}
+
 #[test]
 fn admit_lets_in_whom_its_rules_allow_and_reads_them_again() {
     let folder = tempfile::tempdir().expect("a folder");
