@@ -20,7 +20,7 @@ pub enum Error {
     /// The address is not one, or could not be resolved.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// A payload cannot be written as one frame, or what was received is none; see [`framing`](crate::framing).
+    /// A payload cannot be written as one frame, or a received frame is too long or malformed; see [`framing`](crate::framing).
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The system refused to listen.

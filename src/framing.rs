@@ -10,8 +10,8 @@
 //! | [`Delimited`] | all up to a byte or a sequence of bytes |
 //! | [`LengthPrefixed`] | its length in 1, 2, 4 or up to 10 bytes, then as many bytes |
 //!
-//! Each has a limit. Each also writes frames ([`LengthPrefixed::write`]): prefix, payload and delimiter go out together, and
-//! the payload is not copied. Nothing here reads or writes a socket, and nothing but [`MemoryStream`] allocates. A format of your own
+//! Each has a limit. Each also writes frames ([`LengthPrefixed::write`]): prefix, payload and delimiter go out in one call, and
+//! the payload is not copied. Nothing here reads or writes a socket, and finding frames never allocates. A format of your own
 //! implements [`Framing`]. [`MemoryStream`] is for crates that want [`Read`](std::io::Read) and [`Write`](std::io::Write).
 //!
 //! # One frame a call
@@ -69,11 +69,13 @@
 //!
 //! # Cost
 //!
-//! Finding frames is linear in the bytes received, however they are cut. A length prefix is read once a call, and `need` keeps
-//! the calls few. [`Lines`] and [`Delimited`] remember how far they have searched, so that a peer that sends a
-//! line byte by byte has each byte looked at once ([`Frames`]: at most twice). For this they are kept in the handler, one for each connection
-//! and direction, and must be shown what `on_data` is shown: after `Incomplete`, the same bytes with more behind them.
-//! Whoever used those bytes in another way calls `forget`.
+//! The cost of finding frames is linear in the bytes received, however a peer cuts them. A length prefix is read once a call,
+//! and `need` keeps the number of calls low. [`Lines`] and [`Delimited`] remember how far they have searched: if a peer sends a
+//! line byte by byte, each byte is still compared once, and with [`Frames`] at most twice. So keep one of them in the handler of
+//! each connection. After `Incomplete` show it the same bytes with more behind them, as `on_data` does; if those bytes were
+//! used in another way, call `forget` first.
+//!
+//! Bytes that wait for the rest of a frame are copied into the inbox as they arrive, which is linear too.
 
 mod delimited;
 mod fault;
@@ -89,20 +91,20 @@ pub use lines::Lines;
 pub use memory_stream::MemoryStream;
 pub use prefixed::{Head, LengthPrefixed};
 
-/// What stands first in some bytes.
+/// The result of looking for the first frame in some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'d> {
     /// A complete frame.
     Frame {
-        /// What it carries, without prefix or delimiter.
+        /// Its content, without prefix or delimiter.
         payload: &'d [u8],
-        /// How many bytes it takes with them, at least 1: what `on_data` returns once the frame is dealt with.
+        /// The length of the whole frame in bytes, at least 1: what `on_data` returns after it has processed the frame.
         used: usize,
     },
-    /// The beginning of a frame, or nothing.
+    /// The beginning of a frame, or no bytes at all.
     Incomplete {
-        /// How many bytes there must be, counted from the beginning of those that were shown, before there can be a frame.
-        /// It is more than were shown. For [`Conn::need`](crate::Conn::need).
+        /// How many bytes the frame has at least. It is always more than were shown; pass it to
+        /// [`Conn::need`](crate::Conn::need).
         need: usize,
     },
 }
@@ -143,10 +145,10 @@ pub trait Framing {
     /// bytes again, with more behind them.
     ///
     /// # Errors
-    /// `TooLong` or `Malformed`. The stream cannot be continued then: no later frame can be found.
+    /// `TooLong` or `Malformed`. No later frame can be found after that: close the connection.
     fn first<'d>(&mut self, data: &'d [u8]) -> Result<Found<'d>, FrameError>;
 
-    /// The next call of `first` may show other bytes than the last one: forget what is remembered of them. The default does
+    /// Forgets what is remembered of the last bytes, because the next call of `first` may show others. The default does
     /// nothing, for formats that remember nothing.
     fn forget(&mut self) {}
 }
@@ -164,8 +166,8 @@ impl<F: Framing + ?Sized> Framing for &mut F {
 /// The complete frames of a slice, in order: an iterator over their payloads.
 ///
 /// It ends at the first frame that is not complete, or after an error. [`Frames::used`] is what `on_data` returns then, and
-/// [`Frames::need`] what [`Conn::need`](crate::Conn::need) is called with. To stop earlier, return what `used` was behind the
-/// last frame that was dealt with; the others are shown again.
+/// [`Frames::need`] what [`Conn::need`](crate::Conn::need) is called with. To stop earlier, return what `used` was after the
+/// last frame that was processed; the others are shown again.
 ///
 /// ```
 /// use windlass::framing::Lines;
@@ -209,23 +211,23 @@ enum Progress {
 }
 
 impl<'d, F: Framing> Frames<'d, F> {
-    /// The frames of `data` as `framing` finds them. `&mut framing` will do too.
+    /// The frames of `data` as `framing` finds them; it may be a `&mut` reference.
     pub fn new(framing: F, data: &'d [u8]) -> Frames<'d, F> {
         Frames { framing, data, used: 0, progress: Progress::Going }
     }
 
-    /// How many bytes the frames took that were returned so far.
+    /// The length in bytes of all frames that were returned so far.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// What follows the frames that were returned so far.
+    /// The bytes behind the frames that were returned so far.
     pub fn rest(&self) -> &'d [u8] {
         &self.data[self.used..]
     }
 
-    /// How many bytes there must be, counted from the beginning of [`Frames::rest`], before there can be another frame. 0 until
-    /// `next` has returned `None`, and after an error.
+    /// How many bytes the next frame has at least, counted from the beginning of [`Frames::rest`]. 0 until `next` has returned
+    /// `None`, and after an error.
     pub fn need(&self) -> usize {
         match self.progress {
             Progress::Incomplete { need } => need,

@@ -25,7 +25,7 @@ pub struct Delimited<D = &'static [u8]> {
 }
 
 impl<D: AsRef<[u8]>> Delimited<D> {
-    /// Frames of up to `limit` bytes before the delimiter: a byte string, an array (`[0]`) or a `Vec`.
+    /// Frames of up to `limit` bytes before the delimiter, which is a byte string, an array (`[0]`) or a `Vec`.
     ///
     /// # Panics
     /// If the delimiter is empty.
@@ -56,7 +56,7 @@ impl<D: AsRef<[u8]>> Delimited<D> {
         Frames::new(self, data)
     }
 
-    /// Forgets how far the last bytes were searched: the next ones are others.
+    /// Forgets how far the last bytes were searched, because the next call of `first` may show others.
     pub fn forget(&mut self) {
         self.search.forget();
     }
@@ -64,7 +64,8 @@ impl<D: AsRef<[u8]>> Delimited<D> {
     /// Calls `write` once, with the slices of `payload` and the delimiter. Returns what it returned.
     ///
     /// # Errors
-    /// Those of `write`; `PayloadTooLong` over the limit, `PayloadHasDelimiter` if the frame would be read as another one.
+    /// Those of `write`; `PayloadTooLong` over the limit, `PayloadHasDelimiter` if a reader would find the delimiter earlier than
+    /// at the end of the payload.
     pub fn write<T, E: From<FrameError>>(
         &self,
         payload: &[&[u8]],

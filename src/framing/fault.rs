@@ -6,8 +6,8 @@ use std::io;
 
 /// What is wrong with a frame.
 ///
-/// `TooLong` and `Malformed` are about received bytes: no later frame can be found, so close the connection. The others are about a payload that was to be
-/// written: nothing was written.
+/// `TooLong` and `Malformed` are about received bytes: no later frame can be found, so close the connection. The others are
+/// about a payload: nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -35,9 +35,10 @@ pub enum FrameError {
         /// The payload's length in bytes.
         length: usize,
     },
-    /// A payload would be read as another frame, or as several: the delimiter is in it, or its end and the delimiter form another.
+    /// A reader would find the delimiter earlier than at the end of the payload: the payload contains it, or ends with a part of
+    /// it (for lines: with a CR).
     #[error(
-        "a payload cannot be written as one frame, since it holds its delimiter: escape that, or write a length prefix"
+        "a payload cannot be written as one frame, because it contains the delimiter: escape it, or use a length prefix"
     )]
     PayloadHasDelimiter,
 }

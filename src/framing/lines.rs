@@ -9,7 +9,7 @@ use crate::framing::{Found, FrameError, Frames, Framing, whole};
 ///
 /// It remembers how far it has searched the line that is not complete: keep one for each connection.
 ///
-/// What the peer sends behind its last line end is no line. [`Handler::on_end`](crate::Handler::on_end) shows it as `rest`.
+/// Bytes behind the last line end are not a line. [`Handler::on_end`](crate::Handler::on_end) shows them as `rest`.
 ///
 /// ```
 /// use windlass::framing::{Found, FrameError, Lines};
@@ -33,7 +33,7 @@ impl Lines {
     /// The first line of `data`. After `Incomplete` show it the same bytes with more behind them.
     ///
     /// # Errors
-    /// `TooLong`, as soon as there are more bytes than a line may have, whether its end is there or not.
+    /// `TooLong`, as soon as there are more bytes than a line may have, whether its end has arrived or not.
     pub fn first<'d>(&mut self, data: &'d [u8]) -> Result<Found<'d>, FrameError> {
         // The limit, CR and LF.
         let found = self.search.find(data, b"\n", self.limit.saturating_add(2));
@@ -53,7 +53,7 @@ impl Lines {
         Frames::new(self, data)
     }
 
-    /// Forgets how far the last bytes were searched: the next ones are others.
+    /// Forgets how far the last bytes were searched, because the next call of `first` may show others.
     pub fn forget(&mut self) {
         self.search.forget();
     }

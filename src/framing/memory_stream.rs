@@ -8,74 +8,89 @@ use std::io::{self, ErrorKind, Read, Write};
 /// How much memory an empty queue keeps.
 const KEPT_BYTES_MAX: usize = 4096;
 
-/// A stream in memory, for crates that speak a protocol over anything that is [`Read`] and [`Write`]: tungstenite, rustls,
-/// ssh2 and others. Received bytes are given to it, the crate reads them; the crate writes, and what it wrote is handed to the
-/// connection.
+/// A stream in memory, for crates that speak a protocol over anything that is [`Read`] and [`Write`], such as tungstenite, rustls
+/// and others. The handler puts received bytes in, and the crate reads them; the crate writes, and the handler passes its
+/// output to the connection.
 ///
 /// * A read fails with `WouldBlock` when nothing is left, and returns 0 once [`MemoryStream::end`] was called.
 /// * A write takes what fits below the limit for output, and fails with `WouldBlock` when nothing fits. `flush` succeeds: it is
 ///   [`MemoryStream::send`] that moves the bytes on.
 ///
-/// Bytes are copied once on each way. An empty stream keeps up to 4 KiB for each way, and nothing before it is first used.
+/// Bytes are copied once in each direction. A stream keeps up to 4 KiB of memory in each direction while it is empty, and none
+/// before its first use.
 ///
 /// ```
 /// use std::io::{self, ErrorKind, Read, Write};
 /// use windlass::framing::MemoryStream;
 /// use windlass::{Conn, Handler};
 ///
-/// /// What such a crate looks like from outside: it owns its stream.
-/// struct Shouting<S>(S);
+/// /// What such a crate looks like from outside: it owns its stream, and keeps what it cannot write now.
+/// struct Shouting<S> {
+///     stream: S,
+///     unwritten: Option<u8>,
+/// }
 ///
 /// impl<S: Read + Write> Shouting<S> {
 ///     fn step(&mut self) -> io::Result<()> {
-///         let mut byte = [0];
-///         self.0.read_exact(&mut byte)?;
-///         self.0.write_all(&byte.map(|byte| byte.to_ascii_uppercase()))
+///         if self.unwritten.is_none() {
+///             let mut byte = [0];
+///             self.stream.read_exact(&mut byte)?;
+///             self.unwritten = Some(byte[0].to_ascii_uppercase());
+///         }
+///         self.stream.write_all(self.unwritten.as_slice())?;
+///         self.unwritten = None;
+///         Ok(())
 ///     }
 /// }
 ///
-/// struct Session {
-///     protocol: Shouting<MemoryStream>,
-/// }
+/// struct Session(Shouting<MemoryStream>);
 ///
 /// impl Session {
-///     /// Lets the crate do what it can, and hands on what it wrote.
+///     /// Lets the crate do what it can, and hands on what it wrote, as long as that makes room for more.
 ///     fn advance(&mut self, conn: &mut Conn<'_>) {
 ///         loop {
-///             match self.protocol.step() {
-///                 Ok(()) => {}
-///                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-///                 Err(_) => return conn.close(), // the end of the input, or a fault in it
+///             let is_over = loop {
+///                 match self.0.step() {
+///                     Ok(()) => {}
+///                     Err(error) if error.kind() == ErrorKind::WouldBlock => break false,
+///                     Err(_) => break true, // the end of the input, or a fault in it
+///                 }
+///             };
+///             let sent = self.0.stream.send(|bytes| conn.write_some(bytes));
+///             match self.0.stream.unsent_bytes() {
+///                 0 if is_over => return conn.close(),
+///                 0 if sent > 0 => {}
+///                 _ => return, // more input or `on_writable` follows
 ///             }
 ///         }
-///         self.protocol.0.send(|bytes| conn.write_some(bytes));
 ///     }
 /// }
 ///
 /// impl Handler for Session {
 ///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-///         let used = self.protocol.0.receive(data);
+///         let used = self.0.stream.receive(data);
 ///         self.advance(conn);
 ///         used
 ///     }
 ///
 ///     fn on_writable(&mut self, conn: &mut Conn<'_>) {
-///         self.protocol.0.send(|bytes| conn.write_some(bytes));
 ///         self.advance(conn);
 ///     }
 ///
-///     fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
-///         self.protocol.0.receive(rest);
-///         self.protocol.0.end();
+///     fn on_end(&mut self, conn: &mut Conn<'_>, _: &[u8]) {
+///         self.0.stream.end();
 ///         self.advance(conn);
 ///     }
 /// }
 ///
-/// let mut session = Shouting(MemoryStream::new(1024, 1024));
-/// assert_eq!(session.0.receive(b"hello"), 5);
-/// while session.step().is_ok() {}
+/// let mut shouting = Shouting { stream: MemoryStream::new(1024, 1024), unwritten: None };
+/// assert_eq!(shouting.stream.receive(b"hello"), 5);
+/// while shouting.step().is_ok() {}
 /// let mut sent = Vec::new();
-/// session.0.send(|bytes| sent.write(bytes).unwrap());
+/// shouting.stream.send(|bytes| {
+///     sent.extend_from_slice(bytes);
+///     bytes.len()
+/// });
 /// assert_eq!(sent, b"HELLO");
 /// ```
 #[derive(Debug)]
@@ -94,15 +109,15 @@ enum End {
 }
 
 impl MemoryStream {
-    /// A stream that holds up to so many bytes that were received and not read yet, and so many that were written and not sent
-    /// yet. With a limit of 0 nothing passes.
+    /// A stream that holds up to `input_bytes_max` bytes that were received and not read yet, and up to `output_bytes_max` bytes
+    /// that were written and not sent yet. A limit of 0 blocks that direction.
     pub fn new(input_bytes_max: usize, output_bytes_max: usize) -> MemoryStream {
         let (input, output) = (VecDeque::new(), VecDeque::new());
         MemoryStream { input, input_bytes_max, end: End::Open, output, output_bytes_max }
     }
 
-    /// Takes what fits of received bytes, for the next reads; returns how much, which is what `on_data` returns. Nothing
-    /// after [`MemoryStream::end`].
+    /// Keeps as many of the received bytes as fit, for the next reads. Returns how many, which is what `on_data` returns; 0 after
+    /// [`MemoryStream::end`].
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
         match self.end {
             End::Open => push(&mut self.input, bytes, self.input_bytes_max),
@@ -125,9 +140,9 @@ impl MemoryStream {
         self.output.len()
     }
 
-    /// Hands what was written to `write`, which returns how much of it it took, until all is taken or it took less than it
-    /// was given. Returns how many bytes were taken. [`Conn::write_some`](crate::Conn::write_some) is such a `write`; call
-    /// this again in `on_writable`.
+    /// Passes what was written to `write`, for instance [`Conn::write_some`](crate::Conn::write_some), which returns how many
+    /// bytes it took. Stops when it takes fewer than it was given: call this again in `on_writable`. Returns how many bytes were
+    /// taken in all.
     ///
     /// # Panics
     /// If `write` returns more than it was given.

@@ -80,7 +80,7 @@ impl LengthPrefixed {
     /// The first frame of `data`.
     ///
     /// # Errors
-    /// `TooLong`, as soon as the prefix is there; `Malformed` for a varint of more than 64 bits.
+    /// `TooLong`, as soon as the prefix is complete; `Malformed` for a varint of more than 64 bits.
     pub fn first(self, data: &[u8]) -> Result<Found<'_>, FrameError> {
         let Some((length, head)) = self.length(data)? else {
             return Ok(Found::Incomplete { need: self.head_bytes().unwrap_or(data.len() + 1) });
@@ -101,7 +101,7 @@ impl LengthPrefixed {
         Frames::new(self, data)
     }
 
-    /// The prefix for a payload of `length` bytes, for whoever writes the payload in another way, such as
+    /// The prefix for a payload of `length` bytes, if the payload is written in another way, for instance by
     /// [`Conn::send_file`](crate::Conn::send_file).
     ///
     /// # Errors
@@ -132,8 +132,8 @@ impl LengthPrefixed {
 
     /// Calls `write` once, with the prefix and the slices of `payload`. Returns what it returned.
     ///
-    /// The payload is not copied, and up to 6 slices need no allocation. `write` is what takes slices:
-    /// [`Conn::write_vectored`](crate::Conn::write_vectored), [`Other::write_vectored`](crate::Other::write_vectored), or your own.
+    /// The payload is not copied, and up to 6 slices need no allocation. `write` is any function that takes slices, such as
+    /// [`Conn::write_vectored`](crate::Conn::write_vectored) or [`Other::write_vectored`](crate::Other::write_vectored).
     ///
     /// ```
     /// use windlass::framing::{FrameError, LengthPrefixed};
