@@ -69,7 +69,7 @@ pub(crate) struct ReactorState {
     pub(crate) held: Vec<SourceId>,
     /// Who is still to hear of the drain; see `reactor/drain.rs`.
     pub(crate) untold: Vec<Untold>,
-    /// Connections that are not read before the queues have room; see `reactor/relief.rs`.
+    /// Connections that are not read before the queues have room; see `reactor/core/relief.rs`.
     pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
     pub(crate) moved_before: MovedBefore,

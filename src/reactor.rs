@@ -9,7 +9,6 @@ mod core;
 mod drain;
 mod hearing;
 mod orders;
-mod relief;
 mod stopwatch;
 pub(crate) mod table;
 pub(crate) mod timers;

@@ -4,6 +4,7 @@
 //!
 //! 1. The state is changed under one lock, and no user code runs while it is held.
 
+mod callbacks;
 mod crowd;
 mod hooks;
 mod peers;
@@ -24,8 +25,9 @@ use crate::engine::{Engine, EngineConfig, MakeMaker};
 use crate::error::Error;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Health, Remote, Report};
-pub use hooks::ServerEvent;
-use hooks::{Blocking, Callbacks, DatagramFront, FrontParts, ServerHooks};
+use callbacks::Callbacks;
+pub use callbacks::ServerEvent;
+use hooks::{Blocking, DatagramFront, FrontParts, ServerHooks};
 use peers::Peers;
 #[cfg(feature = "signals")]
 pub use signals::Signals;

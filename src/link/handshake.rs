@@ -193,11 +193,11 @@ impl Link {
     }
 
     /// Takes a step of the handshake: reads what there is and opens it. What is opened behind the handshake's end is
-    /// plaintext; what a peer says that speaks no TLS is itself, see [`Link::owes_retort`].
+    /// plaintext; what a peer says that speaks no TLS is itself, see [`Link::owes_plain_reply`].
     ///
     /// A panic of the configuration's code (a certificate resolver, a verifier) goes through it; see [`Link::fail_step`].
     ///
-    /// With `elsewhere`, one that may take long is not taken here: it waits for [`Link::depart`].
+    /// With `elsewhere`, one that may take long is not taken here: it waits for [`Link::offload`].
     pub(crate) fn take_step<'s>(
         &mut self,
         elsewhere: Elsewhere,

@@ -4,10 +4,9 @@
 //! system calls per connection; `apply_accepted` sets what is not inherited.
 
 use crate::config::{Nodelay, SocketOptions};
-use crate::net::stream::Stream;
 use crate::net::{sigpipe, system};
 use rustix::io::Errno;
-use socket2::{SockRef, Socket};
+use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
 
@@ -83,16 +82,15 @@ fn probe(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
 }
 
 /// Sets on an accepted socket what this system does not let it inherit.
-pub(crate) fn apply_accepted(stream: &Stream, options: &SocketOptions) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    match stream.is_tcp() {
-        true if system::INHERITS_TCP_OPTIONS => Ok(()),
-        true => {
+pub(crate) fn apply_accepted(socket: &Socket, options: &SocketOptions, is_tcp: IsTcp) -> io::Result<()> {
+    match is_tcp {
+        IsTcp::Yes if system::INHERITS_TCP_OPTIONS => Ok(()),
+        IsTcp::Yes => {
             socket.set_tcp_nodelay(options.nodelay == Nodelay::On)?;
-            probe(&socket, options)
+            probe(socket, options)
         }
         // A Unix listener hands nothing down.
-        false => buffers(&socket, options),
+        IsTcp::No => buffers(socket, options),
     }
 }
 

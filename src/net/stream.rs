@@ -209,6 +209,12 @@ impl Stream {
         }
     }
 
+    /// Sets on an accepted stream what this system does not let it inherit from its listener.
+    pub(crate) fn apply_accepted(&self, options: &SocketOptions) -> io::Result<()> {
+        let is_tcp = if self.is_tcp() { IsTcp::Yes } else { IsTcp::No };
+        options::apply_accepted(&SockRef::from(self), options, is_tcp)
+    }
+
     /// Whether the connect under way is done.
     pub(crate) fn progress(&self) -> io::Result<Progress> {
         let socket = SockRef::from(self);

@@ -1,9 +1,10 @@
 //! The turn's work: five funnels that all end in one drive. The reactor feeds the first from its poll.
 //!
-//! Owns everything of a reactor but its poll: table, timers, desk and commands. [`Core::drive`] is the only place where
+//! Owns everything of a reactor but its poll: table, timers, state and commands. [`Core::drive`] is the only place where
 //! sources are driven. Each funnel has a budget or takes its queue before it starts, so that a turn ends (A7).
 
 mod driving;
+mod relief;
 
 use crate::clock::Tick;
 use crate::command::{Adopter, Command, Local, Order};
@@ -25,7 +26,6 @@ use crate::post::Departures;
 use crate::reactor::Status;
 use crate::reactor::hearing::{Hearing, Polled, TurnState};
 use crate::reactor::orders::Orders;
-use crate::reactor::relief::Relief;
 use crate::reactor::stopwatch::{Held, Stopwatch};
 use crate::reactor::table::Table;
 use crate::reactor::timers::Timers;
@@ -36,6 +36,7 @@ use crate::source::endpoint::Endpoint;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
 use bytes::Bytes;
+use relief::Relief;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub(super) struct Core {
     due: Vec<u32>,
     drives_since_clock: u32,
     stopwatch: Stopwatch,
-    pub(super) relief: Relief,
+    relief: Relief,
     pub(super) undelivered: Option<Undelivered>,
     pub(super) drain_began: Tick,
 }

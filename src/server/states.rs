@@ -9,7 +9,7 @@
 use crate::address::Address;
 use crate::blocking::ended::{Ended, has_room};
 use crate::handler::ConnState;
-use crate::server::hooks::Callbacks;
+use crate::server::callbacks::Callbacks;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -18,7 +18,6 @@ use crate::link::phase::Phase;
 use crate::link::session::Template;
 use crate::mailbox::{Accepting, Remote};
 use crate::net::listener::Listener;
-use crate::net::options;
 use crate::net::stream::{Stream, Unclaimed};
 use crate::net::wait::look;
 use crate::placement::{Handoff, Permit, Quota, Spread};
@@ -353,7 +352,7 @@ impl Acceptor {
     /// One has come: to stay here, to go to another reactor, or to be refused.
     fn take(&mut self, id: SourceId, stream: Stream, peer: Option<SocketAddr>, permit: Permit, cx: &mut Context<'_>) {
         self.failures = 0;
-        if options::apply_accepted(&stream, &self.config.socket).is_err() {
+        if stream.apply_accepted(&self.config.socket).is_err() {
             drop(Unclaimed::new(stream));
             cx.state.counters.accepted += 1;
             cx.state.counters.failed += 1;

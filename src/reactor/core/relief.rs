@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// The bound, and how near it is.
-pub(super) struct Relief {
+pub(in crate::reactor) struct Relief {
     max: Option<usize>,
     state: State,
     seen: HashMap<SourceId, Progress>,
@@ -79,12 +79,12 @@ fn low(max: usize) -> usize {
 }
 
 impl Relief {
-    pub(super) fn new(max: Option<usize>) -> Relief {
+    pub(in crate::reactor) fn new(max: Option<usize>) -> Relief {
         Relief { max, state: State::Calm, seen: HashMap::new(), quiet_until: Tick::of_nanos(0) }
     }
 
     /// When to look again, without an event.
-    pub(super) fn due(&self) -> Option<Tick> {
+    pub(in crate::reactor) fn due(&self) -> Option<Tick> {
         match self.state {
             State::Calm => None,
             State::Tight { look_at } => Some(look_at),
@@ -94,12 +94,12 @@ impl Relief {
 
 impl Core {
     /// Bytes that wait in all queues.
-    pub(super) fn queued_bytes(&self) -> usize {
+    pub(in crate::reactor) fn queued_bytes(&self) -> usize {
         self.state.buffers.pool.held() + self.state.departures.held()
     }
 
     /// Sees to it that all queues together hold no more than they may. Costs a comparison where there is no bound.
-    pub(super) fn relieve(&mut self) {
+    pub(in crate::reactor) fn relieve(&mut self) {
         let Some(max) = self.relief.max else { return };
         let (held, now) = (self.queued_bytes(), self.state.now);
         match &mut self.relief.state {
