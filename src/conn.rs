@@ -164,7 +164,7 @@ impl<'a> Conn<'a> {
         self.link.write(slices, &mut state.buffers, state.now)
     }
 
-    /// Queues what fits of `bytes` and says how much; if that is not all, `on_writable` or `on_close` follows (A12).
+    /// Queues what fits of `bytes` and says how much; if that is not all, `on_writable` or `on_close` follows.
     pub fn write_some(&mut self, bytes: &[u8]) -> usize {
         if self.is_detaching() {
             return 0;

@@ -10,7 +10,7 @@
 //! | [Framing](framing) | where one message ends |
 //! | [Back-pressure](back_pressure) | what to do when a peer is slow |
 //! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
-//! | [Settings in files](settings) | keys, files of the Go package, what to print of errors |
+//! | [Settings in files](settings) | keys, files of the Go package, what to print of errors, which limit holds where |
 //! | [Draining](draining) | how to stop without losing anything; signals |
 //! | [Inside another loop](embedding) | poll, epoll, calloop, tokio |
 //! | [Many reactors](many_reactors) | threads, placement, talking to them, moving a connection |

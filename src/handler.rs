@@ -3,7 +3,7 @@
 //! Owns the traits and the guard around every call of user code. Callbacks never nest, and those of one connection all
 //! run on its reactor's thread (A2).
 //!
-//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured | on_hangup )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 
 use crate::address::Address;
 use crate::conn::Conn;

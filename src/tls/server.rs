@@ -15,10 +15,8 @@ use crate::tls::offer::{Unreadable, name_in};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use reload::{Instead, NotTaken, Reloaded};
+pub use reloaded::{Instead, NotTaken, Reloaded};
 pub use resumption::check_resumed;
-#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use revocation::ListPolicy;
 use rustls::server::ServerConfig;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 use rustls::{
@@ -35,6 +33,8 @@ mod build;
 mod namesakes;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod reload;
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+mod reloaded;
 mod resumption;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 mod revocation;
@@ -49,6 +49,17 @@ pub struct TlsServer {
     pub truncation: Truncation,
     /// Whether its handshakes are worked on by other threads, where the reactor has some. Default: if they may take long.
     pub offload: Offload,
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+/// What `build` and `reload` do about a revocation list that is not as it should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListPolicy {
+    /// They fail, and name it.
+    #[default]
+    Refuse,
+    /// They log a warning that names it, and use it.
+    Warn,
 }
 
 /// What clones share.
@@ -299,7 +310,7 @@ impl Entry {
     #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
     fn staying(&self) -> Instead {
         match &self.built {
-            Some(built) => reload::staying(built.served.iter().map(|one| &*one.key)),
+            Some(built) => reloaded::staying(built.served.iter().map(|one| &*one.key)),
             None => Instead::LastGood,
         }
     }

@@ -1,4 +1,4 @@
-//! Which limit holds where: the table of ARCHITECTURE.md, and the places of it that no other test has, a link that another reactor has
+//! Which limit holds where: the table of guide/settings.md, and the places of it that no other test has, a link that another reactor has
 //! adopted and a connector's.
 
 use crate::placement::config;
@@ -320,7 +320,7 @@ fn lines(of: &str, rows: Rows) -> Vec<String> {
 }
 
 #[test]
-fn the_table_of_limits_is_that_of_the_architecture_page_and_each_limit_has_a_row_and_its_tests() {
+fn the_table_of_limits_is_that_of_the_guide_and_each_limit_has_a_row_and_its_tests() {
     // What is no limit.
     let of_listeners = ["limits", "socket", "stack", "reuse", "unix_mode", "unix_group", "prepare_accepted", "tls"];
     let of_engines = ["reactors", "name", "pinning", "placement", "reactor"];
@@ -338,8 +338,8 @@ fn the_table_of_limits_is_that_of_the_architecture_page_and_each_limit_has_a_row
         assert_eq!(limits, listed, "the fields of {of}: one without a row");
         table.extend(lines(of, rows));
     }
-    let page = read("ARCHITECTURE.md");
-    let (_, section) = page.split_once("## Which limit holds where\n").expect("the section");
+    let page = read("guide/settings.md");
+    let (_, section) = page.split_once("# Which limit holds where\n").expect("the section");
     let told: Vec<_> =
         section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|')).collect();
     assert!(told == table, "the page should say:\n{}", table.join("\n"));

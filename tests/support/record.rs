@@ -1,6 +1,6 @@
 //! What callbacks were called, in which order, and whether the grammar of ARCHITECTURE.md allows it.
 //!
-//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured | on_hangup )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
 
 use super::book::{At, Book, Visit, Word};
 use std::cell::RefCell;

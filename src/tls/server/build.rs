@@ -4,10 +4,10 @@
 //! good where nothing good is in its place.
 
 use super::namesakes::Namesakes;
-use super::reload::{Instead, Made, News, Unmade, staying};
-use super::revocation::{ListPolicy, Lists, Measure, may_sign_lists};
+use super::reloaded::{Instead, Made, News, Unmade, staying};
+use super::revocation::{Lists, Measure, may_sign_lists};
 use super::scopes::Scopes;
-use super::{Asks, Built, Choice, Entry, Served, Speed, TlsServer, resumption};
+use super::{Asks, Built, Choice, Entry, ListPolicy, Served, Speed, TlsServer, resumption};
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Trial, Tried};
 use crate::tls::key_log::Logs;

@@ -1,6 +1,6 @@
 //! What a server is built anew from, piece by piece: what cannot be used leaves what was good before in its place.
 //!
-//! Owns what becomes of names, and what is told of them. Pieces are the certificates of a name, each by itself, and what
+//! Owns what becomes of names; what is returned of them is in `reloaded.rs`. Pieces are the certificates of a name, each by itself, and what
 //! its clients are checked against.
 //!
 //! 1. A name that has nothing is refused; it never falls back to a configuration that asks for less. So each name of a
@@ -9,154 +9,14 @@
 //! 3. Of two reloads the one that began last counts: each waits for the one before it.
 
 use super::build::{TlsServerBuilder, UnknownName};
+use super::reloaded::{Instead, Reloaded};
 use super::{Choice, Entry, Slot, TlsServer, Unknown};
 use crate::error::Error;
-use crate::shown::{shown, shown_key};
+use crate::shown::shown;
 use crate::tls::key_log::Logs;
 use crate::tls::pem::files::Files;
-use crate::tls::validity::{not_after, seconds};
-use rustls::pki_types::{ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::ServerName;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-
-/// What [`TlsServer::reload`] took and what it could not, or what [`TlsServerBuilder::build_lenient`] left out.
-#[derive(Debug, Default)]
-#[must_use = "it says what could not be taken; log it"]
-pub struct Reloaded {
-    /// The names whose configuration is new, wholly or in part, as the builder has them; `None` is the usual one.
-    pub taken: Vec<Option<String>>,
-    /// What could not be used, with what is in its place.
-    pub faults: Vec<NotTaken>,
-}
-
-/// Something that [`TlsServer::reload`] or [`TlsServerBuilder::build_lenient`] could not use.
-#[derive(Debug)]
-pub struct NotTaken {
-    /// The name whose configuration it belongs to, as the builder has it; `None` for the usual one.
-    pub name: Option<String>,
-    /// What it is, and what is wrong with it.
-    pub error: Error,
-    /// What is served in its place.
-    pub instead: Instead,
-}
-
-/// What is served in the place of something that could not be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
-    /// What was good before: the certificate, the client roots and revocation lists, or the whole configuration.
-    LastGood,
-    /// The same, of which the certificate has expired meanwhile: clients refuse it.
-    Expired,
-    /// The whole configuration that was good before, which asks clients for something else than the builder does, possibly
-    /// for less: for no certificate, without these lists, or with stale ones. It stays until its fault is mended.
-    AsksOtherwise,
-    /// Nothing. One certificate among several is not served. A client that asks for a name that has none is refused with the
-    /// alert unrecognized_name, whatever [`UnknownName`] says, since another configuration may ask its clients for less.
-    Nothing,
-}
-
-impl Reloaded {
-    /// Whether everything was taken.
-    pub fn is_complete(&self) -> bool {
-        self.faults.is_empty()
-    }
-}
-
-impl fmt::Display for Reloaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} configurations are new", self.taken.len(), self.taken.len() + self.names_without())?;
-        self.faults.iter().try_for_each(|fault| write!(f, "; {fault}"))
-    }
-}
-
-impl fmt::Display for NotTaken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.error, self.instead)
-    }
-}
-
-impl fmt::Display for Instead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Instead::LastGood => "what was good before stays",
-            Instead::Expired => "what was good before stays, and has expired",
-            Instead::AsksOtherwise => {
-                "the whole configuration that was good before stays, which asks its clients for something else, possibly less"
-            }
-            Instead::Nothing => "it is left out",
-        })
-    }
-}
-
-impl Reloaded {
-    fn names_without(&self) -> usize {
-        let mut names: Vec<_> = self.faults.iter().map(|fault| &fault.name).collect();
-        names.sort();
-        names.dedup();
-        names.iter().filter(|name| !self.taken.contains(name)).count()
-    }
-
-    /// The first fault alone.
-    fn into_first(mut self) -> Error {
-        self.faults.truncate(1);
-        self.into_error()
-    }
-
-    /// All faults as one error.
-    fn into_error(mut self) -> Error {
-        const TOLD_MAX: usize = 5;
-        if self.faults.len() == 1 {
-            if let Some(only) = self.faults.pop() {
-                return only.into_error();
-            }
-        }
-        let mut why: Vec<_> = self.faults.iter().take(TOLD_MAX).map(ToString::to_string).collect();
-        if self.faults.len() > TOLD_MAX {
-            why.push(format!("and {} more", self.faults.len() - TOLD_MAX));
-        }
-        Error::Tls { what: "any of the configurations".to_owned(), why: why.join("; ") }
-    }
-}
-
-impl NotTaken {
-    fn into_error(self) -> Error {
-        match self.error {
-            Error::Tls { what, why } if self.instead != Instead::Nothing => {
-                Error::Tls { what, why: format!("{why}; {}", self.instead) }
-            }
-            error => error,
-        }
-    }
-}
-
-/// An entry, and what could not be used for it.
-pub(super) struct Made {
-    pub(super) entry: Entry,
-    pub(super) faults: Vec<(Error, Instead)>,
-    pub(super) news: News,
-}
-
-/// Why there is no entry, and what else could not be used for it.
-pub(super) struct Unmade {
-    pub(super) why: Error,
-    pub(super) beside: Vec<Error>,
-}
-
-/// Whether there is anything in an entry that was not there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Some,
-    None,
-}
-
-/// What it means that these certificates stay.
-pub(super) fn staying<'a>(mut keys: impl Iterator<Item = &'a CertifiedKey>) -> Instead {
-    let now = UnixTime::now().as_secs();
-    let ended =
-        |key: &CertifiedKey| key.cert.first().and_then(|own| not_after(own)).is_some_and(|end| seconds(&end) < now);
-    if keys.all(ended) { Instead::Expired } else { Instead::LastGood }
-}
 
 impl TlsServer {
     /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
@@ -301,41 +161,4 @@ impl TlsServerBuilder {
 /// As names are compared.
 fn plain(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
-}
-
-impl Reloaded {
-    /// Takes down what became of a name; returns what it is served with.
-    fn note(
-        &mut self,
-        name: Option<&String>,
-        made: Result<Made, Unmade>,
-        staying: Instead,
-        old: Option<&Entry>,
-    ) -> Option<Entry> {
-        let mut fault = |error, instead| {
-            let error = match (name, error) {
-                (Some(name), Error::Tls { what, why }) => {
-                    Error::Tls { what: format!("{what} (for {})", shown_key(name)), why }
-                }
-                (Some(name), Error::Config { field, value, why }) => {
-                    Error::Config { field, value: format!("{value} (for {})", shown_key(name)), why }
-                }
-                (_, error) => error,
-            };
-            self.faults.push(NotTaken { name: name.cloned(), error, instead });
-        };
-        match made {
-            Ok(made) => {
-                made.faults.into_iter().for_each(|(error, instead)| fault(error, instead));
-                if made.news == News::Some {
-                    self.taken.push(name.cloned());
-                }
-                Some(made.entry)
-            }
-            Err(unmade) => {
-                std::iter::once(unmade.why).chain(unmade.beside).for_each(|error| fault(error, staying));
-                old.cloned()
-            }
-        }
-    }
 }

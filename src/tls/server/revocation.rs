@@ -6,6 +6,7 @@
 //! 1. The lists that are handed on in one set have different issuers or scopes, and the newest come first; those for all
 //!    certificates of their issuer come last, since rustls asks none behind them. What it overlooks then `scopes` looks at.
 
+use super::ListPolicy;
 use super::scopes::{Listed, Several};
 use crate::error::Error;
 use crate::tls::pem::Pem;
@@ -23,16 +24,6 @@ use x509_cert::der::{self, Decode, Reader, SliceReader, Tag, TagMode, TagNumber}
 use x509_cert::ext::{Extensions, pkix::KeyUsage};
 use x509_cert::name::Name;
 use x509_cert::time::Time;
-
-/// What `build` and `reload` do about a revocation list that is not as it should be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ListPolicy {
-    /// They fail, and name it.
-    #[default]
-    Refuse,
-    /// They log a warning that names it, and use it.
-    Warn,
-}
 
 /// What lists are measured by.
 pub(super) struct Measure<'a> {

@@ -7,7 +7,7 @@
 //!
 //! 1. No certificate that a client shows is on any list of its issuer, whichever path rustls has found from it to a root.
 
-use super::revocation::ListPolicy;
+use super::ListPolicy;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
