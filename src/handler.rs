@@ -114,7 +114,7 @@ pub trait Handler: 'static {
         conn.close();
     }
 
-    /// The connection is over. Comes exactly once, and last, for every handler that was made (A3).
+    /// The connection is over. Comes exactly once, and last, for every handler that was made.
     ///
     /// `conn` still tells addresses and counts and reaches other connections; its own writes are refused.
     /// [`Conn::unsent_bytes`] is how much of what was written is lost: the kernel had not taken it. The peer sees a reset

@@ -5,7 +5,7 @@
 
 use crate::ROWS;
 use crate::source::{File, Token, files, item_end, root};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 
 const PAGE_LINES_MAX: usize = 350;
@@ -43,17 +43,33 @@ fn defines(file: &File, keywords: &[&str], name: &str) -> bool {
     file.all.windows(2).any(|pair| keywords.contains(&pair[0].text.as_str()) && pair[1].text == name)
 }
 
-fn is_type(name: &str, files: &[File]) -> bool {
-    files.iter().any(|file| defines(file, &["struct", "enum", "trait"], name))
-}
+/// The words of each file, and the types that it defines.
+struct Index<'a>(Vec<(HashSet<&'a str>, HashSet<&'a str>)>);
 
-/// Whether a type has such a function, field, variant or constant, as far as words can say: its file, or one with code for
-/// it, has that word.
-fn belongs(of: &str, name: &str, files: &[File]) -> bool {
-    let has = |file: &File, word: &str| file.all.iter().any(|token| token.text == word);
-    let concerns =
-        |file: &File| defines(file, &["struct", "enum", "trait"], of) || (has(file, "impl") && has(file, of));
-    is_type(of, files) && files.iter().any(|file| concerns(file) && has(file, name))
+impl<'a> Index<'a> {
+    fn new(files: &'a [File]) -> Index<'a> {
+        let of = |file: &'a File| {
+            let words: HashSet<&str> = file.all.iter().map(|token| token.text.as_str()).collect();
+            let defines = |pair: &&[Token]| ["struct", "enum", "trait"].contains(&pair[0].text.as_str());
+            let types = file.all.windows(2).filter(defines).map(|pair| pair[1].text.as_str()).collect();
+            (words, types)
+        };
+        Index(files.iter().map(of).collect())
+    }
+
+    fn is_type(&self, name: &str) -> bool {
+        self.0.iter().any(|(_, types)| types.contains(name))
+    }
+
+    /// Whether a type has such a function, field, variant or constant, as far as words can say: its file, or one with code
+    /// for it, has that word.
+    fn belongs(&self, of: &str, name: &str) -> bool {
+        let has = |(words, types): &(HashSet<&str>, HashSet<&str>)| {
+            let concerns = types.contains(of) || (words.contains("impl") && words.contains(of));
+            concerns && words.contains(name)
+        };
+        self.is_type(of) && self.0.iter().any(has)
+    }
 }
 
 fn path_exists(path: &str) -> bool {
@@ -79,6 +95,7 @@ fn the_page_is_short() {
 #[test]
 fn whatever_the_page_quotes_is_there() {
     let (page, files) = (page(), files());
+    let index = Index::new(files);
     let mut report = String::new();
     let mut before = String::new();
     for (between, quoted) in quoted(&page) {
@@ -95,7 +112,7 @@ fn whatever_the_page_quotes_is_there() {
             }
         } else if let Some((of, name)) = quoted.split_once("::") {
             let name = name.split('(').next().unwrap_or(name);
-            if of.starts_with(char::is_uppercase) && !belongs(of, name, files) {
+            if of.starts_with(char::is_uppercase) && !index.belongs(of, name) {
                 report += &format!("\n`{quoted}` is not there");
             }
         }
@@ -106,12 +123,12 @@ fn whatever_the_page_quotes_is_there() {
 
 #[test]
 fn each_word_of_the_list_is_a_type() {
-    let (page, files) = (page(), files());
+    let (page, index) = (page(), Index::new(files()));
     let rows = rows(&page, "Words");
     let words: Vec<&str> = rows.iter().flat_map(|row| row[0].split(", ")).collect();
     assert!(words.len() <= WORDS_MAX, "{} words, more than {WORDS_MAX}", words.len());
     for (at, word) in words.iter().enumerate() {
-        assert!(is_type(word, files), "{word} is no struct, enum or trait in src");
+        assert!(index.is_type(word), "{word} is no struct, enum or trait in src");
         assert!(!words[..at].contains(word), "{word} is listed twice");
     }
 }

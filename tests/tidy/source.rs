@@ -117,9 +117,6 @@ pub(crate) fn without_tests(all: &[Token]) -> Vec<Token> {
     code
 }
 
-/// Every module that a path of `file` begins with, as seen from the crate's root: `crate::x`, `super::x`, and each branch
-/// of `crate::{…}`.
-
 pub(crate) fn lists(list: &str, name: &str) -> bool {
     list.split(' ').any(|entry| match entry.strip_suffix('*') {
         Some(folder) => name.starts_with(folder),
