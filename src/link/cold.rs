@@ -45,6 +45,14 @@ impl Cold {
         self.0.is_none()
     }
 
+    /// Whether all that is in the box is a TLS session with nothing to do.
+    pub(super) fn is_sealed_at_rest(&self) -> bool {
+        self.0.as_deref().is_some_and(|contents| match &contents.security {
+            Security::Plain => false,
+            Security::Tls(tls) => tls.is_at_rest() && contents.is_quiet(),
+        })
+    }
+
     /// What there is to be changed, without a box for what is not.
     pub(super) fn there(&mut self) -> Option<&mut Contents> {
         self.0.as_deref_mut()
@@ -73,8 +81,12 @@ impl Cold {
 
 impl Contents {
     fn is_at_rest(&self) -> bool {
-        matches!(self.security, Security::Plain)
-            && self.outbox.is_empty()
+        matches!(self.security, Security::Plain) && self.is_quiet()
+    }
+
+    /// Whether nothing waits, and nothing was asked for.
+    fn is_quiet(&self) -> bool {
+        self.outbox.is_empty()
             && self.inbox.is_empty()
             && self.need == 0
             && self.output == Output::Free

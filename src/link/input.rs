@@ -125,7 +125,7 @@ impl Link {
 
     /// What follows from one read into so many bytes.
     #[inline(always)]
-    fn received(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) -> Received {
+    pub(super) fn received(&mut self, result: io::Result<(usize, ShortRead)>, asked: usize, now: Tick) -> Received {
         match result {
             Ok((0, _)) => {
                 self.input = self.input.ended();

@@ -52,10 +52,10 @@ pub(super) struct Allowance {
 impl Allowance {
     pub(super) const FULL: Allowance = Allowance { since: Stamp::ZERO, left: UPDATES_BURST };
 
-    /// How many it is now.
-    pub(super) fn at(&mut self, now: Stamp) -> usize {
-        let earned = now.millis_since(self.since) / UPDATE_INTERVAL;
-        if earned > 0 {
+    /// How many it is now. The time is asked for only where some were used.
+    pub(super) fn at(&mut self, now: impl FnOnce() -> Stamp) -> usize {
+        if self.left < UPDATES_BURST {
+            let earned = now().millis_since(self.since) / UPDATE_INTERVAL;
             self.since = self.since.later_by(earned.saturating_mul(UPDATE_INTERVAL));
             self.left = u8::try_from(earned.saturating_add(self.left.into())).unwrap_or(UPDATES_BURST);
         }
@@ -63,8 +63,12 @@ impl Allowance {
     }
 
     /// So many of them are left.
-    pub(super) fn keep(&mut self, left: usize) {
-        self.left = u8::try_from(left).unwrap_or(UPDATES_BURST);
+    pub(super) fn keep(&mut self, left: usize, now: impl FnOnce() -> Stamp) {
+        let left = u8::try_from(left).unwrap_or(UPDATES_BURST);
+        if self.left == UPDATES_BURST && left < UPDATES_BURST {
+            self.since = now();
+        }
+        self.left = left;
     }
 }
 
@@ -75,12 +79,14 @@ mod tests {
     #[test]
     fn a_burst_is_allowed_and_then_twenty_a_second() {
         let mut allowance = Allowance::FULL;
-        assert_eq!(allowance.at(Stamp::test(1_000)), UPDATES_BURST.into());
-        allowance.keep(0);
-        assert_eq!(allowance.at(Stamp::test(1_049)), 0);
-        assert_eq!(allowance.at(Stamp::test(1_120)), 2);
-        assert_eq!(allowance.at(Stamp::test(1_149)), 2);
-        assert_eq!(allowance.at(Stamp::test(1_150)), 3);
-        assert_eq!(allowance.at(Stamp::NEVER), UPDATES_BURST.into());
+        let at = |millis| move || Stamp::test(millis);
+        assert_eq!(allowance.at(at(1_000)), UPDATES_BURST.into());
+        allowance.keep(0, at(1_000));
+        assert_eq!(allowance.at(at(1_049)), 0);
+        assert_eq!(allowance.at(at(1_120)), 2);
+        allowance.keep(1, at(1_120));
+        assert_eq!(allowance.at(at(1_149)), 1);
+        assert_eq!(allowance.at(at(1_150)), 2);
+        assert_eq!(allowance.at(|| Stamp::NEVER), UPDATES_BURST.into());
     }
 }

@@ -11,7 +11,6 @@
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
-use crate::link::Link;
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch, Sealed};
 use crate::link::cold::Contents;
 use crate::link::handshake::{Excuse, PlainReply, Stamp, Step};
@@ -19,6 +18,7 @@ use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::quota::{Allowance, Quota, Unopened};
 use crate::link::session::{Opened, Session};
+use crate::link::{Link, Output};
 use std::io;
 
 /// What lies between the socket and the handler.
@@ -59,6 +59,11 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Whether all records were opened, and data can go both ways.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.kept.is_empty() && self.rest == Unopened::None && self.session.is_just_open()
+    }
+
     /// Seals `plain`.
     pub(super) fn seal(&mut self, plain: &[u8], out: &mut Sealed) -> Result<(), TlsFault> {
         self.session.seal(plain, &mut self.kept[..self.seen as usize], out)
@@ -203,13 +208,25 @@ impl Link {
         buffers: &mut Buffers,
         now: Tick,
     ) {
-        let present = Stamp::of(now, self.opened);
+        let opened_at = self.opened;
+        let present = || Stamp::of(now, opened_at);
         let Some(tls) = self.cold.tls() else { return };
         let which = Which::of(&tls.session);
         let (wire, plain) = scratch.wire(&tls.kept, read);
         quota.updates = tls.allowance.at(present);
         let opened = tls.session.open(wire, tls.seen as usize, quota, plain, &mut buffers.sealed);
-        tls.allowance.keep(quota.updates);
+        tls.allowance.keep(quota.updates, present);
+        let is_all = opened.consumed == wire.len() && opened.fault.is_none() && tls.kept.is_empty();
+        if is_all
+            && buffers.sealed.len() == 0
+            && tls.session.is_just_open()
+            && !matches!(self.phase, Phase::Handshaking)
+        {
+            if !plain.is_empty() {
+                self.active = now.into();
+            }
+            return;
+        }
         self.follow(which, wire, plain, opened, buffers, now);
     }
 
@@ -288,6 +305,9 @@ impl Link {
     /// Seals the gather buffer and then `bytes`, and sends them, or queues them behind what waits. Behind a file they wait
     /// as they are: records go out in the order in which they are sealed.
     pub(super) fn seal(&mut self, bytes: &[u8], buffers: &mut Buffers, now: Tick) {
+        if bytes.is_empty() && buffers.gather.len() <= SEAL_BYTES && self.cold.is_sealed_at_rest() {
+            return self.seal_at_rest(buffers, now);
+        }
         let mut gather = std::mem::take(&mut buffers.gather);
         if self.cold.outbox.has_files() {
             self.cold.outbox.push(&gather, now, &mut buffers.pool);
@@ -316,16 +336,45 @@ impl Link {
         buffers.gather = gather;
     }
 
+    /// Seals the gather buffer, of a link where nothing waits, and sends it.
+    fn seal_at_rest(&mut self, buffers: &mut Buffers, now: Tick) {
+        let Some(tls) = self.cold.tls() else { return };
+        if let Err(fault) = tls.seal(&buffers.gather, &mut buffers.sealed) {
+            self.signal(Signal::Failed(Reason::Tls(fault)), now);
+            self.cold.outbox.push_ready(&buffers.gather, now, &mut buffers.pool);
+        }
+        buffers.gather.clear();
+        self.ship(buffers, now);
+    }
+
     /// Sends what is sealed, or queues it behind what waits. Once our end is said nothing may follow it; what is sealed for
     /// a link that broke waits to be counted as lost.
     pub(super) fn ship(&mut self, buffers: &mut Buffers, now: Tick) {
         if buffers.sealed.len() == 0 {
             return;
         }
+        if matches!(self.phase, Phase::Open) && self.cold.outbox.is_empty() {
+            let result = self.stream.write(buffers.sealed.bytes());
+            if matches!(result, Ok(sent) if sent == buffers.sealed.len()) {
+                self.bytes_out += buffers.sealed.len() as u64;
+                self.active = now.into();
+                return buffers.sealed.clear();
+            }
+            let sent = self.took(result, &mut buffers.pool, now).unwrap_or(0);
+            self.ship_rest(sent, buffers, now);
+        } else {
+            self.ship_rest(0, buffers, now);
+        }
+    }
+
+    /// The same, without the first bytes, which have left.
+    fn ship_rest(&mut self, sent: usize, buffers: &mut Buffers, now: Tick) {
         let mut sealed = std::mem::take(&mut buffers.sealed);
         if !matches!(self.phase, Phase::WriteClosed | Phase::Lingering(_)) {
-            let bytes = sealed.bytes();
-            let waits = self.cold.outbox.has_ready() || matches!(self.phase, Phase::Closed(_));
+            let bytes = &sealed.bytes()[sent..];
+            let waits = self.cold.outbox.has_ready()
+                || self.cold.output == Output::Blocked
+                || matches!(self.phase, Phase::Closed(_));
             let sent = if waits { 0 } else { self.offer(bytes, &mut buffers.pool, now) };
             self.cold.outbox.push_ready(&bytes[sent..], now, &mut buffers.pool);
         }

@@ -1,11 +1,13 @@
-//! A link at rest: open, plain, and nothing that waits in either direction.
+//! A link at rest: open, and nothing that waits in either direction.
 //!
 //! Owns what that is, and how it reads and writes as long as it is so. The state is the link's.
 
 use crate::clock::{Fine, Tick};
 use crate::config::READ_BYTES;
 use crate::link::buffers::{Buffers, Scratch};
+use crate::link::input::Received;
 use crate::link::phase::Phase;
+use crate::link::quota::Quota;
 use crate::link::{Answering, Input, Link};
 use crate::net::stream::ShortRead;
 
@@ -21,14 +23,25 @@ impl Link {
     /// What of it a callback or a read may have changed.
     #[inline(always)]
     fn is_quiet(&self) -> bool {
-        self.cold.is_at_rest() && matches!(self.phase, Phase::Open) && self.input == Input::Dry
+        (self.cold.is_at_rest() || self.cold.is_sealed_at_rest())
+            && matches!(self.phase, Phase::Open)
+            && self.input == Input::Dry
     }
 
-    /// Reads once, of a link at rest that the kernel has told of input; `None` if none came.
+    /// Reads once, of a link at rest that the kernel has told of input; `None` if none came. Returns how much was read, and what
+    /// of it is for the handler.
     #[inline]
-    pub(crate) fn receive_at_rest<'s>(&mut self, scratch: &'s mut Scratch, now: Tick) -> Option<&'s [u8]> {
-        let buffer = scratch.bytes();
+    pub(crate) fn receive_at_rest<'s>(
+        &mut self,
+        scratch: &'s mut Scratch,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Option<(usize, &'s [u8])> {
         self.input = Input::Ready;
+        if !self.cold.is_at_rest() {
+            return self.receive_sealed(scratch, buffers, now);
+        }
+        let buffer = scratch.bytes();
         match self.stream.read(buffer) {
             Ok((read, short)) if read > 0 => {
                 self.bytes_in += read as u64;
@@ -36,13 +49,29 @@ impl Link {
                 if read < buffer.len() && short == ShortRead::IsDry {
                     self.input = Input::Dry;
                 }
-                Some(&buffer[..read])
+                Some((read, &buffer[..read]))
             }
             result => {
                 self.received_nothing(result, buffer.len(), now);
                 None
             }
         }
+    }
+
+    /// The same with TLS.
+    #[inline(never)]
+    fn receive_sealed<'s>(
+        &mut self,
+        scratch: &'s mut Scratch,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Option<(usize, &'s [u8])> {
+        let active = self.active;
+        let Received::Bytes(read) = self.receive(scratch.bytes(), now) else { return None };
+        // Records without data are no life.
+        self.active = active;
+        self.open(read, &mut Quota::TURN.clone(), scratch, buffers, now);
+        Some((read, scratch.plain()))
     }
 
     /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier:
@@ -55,6 +84,10 @@ impl Link {
         self.answering = Answering::No;
         if buffers.gather.is_empty() {
             return true;
+        }
+        if !self.cold.is_at_rest() {
+            self.seal(&[], buffers, now);
+            return self.is_quiet();
         }
         let result = self.stream.write(&buffers.gather);
         self.sent_gathered(result, buffers, now)

@@ -13,7 +13,7 @@
 
 mod hello;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::address::Address;
 use crate::config::{ConnectConfig, ListenConfig, RECORD_BYTES, sealing_bytes};
@@ -505,6 +505,11 @@ impl Session {
     /// Whether the handshake is done.
     pub(crate) fn is_secured(&self) -> bool {
         !matches!(self.latch, Latch::Shaking | Latch::Failed)
+    }
+
+    /// Whether the handshake is done, and neither side has ended.
+    pub(crate) fn is_just_open(&self) -> bool {
+        self.latch == Latch::Secured
     }
 
     /// Whether it has something to say before it has heard anything.

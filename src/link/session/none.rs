@@ -88,6 +88,10 @@ impl Session {
         match *self {}
     }
 
+    pub(crate) fn is_just_open(&self) -> bool {
+        match *self {}
+    }
+
     pub(crate) fn is_silent(&self) -> bool {
         match *self {}
     }

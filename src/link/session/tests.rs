@@ -74,20 +74,30 @@ fn carry(one: &mut Side, two: &mut Side, mut cut: impl FnMut() -> usize) {
     }
 }
 
-pub(super) struct World {
-    pub(super) server: TlsServer,
-    pub(super) client: TlsClient,
+pub(crate) struct World {
+    pub(crate) server: TlsServer,
+    pub(crate) client: TlsClient,
 }
 
 pub(super) fn world(
     version: &'static SupportedProtocolVersion,
     change: impl FnOnce(&mut ServerConfig, &mut ClientConfig),
 ) -> World {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let key = || PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let chain = vec![made.cert.der().clone()];
+    world_of(&rcgen::PKCS_ECDSA_P256_SHA256, version, change)
+}
+
+pub(crate) fn world_of(
+    algorithm: &'static rcgen::SignatureAlgorithm,
+    version: &'static SupportedProtocolVersion,
+    change: impl FnOnce(&mut ServerConfig, &mut ClientConfig),
+) -> World {
+    let pair = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&pair).expect("a certificate");
+    let key = || PrivateKeyDer::try_from(pair.serialize_der()).expect("a key");
+    let chain = vec![certificate.der().clone()];
     let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a root");
+    roots.add(certificate.der().clone()).expect("a root");
     let roots = Arc::new(roots);
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider()).allow_unauthenticated();
     let mut server = ServerConfig::builder_with_provider(provider())

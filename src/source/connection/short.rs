@@ -30,12 +30,12 @@ impl Connection {
 
     /// Decides how the next input is taken, after a drive that ended so.
     pub(super) fn set_gait(&mut self, next: Next, pool: &mut Pool) {
-        let is_plain = self.role_kind == RoleKind::Live && self.origin != Origin::Observed;
+        let is_ordinary = self.role_kind == RoleKind::Live && self.origin != Origin::Observed;
         #[cfg(test)]
-        let is_plain = is_plain && !tests::LONG_ONLY.get();
+        let is_ordinary = is_ordinary && !tests::LONG_ONLY.get();
         // Whoever drove it asks for its deadlines next.
         self.link.deadlines_known(pool);
-        let is_at_rest = next == Next::Wait && self.link.is_at_rest() && is_plain;
+        let is_at_rest = next == Next::Wait && self.link.is_at_rest() && is_ordinary;
         self.gait = if is_at_rest { Gait::Short } else { Gait::Long };
     }
 
@@ -46,10 +46,11 @@ impl Connection {
         tests::PASSES.set(tests::PASSES.get() + 1);
         let (now, timer) = (cx.state.now, self.link.timer_set());
         let mut spent = 0;
-        if let Some(bytes) = self.link.receive_at_rest(scratch, now) {
-            spent = bytes.len();
-            let first = self.show_once(id, bytes, cx);
-            if first != Some(spent) {
+        if let Some((read, bytes)) = self.link.receive_at_rest(scratch, &mut cx.state.buffers, now) {
+            spent = read;
+            let is_shown = !bytes.is_empty() && self.link.phase().delivers_input();
+            let first = if is_shown { self.show_once(id, bytes, cx) } else { Some(bytes.len()) };
+            if first != Some(bytes.len()) {
                 self.keep(id, bytes, first, cx);
             } else if cx.state.detach_request.is_none() && self.link.comes_to_rest(timer, &mut cx.state.buffers, now) {
                 return None;
@@ -79,6 +80,13 @@ mod tests {
     use std::rc::Rc;
     use std::sync::Arc;
     use std::time::Duration;
+    #[cfg(feature = "tls")]
+    use {
+        crate::link::session::tests as session_tests,
+        rcgen::PKCS_ED25519,
+        rustls::version::TLS13,
+        rustls::{ClientConnection, StreamOwned},
+    };
 
     thread_local! {
         /// Nobody goes the short way.
@@ -193,6 +201,11 @@ mod tests {
 
     /// The other end of a connection.
     trait Far {
+        /// Goes on with what comes before the first byte; whether that is done.
+        fn begins(&mut self) -> bool {
+            true
+        }
+
         fn exchange(&mut self, step: u8) -> String;
     }
 
@@ -234,32 +247,76 @@ mod tests {
         }
     }
 
-    fn unix() -> (OwnedFd, Box<dyn Far>) {
-        let (near, far) = UnixStream::pair().expect("a pair");
-        far.set_nonblocking(true).expect("O_NONBLOCK");
-        (near.into(), Box::new(far))
+    #[cfg(feature = "tls")]
+    impl Far for StreamOwned<ClientConnection, UnixStream> {
+        fn begins(&mut self) -> bool {
+            let _ = self.conn.complete_io(&mut self.sock);
+            !self.conn.is_handshaking() && !self.conn.wants_write()
+        }
+
+        fn exchange(&mut self, step: u8) -> String {
+            if step == 255 {
+                self.conn.refresh_traffic_keys().expect("TLS 1.3");
+            }
+            exchange(self, step, |stream, _| {
+                stream.conn.send_close_notify();
+                let _ = stream.conn.write_tls(&mut stream.sock);
+            })
+        }
     }
 
-    fn tcp() -> (OwnedFd, Box<dyn Far>) {
+    type Pair = fn() -> (Link, Box<dyn Far>);
+
+    fn link(socket: impl Into<OwnedFd>) -> Link {
+        Link::new(socket, Limits::default()).expect("a link")
+    }
+
+    fn unix() -> (Link, Box<dyn Far>) {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        far.set_nonblocking(true).expect("O_NONBLOCK");
+        (link(near), Box::new(far))
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls() -> (Link, Box<dyn Far>) {
+        thread_local! {
+            // What is compared counts bytes: signatures of one length, and no handshake shorter than the one before.
+            static WORLD: session_tests::World = session_tests::world_of(&PKCS_ED25519, &TLS13, |_, client| {
+                client.resumption = rustls::client::Resumption::disabled();
+            });
+        }
+        WORLD.with(|world| {
+            let (near, far) = UnixStream::pair().expect("a pair");
+            far.set_nonblocking(true).expect("O_NONBLOCK");
+            let name = "localhost".try_into().expect("a name");
+            let client = ClientConnection::new(world.client.config(), name).expect("a client");
+            let near = link(near).with_tls_server(&world.server).expect("a configuration that works");
+            (near, Box::new(StreamOwned::new(client, far)) as Box<dyn Far>)
+        })
+    }
+
+    fn tcp() -> (Link, Box<dyn Far>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let far = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connect");
         far.set_nonblocking(true).expect("O_NONBLOCK");
         far.set_nodelay(true).expect("TCP_NODELAY");
-        (listener.accept().expect("a connection").0.into(), Box::new(far))
+        (link(listener.accept().expect("a connection").0), Box::new(far))
     }
 
     /// Runs all of a script; of the reactor's counters those that tell what was done are in the log's last line.
-    fn run(pair: fn() -> (OwnedFd, Box<dyn Far>), plan: &Rc<Vec<u8>>, steps: &[(bool, u8)]) -> Vec<String> {
+    fn run(pair: Pair, plan: &Rc<Vec<u8>>, steps: &[(bool, u8)]) -> Vec<String> {
         let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
         let (log, shown, ids) = (Log::default(), Rc::new(Cell::new(0)), Rc::new(Cell::new([None; 2])));
         let mut peers: Vec<Box<dyn Far>> = Vec::new();
         for name in 0..2 {
-            let (near, far) = pair();
+            let (link, far) = pair();
             peers.push(far);
-            let link = Link::new(near, Limits::default()).expect("a link");
             let handler =
                 Planned { name, plan: plan.clone(), shown: shown.clone(), ids: ids.clone(), log: log.clone() };
             reactor.context().adopt(link, handler).unwrap_or_else(|_| panic!("adopted"));
+        }
+        while !peers.iter_mut().all(|peer| peer.begins()) {
+            settle(&mut reactor);
         }
         settle(&mut reactor);
         for (which, step) in steps {
@@ -284,7 +341,7 @@ mod tests {
         }
     }
 
-    fn compare(pair: fn() -> (OwnedFd, Box<dyn Far>), plan: Vec<u8>, steps: &[(bool, u8)]) {
+    fn compare(pair: Pair, plan: Vec<u8>, steps: &[(bool, u8)]) {
         let plan = Rc::new(plan);
         LONG_ONLY.set(true);
         let long = run(pair, &plan, steps);
@@ -304,9 +361,27 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn both_ways_do_the_same_with_tls(
+            plan in prop::collection::vec(any::<u8>(), 1..12),
+            steps in prop::collection::vec((any::<bool>(), any::<u8>()), 1..40),
+        ) {
+            compare(tls, plan, &steps);
+        }
+    }
+
     #[test]
     fn the_short_way_is_gone_by_every_message_of_an_echo() {
-        for pair in [unix, tcp] {
+        let pairs: &[Pair] = &[
+            unix,
+            tcp,
+            #[cfg(feature = "tls")]
+            tls,
+        ];
+        for &pair in pairs {
             let steps: Vec<(bool, u8)> = (0..40).map(|n| (n % 4 < 2, if n % 2 == 0 { 0 } else { 9 })).collect();
             let before = PASSES.get();
             compare(pair, vec![0], &steps);
