@@ -586,6 +586,10 @@ fn pump<R: RustlsConnection>(
                 if consumed < records.seen || rustls.wants_write() {
                     continue;
                 }
+                // As most often: one record, and nothing behind it.
+                if consumed == wire.len() && records.has_brought_some(plain.len()) {
+                    break Unopened::None;
+                }
             }
             ConnectionState::EncodeTlsData(message) => {
                 encode(message, out)?;
@@ -644,9 +648,14 @@ enum Next {
 }
 
 impl Records<'_> {
+    /// Whether the record that was shown last has data in it.
+    fn has_brought_some(&self, opened: usize) -> bool {
+        self.before.is_some_and(|before| before < opened)
+    }
+
     /// Shows the next record, if it is whole. The quota is for those behind the handshake: a handshake has limits of its own.
     fn show(&mut self, wire: &[u8], opened: usize, rustls: &impl RustlsConnection) -> Result<Next, rustls::Error> {
-        if self.before.take() == Some(opened) {
+        if self.before.take() == Some(opened) && rustls.has_key_updates() {
             self.quota.updates = self.quota.updates.checked_sub(1).ok_or(TOO_MANY)?;
         }
         let Some(length) = record_length(&wire[self.seen..]) else { return Ok(Next::None) };
@@ -655,7 +664,7 @@ impl Records<'_> {
                 return Ok(Next::QuotaUsed);
             }
             self.quota.records -= 1;
-            self.before = (length >= KEY_UPDATE_BYTES && rustls.has_key_updates()).then_some(opened);
+            self.before = (length >= KEY_UPDATE_BYTES).then_some(opened);
         }
         self.seen += length;
         Ok(Next::Shown)
