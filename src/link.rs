@@ -22,6 +22,7 @@ mod records;
 mod rest;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
 pub(crate) mod session;
+mod stamp;
 
 use crate::address::Address;
 use crate::clock::{Coarse, Fine, Tick};

@@ -11,7 +11,7 @@
     expect(unreachable_code, unused_variables, reason = "there are no sessions then, and the compiler sees it")
 )]
 
-use crate::clock::{Coarse, Tick};
+use crate::clock::Tick;
 #[cfg(feature = "tls")]
 use crate::error::Error;
 use crate::error::{Reason, TlsFault};
@@ -22,6 +22,7 @@ use crate::link::phase::{Phase, Signal};
 use crate::link::quota::Quota;
 use crate::link::records::{Security, Which};
 use crate::link::session::{DECODE_ERROR, Opened, Session};
+use crate::link::stamp::Stamp;
 use crate::link::{HELD_UP, Link};
 use std::time::Duration;
 
@@ -51,36 +52,6 @@ impl Step {
             Step::None => None,
             Step::Queued(since) | Step::QueuedElsewhere(since) | Step::Offloaded(since) => Some(since),
         }
-    }
-}
-
-/// A moment in 4 bytes, since each connection keeps it: milliseconds behind the link's beginning. What is too far is never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Stamp(u32);
-
-impl Stamp {
-    pub(super) const NEVER: Stamp = Stamp(u32::MAX);
-    pub(super) const ZERO: Stamp = Stamp(0);
-
-    #[cfg(test)]
-    pub(super) const fn test(millis: u32) -> Stamp {
-        Stamp(millis)
-    }
-
-    pub(super) fn millis_since(self, before: Stamp) -> u32 {
-        self.0.saturating_sub(before.0)
-    }
-
-    pub(super) fn later_by(self, millis: u32) -> Stamp {
-        Stamp(self.0.saturating_add(millis))
-    }
-
-    pub(super) fn of(moment: Tick, opened: Coarse) -> Stamp {
-        Stamp(u32::try_from(moment.since(opened.into()).as_millis()).unwrap_or(u32::MAX))
-    }
-
-    fn tick(self, opened: Coarse) -> Tick {
-        if self == Stamp::NEVER { Tick::NEVER } else { Tick::from(opened).after(Duration::from_millis(self.0.into())) }
     }
 }
 
@@ -372,17 +343,6 @@ impl Link {
 
 #[cfg(all(test, feature = "tls"))]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stamp_is_a_millisecond_and_what_is_too_far_never_comes() {
-        let (kept, second) = (Coarse::from(Tick::test(5)), Duration::from_secs(1));
-        let opened = Tick::from(kept);
-        assert_eq!(Stamp::of(opened.after(second), kept).tick(kept), opened.after(second));
-        assert_eq!(Stamp::of(Tick::NEVER, kept).tick(kept), Tick::NEVER);
-        assert_eq!(Stamp::of(opened.after(second * 5_000_000), kept), Stamp::NEVER);
-    }
-
     /// Each connection keeps one; malloc's next size is 16 bytes more.
     #[test]
     fn the_state_of_a_link_with_tls_has_104_bytes() {

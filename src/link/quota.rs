@@ -3,7 +3,7 @@
 //! Owns the numbers. A record costs about 1.5 us to open however short it is, and a key update about 4: a peer that sends
 //! tiny ones would hold up all others if only bytes were counted.
 
-use crate::link::handshake::Stamp;
+use crate::link::stamp::Stamp;
 
 /// Records that are opened of one link in one turn: as long as a turn's bytes take in records of full length.
 pub(crate) const RECORDS_PER_TURN: usize = 256;

@@ -13,11 +13,12 @@ use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
 use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch, Sealed};
 use crate::link::cold::Contents;
-use crate::link::handshake::{Excuse, PlainReply, Stamp, Step};
+use crate::link::handshake::{Excuse, PlainReply, Step};
 use crate::link::input::Received;
 use crate::link::phase::{Phase, Signal};
 use crate::link::quota::{Allowance, Quota, Unopened};
 use crate::link::session::{Opened, Session};
+use crate::link::stamp::Stamp;
 use crate::link::{Link, Output};
 use std::io;
 
