@@ -12,11 +12,12 @@
 //! 5. A peer's alert is never answered by one.
 
 mod hello;
+mod showing;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::address::Address;
-use crate::config::{ConnectConfig, ListenConfig, RECORD_BYTES, sealing_bytes};
+use crate::config::{ConnectConfig, ListenConfig, sealing_bytes};
 use crate::error::{Error, TlsFault};
 use crate::link::buffers::Sealed;
 use crate::link::quota::{Quota, Unopened};
@@ -31,6 +32,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
+use showing::{Next, Records};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -316,8 +318,7 @@ impl Session {
                 return Opened::all(all, Some(fault));
             }
         };
-        let opened = plain.len();
-        let is_shaking = self.latch == Latch::Shaking;
+        let (opened, is_shaking) = (plain.len(), self.latch == Latch::Shaking);
         let records = Records { seen, quota, before: None };
         let done = match &mut self.engine {
             Engine::Awaiting(_) | Engine::ClientPending(_) | Engine::Away => return Opened::all(0, None),
@@ -629,69 +630,8 @@ fn pump<R: RustlsConnection>(
     Ok(Opened { consumed, seen: records.seen - consumed, rest, fault: None })
 }
 
-/// What of the wire rustls has seen, and how much more it may be shown.
-struct Records<'q> {
-    seen: usize,
-    quota: &'q mut Quota,
-    /// How much plaintext there was before the record that was shown last, if that may be a key update.
-    before: Option<usize>,
-}
-
-/// Whether another record was shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Shown,
-    /// None is whole.
-    None,
-    /// One is, and has to wait.
-    QuotaUsed,
-}
-
-impl Records<'_> {
-    /// Whether the record that was shown last has data in it.
-    fn has_brought_some(&self, opened: usize) -> bool {
-        self.before.is_some_and(|before| before < opened)
-    }
-
-    /// Shows the next record, if it is whole. The quota is for those behind the handshake: a handshake has limits of its own.
-    fn show(&mut self, wire: &[u8], opened: usize, rustls: &impl RustlsConnection) -> Result<Next, rustls::Error> {
-        if self.before.take() == Some(opened) && rustls.has_key_updates() {
-            self.quota.updates = self.quota.updates.checked_sub(1).ok_or(TOO_MANY)?;
-        }
-        let Some(length) = record_length(&wire[self.seen..]) else { return Ok(Next::None) };
-        if !rustls.is_handshaking() {
-            if self.quota.records == 0 {
-                return Ok(Next::QuotaUsed);
-            }
-            self.quota.records -= 1;
-            self.before = (length >= KEY_UPDATE_BYTES).then_some(opened);
-        }
-        self.seen += length;
-        Ok(Next::Shown)
-    }
-}
-
-/// The length of the record at the beginning of `wire`, with its header; `None` if it is not whole. What cannot become a
-/// record is shown as it is: rustls knows what is wrong with it.
-fn record_length(wire: &[u8]) -> Option<usize> {
-    let [kind, major, _, high, low, ..] = *wire else { return None };
-    let length = HEADER_BYTES + usize::from(u16::from_be_bytes([high, low]));
-    if !(20..=24).contains(&kind) || major != 3 || length > RECORD_BYTES {
-        return Some(wire.len());
-    }
-    (length <= wire.len()).then_some(length)
-}
-
-const HEADER_BYTES: usize = 5;
-
-/// The shortest record that has a key update in it: the message, its type and a tag. Empty ones are shorter.
-const KEY_UPDATE_BYTES: usize = HEADER_BYTES + 5 + 1 + 16;
-
 /// A record that may come during a handshake only; RFC 8446, section 5.
 const CHANGE_CIPHER_SPEC: [u8; 6] = [20, 3, 3, 0, 1, 1];
-
-/// What a peer did that sends more key updates than it may.
-const TOO_MANY: rustls::Error = rustls::Error::PeerMisbehaved(PeerMisbehaved::TooManyKeyUpdateRequests);
 
 fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), rustls::Error> {
     let mut room = ANSWER_BYTES;
