@@ -15,7 +15,7 @@ const CIRCLES: [(&str, &str, &str); 2] = [
     ),
     (
         "link",
-        "link/buffers link/cold link/handshake link/inbox link/input link/outbox link/quota link/records link/session",
+        "link/buffers link/cold link/handshake link/inbox link/input link/outbox link/records link/session",
         "the pool in `link/buffers.rs` keeps the emptied parts of links for reuse, and each part takes its memory from the pool",
     ),
 ];
