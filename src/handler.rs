@@ -63,7 +63,7 @@ pub trait Handler: 'static {
     /// If some were used and some were left it is called again at once with the rest. 0 means: show me this again with
     /// more bytes; [`Conn::need`] says how many. After [`Conn::pause`], or a [`Conn::write_some`] that took less than it
     /// was given, what is left waits until [`Conn::resume`], or until after `on_writable`. What waits counts against
-    /// `Limits::inbox_bytes_max`.
+    /// `Limits::inbox_bytes_max`. The module [`framing`](crate::framing) finds lines and other frames in `data`.
     ///
     /// To return more than `data.len()` is treated as a panic.
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize;

@@ -267,11 +267,26 @@ fn a_line_of_the_limit_may_end_with_either_line_end() {
 #[test]
 fn frames_that_are_shown_again_are_found_again() {
     let mut lines = Lines::new(100);
-    let data = b"one\ntwo\nthr";
+    let data = b"one\ntwo\nand the beginning of another";
     let collected: Vec<_> = lines.frames(data).collect();
     assert_eq!(collected, [Ok(&b"one"[..]), Ok(b"two")]);
     // Nothing was used of it after all, since the answers had no room.
     assert_eq!(lines.first(data), Ok(Found::Frame { payload: b"one", used: 4 }));
+}
+
+#[test]
+fn a_delimited_frame_of_the_limit_is_taken_and_a_longer_one_is_refused_at_once() {
+    let too_long = Err(FrameError::TooLong { limit: 3, length: None });
+    for (text, found) in [
+        (&b"abc--"[..], Ok(Found::Frame { payload: b"abc", used: 5 })),
+        (b"abc-", Ok(Found::Incomplete { need: 5 })),
+        (b"abc-d", too_long),
+        (b"abcd--", too_long),
+        (b"--", Ok(Found::Frame { payload: b"", used: 2 })),
+        (b"a---", Ok(Found::Frame { payload: b"a", used: 3 })),
+    ] {
+        assert_eq!(Delimited::new(b"--", 3).first(text), found, "{}", text.escape_ascii());
+    }
 }
 
 #[test]
