@@ -52,6 +52,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// let server = Server::builder().address("tcp://127.0.0.1:0".parse()?).handler(move || make).build()?;
 /// # Ok(()) }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Handler`",
+    label = "cannot serve a connection",
+    note = "implement `windlass::Handler` for it, whose one required method is `on_data`",
+    note = "a closure becomes a handler by `handler_fn(|conn, data| conn.write_some(data))`"
+)]
 pub trait Handler: 'static {
     /// The connection is established, and its handshake done.
     fn on_open(&mut self, conn: &mut Conn<'_>) {
@@ -209,6 +215,15 @@ impl<F: FnMut(&mut Conn<'_>, &[u8]) -> usize + 'static> Handler for HandlerFn<F>
 ///     fn make(&mut self, _: &Conn<'_>) -> Echo { Echo }
 /// }
 /// ```
+///
+/// The closure's parameter needs its type, `|_: &Conn<'_>| Echo`. Without it the compiler takes one lifetime for all calls, and
+/// says that the "implementation of `FnOnce` is not general enough", or "type annotations needed".
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` makes no handlers for a listener",
+    label = "expected a closure such as `|_: &Conn<'_>| Echo`",
+    note = "a listener calls it for each connection; what it returns must implement `windlass::Handler`",
+    note = "for `ServerBuilder::handler` and `Engine::listen`, write a closure that returns it: `|| |_: &Conn<'_>| Echo`"
+)]
 pub trait Accept: 'static {
     /// What serves one connection.
     type Handler: Handler;
@@ -291,6 +306,8 @@ impl std::fmt::Display for ConnState {
     }
 }
 
+// So that an error is about what was given, and not about `FnMut`.
+#[diagnostic::do_not_recommend]
 impl<F, H> Accept for F
 where
     F: FnMut(&Conn<'_>) -> H + 'static,
@@ -447,7 +464,13 @@ pub enum Next {
 
 /// What a watched descriptor calls back.
 ///
-/// A closure `FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next` is one.
+/// A closure `FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next` is one; its parameters need their types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `WatchHandler`",
+    label = "cannot be called for a watched descriptor",
+    note = "write a closure `|cx: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness| Next::Wait`, with these types, or \
+            implement `windlass::WatchHandler`"
+)]
 pub trait WatchHandler: 'static {
     /// The descriptor is ready. Reports are edges: before `Next::Wait`, read or write until it would block.
     fn on_ready(&mut self, cx: &mut Context<'_>, fd: BorrowedFd<'_>, ready: Readiness) -> Next;
@@ -458,6 +481,7 @@ pub trait WatchHandler: 'static {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<F> WatchHandler for F
 where
     F: FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next + 'static,
@@ -484,6 +508,13 @@ where
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `DatagramHandler`",
+    label = "cannot serve a datagram socket",
+    note = "implement `windlass::DatagramHandler` for it, whose one required method is `on_datagram`",
+    note = "`ServerBuilder::datagram_handler` and `Engine::bind` take a closure that makes one, `|| Echo`; `Reactor::bind` and \
+            `Context::bind` take the handler itself"
+)]
 pub trait DatagramHandler: 'static {
     /// The socket is bound, and watched from now on.
     fn on_bound(&mut self, sock: &mut Datagrams<'_>) {

@@ -128,7 +128,8 @@ impl ServerBuilder {
 
     /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
     /// handlers there. So an `Rc` that is made in `make` is shared by the connections of one address on one reactor; what
-    /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures.
+    /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures: what it captures goes to
+    /// other threads, so that an `Rc` "cannot be sent between threads safely".
     pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
         let make = Arc::new(make);
         self.blocking = None;

@@ -20,16 +20,27 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Where an example is: built as this test is, from what lies in `examples/` now.
 pub fn program(name: &str) -> PathBuf {
     static TOLD: OnceLock<String> = OnceLock::new();
-    let told = TOLD.get_or_init(build_examples);
+    let told = TOLD.get_or_init(|| build(&["--examples"]));
     let of_example =
         |line: &&str| line.contains(r#""kind":["example"]"#) && line.contains(&format!("\"name\":\"{name}\""));
     let path = told.lines().find(of_example).and_then(|line| line.split(r#""executable":""#).nth(1)?.split('"').next());
     PathBuf::from(path.unwrap_or_else(|| panic!("cargo built no example {name}; it says\n{told}")))
 }
 
-/// Has cargo build all examples, and returns what it tells in JSON. Behind a `cargo test` of everything they are built
-/// already; one of this file alone would else run what an earlier build left.
-fn build_examples() -> String {
+/// The library that this test was built with, and the folder of what it depends on.
+pub fn library() -> (PathBuf, PathBuf) {
+    // Beside an example its dependencies are those of tests, which are built.
+    let told = build(&["--lib", "--example", "once"]);
+    let is_ours = |line: &&str| line.contains(r#""kind":["lib"]"#) && line.contains("\"name\":\"windlass\"");
+    let path = told.lines().find(is_ours).and_then(|line| line.split('"').find(|word| word.ends_with(".rmeta")));
+    let path = PathBuf::from(path.unwrap_or_else(|| panic!("cargo built no library; it says\n{told}")));
+    let folder = path.parent().expect("a folder").to_owned();
+    (path, folder)
+}
+
+/// Has cargo build the targets of this package that `targets` means, and returns what it tells in JSON. Behind a `cargo test` of
+/// everything they are built already; one of a file alone would else run what an earlier build left.
+fn build(targets: &[&str]) -> String {
     let program = std::env::current_exe().expect("our own path");
     let mut folders = program.ancestors().skip(2); // behind the file's name and `deps`
     let profile_folder = folders.next().expect("a profile's folder");
@@ -38,7 +49,7 @@ fn build_examples() -> String {
     let above: Vec<&Path> = folders.take(2).collect();
     let target = above.iter().find(|folder| folder.join("CACHEDIR.TAG").exists()).expect("cargo's target folder");
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--examples", "--offline", "--message-format=json"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--offline", "--message-format=json"]).args(targets);
     command.args(["--profile", if profile == "debug" { "dev" } else { profile }, "--target-dir"]).arg(target);
     if let (false, Some(triple)) = (above[0] == *target, above[0].file_name()) {
         command.arg("--target").arg(triple);
