@@ -33,13 +33,14 @@ impl Link {
     #[inline]
     pub(crate) fn receive_at_rest<'s>(
         &mut self,
+        quota: &mut Quota,
         scratch: &'s mut Scratch,
         buffers: &mut Buffers,
         now: Tick,
     ) -> Option<(usize, &'s [u8])> {
         self.input = Input::Ready;
         if !self.cold.is_at_rest() {
-            return self.receive_sealed(scratch, buffers, now);
+            return self.receive_sealed(quota, scratch, buffers, now);
         }
         let buffer = scratch.bytes();
         match self.stream.read(buffer) {
@@ -62,6 +63,7 @@ impl Link {
     #[inline(never)]
     fn receive_sealed<'s>(
         &mut self,
+        quota: &mut Quota,
         scratch: &'s mut Scratch,
         buffers: &mut Buffers,
         now: Tick,
@@ -70,7 +72,7 @@ impl Link {
         let Received::Bytes(read) = self.receive(scratch.bytes(), now) else { return None };
         // Records without data are no life.
         self.active = active;
-        self.open(read, &mut Quota::TURN.clone(), scratch, buffers, now);
+        self.open(read, quota, scratch, buffers, now);
         Some((read, scratch.plain()))
     }
 

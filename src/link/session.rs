@@ -12,6 +12,7 @@
 //! 5. A peer's alert is never answered by one.
 
 mod hello;
+mod pump;
 mod showing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,12 +28,13 @@ use crate::tls::asked::{self, Seen};
 use crate::tls::failure::{Detail, Scene, diagnose};
 use crate::tls::{Chosen, Era, Guard, TlsClient, TlsServer, Truncation};
 use hello::{Hello, Parsed};
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use pump::{encode, pump};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::server::{ServerConfig, ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{AlertDescription, CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
-use showing::{Next, Records};
+use rustls::server::{ServerConfig, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{CipherSuite, CommonState, NamedGroup, PeerMisbehaved, ProtocolVersion};
+use showing::{Records, RustlsConnection};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -211,57 +213,6 @@ impl Opened {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("latch", &self.latch).finish_non_exhaustive()
-    }
-}
-
-/// rustls' two kinds of connection; their states are of different types.
-trait RustlsConnection {
-    type Data;
-    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-    fn is_handshaking(&self) -> bool;
-    /// Whether its protocol version has key updates.
-    fn has_key_updates(&self) -> bool;
-    /// Whether it has something to say by itself.
-    fn wants_write(&self) -> bool;
-}
-
-impl RustlsConnection for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
-        self.process_tls_records(wire)
-    }
-
-    fn is_handshaking(&self) -> bool {
-        CommonState::is_handshaking(self)
-    }
-
-    fn has_key_updates(&self) -> bool {
-        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
-    }
-
-    fn wants_write(&self) -> bool {
-        CommonState::wants_write(self)
-    }
-}
-
-impl RustlsConnection for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-
-    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
-        self.process_tls_records(wire)
-    }
-
-    fn is_handshaking(&self) -> bool {
-        CommonState::is_handshaking(self)
-    }
-
-    fn has_key_updates(&self) -> bool {
-        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
-    }
-
-    fn wants_write(&self) -> bool {
-        CommonState::wants_write(self)
     }
 }
 
@@ -551,100 +502,11 @@ fn is_of_an_alert(error: &rustls::Error) -> bool {
 /// The same with unrecognized_name.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// More than most handshake messages take; larger ones say how much they need.
-const ANSWER_BYTES: usize = 2048;
-
 /// What is to be sealed.
 #[derive(Clone, Copy)]
 enum Say<'a> {
     Data(&'a [u8]),
     Close,
-}
-
-/// Shows rustls one record of `wire` after the other, until none is whole or the quota is used up.
-///
-/// It ends: each round consumes a record, shows the next one, or takes one answer away.
-fn pump<R: RustlsConnection>(
-    rustls: &mut R,
-    wire: &mut [u8],
-    mut records: Records<'_>,
-    plain: &mut Vec<u8>,
-    out: &mut Sealed,
-    latch: &mut Latch,
-) -> Result<Opened, rustls::Error> {
-    let mut consumed = 0;
-    records.show(wire, plain.len(), rustls)?;
-    let rest = loop {
-        let UnbufferedStatus { discard, state, .. } = rustls.process(&mut wire[consumed..records.seen]);
-        consumed += discard;
-        match state? {
-            ConnectionState::ReadTraffic(mut traffic) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    consumed += record.discard;
-                    plain.extend_from_slice(record.payload);
-                }
-                if consumed < records.seen || rustls.wants_write() {
-                    continue;
-                }
-                // As most often: one record, and nothing behind it.
-                if consumed == wire.len() && records.has_brought_some(plain.len()) {
-                    break Unopened::None;
-                }
-            }
-            ConnectionState::EncodeTlsData(message) => {
-                encode(message, out)?;
-                continue;
-            }
-            ConnectionState::TransmitTlsData(sent) => {
-                sent.done();
-                continue;
-            }
-            ConnectionState::PeerClosed | ConnectionState::Closed => {
-                if rustls.is_handshaking() {
-                    return Err(rustls::Error::AlertReceived(AlertDescription::CloseNotify));
-                }
-                *latch = latch.after_peers_close();
-                return Ok(Opened::all(wire.len(), None));
-            }
-            ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {}
-            // 0-RTT is refused with the configuration; a state that is new to us cannot be passed over.
-            _ => return Err(rustls::Error::General("an unknown state".to_owned())),
-        }
-        let next = records.show(wire, plain.len(), rustls).inspect_err(|_| {
-            if consumed == records.seen {
-                // rustls has an alert for a record that must not come here, and none for what is merely too much.
-                let _ = rustls.process(&mut CHANGE_CIPHER_SPEC.clone());
-            }
-        })?;
-        match next {
-            Next::Shown => {}
-            Next::None => break Unopened::None,
-            Next::QuotaUsed => break Unopened::Records,
-        }
-    };
-    // A server may write before it has heard the peer's Finished; that is not the end of the handshake.
-    if *latch == Latch::Shaking && !rustls.is_handshaking() {
-        *latch = Latch::Secured;
-    }
-    Ok(Opened { consumed, seen: records.seen - consumed, rest, fault: None })
-}
-
-/// A record that may come during a handshake only; RFC 8446, section 5.
-const CHANGE_CIPHER_SPEC: [u8; 6] = [20, 3, 3, 0, 1, 1];
-
-fn encode<D>(mut message: EncodeTlsData<'_, D>, out: &mut Sealed) -> Result<(), rustls::Error> {
-    let mut room = ANSWER_BYTES;
-    loop {
-        match message.encode(out.room(room)) {
-            Ok(written) => {
-                out.written(written);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(needed)) if needed.required_size > room => room = needed.required_size,
-            Err(error) => return Err(rustls::Error::General(error.to_string())),
-        }
-    }
 }
 
 /// Takes away what rustls still has to say after a failure: its alert. Not more: a call without anything to say would go

@@ -2,10 +2,63 @@
 //!
 //! Owns the way along the wire, one record at a time, and how key updates are counted. What a record means rustls knows.
 
-use super::RustlsConnection;
 use crate::config::RECORD_BYTES;
 use crate::link::quota::Quota;
-use rustls::PeerMisbehaved;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::UnbufferedStatus;
+use rustls::{CommonState, PeerMisbehaved, ProtocolVersion};
+
+/// rustls' two kinds of connection; their states are of different types.
+pub(super) trait RustlsConnection {
+    type Data;
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    fn is_handshaking(&self) -> bool;
+    /// Whether its protocol version has key updates.
+    fn has_key_updates(&self) -> bool;
+    /// Whether it has something to say by itself.
+    fn wants_write(&self) -> bool;
+}
+
+impl RustlsConnection for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ServerConnectionData> {
+        self.process_tls_records(wire)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        CommonState::is_handshaking(self)
+    }
+
+    fn has_key_updates(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
+}
+
+impl RustlsConnection for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, ClientConnectionData> {
+        self.process_tls_records(wire)
+    }
+
+    fn is_handshaking(&self) -> bool {
+        CommonState::is_handshaking(self)
+    }
+
+    fn has_key_updates(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    fn wants_write(&self) -> bool {
+        CommonState::wants_write(self)
+    }
+}
 
 /// What of the wire rustls has seen, and how much more it may be shown.
 pub(super) struct Records<'q> {
@@ -32,7 +85,12 @@ impl Records<'_> {
     }
 
     /// Shows the next record, if it is whole. The quota is for those behind the handshake: a handshake has limits of its own.
-    pub(super) fn show(&mut self, wire: &[u8], opened: usize, rustls: &impl RustlsConnection) -> Result<Next, rustls::Error> {
+    pub(super) fn show(
+        &mut self,
+        wire: &[u8],
+        opened: usize,
+        rustls: &impl RustlsConnection,
+    ) -> Result<Next, rustls::Error> {
         if self.before.take() == Some(opened) && rustls.has_key_updates() {
             self.quota.updates = self.quota.updates.checked_sub(1).ok_or(TOO_MANY)?;
         }

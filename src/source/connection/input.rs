@@ -9,7 +9,7 @@ use crate::handler::ConnState;
 use crate::id::SourceId;
 use crate::link::buffers::Scratch;
 use crate::link::phase::Signal;
-use crate::link::quota::Quota;
+use crate::link::quota::{Quota, RECORDS_PER_TURN};
 use crate::source::connection::{Connection, Origin};
 
 /// What may still be read of a connection in one turn.
@@ -17,16 +17,18 @@ use crate::source::connection::{Connection, Origin};
 pub(super) struct Budget {
     pub(super) bytes: usize,
     pub(super) reads: usize,
+    /// Records, where there is TLS.
+    pub(super) records: usize,
 }
 
 impl Budget {
     pub(super) fn of(limits: &Limits) -> Budget {
-        Budget { bytes: limits.bytes_per_turn, reads: limits.reads_per_turn }
+        Budget { bytes: limits.bytes_per_turn, reads: limits.reads_per_turn, records: RECORDS_PER_TURN }
     }
 
-    /// What is left of it after one read.
-    pub(super) fn after_read(self, bytes: usize) -> Budget {
-        Budget { bytes: self.bytes.saturating_sub(bytes), reads: self.reads.saturating_sub(1) }
+    /// What is left of it after one read, and of the records so many.
+    pub(super) fn after_read(self, bytes: usize, records: usize) -> Budget {
+        Budget { bytes: self.bytes.saturating_sub(bytes), reads: self.reads.saturating_sub(1), records }
     }
 }
 
@@ -39,8 +41,8 @@ impl Connection {
             }
             self.check_inbox(cx);
         }
-        let Budget { mut bytes, reads } = budget;
-        let mut quota = Quota::TURN;
+        let Budget { mut bytes, reads, records } = budget;
+        let mut quota = Quota { records, ..Quota::TURN };
         for _ in 0..reads {
             if !self.link.may_read() || bytes == 0 || quota.is_used() || self.is_detaching(cx) {
                 break;

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::handler::Next;
 use crate::id::SourceId;
 use crate::link::buffers::{Pool, Scratch};
+use crate::link::quota::Quota;
 use crate::source::connection::input::Budget;
 use crate::source::connection::{Connection, Origin, RoleKind};
 
@@ -45,8 +46,8 @@ impl Connection {
         #[cfg(test)]
         tests::PASSES.set(tests::PASSES.get() + 1);
         let (now, timer) = (cx.state.now, self.link.timer_set());
-        let mut spent = 0;
-        if let Some((read, bytes)) = self.link.receive_at_rest(scratch, &mut cx.state.buffers, now) {
+        let (mut spent, mut quota) = (0, Quota::TURN);
+        if let Some((read, bytes)) = self.link.receive_at_rest(&mut quota, scratch, &mut cx.state.buffers, now) {
             spent = read;
             let is_shown = !bytes.is_empty() && self.link.phase().delivers_input();
             let first = if is_shown { self.show_once(id, bytes, cx) } else { Some(bytes.len()) };
@@ -56,7 +57,7 @@ impl Connection {
                 return None;
             }
         }
-        let budget = Budget::of(self.link.limits()).after_read(spent);
+        let budget = Budget::of(self.link.limits()).after_read(spent, quota.records);
         Some(self.go_on(id, budget, scratch, cx))
     }
 }
