@@ -17,6 +17,7 @@ use crate::id::SourceId;
 use crate::link::Link;
 use crate::link::handshake::OffloadedSession;
 use crate::mailbox::Remote;
+use crate::message::Message;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::listener::Listener;
 use crate::net::watched::Foreign;
@@ -30,6 +31,8 @@ use std::sync::Arc;
 pub(crate) enum Order {
     /// Queue these bytes.
     Send(Bytes),
+    /// Show this to the handler.
+    Tell(Message),
     /// An endpoint: queue this datagram, for its own peer if none is named.
     SendTo(Option<Box<DatagramPeer>>, Bytes),
     Finish,

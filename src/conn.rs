@@ -5,6 +5,7 @@
 
 use crate::address::Address;
 use crate::clock::Tick;
+use crate::command::{Local, Order};
 use crate::config::{ConnectConfig, Limits};
 use crate::context::{Context, DetachRequest, Life, Place, ReactorState, Seat, TimerId};
 use crate::counters::ConnStats;
@@ -14,9 +15,11 @@ use crate::id::{ConnId, ListenerId, SourceId};
 use crate::link::Link;
 use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
+use crate::message::{Message, Untold};
 use crate::net::file::FileRange;
 use crate::net::{PeerCredentials, TcpInfo};
 use bytes::Bytes;
+use std::any::Any;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -363,6 +366,9 @@ impl AsFd for Conn<'_> {
     }
 }
 
+/// Local commands beyond which no message is taken: handlers that answer each other for ever are told.
+const LOCAL_MESSAGES_MAX: usize = 65_536;
+
 /// Another connection of the same reactor, lent by [`Conn::other`] or [`Context::other`]; never its handler.
 #[derive(Debug)]
 pub struct Other<'a> {
@@ -452,6 +458,19 @@ impl Other<'_> {
     pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
         let range = FileRange::new(file.into(), range)?;
         self.with(|link, state| link.send_file(range, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
+    }
+
+    /// Sends `value` to its handler, whose [`on_message`](crate::Handler::on_message) is called in this turn, after this callback.
+    /// What cannot be delivered goes to [`Reactor::on_undelivered`](crate::Reactor::on_undelivered).
+    ///
+    /// # Errors
+    /// The value comes back with `MailboxFull` if 65,536 orders to connections of this reactor wait.
+    pub fn tell<T: Any + Send>(&mut self, value: T) -> Result<(), Untold<T>> {
+        if self.cx.state.local.len() >= LOCAL_MESSAGES_MAX {
+            return Err(Untold { value, why: Error::MailboxFull { limit: LOCAL_MESSAGES_MAX, unit: "commands" } });
+        }
+        self.cx.state.local.push_back(Local::Order(self.id, Order::Tell(Message::new(value))));
+        Ok(())
     }
 
     /// As [`Conn::pause`], at once.

@@ -26,6 +26,7 @@ use crate::link::Link;
 use crate::link::buffers::Buffers;
 use crate::link::session::Session;
 use crate::mailbox::{Remote, Report, Unadopted};
+use crate::message::Undelivered;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
@@ -35,11 +36,12 @@ use crate::placement::{Handoff, Permit, Quota, Spread};
 use crate::post::{Departures, Post};
 use crate::reactor::table::Table;
 use crate::seldom::Seldom;
-use bytes::Bytes;
 use handshakes::Handshakes;
 use reported::ReportedStates;
+use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,8 @@ pub(crate) struct ReactorState {
     /// What runs last, when the reactor stops or is dropped.
     pub(crate) endings: BTreeMap<u64, Job>,
     pub(crate) counters: Counters,
+    /// What users keep for the reactor, by type.
+    pub(crate) locals: HashMap<TypeId, Box<dyn Any>>,
     pub(crate) connections: usize,
     pub(crate) connections_max: usize,
     pub(crate) listeners: Vec<(SourceId, Address)>,
@@ -71,7 +75,7 @@ pub(crate) struct ReactorState {
     pub(crate) untold: Vec<Untold>,
     /// Connections that are not read before the queues have room; see `reactor/core/relief.rs`.
     pub(crate) unread: HashSet<SourceId>,
-    pub(crate) undelivered: Vec<(SourceId, Bytes, Error)>,
+    pub(crate) undelivered: Vec<(Undelivered, Error)>,
     pub(crate) moved_before: MovedBefore,
     /// Handlers that say they used more than there was.
     pub(crate) misused: Seldom,
@@ -81,6 +85,8 @@ pub(crate) struct ReactorState {
     pub(crate) away: usize,
     pub(crate) registry: Registry,
     pub(crate) remote: Remote,
+    /// Those of all reactors that belong together, in their order.
+    pub(crate) remotes: Arc<[Remote]>,
 }
 
 impl ReactorState {
@@ -302,6 +308,12 @@ impl Context<'_> {
         self.state.remote.clone()
     }
 
+    /// Handles of all reactors of the engine or server, in the order of their numbers there, this one among them; of a reactor
+    /// that stands alone its own. [`Remote::run`] and [`Remote::tell`] reach what is on them.
+    pub fn remotes(&self) -> Arc<[Remote]> {
+        self.state.remotes.clone()
+    }
+
     /// What the reactor counted so far. Bytes of connections and datagrams of sockets that still live are counted when they
     /// end.
     pub fn counters(&self) -> &Counters {
@@ -353,6 +365,48 @@ impl Context<'_> {
     /// Where a datagram socket is really bound, with the port or name that the system chose; `None` once it is gone.
     pub fn endpoint_address(&self, id: EndpointId) -> Option<Address> {
         self.state.endpoint_address(id)
+    }
+
+    // --- what is kept for the reactor ----------------------------------------------------------------------------
+
+    /// Keeps `value` for this reactor, where every callback finds it by its type; returns the one that was kept before. It is
+    /// dropped with the reactor, on its thread: it need not be `Send`.
+    ///
+    /// ```
+    /// use windlass::{Reactor, ReactorConfig};
+    /// struct Rooms(Vec<String>);
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let mut reactor = Reactor::new(ReactorConfig::default())?;
+    /// reactor.context().set_local(Rooms(Vec::new()));
+    /// // In any callback, by `conn.context()`:
+    /// let rooms = reactor.context().local::<Rooms>().expect("they were set");
+    /// rooms.0.push("lobby".to_owned());
+    /// # Ok(()) }
+    /// ```
+    pub fn set_local<T: 'static>(&mut self, value: T) -> Option<T> {
+        let before = self.state.locals.insert(TypeId::of::<T>(), Box::new(value));
+        before.and_then(|before| before.downcast().ok()).map(|before| *before)
+    }
+
+    /// What [`Context::set_local`] has kept of this type.
+    pub fn local<T: 'static>(&mut self) -> Option<&mut T> {
+        self.state.locals.get_mut(&TypeId::of::<T>())?.downcast_mut()
+    }
+
+    /// Calls `call` with what is kept of this type, and with the context, to reach other connections meanwhile. Within `call`
+    /// there is none of this type. Returns `None`, without a call, if none is kept.
+    ///
+    /// # Panics
+    /// If `call` does; the value is kept all the same.
+    pub fn with_local<T: 'static, R>(&mut self, call: impl FnOnce(&mut T, &mut Context<'_>) -> R) -> Option<R> {
+        let mut kept = self.state.locals.remove(&TypeId::of::<T>())?;
+        let value = kept.downcast_mut().expect("context: a value is kept by its type");
+        let called = catch_unwind(AssertUnwindSafe(|| call(value, self)));
+        self.state.locals.entry(TypeId::of::<T>()).or_insert(kept);
+        match called {
+            Ok(result) => Some(result),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     // --- beginnings -----------------------------------------------------------------------------------------------

@@ -404,6 +404,11 @@ impl Engine {
             let remote = told.recv().map_err(|_| died())??;
             engine.remotes.push(remote);
         }
+        let remotes: Arc<[Remote]> = engine.remotes.clone().into();
+        for remote in &engine.remotes {
+            let remotes = remotes.clone();
+            remote.run_asked(move |cx| cx.state.remotes = remotes)?;
+        }
         Ok(engine)
     }
 
@@ -443,6 +448,16 @@ impl Engine {
         question: impl FnOnce(&mut Context<'_>) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.ask_by("ask", reactor, question, |_, _| ())
+    }
+
+    /// As `ask`, for a question whose panic is called by this name.
+    pub(crate) fn ask_as<T: Send + 'static>(
+        &self,
+        callback: &'static str,
+        reactor: usize,
+        question: impl FnOnce(&mut Context<'_>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask_by(callback, reactor, question, |_, _| ())
     }
 
     /// As `ask`; `undo` takes back what `question` has done, if it had begun when the asker gave up.

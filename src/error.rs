@@ -81,6 +81,9 @@ pub enum Error {
         /// How many would have been taken.
         room: usize,
     },
+    /// The handler did not take the message out.
+    #[error("the handler took no message of this type; take it in on_message")]
+    NotTaken,
     /// The output queue is too small for all of it, even when empty; nothing was queued, and nothing follows.
     #[error(
         "{asked} bytes can never be queued at once: the output queue holds {limit}; raise outbox_bytes_max, or write_some"

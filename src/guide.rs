@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [Getting started](getting_started) | a server, a client, addresses |
 //! | [Writing a handler](handlers) | callbacks and their order, state, three ways to end |
+//! | [Sharing state](sharing) | state of a reactor, messages to handlers |
 //! | [Clients](clients) | for threads that wait, and for reactors: connecting again, once, pools |
 //! | [Framing](framing) | where one message ends |
 //! | [Back-pressure](back_pressure) | what to do when a peer is slow |
@@ -54,6 +55,9 @@ pub mod observing {}
 
 #[doc = include_str!("../guide/settings.md")]
 pub mod settings {}
+
+#[doc = include_str!("../guide/sharing.md")]
+pub mod sharing {}
 
 #[doc = include_str!("../guide/tls.md")]
 pub mod tls {}

@@ -3,7 +3,7 @@
 //! Owns the traits and the guard around every call of user code. Callbacks never nest, and those of one connection all
 //! run on its reactor's thread (A2).
 //!
-//! `( on_open ( on_data | on_writable | on_timer | on_drain | on_secured | on_hangup )* on_end? ( on_writable | on_timer | on_drain )* )? on_close`
+//! `( on_open ( on_data | on_writable | on_message | on_timer | on_drain | on_secured | on_hangup )* on_end? ( on_writable | on_message | on_timer | on_drain )* )? on_close`
 
 use crate::address::Address;
 use crate::conn::Conn;
@@ -13,6 +13,7 @@ use crate::datagrams::{Datagram, Datagrams};
 use crate::error::Reason;
 use crate::link::Link;
 use crate::link::phase::Phase;
+use crate::message::Message;
 use crate::net::Readiness;
 use crate::post::DatagramError;
 use std::io;
@@ -79,6 +80,15 @@ pub trait Handler: 'static {
         let _ = conn;
     }
 
+    /// [`Remote::tell`](crate::Remote::tell) or [`Other::tell`](crate::Other::tell) sent `message` to this connection. Comes in
+    /// the order in which they were sent, also while it is paused.
+    ///
+    /// [`Message::take`] takes the value out by its type. What is not taken goes to
+    /// [`Reactor::on_undelivered`](crate::Reactor::on_undelivered) with `NotTaken`, and so does everything by default.
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        let _ = (conn, message);
+    }
+
     /// The timer of [`Conn::set_timer`] ran out.
     fn on_timer(&mut self, conn: &mut Conn<'_>) {
         let _ = conn;
@@ -142,6 +152,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_writable(&mut self, conn: &mut Conn<'_>) {
         (**self).on_writable(conn);
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        (**self).on_message(conn, message);
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>) {
@@ -529,6 +543,12 @@ pub trait DatagramHandler: 'static {
         let _ = sock;
     }
 
+    /// [`Remote::tell_endpoint`](crate::Remote::tell_endpoint) sent `message` to this socket. What is not taken goes to
+    /// [`Reactor::on_undelivered`](crate::Reactor::on_undelivered).
+    fn on_message(&mut self, sock: &mut Datagrams<'_>, message: &mut Message) {
+        let _ = (sock, message);
+    }
+
     /// The timer of [`Datagrams::set_timer`] ran out.
     fn on_timer(&mut self, sock: &mut Datagrams<'_>) {
         let _ = sock;
@@ -564,6 +584,10 @@ impl<H: DatagramHandler + ?Sized> DatagramHandler for Box<H> {
 
     fn on_writable(&mut self, sock: &mut Datagrams<'_>) {
         (**self).on_writable(sock);
+    }
+
+    fn on_message(&mut self, sock: &mut Datagrams<'_>, message: &mut Message) {
+        (**self).on_message(sock, message);
     }
 
     fn on_timer(&mut self, sock: &mut Datagrams<'_>) {

@@ -17,6 +17,7 @@ use crate::handler::Handler;
 use crate::id::{ConnId, EndpointId, SourceId};
 use crate::link::Link;
 use crate::link::handshake::OffloadedSession;
+use crate::message::{Message, Untold};
 use crate::net::Registry;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::placement::Handoff;
@@ -27,6 +28,7 @@ pub use pulse::Health;
 use pulse::Pulse;
 pub(crate) use queue::Room;
 use queue::{Queue, Refusal};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -364,6 +366,66 @@ impl Remote {
             Err(why) => return Err(Unsent { bytes, why }),
         };
         self.0.push(Command::Order(id, Order::Send(bytes))).map_err(unsent)
+    }
+
+    /// Sends `value` to the handler of a connection: its `on_message` is called with it, on the reactor's thread, after what this
+    /// `Remote` asked of the connection before.
+    ///
+    /// What its handler does not take, or what comes when the connection is gone, not open yet or closing, goes to
+    /// `Reactor::on_undelivered`.
+    ///
+    /// ```
+    /// use windlass::{Conn, Handler, Message};
+    /// struct Session;
+    /// struct Kick;
+    /// impl Handler for Session {
+    ///     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         data.len()
+    ///     }
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+    ///         if let Some(Kick) = message.take() {
+    ///             conn.close();
+    ///         }
+    ///     }
+    /// }
+    /// # fn from_another_thread(remote: &windlass::Remote, id: windlass::ConnId) {
+    /// if let Err(untold) = remote.tell(id, Kick) {
+    ///     eprintln!("{untold}");
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The value comes back with `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    pub fn tell<T: Any + Send>(&self, id: ConnId, value: T) -> Result<(), Untold<T>> {
+        self.tell_source(id.0, value)
+    }
+
+    /// Sends `value` to the handler of a datagram socket; see [`Remote::tell`].
+    ///
+    /// # Errors
+    /// As [`Remote::tell`].
+    pub fn tell_endpoint<T: Any + Send>(&self, id: EndpointId, value: T) -> Result<(), Untold<T>> {
+        self.tell_source(id.0, value)
+    }
+
+    fn tell_source<T: Any + Send>(&self, id: SourceId, value: T) -> Result<(), Untold<T>> {
+        if id.reactor != self.0.reactor {
+            return Err(Untold { value, why: Error::Gone });
+        }
+        let Err((command, why)) = self.0.push(Command::Order(id, Order::Tell(Message::new(value)))) else {
+            return Ok(());
+        };
+        let Command::Order(_, Order::Tell(mut message)) = command else {
+            unreachable!("what was refused comes back as it was")
+        };
+        let value = message.take().expect("what was refused comes back as it was");
+        Err(Untold { value, why })
+    }
+
+    /// Number of its reactor, which its connections' ids begin with.
+    pub fn reactor(&self) -> u32 {
+        self.0.reactor
     }
 
     /// Queues a datagram on a datagram socket, to its own peer if `to` is `None`.

@@ -24,8 +24,8 @@ use crate::error::Error;
 use crate::handler::{Accept, DatagramHandler, Handler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId};
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
+use crate::message::Undelivered;
 use crate::net::Readiness;
-use bytes::Bytes;
 use core::Core;
 use hearing::Polled;
 use mio::{Events, Poll};
@@ -172,9 +172,9 @@ impl Reactor {
         self.core.state.remote.clone()
     }
 
-    /// Calls `tell` with bytes that [`Remote::send`] took and that could not be delivered, and why: `Gone`, `NotOpen`,
-    /// `Full` or `TooLong`. Without it they are only counted.
-    pub fn on_undelivered(&mut self, tell: impl FnMut(ConnId, Bytes, &Error) + 'static) {
+    /// Calls `tell` with what [`Remote::send`], [`Remote::tell`] or [`Other::tell`](crate::Other::tell) took and that could not be
+    /// delivered, and why: `Gone`, `NotOpen`, `NotTaken`, `Full`, `TooLong` or `ReactorGone`. Without it they are only counted.
+    pub fn on_undelivered(&mut self, tell: impl FnMut(Undelivered, &Error) + 'static) {
         self.core.undelivered = Some(Box::new(tell));
     }
 

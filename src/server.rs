@@ -18,7 +18,7 @@ use crate::clock;
 use crate::config::ListenConfig;
 use crate::config::accepted::PrepareAccepted;
 use crate::config::datagram::DatagramConfig;
-use crate::context::check_stream;
+use crate::context::{Context, check_stream};
 use crate::cores;
 use crate::counters::Counters;
 use crate::engine::{Engine, EngineConfig, MakeMaker};
@@ -38,6 +38,9 @@ use workers::Serve;
 use workers::Workers;
 pub use workers::{BlockingConfig, Reader, Writer};
 
+/// What runs on each reactor first.
+type Start = Arc<dyn Fn(&mut Context<'_>) + Send + Sync>;
+
 /// What makes the makers of stream handlers at one address.
 type MakeStreams = Arc<dyn Fn(FrontParts) -> MakeMaker + Send + Sync>;
 
@@ -53,6 +56,7 @@ pub struct ServerBuilder {
     engine: EngineConfig,
     per_peer_max: Option<usize>,
     prepare_accepted: Option<PrepareAccepted>,
+    start: Option<Start>,
     streams: Option<MakeStreams>,
     blocking: Option<(BlockingConfig, Arc<Serve>)>,
     datagrams: Option<MakeDatagrams>,
@@ -123,6 +127,40 @@ impl ServerBuilder {
         hook: impl Fn(&socket2::Socket) -> io::Result<()> + Send + Sync + 'static,
     ) -> ServerBuilder {
         self.prepare_accepted = Some(PrepareAccepted::new(hook));
+        self
+    }
+
+    /// Runs `start` once on each reactor's thread, before anything is listened on. What it puts aside by
+    /// [`Context::set_local`] is there for every callback of that reactor, whichever address its connection came to, and needs
+    /// neither `Send` nor a lock.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use windlass::{Conn, ConnId, Handler, Server};
+    /// #[derive(Default)]
+    /// struct Members(HashMap<ConnId, String>);
+    /// struct Member;
+    /// impl Handler for Member {
+    ///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         let (id, name) = (conn.id(), String::from_utf8_lossy(data).into_owned());
+    ///         if let Some(members) = conn.context().local::<Members>() {
+    ///             members.0.insert(id, name);
+    ///         }
+    ///         data.len()
+    ///     }
+    /// }
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let server = Server::builder()
+    ///     .address("tcp://127.0.0.1:0".parse()?)
+    ///     .on_start(|cx| drop(cx.set_local(Members::default())))
+    ///     .handler(|| |_: &Conn<'_>| Member)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// If it panics, [`Server::listen`] fails with `CallbackPanicked`.
+    pub fn on_start(mut self, start: impl Fn(&mut Context<'_>) + Send + Sync + 'static) -> ServerBuilder {
+        self.start = Some(Arc::new(start));
         self
     }
 
@@ -380,6 +418,7 @@ impl Server {
             engine: EngineConfig::default(),
             per_peer_max: None,
             prepare_accepted: None,
+            start: None,
             streams: None,
             blocking: None,
             datagrams: None,
@@ -445,6 +484,12 @@ impl Server {
         };
         let started = std::thread::Builder::new().name(name.clone()).spawn(watch);
         started.map_err(|source| Error::Thread { name, source })?;
+        if let Some(start) = &plan.start {
+            for reactor in 0..engine.remotes().len() {
+                let start = start.clone();
+                engine.ask_as("on_start", reactor, move |cx| start(cx))?;
+            }
+        }
         let peers = plan.per_peer_max.map(|max| Arc::new(Peers::new(max)));
         let mut bound = Vec::new();
         for address in plan.addresses.iter().filter(|address| !address.transport().is_datagram()) {

@@ -172,26 +172,55 @@ fn framed_answers_in_order_and_shares_what_is_shared() {
     assert_eq!(huge.read(&mut [0]).expect("a clean end"), 0);
 }
 
+#[cfg(feature = "aws-lc-rs")]
 #[test]
-fn chat_sends_each_line_to_everybody_else() {
-    let mut chat = Running::start("chat", &[]);
-    let address = chat.tcp();
-    let join = |count: usize| {
-        let mut member = BufReader::new(dial(&address));
+fn chat_sends_each_line_to_everybody_else_in_the_room_whatever_they_came_by() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    let (cert, key) = (cert.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
+    let socket = folder.path().join("socket");
+    let unix = format!("unix:{}", socket.display());
+    let addresses = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", &unix, "--cert", cert, "--key", key];
+    let mut chat = Running::start("chat", &addresses);
+    let (tcp, tls) = (chat.tcp(), chat.line());
+    let tls = tls.strip_prefix("listening on tls://").expect("an address").to_owned();
+    chat.line();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a root");
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = "localhost".try_into().expect("a name");
+    let session = rustls::ClientConnection::new(config.into(), name).expect("a client");
+    trait Stream: Read + Write {}
+    impl<S: Read + Write> Stream for S {}
+    let streams: [Box<dyn Stream>; 4] = [
+        Box::new(dial(&tcp)),
+        Box::new(rustls::StreamOwned::new(session, dial(&tls))),
+        Box::new(std::os::unix::net::UnixStream::connect(&socket).expect("a connection")),
+        Box::new(dial(&tcp)),
+    ];
+    let mut members = streams.map(BufReader::new);
+    let hears = |member: &mut BufReader<Box<dyn Stream>>, expected: &str| {
         let mut line = String::new();
-        member.read_line(&mut line).expect("a greeting");
-        assert_eq!(line, format!("{count} here\n"));
-        member
+        member.read_line(&mut line).expect("a line");
+        assert_eq!(line, expected);
     };
-    let mut members: Vec<_> = (1..=3).map(join).collect();
+    members.iter_mut().for_each(|member| hears(member, "* this is lobby\n"));
+    members[3].get_mut().write_all(b"/join attic\n").expect("a write");
+    hears(&mut members[3], "* this is attic\n");
     members[0].get_mut().write_all(b"hello\nto all\nnot yet a line").expect("a write");
-    for member in &mut members[1..] {
-        for expected in ["hello\n", "to all\n"] {
-            let mut line = String::new();
-            member.read_line(&mut line).expect("a line");
-            assert_eq!(line, expected);
-        }
+    for member in &mut members[1..3] {
+        hears(member, "hello\n");
+        hears(member, "to all\n");
     }
+    members[1].get_mut().write_all(b"/join attic\nup here\n").expect("a write");
+    hears(&mut members[1], "* this is attic\n");
+    hears(&mut members[3], "up here\n");
+    // A line without an end costs its own connection.
+    let _ = members[2].get_mut().write_all(&[b'x'; 5_000]);
+    assert_eq!(members[2].read_line(&mut String::new()).expect("an end"), 0);
 }
 
 #[test]

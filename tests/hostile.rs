@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::{Echo, Heard, Kind, Log, Peer, Said, Sink, World, dialling, each_kind, each_plain_kind};
 use windlass::{
     Accept, Address, Bytes, Conn, ConnId, ConnectConfig, Context, Direction, Error, Handler, Limits, Link,
-    ListenConfig, Next, Reason,
+    ListenConfig, Next, Reason, Undelivered,
 };
 
 const MIB: usize = 1 << 20;
@@ -160,7 +160,8 @@ fn a_stale_name_never_means_whoever_came_after() {
         let mut world = World::new();
         let back = shared(0);
         let told = back.clone();
-        world.reactor().on_undelivered(move |_, bytes, why| {
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(_, bytes) = what else { panic!("{what:?}") };
             assert!(bytes == "ghost" && matches!(why, Error::Gone));
             *told.borrow_mut() += 1;
         });

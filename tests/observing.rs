@@ -106,7 +106,7 @@ fn a_closure_that_holds_the_loop_is_warned_of_and_none_is_where_that_is_off() {
 fn the_teller_of_undelivered_bytes_is_measured_like_any_other() {
     keep_lines();
     let mut world = World::with(ReactorConfig { slow_callback: Some(SLOW), ..ReactorConfig::default() });
-    world.reactor().on_undelivered(|_, _, _| block(3 * SLOW));
+    world.reactor().on_undelivered(|_, _| block(3 * SLOW));
     let address = world.listen(support::Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
     drop(world.dial(&address));
     world.until("it to have gone", |world| world.log.reasons().len() == 1);

@@ -18,7 +18,8 @@ use support::post::PostHooks;
 use support::{Echo, Heard, Kind, Peer, Said, Sink, World, alone, descriptors, each_kind, each_plain_kind, listening};
 use windlass::{
     Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Context, DatagramConfig, Direction, Error, Handler,
-    Limits, Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, WatchHandler,
+    Limits, Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Undelivered,
+    WatchHandler,
 };
 
 const MIB: usize = 1 << 20;
@@ -638,7 +639,8 @@ fn what_cannot_be_delivered_comes_back_with_the_reason() {
         let mut world = World::new();
         let back = shared(Vec::new());
         let told = back.clone();
-        world.reactor().on_undelivered(move |id, bytes, why| {
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(id, bytes) = what else { panic!("{what:?}") };
             let why = match why {
                 Error::Gone => "gone",
                 Error::NotOpen => "not open",
@@ -710,7 +712,7 @@ fn a_batch_of_sends_is_refused_nothing_that_would_fit_one_by_one() {
         let mut world = World::new();
         let lost = shared(0);
         let counted = lost.clone();
-        world.reactor().on_undelivered(move |_, _, _| *counted.borrow_mut() += 1);
+        world.reactor().on_undelivered(move |_, _| *counted.borrow_mut() += 1);
         let limits = Limits {
             inbox_bytes_max: 2 * KIB,
             outbox_bytes_max: 32 * KIB,
@@ -841,7 +843,8 @@ fn a_remote_of_a_dropped_reactor_says_so_and_gives_bytes_back() {
     let id = world.log.id(0);
     let back = shared(Vec::new());
     let told = back.clone();
-    world.reactor().on_undelivered(move |_, bytes, why| {
+    world.reactor().on_undelivered(move |what, why| {
+        let Undelivered::Bytes(_, bytes) = what else { panic!("{what:?}") };
         told.borrow_mut().push((bytes, matches!(why, Error::ReactorGone | Error::Gone)));
     });
     remote.send(id, Bytes::from_static(b"stuck")).expect("room");

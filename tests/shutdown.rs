@@ -14,7 +14,7 @@ use support::{
 };
 use windlass::{
     Address, Conn, ConnectConfig, Context, Direction, Error, Expiry, Handler, Limits, Link, ListenConfig, Next,
-    ReactorConfig, Readiness, Reason, Report, Status, WatchHandler,
+    ReactorConfig, Readiness, Reason, Report, Status, Undelivered, WatchHandler,
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -557,7 +557,10 @@ fn what_was_sent_and_not_carried_out_before_the_end_is_told() {
         let mut world = World::new();
         let told = Rc::new(RefCell::new(Vec::new()));
         let all = told.clone();
-        world.reactor().on_undelivered(move |_, bytes, why| all.borrow_mut().push((bytes, why.to_string())));
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(_, bytes) = what else { panic!("{what:?}") };
+            all.borrow_mut().push((bytes, why.to_string()));
+        });
         let (_, _peers) = peers(&mut world, kind, 1, || Sink);
         world.send(0, "never looked at");
         world.drop_reactor();

@@ -122,7 +122,7 @@ fn by_reactor(address: &str) -> Outcome<()> {
     let opened: Arc<Mutex<Vec<ConnId>>> = Arc::default();
     let lost = Arc::new(AtomicU64::new(0));
     let counted = lost.clone();
-    reactor.on_undelivered(move |_, _, _| {
+    reactor.on_undelivered(move |_, _| {
         counted.fetch_add(1, Ordering::Relaxed);
     });
     let address: Address = address.parse()?;

@@ -6,6 +6,7 @@ use crate::conn::Conn;
 use crate::connector::Inner;
 use crate::error::Reason;
 use crate::handler::{Handler, guarded};
+use crate::message::Message;
 use std::sync::Arc;
 
 /// The user's handler of one connection, and who wants to know of its beginning and end.
@@ -43,6 +44,10 @@ impl Handler for Carried {
 
     fn on_writable(&mut self, conn: &mut Conn<'_>) {
         self.with(|handler| handler.on_writable(conn));
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        self.with(|handler| handler.on_message(conn, message));
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>) {

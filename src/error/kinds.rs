@@ -53,9 +53,12 @@ impl Error {
             Error::NotDriven => true,
             Error::PathTaken { .. } | Error::Transport { .. } | Error::Config { .. } | Error::Tls { .. } => false,
             Error::Full { .. } | Error::TooLong { .. } | Error::Oversize { .. } | Error::QueueFull { .. } => false,
-            Error::Unanswerable | Error::NoPeer | Error::NotOpen | Error::Need { .. } | Error::Connections { .. } => {
-                false
-            }
+            Error::Unanswerable
+            | Error::NoPeer
+            | Error::NotOpen
+            | Error::NotTaken
+            | Error::Need { .. }
+            | Error::Connections { .. } => false,
             Error::Draining | Error::Gone | Error::MailboxFull { .. } | Error::ReactorGone | Error::Frame(_) => false,
             Error::CallbackPanicked { .. } | Error::NotConnected | Error::Cancelled | Error::Connecting => false,
             Error::AlreadyStarted | Error::ServerGone | Error::ThreadDied { .. } | Error::OnReactorThread => false,
@@ -77,7 +80,9 @@ impl Error {
             Error::Address(error) => kind_of_address(error),
             Error::Frame(error) => error.kind(),
             Error::PathTaken { .. } => ErrorKind::AddrInUse,
-            Error::Transport { .. } | Error::Config { .. } | Error::Tls { .. } => ErrorKind::InvalidInput,
+            Error::Transport { .. } | Error::Config { .. } | Error::Tls { .. } | Error::NotTaken => {
+                ErrorKind::InvalidInput
+            }
             Error::TooLong { .. } | Error::Oversize { .. } | Error::Need { .. } => ErrorKind::InvalidInput,
             Error::Full { .. } | Error::QueueFull { .. } | Error::MailboxFull { .. } => ErrorKind::ResourceBusy,
             Error::Connections { .. } | Error::Connecting => ErrorKind::ResourceBusy,

@@ -19,6 +19,7 @@ use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, Scratch};
 use crate::mailbox::{Mailbox, Remote, Room};
+use crate::message::Undelivered;
 use crate::net::Registry;
 use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handoff;
@@ -35,9 +36,8 @@ use crate::source::connection::Connection;
 use crate::source::endpoint::Endpoint;
 use crate::source::watch::Watch;
 use crate::source::{Cause, Source};
-use bytes::Bytes;
 use relief::Relief;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,12 +70,12 @@ pub(super) struct Core {
     drives_since_clock: u32,
     stopwatch: Stopwatch,
     relief: Relief,
-    pub(super) undelivered: Option<Undelivered>,
+    pub(super) undelivered: Option<TellUndelivered>,
     pub(super) drain_began: Tick,
 }
 
 /// Told of bytes from elsewhere that could not be delivered.
-pub(super) type Undelivered = Box<dyn FnMut(ConnId, Bytes, &Error)>;
+pub(super) type TellUndelivered = Box<dyn FnMut(Undelivered, &Error)>;
 
 /// Whether the mailbox was woken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,7 @@ fn state(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> R
         jobs_made: 0,
         endings: BTreeMap::new(),
         counters: Counters::default(),
+        locals: HashMap::new(),
         connections: 0,
         connections_max: config.connections_max,
         listeners: Vec::new(),
@@ -123,6 +124,7 @@ fn state(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> R
         detach_request: None,
         away: 0,
         registry,
+        remotes: Arc::new([Remote(mailbox.clone())]),
         remote: Remote(mailbox),
     };
     let limit = config.queued_bytes_max.unwrap_or(usize::MAX);
@@ -317,6 +319,8 @@ impl Core {
         self.drop_guarded(local);
         self.drop_guarded(undelivered);
         self.drop_guarded(table);
+        let locals = std::mem::take(&mut self.state.locals);
+        self.drop_guarded(locals);
     }
 
     /// Runs what was to run last.
@@ -536,17 +540,25 @@ impl Core {
             }
         } else if self.table.get(id).is_some() {
             self.drive(id, Cause::Order(order));
-        } else if let Order::Send(bytes) = order {
-            self.tell_undelivered(id, bytes, &Error::Gone);
-        } else if let Order::SendTo(..) = order {
-            self.state.counters.undelivered += 1;
+        } else {
+            self.tell_lost(id, order, &Error::Gone);
         }
     }
 
-    pub(super) fn tell_undelivered(&mut self, id: SourceId, bytes: Bytes, why: &Error) {
+    /// Tells of an order that carries something for a source that is not there.
+    pub(super) fn tell_lost(&mut self, id: SourceId, order: Order, why: &Error) {
+        match order {
+            Order::Send(bytes) => self.tell_undelivered(Undelivered::Bytes(ConnId(id), bytes), why),
+            Order::Tell(message) => self.tell_undelivered(Undelivered::Message(ConnId(id), message), why),
+            Order::SendTo(..) => self.state.counters.undelivered += 1,
+            other => self.drop_guarded(other),
+        }
+    }
+
+    pub(super) fn tell_undelivered(&mut self, what: Undelivered, why: &Error) {
         self.state.counters.undelivered += 1;
         if let Some(tell) = &mut self.undelivered {
-            if guarded(|| tell(ConnId(id), bytes, why)).is_none() {
+            if guarded(|| tell(what, why)).is_none() {
                 self.state.counters.panics += 1;
             }
             self.read_stopwatch("on_undelivered", None);

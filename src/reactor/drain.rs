@@ -143,7 +143,7 @@ impl Core {
         left.append(&mut self.mailbox.end(report));
         for command in left {
             match command {
-                Command::Order(id, Order::Send(bytes)) => self.tell_undelivered(id, bytes, &Error::ReactorGone),
+                Command::Order(id, order) => self.tell_lost(id, order, &Error::ReactorGone),
                 Command::Accepted(handed) => self.state.lose(&handed),
                 other => self.drop_guarded(other),
             }

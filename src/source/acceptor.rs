@@ -241,7 +241,9 @@ impl Acceptor {
             Cause::Order(Order::Drain | Order::Remove) => return self.drain(id, cx),
             Cause::Order(Order::Cut | Order::ReactorDropped) => self.close(id, None, cx),
             Cause::Order(Order::Release(then)) => self.give_back(id, then, cx),
-            Cause::Order(Order::Send(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort) => {}
+            Cause::Order(
+                Order::Send(_) | Order::Tell(_) | Order::SendTo(..) | Order::Finish | Order::Close | Order::Abort,
+            ) => {}
             Cause::Order(Order::SeatBack) => {
                 cx.state.away -= 1;
                 cx.state.remote.away_less();

@@ -20,14 +20,15 @@ use crate::command::batch::Item;
 use crate::command::{Adopter, Observed, Order};
 use crate::conn::Conn;
 use crate::context::Context;
-use crate::error::{Expiry, Reason};
+use crate::error::{Error, Expiry, Reason};
 use crate::handler::{ConnState, Handler, Next, guarded};
-use crate::id::SourceId;
+use crate::id::{ConnId, SourceId};
 use crate::link::Link;
 use crate::link::buffers::Scratch;
 use crate::link::handshake::{Elsewhere, Stepped};
 use crate::link::phase::{Phase, Signal};
 use crate::link::quota::Quota;
+use crate::message::{Message, Undelivered};
 use crate::net::Readiness;
 use crate::net::stream::Watched;
 use crate::source::Cause;
@@ -242,7 +243,7 @@ impl Connection {
             Order::Send(bytes) => {
                 self.make_room(bytes.len(), cx);
                 if let Err(why) = self.link.write_bytes(&bytes, &mut cx.state.buffers, now) {
-                    cx.state.undelivered.push((id, bytes, why));
+                    cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why));
                 }
             }
             Order::Finish => self.link.signal(Signal::Finish, now),
@@ -261,6 +262,7 @@ impl Connection {
             Order::ReactorDropped => self.link.signal(Signal::Failed(Reason::ReactorDropped), now),
             Order::Found(family, found) => self.note_found(family, *found, cx),
             Order::Raced(attempt, outcome) => self.note_raced(attempt, outcome, cx),
+            Order::Tell(message) => self.show_message(id, message, cx),
             Order::SendTo(..)
             | Order::Remove
             | Order::Release(_)
@@ -274,7 +276,21 @@ impl Connection {
     fn send(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) {
         self.make_room(bytes.len(), cx);
         if let Err(why) = self.link.write(&[bytes], &mut cx.state.buffers, cx.state.now) {
-            cx.state.undelivered.push((id, Bytes::copy_from_slice(bytes), why));
+            let bytes = Bytes::copy_from_slice(bytes);
+            cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why));
+        }
+    }
+
+    /// Shows the handler a message. What it does not take comes back.
+    fn show_message(&mut self, id: SourceId, mut message: Message, cx: &mut Context<'_>) {
+        let why = if self.role_kind == RoleKind::Live && self.link.phase().is_open() {
+            self.call(id, cx, |handler, conn| handler.on_message(conn, &mut message));
+            Error::NotTaken
+        } else {
+            Error::NotOpen
+        };
+        if !message.is_taken() {
+            cx.state.undelivered.push((Undelivered::Message(ConnId(id), message), why));
         }
     }
 

@@ -10,9 +10,10 @@ use crate::command::Order;
 use crate::context::Context;
 use crate::counters::DatagramStats;
 use crate::datagrams::{Datagram, Datagrams};
-use crate::error::{Reason, error_number};
+use crate::error::{Error, Reason, error_number};
 use crate::handler::{DatagramHandler, Next, guarded};
-use crate::id::SourceId;
+use crate::id::{EndpointId, SourceId};
+use crate::message::{Message, Undelivered};
 use crate::net::Readiness;
 use crate::net::datagram::Watched;
 use crate::net::datagram::arrivals::Arrivals;
@@ -163,6 +164,7 @@ impl Endpoint {
                     self.post.refuse(to.map(|to| *to), bytes, why);
                 }
             }
+            Order::Tell(message) => self.show_message(id, message, cx),
             Order::Close => self.post.close(cx.closing_reason()),
             Order::Pause => self.post.pause(),
             Order::Resume => self.post.resume(),
@@ -183,6 +185,19 @@ impl Endpoint {
             | Order::Found(..)
             | Order::Raced(..)
             | Order::Unfeed(_) => {}
+        }
+    }
+
+    /// Shows the handler a message. What it does not take comes back.
+    fn show_message(&mut self, id: SourceId, mut message: Message, cx: &mut Context<'_>) {
+        let why = if self.post.life() == Life::Open {
+            self.call(id, cx, |handler, sock| handler.on_message(sock, &mut message));
+            Error::NotTaken
+        } else {
+            Error::NotOpen
+        };
+        if !message.is_taken() {
+            cx.state.undelivered.push((Undelivered::EndpointMessage(EndpointId(id), message), why));
         }
     }
 

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use windlass::{Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Reason};
+use windlass::{Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Reason, Undelivered};
 
 /// A listener that is no reactor's: the test accepts by hand.
 struct Host {
@@ -419,7 +419,8 @@ fn what_is_sent_before_the_connection_is_open_is_told_undelivered() {
         let _waiting = host.fill();
         let told = Rc::new(Cell::new(0));
         let count = told.clone();
-        world.reactor().on_undelivered(move |_, bytes, why| {
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(_, bytes) = what else { panic!("{what:?}") };
             assert!(bytes == "too soon" && matches!(why, Error::NotOpen), "{why}");
             count.set(count.get() + 1);
         });

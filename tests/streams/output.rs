@@ -4,7 +4,7 @@ use super::bytes::pattern;
 use crate::support::{Hooks, Said, Sink, World, each_kind};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use windlass::{Bytes, Conn, Error, Limits, ListenConfig, Reason};
+use windlass::{Bytes, Conn, Error, Limits, ListenConfig, Reason, Undelivered};
 
 /// Small kernel buffers and a small outbox, so that both are soon full.
 pub(super) fn narrow() -> ListenConfig {
@@ -219,7 +219,10 @@ fn what_a_remote_cannot_deliver_is_told_with_the_bytes_and_why() {
         let mut world = World::new();
         let told = Rc::new(RefCell::new(Vec::new()));
         let all = told.clone();
-        world.reactor().on_undelivered(move |id, bytes, why| all.borrow_mut().push((id, bytes, why.to_string())));
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(id, bytes) = what else { panic!("{what:?}") };
+            all.borrow_mut().push((id, bytes, why.to_string()));
+        });
         let address = world.listen(kind, narrow(), |_: &Conn<'_>| Hooks::new().open(|conn| conn.finish()));
         let peer = world.dial(&address);
         world.until_open(1);
@@ -244,7 +247,8 @@ fn a_remote_is_refused_what_has_no_room_and_the_rest_arrives() {
         let mut world = World::new();
         let told = Rc::new(RefCell::new(Vec::new()));
         let all = told.clone();
-        world.reactor().on_undelivered(move |_, bytes, why| {
+        world.reactor().on_undelivered(move |what, why| {
+            let Undelivered::Bytes(_, bytes) = what else { panic!("{what:?}") };
             assert!(matches!(why, Error::Full { .. }), "{why}");
             all.borrow_mut().push(bytes.len());
         });

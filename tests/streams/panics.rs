@@ -258,7 +258,7 @@ fn a_panic_in_a_job_a_call_or_on_undelivered_ends_nothing() {
         let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
         let mut peer = world.dial(&address);
         check_echo(&mut world, &mut peer);
-        world.reactor().on_undelivered(|_, _, _| panic!("the test"));
+        world.reactor().on_undelivered(|_, _| panic!("the test"));
         world.reactor().after(Duration::ZERO, |_| panic!("the test"));
         world.reactor().remote().run(|_| panic!("the test")).expect("a command");
         drop(world.dial(&address));

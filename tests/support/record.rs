@@ -6,7 +6,7 @@ use super::book::{At, Book, Visit, Word};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Error, Handler, PauseCause, Reason};
+use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Error, Handler, Message, PauseCause, Reason};
 
 /// One callback, as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub enum Said {
     /// So many bytes were shown.
     Data(usize),
     Writable,
+    Message,
     Timer,
     Drain,
     Secured,
@@ -42,10 +43,10 @@ impl Word for Said {
     fn next(self, at: At) -> Option<At> {
         match (at, self) {
             (At::Made, Said::Open) => Some(At::Open),
-            (At::Open, Said::Data(1..) | Said::Writable | Said::Timer | Said::Drain) => Some(At::Open),
+            (At::Open, Said::Data(1..) | Said::Writable | Said::Message | Said::Timer | Said::Drain) => Some(At::Open),
             (At::Open, Said::Secured | Said::HangUp) => Some(At::Open),
             (At::Open, Said::End(_)) => Some(At::Ending),
-            (At::Ending, Said::Writable | Said::Timer | Said::Drain) => Some(At::Ending),
+            (At::Ending, Said::Writable | Said::Message | Said::Timer | Said::Drain) => Some(At::Ending),
             (At::Made | At::Open | At::Ending | At::Panicked, Said::Close(_)) => Some(At::Closed),
             _ => None,
         }
@@ -146,6 +147,11 @@ impl<H: Handler> Handler for Recorder<H> {
     fn on_writable(&mut self, conn: &mut Conn<'_>) {
         let _visit = self.log.enter(self.serial, Said::Writable, conn.id());
         self.handler.on_writable(conn);
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        let _visit = self.log.enter(self.serial, Said::Message, conn.id());
+        self.handler.on_message(conn, message);
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>) {

@@ -16,7 +16,7 @@ use source::{check, files, lists};
 pub(crate) const ROWS: [(&str, &str); 8] = [
     (
         "words",
-        "address address/* clock config config/* cores cores/* counters document error error/* framing framing/* id platform seldom shown shown/* tls tls/*",
+        "address address/* clock config config/* cores cores/* counters document error error/* framing framing/* id message platform seldom shown shown/* tls tls/*",
     ),
     ("sockets", "net net/*"),
     ("link", "link link/* post post/*"),

@@ -136,8 +136,8 @@ impl Core {
 
     #[cold]
     fn tell_undelivered_ones(&mut self) {
-        for (id, bytes, why) in std::mem::take(&mut self.state.undelivered) {
-            self.tell_undelivered(id, bytes, &why);
+        for (what, why) in std::mem::take(&mut self.state.undelivered) {
+            self.tell_undelivered(what, &why);
         }
     }
 
