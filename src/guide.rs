@@ -7,15 +7,18 @@
 //! | [Getting started](getting_started) | a server, a client, addresses |
 //! | [Writing a handler](handlers) | callbacks and their order, state, three ways to end |
 //! | [Sharing state](sharing) | state of a reactor, messages to handlers |
+//! | [Servers](servers) | several addresses over several reactors, what handlers share, callbacks |
 //! | [Clients](clients) | for threads that wait, and for reactors: connecting again, once, pools |
 //! | [Framing](framing) | where one message ends |
 //! | [Back-pressure](back_pressure) | what to do when a peer is slow |
 //! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
 //! | [Settings in files](settings) | keys, files of the Go package, what to print of errors, which limit holds where |
+//! | [Limits and defaults](limits) | every limit and deadline, what it is by default, and its field |
 //! | [Draining](draining) | how to stop without losing anything; signals |
 //! | [Inside another loop](embedding) | poll, epoll, calloop, tokio |
 //! | [Many reactors](many_reactors) | threads, placement, talking to them, moving a connection |
 //! | [Datagrams](datagrams) | UDP and Unix datagrams |
+//! | [Platforms](platforms) | what differs from Linux |
 //! | [Observing](observing) | counters, health, slow callbacks, the log |
 //! | [When not to use it](when_not) | and what to use then |
 //! | [Coming from the Go package](from_go) | its names beside ours; what is alike, but different |
@@ -47,11 +50,20 @@ pub mod getting_started {}
 #[doc = include_str!("../guide/handlers.md")]
 pub mod handlers {}
 
+#[doc = include_str!("../guide/limits.md")]
+pub mod limits {}
+
 #[doc = include_str!("../guide/many_reactors.md")]
 pub mod many_reactors {}
 
 #[doc = include_str!("../guide/observing.md")]
 pub mod observing {}
+
+#[doc = include_str!("../guide/platforms.md")]
+pub mod platforms {}
+
+#[doc = include_str!("../guide/servers.md")]
+pub mod servers {}
 
 #[doc = include_str!("../guide/settings.md")]
 pub mod settings {}
