@@ -1,8 +1,68 @@
 //! A readiness-based event loop with sockets and TLS, on mio, without an async runtime.
 //!
-//! A [`Reactor`] owns listeners, connections and watched descriptors on one thread and calls a [`Handler`] for each
-//! connection. Everything that waits is bounded; everything that is bounded says so. `ARCHITECTURE.md` in the repository
-//! tells how it works, and the [`guide`] how to work with it, a subject a page.
+//! A [`Reactor`] owns listeners, connections, datagram sockets and watched descriptors on one thread, and calls a [`Handler`] for
+//! each connection with the bytes that arrived. Every queue has a limit, everything that can hang can have a deadline, and every end
+//! has a [`Reason`].
+//!
+//! ```no_run
+//! use windlass::{Conn, Error, ListenConfig, Reactor, ReactorConfig, handler_fn};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let mut reactor = Reactor::new(ReactorConfig::default())?;
+//!     let echo = |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data));
+//!     reactor.listen(&"tcp://127.0.0.1:7007".parse()?, ListenConfig::default(), echo)?;
+//!     reactor.run().map(drop)
+//! }
+//! ```
+//!
+//! The [`guide`] explains one subject a page. Start with [getting started](guide::getting_started) and
+//! [writing a handler](guide::handlers). `ARCHITECTURE.md` in the repository says how the library works.
+//!
+//! # Which type for which task
+//!
+//! | to | use | guide |
+//! |---|---|---|
+//! | run one loop on this thread | [`Reactor`], [`ReactorConfig`] | [getting started](guide::getting_started) |
+//! | run a whole server: several addresses and threads, limits, one end | [`Server`], [`ServerBuilder`] | [servers](guide::servers) |
+//! | run several loops and place listeners yourself | [`Engine`], [`EngineConfig`], [`Placement`] | [many reactors](guide::many_reactors) |
+//! | put a reactor into poll, epoll, calloop or tokio | [`Reactor::poll_once`], [`Reactor::next_deadline`] | [inside another loop](guide::embedding) |
+//! | answer one connection | [`Handler`] or [`handler_fn`], and [`Conn`] | [handlers](guide::handlers) |
+//! | accept, refuse or count connections | [`Accept`], [`Peer`], [`Admission`] | [servers](guide::servers) |
+//! | find messages in a stream | [`framing`]: `Lines`, `Delimited`, `LengthPrefixed` | [framing](guide::framing) |
+//! | slow down a fast peer, or wait for a slow one | [`Conn::pause`], [`Handler::on_writable`], [`Limits`] | [back-pressure](guide::back_pressure) |
+//! | reach another connection of the same reactor | [`Conn::other`], [`ConnId`] | [handlers](guide::handlers) |
+//! | send from another thread | [`Remote`] | [many reactors](guide::many_reactors) |
+//! | serve each connection by a blocking thread | [`ServerBuilder::blocking_handler`], [`BlockingConfig`] | [servers](guide::servers) |
+//! | connect from a reactor, once | [`Reactor::connect`], [`ConnectConfig`] | [getting started](guide::getting_started) |
+//! | connect from a reactor and reconnect | [`Connector`], [`Backoff`] | [clients](guide::clients) |
+//! | connect with blocking calls | [`Client`] | [clients](guide::clients) |
+//! | move a connection between threads | [`Conn::detach`], [`Link`], [`BlockingLink`] | [many reactors](guide::many_reactors) |
+//! | send and receive datagrams | [`DatagramHandler`], [`Datagrams`], [`DatagramConfig`] | [datagrams](guide::datagrams) |
+//! | speak TLS, reload certificates, STARTTLS | [`TlsServer`], [`TlsClient`], the module [`tls`](mod@tls) | [TLS](mod@guide::tls) |
+//! | send a file | [`Conn::send_file`] | [back-pressure](guide::back_pressure) |
+//! | run something later | [`Conn::set_timer`], [`Context::after`] | [handlers](guide::handlers) |
+//! | watch a descriptor of your own | [`Context::watch`], [`WatchHandler`] | [draining](guide::draining) |
+//! | stop without losing replies | [`Server::shutdown`], [`Reactor::shutdown`], [`Report`] | [draining](guide::draining) |
+//! | read settings from a file | [`ServerConfig`], [`ClientConfig`] | [settings](guide::settings) |
+//! | count, probe and log | [`Counters`], [`Health`], [`ConnStats`] | [observing](guide::observing) |
+//! | know what went wrong | [`Error`] (a call failed), [`Reason`] (a connection ended), [`DatagramError`] | [observing](guide::observing) |
+//!
+//! All limits with their defaults are on [one page](guide::limits), and so is [what differs outside Linux](guide::platforms).
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `tls` | on | TLS; without it neither rustls nor a C compiler is needed |
+//! | `aws-lc-rs` | on | cryptography by aws-lc-rs, with post-quantum key exchange |
+//! | `ring` | off | cryptography by ring |
+//! | `platform-roots` | on | clients without roots of their own trust those of the system |
+//! | `serde` | off | [`ServerConfig`] and [`ClientConfig`] from TOML, JSON, YAML and other formats |
+//! | `signals` | off | `Server::run_until_signal`: SIGTERM and SIGINT drain a server; `Signals` for SIGHUP |
+//!
+//! `tls` needs a cryptography provider: one of the two, or a `rustls` configuration that has its own. With both, aws-lc-rs is
+//! the one that [`tls::provider`] returns.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod address;
