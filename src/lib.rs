@@ -31,6 +31,7 @@
 //! | find messages in a stream | [`framing`]: `Lines`, `Delimited`, `LengthPrefixed` | [framing](guide::framing) |
 //! | slow down a fast peer, or wait for a slow one | [`Conn::pause`], [`Handler::on_writable`], [`Limits`] | [back-pressure](guide::back_pressure) |
 //! | reach another connection of the same reactor | [`Conn::other`], [`ConnId`] | [handlers](guide::handlers) |
+//! | share state between handlers | [`Context::local`], [`ServerBuilder::on_start`] | [sharing state](guide::sharing) |
 //! | send from another thread | [`Remote`] | [many reactors](guide::many_reactors) |
 //! | serve each connection by a blocking thread | [`ServerBuilder::blocking_handler`], [`BlockingConfig`] | [servers](guide::servers) |
 //! | connect from a reactor, once | [`Reactor::connect`], [`ConnectConfig`] | [getting started](guide::getting_started) |
