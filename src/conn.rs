@@ -272,6 +272,40 @@ impl<'a> Conn<'a> {
         self.link.set_timer(Tick::NEVER);
     }
 
+    /// Sends `value` to this connection's own handler after `delay`: its `on_message` is called with it. So a connection has as
+    /// many timers as it likes, beside that of [`Conn::set_timer`]; each costs two allocations. [`Context::cancel`] cancels one.
+    /// Nothing comes once the connection is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use windlass::{Conn, Handler, Message};
+    /// struct Heartbeat;
+    /// struct Session;
+    /// impl Handler for Session {
+    ///     fn on_open(&mut self, conn: &mut Conn<'_>) {
+    ///         conn.tell_after(Duration::from_secs(30), Heartbeat);
+    ///     }
+    ///     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         data.len()
+    ///     }
+    ///     fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+    ///         if let Some(Heartbeat) = message.take() {
+    ///             let _ = conn.write(b"ping\n");
+    ///             conn.tell_after(Duration::from_secs(30), Heartbeat);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn tell_after<T: Any + Send>(&mut self, delay: Duration, value: T) -> TimerId {
+        let id = self.id();
+        self.after(delay, move |cx| {
+            if let Some(mut conn) = cx.other(id) {
+                // Its message limit holds for those whose time has come, too.
+                let _ = conn.tell(value);
+            }
+        })
+    }
+
     /// Runs `job` on the reactor after `delay`, whether this connection still lives then or not; see [`Context::after`].
     pub fn after(&mut self, delay: Duration, job: impl FnOnce(&mut Context<'_>) + 'static) -> TimerId {
         self.cx.after(delay, job)

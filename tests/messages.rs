@@ -221,3 +221,39 @@ fn a_panic_in_on_start_is_told_and_nothing_listens() {
     let error = server.listen().expect_err("it panics");
     assert!(matches!(error, Error::CallbackPanicked { callback: "on_start" }), "{error}");
 }
+
+/// Has three timers of its own, and cancels one of them.
+struct Timed;
+
+impl Handler for Timed {
+    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+        conn.tell_after(std::time::Duration::from_millis(20), 2u8);
+        conn.tell_after(std::time::Duration::from_millis(10), 1u8);
+        let never = conn.tell_after(std::time::Duration::from_millis(15), 9u8);
+        assert!(conn.context().cancel(never));
+        data.len()
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        let number: u8 = message.take().expect("a number");
+        conn.write(&[number]).expect("room");
+    }
+}
+
+#[test]
+fn a_connection_has_as_many_timers_as_it_likes() {
+    let mut world = World::new();
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Timed);
+    let mut peer = world.dial(&address);
+    peer.send_all_while(&mut world, b"x");
+    assert_eq!(peer.read_exact_while(&mut world, 2), [1, 2]);
+    // Those of a connection that is over come to nothing.
+    peer.send_all_while(&mut world, b"x");
+    world.until("the timers", |world| world.log.shown(0) == 2);
+    drop(peer);
+    world.until_empty();
+    let undelivered = world.reactor().snapshot().undelivered;
+    let due = std::time::Instant::now() + std::time::Duration::from_millis(40);
+    world.until("their time", |_| std::time::Instant::now() > due);
+    assert_eq!((world.reactor().snapshot().undelivered, world.reactor().snapshot().panics), (undelivered, 0));
+}
