@@ -19,6 +19,10 @@ mod clients;
 #[path = "examples/datagrams.rs"]
 mod datagrams;
 
+#[cfg(feature = "signals")]
+#[path = "examples/redis.rs"]
+mod redis;
+
 #[path = "examples/throttle.rs"]
 mod throttle;
 
