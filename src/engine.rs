@@ -364,10 +364,14 @@ impl Engine {
             reactor_handshakes_max: config.reactor.handshakes_max,
             total: Quota::new(config.connections_max),
         };
+        // Dropped before the engine: a thread that waits here goes on then.
+        let mut all = Vec::new();
         for number in 0..config.reactors {
             let name = cores::name(&config.name, &format!("-{number}"));
             let (reactor, pinning) = (config.reactor_config(), config.pinning);
             let (tell, told) = mpsc::channel();
+            let (share, shared) = mpsc::channel::<Arc<[Remote]>>();
+            all.push(share);
             let deaths = engine.deaths.clone();
             let told_dead = name.clone();
             let body = move || {
@@ -388,6 +392,9 @@ impl Engine {
                 let _ = tell.send(Ok(reactor.remote()));
                 // Not before: a reactor starts threads that may run user code.
                 sigpipe::block();
+                if let Ok(remotes) = shared.recv() {
+                    reactor.context().state.remotes = remotes;
+                }
                 match reactor.run() {
                     Ok(report) => Ok(report),
                     Err(error) => {
@@ -405,9 +412,9 @@ impl Engine {
             engine.remotes.push(remote);
         }
         let remotes: Arc<[Remote]> = engine.remotes.clone().into();
-        for remote in &engine.remotes {
-            let remotes = remotes.clone();
-            remote.run_asked(move |cx| cx.state.remotes = remotes)?;
+        for share in all {
+            // A thread that has died is told of by whoever asks it something.
+            let _ = share.send(remotes.clone());
         }
         Ok(engine)
     }

@@ -371,13 +371,14 @@ fn a_server_that_sends_records_without_data_holds_no_read_beyond_its_time_nor_a_
             let time = Duration::from_millis(10);
             client.set_read_timeout(Some(time)).expect("a time");
             let error = (&client).read(&mut [0; 8]).expect_err("there is no data");
-            // It had gone on to the end of all that was sent.
-            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+            // It had gone on to the end of all that was sent, for minutes. Now it is refused as soon as it is too much.
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
             client.set_read_timeout(None).expect("for ever");
             let reading = scope.spawn(|| (&client).read(&mut [0; 8]));
-            client.close().expect("closed");
+            // It may be over already, by the flood.
+            let _ = client.close();
             let read = reading.join().expect("no panic");
-            assert_eq!(read.expect_err("closed").kind(), std::io::ErrorKind::NotConnected);
+            assert!(read.is_err(), "{read:?}");
         });
     }
 }
