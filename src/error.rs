@@ -157,7 +157,7 @@ pub enum Error {
     #[error("the reactor is draining and begins nothing new")]
     Draining,
     /// No source of this reactor has this id, or has it no longer.
-    #[error("nothing has this id any more")]
+    #[error("no such connection or socket (already closed)")]
     Gone,
     /// The reactor's mailbox is full.
     #[error("the reactor's mailbox holds {limit} {unit}, which is its limit; try again later")]
@@ -252,7 +252,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The client is not connected: `connect` was not called, or the connection is over.
-    #[error("there is no connection, not yet or not any more; a client must call connect, a connector is at it")]
+    #[error("not connected: a client must call connect; a connector reconnects by itself")]
     NotConnected,
     /// The client was closed while it was connecting.
     #[error("the client was closed while it was connecting")]

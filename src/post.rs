@@ -144,7 +144,7 @@ pub enum DatagramError {
         bytes: usize,
     },
     /// The network answers to a datagram that was sent; ip(7), IP_RECVERR.
-    #[error("a datagram to {} came to nothing: {source}", told(.to))]
+    #[error("datagram to {} was not delivered: {source}", told(.to))]
     Network {
         /// Where it was to go, if that is known.
         to: Option<DatagramPeer>,
@@ -167,7 +167,7 @@ pub enum DatagramError {
         why: Error,
     },
     /// The socket tells of a trouble that may belong to any earlier datagram.
-    #[error("the socket tells: {source}")]
+    #[error("socket error: {source}")]
     Socket {
         /// What the system said.
         source: io::Error,

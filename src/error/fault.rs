@@ -216,7 +216,7 @@ impl TlsFault {
             ),
             TlsFault::BadSignature => (
                 "a signature of the peer's certificate, or by its key, does not verify",
-                "if the issuer was made anew under its old name, add its new root here and issue the certificate again; \
+                "if the issuer was recreated under its old name, add its new root here and issue the certificate again; \
                  else the certificate is damaged, or the peer's key is of another one",
             ),
             TlsFault::BadEncoding => {

@@ -439,7 +439,7 @@ fn refused_members(versions: Versions) -> Vec<Row> {
             server_says: of_client(
                 "a signature of the peer's certificate, or by its key, does not verify",
                 "",
-                "if the issuer was made anew under its old name, add its new root here and issue the certificate again; else the certificate is damaged, or the peer's key is of another one",
+                "if the issuer was recreated under its old name, add its new root here and issue the certificate again; else the certificate is damaged, or the peer's key is of another one",
             ),
             client_says: alert("decrypt_error (51)", UNVERIFIED),
         },
