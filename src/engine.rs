@@ -348,6 +348,15 @@ impl<T> Drop for Answers<T> {
     }
 }
 
+/// Pins the calling thread if that is asked for.
+fn pin_thread(pinning: Pinning, number: usize) {
+    if pinning == Pinning::Pinned {
+        if let Err(error) = cores::pin(number) {
+            log::warn!("reactor thread {number} is not pinned: {error}");
+        }
+    }
+}
+
 impl Engine {
     /// Starts the reactor threads.
     ///
@@ -377,11 +386,7 @@ impl Engine {
             let body = move || {
                 let mut tells = TellsDeath { deaths, name: told_dead, failed: None };
                 cores::roam();
-                if pinning == Pinning::Pinned {
-                    if let Err(error) = cores::pin(number) {
-                        log::warn!("reactor thread {number} is not pinned: {error}");
-                    }
-                }
+                pin_thread(pinning, number);
                 let mut reactor = match Reactor::new(reactor) {
                     Ok(reactor) => reactor,
                     Err(error) => {
@@ -413,7 +418,7 @@ impl Engine {
         }
         let remotes: Arc<[Remote]> = engine.remotes.clone().into();
         for share in all {
-            // A thread that has died is told of by whoever asks it something.
+            // A thread that has died is reported by the next call that needs it.
             let _ = share.send(remotes.clone());
         }
         Ok(engine)
