@@ -576,8 +576,43 @@ impl Context<'_> {
         config: ConnectConfig,
         handler: impl Handler,
     ) -> Result<ConnId, Error> {
-        let (address, resolver) = (address.clone(), Resolver::system());
-        let plan = Plan { address, config, resolver, shunned: Vec::new(), watcher: None };
+        self.connect_with(address, config, Resolver::system(), handler)
+    }
+
+    /// As [`Context::connect`], but `resolver` finds the addresses of a name. It can leave out those that must not be connected
+    /// to: no packet is sent to them. A proxy, for example, that lets its clients name any host would otherwise connect them to
+    /// services of its own machine and network.
+    ///
+    /// `resolver` is not asked if `address` is an IP address. If it returns none, `on_close` is called with
+    /// [`Reason::Unresolved`](crate::Reason::Unresolved).
+    ///
+    /// ```
+    /// use windlass::{Conn, ConnectConfig, ConnId, Error, Resolver, handler_fn};
+    ///
+    /// fn connect(conn: &mut Conn<'_>, resolver: Resolver) -> Result<ConnId, Error> {
+    ///     let address = "tcp://example.org:80".parse()?;
+    ///     let handler = handler_fn(|_, data| data.len());
+    ///     conn.context().connect_with(&address, ConnectConfig::default(), resolver, handler)
+    /// }
+    ///
+    /// // Clones are one resolver: a lookup of one name is shared by all connects that wait for it.
+    /// let resolver = Resolver::new(|name| {
+    ///     let found = name.resolve().map_err(std::io::Error::other)?;
+    ///     Ok(found.into_iter().filter(|found| !found.ip().to_canonical().is_loopback()).collect())
+    /// });
+    /// # let _ = (connect, resolver);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::connect`].
+    pub fn connect_with(
+        &mut self,
+        address: &Address,
+        config: ConnectConfig,
+        resolver: Resolver,
+        handler: impl Handler,
+    ) -> Result<ConnId, Error> {
+        let plan = Plan { address: address.clone(), config, resolver, shunned: Vec::new(), watcher: None };
         self.dial(plan, Box::new(handler))
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::{Echo, Kind, Said, World, dialling, each_kind, skip};
 use windlass::{
     Address, AddressError, Conn, ConnectConfig, Datagram, DatagramConfig, DatagramHandler, DatagramPeer, Datagrams,
-    Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, SocketOptions,
+    Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, Resolver, SocketOptions,
 };
 
 fn millis(count: u64) -> Duration {
@@ -84,6 +84,24 @@ fn what_the_server_said_before_we_were_told_is_not_missed() {
         let said = log.said(0);
         assert_eq!(said, [Said::Open, Said::Data(6), Said::End(0), Said::Close(Reason::PeerClosed)]);
     });
+}
+
+/// A name was connected to wherever the system's resolver said, so that nothing could keep a proxy from its own machine.
+#[test]
+fn a_connect_with_a_resolver_goes_only_to_the_addresses_that_it_returns() {
+    let mut world = World::new();
+    let address = world.listen(Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let ip = address.ip().expect("an IP address");
+    let named = format!("tcp://nowhere.invalid:{}", ip.port()).parse().expect("an address");
+    for (found, ends) in [(vec![ip], 2), (Vec::new(), 3)] {
+        let resolver = Resolver::new(move |_: &Address| Ok(found.clone()));
+        let handler = world.log.record(Does::new().on_open(|conn| conn.close()));
+        let connected = world.reactor().context().connect_with(&named, ConnectConfig::default(), resolver, handler);
+        connected.expect("a connect that begins");
+        assert_eq!(world.until_empty().len(), ends);
+    }
+    assert_eq!(world.log.said(0), [Said::Open, Said::Close(Reason::Local)]);
+    assert_eq!(world.log.reasons()[2], Reason::Unresolved);
 }
 
 #[test]
