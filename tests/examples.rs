@@ -23,6 +23,10 @@ mod datagrams;
 #[path = "examples/redis.rs"]
 mod redis;
 
+#[cfg(feature = "signals")]
+#[path = "examples/socks.rs"]
+mod socks;
+
 #[path = "examples/throttle.rs"]
 mod throttle;
 
