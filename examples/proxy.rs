@@ -1,70 +1,54 @@
-//! A proxy of two coupled links: bytes go through without a copy of ours, and each side waits for the other.
+//! A proxy of two coupled connections: bytes, half-closes and resets go through, and a slow reader slows its sender down.
 //!
-//! `proxy LISTEN TARGET`, both addresses: `proxy tcp://127.0.0.1:8000 unix:/run/app.sock`. A half-close is passed on, and
-//! so is a reset. What waits between the two is bounded by the limits of the links.
+//! `proxy LISTEN TARGET`, both addresses: `proxy tcp://127.0.0.1:8000 unix:/run/app.sock`. The accepted side is not read until the
+//! other one is open; from then on neither handler is called before its end.
 
 use std::process::ExitCode;
 use windlass::{
     Address, AddressError, Conn, ConnId, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason,
 };
 
-/// One side of a pair; both are handlers of this kind.
-struct Side {
-    other: Option<ConnId>,
-    /// Where to, for the side that was accepted and has no other yet.
-    target: Option<Address>,
+/// The side that was accepted.
+struct Front {
+    target: Address,
 }
 
-impl Handler for Side {
+impl Handler for Front {
     fn on_open(&mut self, conn: &mut Conn<'_>) {
-        let me = conn.id();
-        match (self.target.take(), self.other) {
-            (Some(target), _) => {
-                conn.pause(); // until the other side is open
-                match conn.connect(&target, ConnectConfig::default(), Side { other: Some(me), target: None }) {
-                    Ok(id) => self.other = Some(id),
-                    Err(error) => {
-                        eprintln!("proxy: {error}");
-                        conn.abort();
-                    }
-                }
-            }
-            (None, Some(client)) => match conn.other(client) {
-                Some(mut client) => client.resume(),
-                None => conn.close(), // it did not wait
-            },
-            (None, None) => conn.close(),
+        conn.pause(); // until the other side is open
+        let back = Back { front: Some(conn.id()) };
+        if let Err(error) = conn.connect(&self.target, ConnectConfig::default(), back) {
+            eprintln!("proxy: {error}");
+            conn.abort();
         }
     }
 
-    fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        let Some(mut other) = self.other.and_then(|id| conn.other(id)) else { return data.len() };
-        let taken = other.write_some(data);
-        if taken < data.len() {
-            conn.pause(); // until the other side has room
-        }
-        taken
+    fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {
+        0
     }
+}
 
-    fn on_writable(&mut self, conn: &mut Conn<'_>) {
-        if let Some(mut other) = self.other.and_then(|id| conn.other(id)) {
-            other.resume();
-        }
-    }
+/// The side that was dialled; it knows the other one until they are coupled.
+struct Back {
+    front: Option<ConnId>,
+}
 
-    fn on_end(&mut self, conn: &mut Conn<'_>, _rest: &[u8]) {
-        match self.other.and_then(|id| conn.other(id)) {
-            Some(mut other) => other.finish(),
-            None => conn.close(),
+impl Handler for Back {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        let coupled = self.front.take().is_some_and(|front| conn.relay(front).is_ok());
+        if !coupled {
+            conn.close(); // the other side did not wait
         }
     }
 
-    fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
-        if let Some(mut other) = self.other.and_then(|id| conn.other(id)) {
-            match reason {
-                Reason::PeerClosed | Reason::Local | Reason::Drain => other.close(),
-                _ => other.abort(),
-            }
+    fn on_data(&mut self, _: &mut Conn<'_>, _: &[u8]) -> usize {
+        0
+    }
+
+    fn on_close(&mut self, conn: &mut Conn<'_>, _: Reason) {
+        // The connect failed.
+        if let Some(mut front) = self.front.and_then(|front| conn.other(front)) {
+            front.abort();
         }
     }
 }
@@ -90,7 +74,7 @@ fn serve(listen: &str, target: &str) -> Result<(), Box<dyn std::error::Error>> {
         return Err(AddressError::NoTarget(target.to_string()).into());
     }
     let mut reactor = Reactor::new(ReactorConfig::default())?;
-    let make = move |_: &Conn<'_>| Side { other: None, target: Some(target.clone()) };
+    let make = move |_: &Conn<'_>| Front { target: target.clone() };
     let id = reactor.listen(&listen.parse()?, ListenConfig::default(), make)?;
     let real = reactor.listener_address(id).ok_or("the listener is gone")?;
     println!("listening on {real}");

@@ -329,6 +329,43 @@ impl<'a> Conn<'a> {
         self.cx.connect(address, config, handler)
     }
 
+    /// Couples this connection with another one of this reactor, for good: what either peer sends goes to the other.
+    ///
+    /// From here on neither handler is called before its `on_close`: the timer of [`Conn::set_timer`] is forgotten, messages come
+    /// back undelivered, and `pause`, `resume` and `detach` have no effect. What was read and not used goes first: what the callback that calls this
+    /// does not use of its bytes (`on_end`: all that it is shown), and what the other connection had left. What was written
+    /// before leaves before.
+    ///
+    /// - **Ends.** A peer's end is passed on behind all of its bytes ([`Conn::finish`] of the other side), also one that came
+    ///   before this call, and the other direction goes on. When both have ended, both handlers get `PeerClosed`.
+    /// - **Failures.** A connection that fails, is reset, aborted or out of time resets its partner, which gets `Aborted`; so
+    ///   does a TLS stream that ends without close_notify (`Truncated`). A Unix socket has no reset, and ends.
+    /// - **Closing.** If one side is closed (`Other::close`, `Remote::close`), its partner is closed in the same way. If somebody
+    ///   else [finishes](Other::finish) one side, and the other one's peer sends still more, both are reset: those bytes have
+    ///   nowhere to go. What others write to one side goes out between the bytes that are passed on.
+    /// - **Back-pressure.** A side is read only while no output of the other one waits, at most 64 KiB at a time: of a
+    ///   direction that stands still no more than that is held (with TLS a record more).
+    /// - **Deadlines.** Each side keeps its own limits. A byte that moves on either side is life for both
+    ///   ([`Limits::idle_timeout`]); a peer that takes nothing is cut by [`Limits::write_stall_timeout`].
+    /// - **Draining.** `on_drain` is not called. Both sides go on to their end, or are cut at the drain's deadline.
+    ///
+    /// # Errors
+    /// `Gone` if there is no other connection of this id, or it is this one, or was begun in this very turn; `NotOpen` if one of
+    /// the two still connects or shakes hands, has finished or is closing, is detached, or is part of a relay. Nothing has
+    /// changed then.
+    pub fn relay(&mut self, other: ConnId) -> Result<(), Error> {
+        let partner = self.cx.table.connection(other.0).ok_or(Error::Gone)?;
+        if self.cx.state.detach_request.is_some() || !self.link.may_be_relayed() || !partner.may_be_relayed() {
+            return Err(Error::NotOpen);
+        }
+        let pool = &mut self.cx.state.buffers.pool;
+        partner.begin_relay(self.id, pool);
+        self.link.begin_relay(pool);
+        self.cx.state.relay_request = Some(other.0);
+        self.cx.table.wake(other.0);
+        Ok(())
+    }
+
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
         self.cx.remote()
@@ -362,7 +399,7 @@ impl<'a> Conn<'a> {
 
     #[cfg(feature = "tls")]
     fn start_tls(&mut self, session: crate::link::session::Session) -> Result<(), Error> {
-        if self.is_detaching() {
+        if self.is_detaching() || self.link.is_relayed() {
             return Err(Error::NotOpen);
         }
         let state = &mut *self.cx.state;
@@ -375,7 +412,8 @@ impl<'a> Conn<'a> {
     /// again, send it to another reactor or thread, or take it apart. Nothing happens in `on_close`. If the connection
     /// breaks before the callback has returned, `on_close` tells why and `then` is dropped.
     ///
-    /// Its place within `connections_max` of its listener, reactor and engine is free then. Its limits in time go with it, if
+    /// Nothing happens behind [`Conn::relay`] either. Its place within `connections_max` of its listener, reactor and engine is
+    /// free then. Its limits in time go with it, if
     /// somebody waits on it ([`Link::into_blocking`]) or adopts it.
     pub fn detach(&mut self, then: impl FnOnce(Link, &mut Context<'_>) + 'static) {
         self.part(Place::GivenBack, |link, _, cx| then(link, cx));
@@ -387,7 +425,7 @@ impl<'a> Conn<'a> {
     }
 
     fn part(&mut self, place: Place, then: impl FnOnce(Link, Option<Seat>, &mut Context<'_>) + 'static) {
-        if !matches!(self.link.phase(), Phase::Closed(_)) {
+        if !matches!(self.link.phase(), Phase::Closed(_)) && !self.link.is_relayed() {
             self.cx.state.detach_request = Some(DetachRequest { then: Box::new(then), place });
         }
     }
@@ -477,6 +515,16 @@ impl Other<'_> {
         self.with(|link, state| link.write_some(bytes, &mut state.buffers, state.now)).unwrap_or(0)
     }
 
+    /// Takes what fits of `bytes`, and offers it to the kernel at once.
+    pub(crate) fn send_at_once(&mut self, bytes: &[u8]) -> usize {
+        let sent = self.with(|link, state| {
+            let taken = link.write_some(bytes, &mut state.buffers, state.now);
+            link.send_gathered(&mut state.buffers, state.now);
+            taken
+        });
+        sent.unwrap_or(0)
+    }
+
     /// As [`Conn::write_bytes`].
     ///
     /// # Errors
@@ -535,6 +583,26 @@ impl Other<'_> {
 }
 
 impl Context<'_> {
+    /// Couples two other connections of this reactor for good; see [`Conn::relay`].
+    ///
+    /// # Errors
+    /// As [`Conn::relay`]; `Gone` too if one of them is the one whose callback this is.
+    pub fn relay(&mut self, one: ConnId, other: ConnId) -> Result<(), Error> {
+        let mut may_be_relayed = |id: ConnId| self.table.connection(id.0).map(|connection| connection.may_be_relayed());
+        match (may_be_relayed(one), may_be_relayed(other)) {
+            (Some(true), Some(true)) if one != other => {}
+            (Some(_), Some(_)) if one != other => return Err(Error::NotOpen),
+            (Some(_) | None, Some(_) | None) => return Err(Error::Gone),
+        }
+        for (id, partner) in [(one, other), (other, one)] {
+            if let Some(connection) = self.table.connection(id.0) {
+                connection.begin_relay(partner.0, &mut self.state.buffers.pool);
+            }
+            self.table.wake(id.0);
+        }
+        Ok(())
+    }
+
     /// Why a connection that is closed here and now ends.
     pub(crate) fn closing_reason(&self) -> Reason {
         match self.state.life {

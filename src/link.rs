@@ -19,6 +19,7 @@ mod peer;
 pub(crate) mod phase;
 pub(crate) mod quota;
 mod records;
+mod relay;
 mod rest;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
 pub(crate) mod session;
@@ -113,6 +114,36 @@ enum Delivery {
     Paused,
     /// Flowing, and paused before: the rest is shown again, also if it is being shown just now.
     Resumed,
+    /// It goes to another link, and the handler is shown nothing any more.
+    Relayed,
+    /// The same, and the other link has no room: this one is not read.
+    RelayBlocked,
+}
+
+impl Delivery {
+    /// Whether input is taken, by whomever.
+    fn takes_input(self) -> bool {
+        match self {
+            Delivery::Flowing | Delivery::Resumed | Delivery::Relayed => true,
+            Delivery::Paused | Delivery::RelayBlocked => false,
+        }
+    }
+
+    /// Whether it is the handler that takes it.
+    fn is_shown(self) -> bool {
+        match self {
+            Delivery::Flowing | Delivery::Resumed => true,
+            Delivery::Paused | Delivery::Relayed | Delivery::RelayBlocked => false,
+        }
+    }
+
+    /// Whether it goes to another link.
+    fn is_relayed(self) -> bool {
+        match self {
+            Delivery::Relayed | Delivery::RelayBlocked => true,
+            Delivery::Flowing | Delivery::Paused | Delivery::Resumed => false,
+        }
+    }
 }
 
 /// What the handler is owed.

@@ -81,7 +81,7 @@ impl Link {
             return false;
         }
         if self.phase.delivers_input() {
-            self.cold.delivery != Delivery::Paused && self.cold.owed != Owed::Throttled && self.inbox_room() > 0
+            self.cold.delivery.takes_input() && self.cold.owed != Owed::Throttled && self.inbox_room() > 0
         } else {
             self.phase.discards_input()
         }
@@ -92,6 +92,7 @@ impl Link {
         matches!(self.input, Input::HangUp | Input::Ended)
             && self.phase.delivers_input()
             && (self.cold.delivery == Delivery::Paused || self.cold.owed == Owed::Throttled)
+            && !self.is_relayed()
     }
 
     pub(crate) fn hangup_told(&mut self) {
@@ -100,7 +101,7 @@ impl Link {
 
     /// Whether input goes to the handler now.
     pub(crate) fn may_deliver(&self) -> bool {
-        self.phase.delivers_input() && self.cold.delivery != Delivery::Paused
+        self.phase.delivers_input() && self.cold.delivery.is_shown()
     }
 
     /// Whether the handler should see what waits in the inbox.
@@ -204,6 +205,8 @@ impl Link {
         match self.cold.delivery {
             Delivery::Resumed => self.cold.delivery = Delivery::Flowing,
             Delivery::Flowing | Delivery::Paused => self.set_need((self.cold.need as usize).max(rest + 1), pool),
+            // What is left goes to the other link.
+            Delivery::Relayed | Delivery::RelayBlocked => {}
         }
     }
 
@@ -217,8 +220,11 @@ impl Link {
         }
     }
 
+    /// Shows the handler nothing more. A relay goes on: its input is not the handler's.
     pub(crate) fn pause(&mut self, pool: &mut Pool) {
-        self.cold.open(pool).delivery = Delivery::Paused;
+        if !self.is_relayed() {
+            self.cold.open(pool).delivery = Delivery::Paused;
+        }
     }
 
     /// Lets input flow; the rest is shown even without new bytes.

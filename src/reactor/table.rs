@@ -220,9 +220,13 @@ impl Table {
 
     /// The link of a connection that is not being driven.
     pub(crate) fn link(&mut self, id: SourceId) -> Option<&mut Link> {
+        Some(self.connection(id)?.link())
+    }
+
+    /// A connection that is not being driven. What was accepted in this very turn is there for nobody before it begins.
+    pub(crate) fn connection(&mut self, id: SourceId) -> Option<&mut Connection> {
         match self.get_mut(id)? {
-            // What was accepted in this very turn is there for nobody before it begins.
-            Source::Connection(connection) => connection.has_begun().then(|| connection.link()),
+            Source::Connection(connection) => connection.has_begun().then_some(connection),
             Source::Acceptor(_) | Source::Endpoint(_) | Source::Watch(_) => None,
         }
     }

@@ -11,6 +11,7 @@ mod draining;
 mod expiry;
 mod holding_back;
 mod input;
+mod relaying;
 mod role;
 mod short;
 mod states;
@@ -34,7 +35,7 @@ use crate::net::stream::Watched;
 use crate::source::Cause;
 use bytes::Bytes;
 use input::Budget;
-use role::{Held, Role, RoleKind};
+use role::{Held, Relay, Role, RoleKind};
 use short::Gait;
 
 pub(crate) struct Connection {
@@ -190,7 +191,12 @@ impl Connection {
 
     /// Takes input within the budget, and ends the drive.
     fn go_on(&mut self, id: SourceId, budget: Budget, scratch: &mut Scratch, cx: &mut Context<'_>) -> Next {
-        self.take_input(id, budget, scratch, cx);
+        if self.role_kind != RoleKind::Relayed {
+            self.take_input(id, budget, scratch, cx);
+        }
+        if self.link.is_relayed() {
+            self.relay(id, budget, scratch, cx);
+        }
         if self.link.owes_hangup() && !self.is_detaching(cx) {
             self.link.hangup_told();
             self.call(id, cx, |handler, conn| handler.on_hangup(conn));
@@ -198,7 +204,11 @@ impl Connection {
         if self.is_detaching(cx) {
             self.open_all(scratch, cx);
         }
+        let coupled = self.coupled();
         let next = self.finish_drive(id, cx);
+        if let Some(coupled) = coupled {
+            self.tell_partner(coupled, cx);
+        }
         self.set_gait(next, &mut cx.state.buffers.pool);
         next
     }
@@ -283,7 +293,8 @@ impl Connection {
 
     /// Shows the handler a message. What it does not take comes back.
     fn show_message(&mut self, id: SourceId, mut message: Message, cx: &mut Context<'_>) {
-        let why = if self.role_kind == RoleKind::Live && self.link.phase().is_open() {
+        let is_called = self.role_kind == RoleKind::Live && !self.link.is_relayed();
+        let why = if is_called && self.link.phase().is_open() {
             self.call(id, cx, |handler, conn| handler.on_message(conn, &mut message));
             Error::NotTaken
         } else {
@@ -305,6 +316,9 @@ impl Connection {
 
     /// Goes on with a connect, and opens what is established.
     fn begin(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        if self.role_kind == RoleKind::Relayed {
+            return;
+        }
         if matches!(self.link.phase(), Phase::Connecting) {
             self.connect(id, cx);
             self.go_on_dialling(id, cx);
@@ -442,10 +456,8 @@ impl Connection {
                 let conn = Conn { id, acceptor: self.acceptor, link: &mut self.link, cx: cx.reborrow() };
                 guarded(|| adopter(&conn))
             }
-            role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused | Role::Live(_) | Role::Gone) => {
-                self.set_role(role);
-                return;
-            }
+            role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused) => return self.set_role(role),
+            role @ (Role::Live(_) | Role::Relayed(_) | Role::Gone) => return self.set_role(role),
         };
         let Some(handler) = handler else {
             self.never_made(Reason::HandlerPanicked, cx);
@@ -479,6 +491,9 @@ impl Connection {
         }
         if (flushes || self.link.unsent_bytes() == 0) && self.link.writable_is_due() && !self.is_detaching(cx) {
             self.link.clear_writable_pending();
+            if self.link.is_relayed() {
+                return;
+            }
             self.call(id, cx, |handler, conn| handler.on_writable(conn));
         }
     }
@@ -562,7 +577,7 @@ impl Connection {
             Role::Given(handler) => {
                 self.say_close(id, handler, reason, cx);
             }
-            Role::Live(handler) => {
+            Role::Live(handler) | Role::Relayed(Relay { handler, .. }) => {
                 let closing = self.say_close(id, handler, reason, cx);
                 self.tell_trouble(closing, cx);
             }

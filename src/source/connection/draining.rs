@@ -27,7 +27,10 @@ impl Connection {
             // Nothing new is connected once draining (A10).
             Phase::Connecting => self.link.signal(Signal::Close(Reason::Drain), cx.state.now),
             Phase::Open | Phase::HalfOpen | Phase::Finishing | Phase::WriteClosed => {
-                self.call(id, cx, |handler, conn| handler.on_drain(conn));
+                // Both sides of a relay finish what is under way.
+                if !self.link.is_relayed() {
+                    self.call(id, cx, |handler, conn| handler.on_drain(conn));
+                }
             }
             // A handshake may go on to its end; `open` tells it then. The others are on their way out.
             Phase::Handshaking | Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed(_) => {}

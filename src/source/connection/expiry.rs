@@ -13,6 +13,7 @@ use crate::source::connection::Connection;
 impl Connection {
     pub(super) fn expire(&mut self, id: SourceId, cx: &mut Context<'_>) {
         let (now, judged) = (cx.state.now, cx.state.judged);
+        self.hear_partner(cx);
         if let Some((due, expiry)) = self.link.phase_deadline() {
             if due <= judged && !self.is_excused(due, expiry, cx) {
                 let hurried = expiry == Expiry::Handshake && cx.is_draining();
@@ -22,7 +23,7 @@ impl Connection {
         }
         if self.link.timer() <= judged && !self.is_upgrading() {
             self.link.set_timer(Tick::NEVER);
-            if self.link.phase().is_open() {
+            if self.link.phase().is_open() && !self.link.is_relayed() {
                 self.call(id, cx, |handler, conn| handler.on_timer(conn));
             }
         }

@@ -164,12 +164,17 @@ impl Connection {
         used
     }
 
-    fn tell_end(&mut self, id: SourceId, cx: &mut Context<'_>) {
+    /// Takes note of the peer's end, which has come to the front.
+    pub(super) fn note_end(&mut self, id: SourceId, cx: &mut Context<'_>) {
         self.link.signal(Signal::PeerEnded, cx.state.now);
         if let Origin::Observed = self.origin {
             self.tell_progress(id, cx);
             self.tell_state(id, ConnState::CloseRead, cx);
         }
+    }
+
+    fn tell_end(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        self.note_end(id, cx);
         match self.link.take_rest() {
             None => {
                 self.call(id, cx, |handler, conn| handler.on_end(conn, &[]));
@@ -177,8 +182,8 @@ impl Connection {
             Some(rest) => {
                 let len = rest.bytes().len();
                 self.call(id, cx, |handler, conn| handler.on_end(conn, rest.bytes()));
-                // A link that leaves takes it along: its next handler is told of the end again.
-                let used = if self.is_detaching(cx) { 0 } else { len };
+                // A link that leaves takes it along: its next handler is told of the end again. A relay passes it on.
+                let used = if self.is_detaching(cx) || self.link.is_relayed() { 0 } else { len };
                 self.link.put_rest_back(rest, used, &mut cx.state.buffers.pool);
             }
         }

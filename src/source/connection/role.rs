@@ -5,6 +5,7 @@
 use crate::command::Adopter;
 use crate::dial::{Dial, Trial};
 use crate::handler::Handler;
+use crate::id::SourceId;
 use crate::source::connection::Connection;
 
 /// Who is called back.
@@ -25,8 +26,28 @@ pub(super) enum Role {
     Adopter(Adopter),
     /// It is open.
     Live(Box<dyn Handler>),
+    /// It is coupled with another connection; its handler is told of the end alone.
+    Relayed(Relay),
     /// It was never made, or it is over.
     Gone,
+}
+
+/// One side of two connections that are coupled.
+pub(super) struct Relay {
+    pub(super) handler: Box<dyn Handler>,
+    pub(super) partner: SourceId,
+    /// From this connection's peer to the partner's.
+    pub(super) input: Flow,
+    /// From the partner's peer to this connection's.
+    pub(super) output: Flow,
+}
+
+/// Whether a direction of a relay has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Open,
+    /// The end was passed on behind all bytes.
+    Ended,
 }
 
 /// Which role it is.
@@ -38,6 +59,7 @@ pub(super) enum RoleKind {
     /// Any of those on the way.
     Coming,
     Live,
+    Relayed,
     Gone,
 }
 
@@ -55,6 +77,7 @@ impl Role {
             Role::Refused => (RoleKind::Refused, Held::Other(None)),
             Role::Gone => (RoleKind::Gone, Held::Other(None)),
             Role::Live(handler) => (RoleKind::Live, Held::Live(handler)),
+            relayed @ Role::Relayed(_) => (RoleKind::Relayed, Held::Other(Some(Box::new(relayed)))),
             coming @ (Role::Dialling(_) | Role::Racing(_) | Role::Given(_) | Role::Adopter(_)) => {
                 (RoleKind::Coming, Held::Other(Some(Box::new(coming))))
             }
@@ -68,7 +91,7 @@ impl Role {
             (Held::Other(None), RoleKind::Accepted) => Role::Accepted,
             (Held::Other(None), RoleKind::Admitted) => Role::Admitted,
             (Held::Other(None), RoleKind::Refused) => Role::Refused,
-            (Held::Other(None), RoleKind::Coming | RoleKind::Live | RoleKind::Gone) => Role::Gone,
+            (Held::Other(None), RoleKind::Coming | RoleKind::Live | RoleKind::Relayed | RoleKind::Gone) => Role::Gone,
         }
     }
 }
@@ -98,5 +121,16 @@ impl Connection {
     pub(super) fn dial_mut(&mut self) -> Option<&mut Dial> {
         let Held::Other(Some(coming)) = &mut self.held else { return None };
         if let Role::Dialling(dial) = &mut **coming { Some(dial) } else { None }
+    }
+
+    /// Its side of the relay that it is part of.
+    pub(super) fn relay_side(&self) -> Option<&Relay> {
+        let Held::Other(Some(other)) = &self.held else { return None };
+        if let Role::Relayed(relay) = &**other { Some(relay) } else { None }
+    }
+
+    pub(super) fn relay_side_mut(&mut self) -> Option<&mut Relay> {
+        let Held::Other(Some(other)) = &mut self.held else { return None };
+        if let Role::Relayed(relay) = &mut **other { Some(relay) } else { None }
     }
 }

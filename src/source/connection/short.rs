@@ -127,7 +127,7 @@ mod tests {
             let step = self.plan[self.shown.get() % self.plan.len()];
             self.shown.set(self.shown.get() + 1);
             let other = self.ids.get()[1 - self.name];
-            match step % 24 {
+            match step % 25 {
                 0..=8 => return conn.write_some(data),
                 9 => return data.len() / 2,
                 10 => return 0,
@@ -164,6 +164,11 @@ mod tests {
                     }
                     let sent = conn.remote().send(conn.id(), Bytes::from_static(b"remote")).is_ok();
                     self.say(format_args!("remote: {sent}"));
+                }
+                23 => {
+                    let relayed = other.map(|id| conn.relay(id).map_err(|error| error.to_string()));
+                    self.say(format_args!("relayed: {relayed:?}"));
+                    return data.len() / 3;
                 }
                 _ => {
                     let log = self.log.clone();
