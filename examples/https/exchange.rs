@@ -30,6 +30,7 @@ enum State {
 
 /// What of a body is still to be queued.
 enum Rest {
+    Text(Vec<u8>),
     File(Arc<File>, Range<u64>),
     Noise(u64),
 }
@@ -40,6 +41,9 @@ enum Then {
     NextRequest,
     Close,
 }
+
+/// Text up to this length leaves with its head.
+const SHORT_BYTES: usize = 16 * 1024;
 
 /// What noise is made of.
 static NOISE: [u8; 16 * 1024] = [b'.'; 16 * 1024];
@@ -85,10 +89,11 @@ impl Exchange {
         let body = if method == Method::Head { Body::None } else { answer.body };
         let rest = match body {
             Body::None => None,
-            Body::Text(text) => {
+            Body::Text(text) if text.len() <= SHORT_BYTES => {
                 head.push_str(&text);
                 None
             }
+            Body::Text(text) => Some(Rest::Text(text.into_bytes())),
             Body::File(file, range) => Some(Rest::File(file.into(), range)),
             Body::Noise(bytes) => Some(Rest::Noise(bytes)),
         };
@@ -103,6 +108,14 @@ impl Exchange {
     /// Queues what has room of a body. Until all of it is queued no other request is looked at.
     fn go_on(&mut self, conn: &mut Conn<'_>, rest: Rest, then: Then) {
         match rest {
+            Rest::Text(mut text) => {
+                let taken = conn.write_some(&text);
+                if taken == text.len() {
+                    return self.finish(conn, then);
+                }
+                text.drain(..taken);
+                self.wait(conn, Rest::Text(text), then);
+            }
             Rest::File(file, range) => match conn.send_file(file.clone(), range.clone()) {
                 Ok(()) => self.finish(conn, then),
                 Err(Error::Full { .. }) => self.wait(conn, Rest::File(file, range), then),

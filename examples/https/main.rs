@@ -36,6 +36,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\n\
     Connection: close\r\n\r\nThis port speaks TLS: use https.\r\n";
 
+/// What a request in plain HTTP begins with. Who says anything else gets TLS' own alert.
+const METHODS: [&str; 9] = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE "];
+
 struct Front {
     site: Rc<RefCell<Site>>,
 }
@@ -47,8 +50,8 @@ impl Accept for Front {
         Exchange::new(self.site.clone())
     }
 
-    fn answer_plain(&mut self, _: &Peer<'_>, _: &[u8]) -> Option<Vec<u8>> {
-        Some(NOT_TLS.to_vec())
+    fn answer_plain(&mut self, _: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+        METHODS.iter().any(|method| bytes.starts_with(method.as_bytes())).then(|| NOT_TLS.to_vec())
     }
 }
 

@@ -1,17 +1,21 @@
 //! The files of a folder, as a web site: what is asked for, and how much of it.
 
 use crate::request::{Method, Request};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) struct Site {
-    root: PathBuf,
+    /// The folder. Nothing outside of it is opened.
+    root: OwnedFd,
     /// The time in seconds, and as HTTP writes it.
     date: (u64, String),
 }
@@ -49,6 +53,9 @@ impl Body {
 /// Under this path are so many bytes of noise as its last part says, for measuring.
 const NOISE: &str = "/-/noise/";
 
+/// More of it is not found.
+const NOISE_BYTES_MAX: u64 = 1 << 30;
+
 /// What cannot stand in a path as it is.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`');
 
@@ -67,7 +74,7 @@ impl Site {
         if !root.metadata().map_err(named)?.is_dir() {
             return Err(named(io::ErrorKind::NotADirectory.into()));
         }
-        Ok(Site { root: root.canonicalize().map_err(named)?, date: (0, String::new()) })
+        Ok(Site { root: File::open(root).map_err(named)?.into(), date: (0, String::new()) })
     }
 
     /// The present time; it is written once a second.
@@ -85,7 +92,8 @@ impl Site {
             return Answer { extra: "Allow: GET, HEAD\r\n".to_owned(), ..Answer::plain("405 Method Not Allowed") };
         }
         let path = path_of(request.target);
-        if let Some(bytes) = path.strip_prefix(NOISE).and_then(|count| count.parse().ok()) {
+        let noise = path.strip_prefix(NOISE).and_then(|count| count.parse().ok());
+        if let Some(bytes) = noise.filter(|bytes| *bytes <= NOISE_BYTES_MAX) {
             return Answer {
                 kind: Some("application/octet-stream"),
                 body: Body::Noise(bytes),
@@ -101,16 +109,19 @@ impl Site {
         }
     }
 
-    /// Where in the file system a path leads; `None` if it is no path, or leads out of the folder.
+    /// Where in the folder a path leads; `None` if it is no path, or leads out of it.
     fn place(&self, path: &str) -> Option<PathBuf> {
         let decoded: Vec<u8> = percent_decode_str(path.strip_prefix('/')?).collect();
         let relative = Path::new(OsStr::from_bytes(&decoded));
         let leads_down = relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        (leads_down && !decoded.contains(&0)).then(|| self.root.join(relative))
+        (leads_down && !decoded.contains(&0)).then(|| relative.to_owned())
     }
 
     fn find(&self, place: &Path, path: &str, request: &Request<'_>) -> io::Result<Answer> {
-        let file = open(place)?;
+        if is_hidden(place) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let file = self.open_beneath(place)?;
         let facts = file.metadata()?;
         if facts.is_file() && !path.ends_with('/') {
             return Ok(send(file, &facts, place, request));
@@ -123,26 +134,55 @@ impl Site {
             return Ok(Answer { extra, ..Answer::plain("301 Moved Permanently") });
         }
         let index = place.join("index.html");
-        match open(&index) {
+        match self.open_beneath(&index) {
             Ok(file) => {
                 let facts = file.metadata()?;
                 Ok(send(file, &facts, &index, request))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => list(place, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => list(&file, path),
             Err(error) => Err(error),
         }
     }
+
+    /// Opens what is in the folder; a link that leads out of it is not followed (openat2(2)).
+    #[cfg(target_os = "linux")]
+    fn open_beneath(&self, place: &Path) -> io::Result<File> {
+        use rustix::fs::{ResolveFlags, openat2};
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        match openat2(&self.root, place, READ, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS) {
+            Ok(file) => Ok(file.into()),
+            Err(Errno::XDEV | Errno::LOOP) => Err(io::ErrorKind::NotFound.into()),
+            // Before Linux 5.6.
+            Err(Errno::NOSYS) => self.open_without_links(place),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_beneath(&self, place: &Path) -> io::Result<File> {
+        self.open_without_links(place)
+    }
+
+    /// Opens one part after the other, and follows no link.
+    fn open_without_links(&self, place: &Path) -> io::Result<File> {
+        let mut at: OwnedFd = rustix::fs::openat(&self.root, ".", READ, Mode::empty())?;
+        for part in place.components().filter(|part| matches!(part, Component::Normal(_))) {
+            at = rustix::fs::openat(&at, part.as_os_str(), READ | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Ok(at.into())
+    }
 }
 
-/// Opens what is to be read; a pipe is not waited for.
-fn open(place: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    Ok(rustix::fs::open(place, flags, rustix::fs::Mode::empty())?.into())
+/// What is to be read; a pipe is not waited for.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// Whether a part of it is hidden, as `.git` is.
+fn is_hidden(place: &Path) -> bool {
+    place.components().any(|part| part.as_os_str().as_bytes().starts_with(b"."))
 }
 
 /// Whether this process or system has too little of something.
 fn is_lack(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
@@ -202,23 +242,32 @@ fn wanted(range: &str, length: u64) -> Wanted {
     let Some((first, last)) = range.strip_prefix("bytes=").and_then(|set| set.split_once('-')) else {
         return Wanted::All;
     };
-    let part = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(length),
-        (Ok(first), Err(_)) if last.trim().is_empty() => first..length,
-        (Err(_), Ok(last)) if first.trim().is_empty() => length.saturating_sub(last)..length,
+    let part = match (position(first), position(last)) {
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(length),
+        (Some(first), None) if last.is_empty() => first..length,
+        (None, Some(last)) if first.is_empty() => length.saturating_sub(last)..length,
         _ => return Wanted::All,
     };
     if part.start < part.end { Wanted::Part(part) } else { Wanted::Nothing }
 }
 
+/// A number of digits; one that is too large is beyond the end of any file.
+fn position(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
 /// A page with the names in a folder.
-fn list(place: &Path, path: &str) -> io::Result<Answer> {
+fn list(folder: &File, path: &str) -> io::Result<Answer> {
     let mut names = Vec::new();
-    for entry in place.read_dir()? {
+    for entry in Dir::read_from(folder)? {
         let entry = entry?;
-        let mut name = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type()?.is_dir() {
-            name.push('/');
+        let mut name = entry.file_name().to_bytes().to_vec();
+        if name.starts_with(b".") {
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            name.push(b'/');
         }
         names.push(name);
     }
@@ -230,8 +279,9 @@ fn list(place: &Path, path: &str) -> io::Result<Answer> {
         page.push_str("<li><a href=\"../\">../</a>\n");
     }
     for name in &names {
-        // A name with a colon would else pass for a scheme.
-        page.push_str(&format!("<li><a href=\"./{}\">{}</a>\n", utf8_percent_encode(name, ESCAPED), escaped(name)));
+        // A name with a colon would else pass for a scheme; one that is not UTF-8 is linked by its bytes.
+        let text = escaped(&String::from_utf8_lossy(name));
+        page.push_str(&format!("<li><a href=\"./{}\">{text}</a>\n", percent_encode(name, ESCAPED)));
     }
     page.push_str("</ul>\n");
     Ok(Answer { kind: Some("text/html; charset=utf-8"), body: Body::Text(page), ..Answer::plain("200 OK") })

@@ -15,6 +15,13 @@ fn site() -> tempfile::TempDir {
     std::fs::write(root.join("index.html"), "<h1>page</h1>").expect("a file");
     std::fs::write(root.join("sub/a b&c.txt"), "text").expect("a file");
     std::fs::write(root.join("large"), large()).expect("a file");
+    std::fs::write(root.join(".hidden"), "secret").expect("a file");
+    std::fs::create_dir(root.join(".git")).expect("a folder");
+    std::fs::write(root.join(".git/config"), "secret").expect("a file");
+    std::os::unix::fs::symlink(folder.path().join("secret"), root.join("out")).expect("a link");
+    std::os::unix::fs::symlink("..", root.join("up")).expect("a link");
+    std::os::unix::fs::symlink("/", root.join("sub/top")).expect("a link");
+    std::os::unix::fs::symlink("sub", root.join("inside")).expect("a link");
     folder
 }
 
@@ -148,6 +155,28 @@ fn https_refuses_what_is_no_request_and_what_it_does_not_serve() {
         ("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "405"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 24\r\n\r\nGET /large HTTP/1.1\r\n\r\n\r\n".to_owned(), "405"),
         ("\x16\x03\x01 what is this\r\n\r\n".to_owned(), "400"),
+        (get("/.hidden"), "404"),
+        (get("/.git/config"), "404"),
+        (get("/%2egit/config"), "404"),
+        (get("/out"), "404"),
+        (get("/up/secret"), "404"),
+        (get("/sub/top/etc/passwd"), "404"),
+        (get("/inside/"), "200"),
+        (get("/-/noise/99999999999"), "404"),
+        ("GET / HTTP/1.1\nHost: a\n\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a:x\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n".to_owned(), "200"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n".to_owned(), "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), "400"),
+        ("GET /large HTTP/1.1\r\nHost: a\r\nRange: bytes=99999999999999999999999-\r\n\r\n".to_owned(), "416"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nRange: bytes=0-99999999999999999999999\r\n\r\n".to_owned(), "206"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close, keep-alive\r\n\r\n{}", get("/sub/")), "200"),
         (long, "431"),
         (many, "431"),
     ];
@@ -202,4 +231,43 @@ fn https_tells_a_plain_request_at_its_tls_port_what_is_wrong() {
         said.starts_with("HTTP/1.1 400 ") && said.ends_with("\r\n\r\nThis port speaks TLS: use https.\r\n"),
         "{said}"
     );
+}
+
+#[test]
+fn https_lists_a_folder_however_large_and_whatever_its_names() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = site();
+    let many = folder.path().join("site/many");
+    std::fs::create_dir(&many).expect("a folder");
+    let odd = many.join(std::ffi::OsStr::from_bytes(b"odd\xff name"));
+    std::fs::write(&odd, "found").expect("a file");
+    // More than the 1 MiB that an output queue holds.
+    let names: Vec<String> = (0..9_000).map(|n| format!("{n:05}-{}", "n".repeat(100))).collect();
+    names.iter().for_each(|name| std::fs::write(many.join(name), "").expect("a file"));
+    let (_server, address) = serve(folder.path());
+    let mut stream = BufReader::new(dial(&address));
+    let page = ask(&mut stream, &get("/many/"));
+    assert!(page.status.starts_with("200") && page.body.len() > 1 << 20, "{} {}", page.status, page.body.len());
+    let text = String::from_utf8(page.body).expect("UTF-8");
+    assert!(
+        names.iter().zip(text.lines().filter(|line| line.contains("-nnn"))).all(|(name, line)| line.contains(name))
+    );
+    assert!(text.contains("./odd%FF%20name"));
+    assert_eq!(ask(&mut stream, &get("/many/odd%FF%20name")).body, b"found");
+    let root = ask(&mut stream, &get("/sub/"));
+    assert!(!String::from_utf8_lossy(&root.body).contains("hidden"));
+}
+
+#[test]
+fn https_answers_plain_text_that_is_no_http_by_an_alert() {
+    let mut server = Running::start("https", &["--listen", "tls://127.0.0.1:0"]);
+    let address = server.address().strip_prefix("tls://").expect("a TLS address").to_owned();
+    for said in ["SSH-2.0-OpenSSH_9.9\r\n", "EHLO example.org\r\n", "get / http/1.1\r\n\r\n"] {
+        let mut stream = dial(&address);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(said.as_bytes()).expect("a word");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer and an end");
+        assert!(matches!(answer[..], [21, 3, _, 0, 2, 2, _]), "{answer:?}");
+    }
 }
