@@ -86,8 +86,8 @@ fn configured(builder: windlass::ClientBuilder, options: &Options) -> Result<win
 
 #[cfg(not(all(any(feature = "aws-lc-rs", feature = "ring"), feature = "platform-roots")))]
 fn configured(builder: windlass::ClientBuilder, options: &Options) -> Result<windlass::ClientBuilder, String> {
-    match &options.ca {
-        Some(_) => Err("--ca: this one was built without TLS".to_owned()),
-        None => Ok(builder),
+    match options {
+        Options { ca: None, allows_truncation: false, .. } => Ok(builder),
+        _ => Err("--ca, --allow-truncation: this program was built without TLS".to_owned()),
     }
 }
