@@ -376,10 +376,12 @@ impl Context<'_> {
     /// struct Rooms(Vec<String>);
     /// # fn main() -> Result<(), windlass::Error> {
     /// let mut reactor = Reactor::new(ReactorConfig::default())?;
-    /// reactor.context().set_local(Rooms(Vec::new()));
+    /// let mut cx = reactor.context();
+    /// cx.set_local(Rooms(Vec::new()));
     /// // In any callback, by `conn.context()`:
-    /// let rooms = reactor.context().local::<Rooms>().expect("they were set");
-    /// rooms.0.push("lobby".to_owned());
+    /// if let Some(rooms) = cx.local::<Rooms>() {
+    ///     rooms.0.push("lobby".to_owned());
+    /// }
     /// # Ok(()) }
     /// ```
     pub fn set_local<T: 'static>(&mut self, value: T) -> Option<T> {

@@ -1,7 +1,7 @@
 //! Many records that are read at once, and opened over several turns: whatever the handler does with the first of them.
 
 use crate::raw::Client;
-use crate::support::{Echo, Kind, World};
+use crate::support::{Echo, Kind, Sink, World};
 use std::cell::RefCell;
 use std::io::Read;
 use std::rc::Rc;
@@ -212,4 +212,68 @@ fn a_flood_of_tiny_records_does_not_keep_the_loop_from_others() {
     // Once for what came, and once more since the turn before had left some.
     assert!(0 < most && most <= 2 * TURN, "{most} records in one turn");
     world.until("all of it", |world| world.log.shown(0) == 20 * TURN);
+}
+
+/// What sixteen peers send, each as fast as it can.
+#[derive(Clone, Copy, Debug)]
+enum Flood {
+    FullRecords,
+    OneByteRecords,
+    KeyUpdates,
+}
+
+/// Records of one peer for some turns.
+fn records(client: &mut Client, flood: Flood) -> Vec<u8> {
+    let mut wire = Vec::new();
+    match flood {
+        Flood::FullRecords => (0..64).for_each(|_| client.write(&[b'x'; 16 * 1024])),
+        Flood::OneByteRecords => (0..20_000).for_each(|_| client.write(b"x")),
+        Flood::KeyUpdates => {
+            for _ in 0..20_000 {
+                if client.tls.refresh_traffic_keys().is_err() {
+                    break;
+                }
+                client.write(b"x");
+                wire.extend(client.records());
+            }
+        }
+    }
+    wire.extend(client.records());
+    wire
+}
+
+/// Prints how long an echo of a bystander takes beside each kind of flood.
+#[test]
+#[ignore = "a measurement: --release, on a quiet machine"]
+fn a_bystander_beside_sixteen_floods() {
+    const PEERS: usize = 16;
+    for flood in [Flood::FullRecords, Flood::OneByteRecords, Flood::KeyUpdates] {
+        let mut world = World::new();
+        let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Sink);
+        let ordinary = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let mut other = world.dial(&ordinary);
+        other.send_all_while(&mut world, b"a");
+        assert_eq!(other.read_exact_while(&mut world, 1), b"a");
+        let mut floods: Vec<(Client, Vec<u8>, usize)> = Vec::new();
+        for _ in 0..PEERS {
+            let mut client = Client::usual(&address);
+            client.shake(&mut world, 10_000);
+            client.tls.set_buffer_limit(None);
+            let wire = records(&mut client, flood);
+            floods.push((client, wire, 0));
+        }
+        let mut took = Vec::new();
+        while floods.iter().any(|(_, wire, sent)| *sent < wire.len()) && took.len() < 2_000 {
+            for (client, wire, sent) in &mut floods {
+                *sent += client.peer.write_some(&wire[*sent..]).unwrap_or(wire.len() - *sent);
+            }
+            let began = std::time::Instant::now();
+            other.send_all_while(&mut world, b"b");
+            assert_eq!(other.read_exact_while(&mut world, 1), b"b");
+            took.push(began.elapsed());
+        }
+        took.sort();
+        let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+        println!("{flood:?}: {} echoes, p50 {p50:?}, p99 {p99:?}, longest {:?}", took.len(), took[took.len() - 1]);
+    }
 }
