@@ -3,7 +3,7 @@
 //! Owns the way along the wire, one record at a time, and how key updates are counted. What a record means rustls knows.
 
 use crate::config::RECORD_BYTES;
-use crate::link::quota::Quota;
+use crate::link::quota::{Quota, UPDATE_WEIGHT};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::UnbufferedStatus;
@@ -93,6 +93,7 @@ impl Records<'_> {
     ) -> Result<Next, rustls::Error> {
         if self.before.take() == Some(opened) && rustls.has_key_updates() {
             self.quota.updates = self.quota.updates.checked_sub(1).ok_or(TOO_MANY)?;
+            self.quota.records = self.quota.records.saturating_sub(UPDATE_WEIGHT - 1);
         }
         let Some(length) = record_length(&wire[self.seen..]) else { return Ok(Next::None) };
         if !rustls.is_handshaking() {
