@@ -161,6 +161,15 @@ pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("/proc").count()
 }
 
+/// Waits until so many descriptors are open: a thread that looked a name up may hold one for a moment longer.
+pub fn descriptors_become(count: usize) {
+    let since = Instant::now();
+    while descriptors() != count {
+        assert!(since.elapsed() < PATIENCE, "{} descriptors, and not {count}", descriptors());
+        std::thread::yield_now();
+    }
+}
+
 /// Runs the body of the test `name` in a process of its own.
 pub fn alone(name: &str, body: impl FnOnce()) {
     if std::env::var("WINDLASS_ALONE").is_ok_and(|alone| alone == name) {
