@@ -159,3 +159,8 @@ pub use tls::{TlsClientBuilder, TlsServerBuilder};
 #[cfg(all(doctest, feature = "aws-lc-rs"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The name that [`Context`] had before 0.1, for programs that were written then.
+#[doc(hidden)]
+#[deprecated(note = "is called `Context`")]
+pub type Turn<'a> = Context<'a>;
