@@ -146,7 +146,7 @@ fn parse(line: &str) -> Option<(&str, Change)> {
     let mut fields = rest.split('|');
     let (value, kind, rate) = (fields.next()?, fields.next()?, fields.next());
     let rate = rate.map_or(Some(1.0), |rate| number(rate.strip_prefix('@')?));
-    let rate = rate.filter(|rate| *rate > 0.0 && *rate <= 1.0)?;
+    let rate = rate.filter(|rate| *rate >= RATE_MIN && *rate <= 1.0)?;
     if !is_name || fields.next().is_some() {
         return None;
     }
@@ -162,5 +162,9 @@ fn parse(line: &str) -> Option<(&str, Change)> {
 }
 
 fn number(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|number: &f64| number.is_finite())
+    text.parse().ok().filter(|number: &f64| number.abs() <= NUMBER_MAX)
 }
+
+/// Larger numbers and smaller rates are refused: no sum of what is taken comes near infinity.
+const NUMBER_MAX: f64 = 1e15;
+const RATE_MIN: f64 = 1e-9;

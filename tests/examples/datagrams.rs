@@ -64,6 +64,8 @@ fn statsd_counts_what_came_before_the_signal_and_tells_what_it_cannot_read() {
         "a:x|c",
         "a:nan|g",
         "a:inf|c",
+        "a:1e308|c",
+        "a:1|c|@1e-300",
         "a:1|c|0.1",
         "a:1|c|@0",
         "a:1|c|@2",
@@ -81,7 +83,7 @@ fn statsd_counts_what_came_before_the_signal_and_tells_what_it_cannot_read() {
     let rest = ended(statsd);
     // All but the empty one, which has no line.
     let told =
-        "--- datagrams 121, lines 126, malformed 19 (the last: \\xff\\xfe:1|c), dropped by the kernel so far 0\n";
+        "--- datagrams 123, lines 128, malformed 21 (the last: \\xff\\xfe:1|c), dropped by the kernel so far 0\n";
     assert!(rest.contains(told), "{rest}");
     let rows: Vec<String> = rest.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for row in [
