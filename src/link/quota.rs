@@ -8,9 +8,6 @@ use crate::link::stamp::Stamp;
 /// Records that are opened of one link in one turn: as long as a turn's bytes take in records of full length.
 pub(crate) const RECORDS_PER_TURN: usize = 256;
 
-/// As many records a key update counts as: so many times as long it takes.
-pub(super) const UPDATE_WEIGHT: usize = 4;
-
 /// Key updates that a peer may send at once. Other messages behind a handshake, as tickets, count as such.
 const UPDATES_BURST: u8 = u8::MAX;
 

@@ -3,7 +3,7 @@
 //! Owns the way along the wire, one record at a time, and how key updates are counted. What a record means rustls knows.
 
 use crate::config::RECORD_BYTES;
-use crate::link::quota::{Quota, UPDATE_WEIGHT};
+use crate::link::quota::Quota;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::UnbufferedStatus;
@@ -120,6 +120,9 @@ fn record_length(wire: &[u8]) -> Option<usize> {
 }
 
 const HEADER_BYTES: usize = 5;
+
+/// A key update takes as long as so many records with data, and counts as many.
+const UPDATE_WEIGHT: usize = 4;
 
 /// The shortest record that has a key update in it: the message, its type and a tag. Empty ones are shorter.
 const KEY_UPDATE_BYTES: usize = HEADER_BYTES + 5 + 1 + 16;
