@@ -5,7 +5,6 @@
 use crate::clock::{Fine, Tick};
 use crate::config::READ_BYTES;
 use crate::link::buffers::{Buffers, Scratch};
-use crate::link::input::Received;
 use crate::link::phase::Phase;
 use crate::link::quota::Quota;
 use crate::link::{Answering, Input, Link};
@@ -40,7 +39,7 @@ impl Link {
     ) -> Option<(usize, &'s [u8])> {
         self.input = Input::Ready;
         if !self.cold.is_at_rest() {
-            return self.receive_sealed(quota, scratch, buffers, now);
+            return self.receive_opened(READ_BYTES, quota, scratch, buffers, now);
         }
         let buffer = scratch.bytes();
         match self.stream.read(buffer) {
@@ -57,23 +56,6 @@ impl Link {
                 None
             }
         }
-    }
-
-    /// The same with TLS.
-    #[inline(never)]
-    fn receive_sealed<'s>(
-        &mut self,
-        quota: &mut Quota,
-        scratch: &'s mut Scratch,
-        buffers: &mut Buffers,
-        now: Tick,
-    ) -> Option<(usize, &'s [u8])> {
-        let active = self.active;
-        let Received::Bytes(read) = self.receive(scratch.bytes(), now) else { return None };
-        // Records without data are no life.
-        self.active = active;
-        self.open(read, quota, scratch, buffers, now);
-        Some((read, scratch.plain()))
     }
 
     /// Sends what was gathered if nothing else is left to be done. Whether it is at rest again, and no deadline earlier:

@@ -7,7 +7,8 @@
 //! 1. A server's session holds nothing of rustls' before a whole ClientHello is there, a client's nothing before its
 //!    socket is connected.
 //! 2. After a failure, or our close_notify, nothing is sealed; after the peer's, nothing is opened.
-//! 3. Whenever rustls is asked to seal it is shown what was kept: it goes on from there, and panics if it is not there.
+//! 3. Whenever rustls is asked to seal it is shown what it has seen of what was kept: it goes on from there, and panics if that is
+//!    not there.
 //! 4. What is sealed or answered is in `Sealed` when a call returns, and must leave before the next byte of user code.
 //! 5. A peer's alert is never answered by one.
 
@@ -388,7 +389,7 @@ impl Session {
         }
     }
 
-    /// Seals `plain` behind what is in `out`. `kept` is what [`Session::open`] left: rustls goes over it again, and panics
+    /// Seals `plain` behind what is in `out`. `kept` is what rustls has seen of what [`Session::open`] left: it goes over it again, and panics
     /// if it is not there.
     ///
     /// # Errors
