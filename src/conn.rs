@@ -366,6 +366,78 @@ impl<'a> Conn<'a> {
         Ok(())
     }
 
+    /// Has `handler` serve this connection from the next callback on, for a protocol that becomes another one: an HTTP upgrade,
+    /// a login before the service, a proxy's greeting before its traffic. The connection and its [`ConnId`] stay.
+    ///
+    /// The callback that calls this goes on with the old handler. When it has returned the old handler is dropped, without an
+    /// `on_close`, and the new one gets `on_open`, as a handler that is given to [`Context::adopt`] does. Then it is shown, by
+    /// `on_data`, what the old one left of the input. So no byte is lost that the peer sent right behind its request. What
+    /// both need moves into the new handler before it is given. If a callback calls this twice, the last handler counts, and
+    /// no callback reaches the others.
+    ///
+    /// - **What the old handler asked for.** [`Conn::need`] and the timer of [`Conn::set_timer`] are forgotten with this call;
+    ///   what this callback asks for behind it holds for the new handler. Pauses, limits, output that waits and an
+    ///   `on_writable` that is to follow belong to the connection, and stay. Messages, those of [`Conn::tell_after`] among
+    ///   them, reach whichever handler is there when they come.
+    /// - **The peer's end.** If the old handler was told of it, the new one is told again, by `on_end`; called in `on_end`
+    ///   itself, all that was shown there goes to the new handler first. So is a drain, by `on_drain`.
+    /// - **TLS.** If this callback begins TLS as well ([`Conn::start_tls_server`]), before or behind this call, `on_open` comes
+    ///   when the handshake is done, in place of `on_secured`.
+    /// - **Ends.** If this callback closes, aborts, detaches or relays the connection after this call, the new handler gets no
+    ///   `on_open`, but `on_close` when its time comes. If this callback panics, the new handler is dropped, and the old one
+    ///   gets `on_close`. A panic in the old handler's `Drop` ends the connection with `HandlerPanicked`.
+    ///
+    /// A [`Connector`](crate::Connector) goes on watching over the connection, and makes its first handler again for the next
+    /// one. Another connection's handler cannot be set from outside, since nobody else knows how far its protocol is: send it a
+    /// message ([`Other::tell`], [`Remote::tell`]), whose `on_message` sets it. A blocking handler needs none of this: it
+    /// calls the next function. More than 16 handlers in a row that each set another one in `on_open` are treated as a panic.
+    ///
+    /// ```
+    /// use windlass::{Conn, Handler};
+    /// struct Login;
+    /// struct Session { user: String }
+    /// impl Handler for Login {
+    ///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return 0 };
+    ///         let user = String::from_utf8_lossy(&data[..end]).into_owned();
+    ///         if conn.set_handler(Session { user }).is_err() {
+    ///             conn.abort();
+    ///         }
+    ///         // What came behind the line is the session's.
+    ///         end + 1
+    ///     }
+    /// }
+    /// impl Handler for Session {
+    ///     fn on_open(&mut self, conn: &mut Conn<'_>) {
+    ///         let _ = conn.write(format!("welcome, {}\n", self.user).as_bytes());
+    ///     }
+    ///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         conn.write_some(data)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotOpen` if the connection is closing or over, is detached, or is part of a relay. `handler` is dropped then, without a
+    /// callback, and the old one stays.
+    pub fn set_handler(&mut self, handler: impl Handler) -> Result<(), Error> {
+        if self.is_detaching() || !self.link.may_change_handler() {
+            return Err(Error::NotOpen);
+        }
+        self.link.begin_change(&mut self.cx.state.buffers.pool);
+        self.cx.state.successor = Some(Box::new(handler));
+        Ok(())
+    }
+
+    /// Takes back the handler that was set by this callback.
+    pub(crate) fn take_successor(&mut self) -> Option<Box<dyn Handler>> {
+        self.cx.state.successor.take()
+    }
+
+    pub(crate) fn put_successor(&mut self, handler: Box<dyn Handler>) {
+        self.cx.state.successor = Some(handler);
+    }
+
     /// The way into this reactor from other threads.
     pub fn remote(&self) -> Remote {
         self.cx.remote()

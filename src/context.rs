@@ -78,6 +78,8 @@ pub(crate) struct ReactorState {
     pub(crate) misused: Seldom,
     /// What becomes of the link that is being driven, if it is to leave the reactor.
     pub(crate) detach_request: Option<DetachRequest>,
+    /// The handler that takes over from the one that is being called back, when it has returned.
+    pub(crate) successor: Option<Box<dyn Handler>>,
     /// The connection that the one that is being driven is to be coupled with; its own drive does so.
     pub(crate) relay_request: Option<SourceId>,
     /// Connections that have left, and whose places are kept for them.

@@ -60,7 +60,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
     note = "a closure becomes a handler by `handler_fn(|conn, data| conn.write_some(data))`"
 )]
 pub trait Handler: 'static {
-    /// The connection is established, and its handshake done.
+    /// The connection is established, and its handshake done; or this handler takes over from another one, by
+    /// [`Conn::set_handler`], or takes a link that was detached.
     fn on_open(&mut self, conn: &mut Conn<'_>) {
         let _ = conn;
     }
@@ -130,7 +131,8 @@ pub trait Handler: 'static {
         conn.close();
     }
 
-    /// The connection is over. Comes exactly once, and last, for every handler that was made.
+    /// The connection is over. Comes exactly once, and last, for every handler that was made; of several that served one
+    /// connection ([`Conn::set_handler`]) for the last.
     ///
     /// `conn` still tells addresses and counts and reaches other connections; its own writes are refused.
     /// [`Conn::unsent_bytes`] is how much of what was written is lost: the kernel had not taken it. The peer sees a reset

@@ -24,6 +24,7 @@ mod rest;
 #[cfg_attr(not(feature = "tls"), path = "link/session/none.rs")]
 pub(crate) mod session;
 mod stamp;
+mod takeover;
 
 use crate::address::Address;
 use crate::clock::{Coarse, Fine, Tick};
@@ -357,25 +358,6 @@ impl Link {
             bytes_in: 0,
             bytes_out: 0,
         }
-    }
-
-    /// Begins life in another reactor: whatever the kernel holds is asked for anew.
-    pub(crate) fn reset_for_adoption(&mut self, now: Tick) {
-        if self.opened() == Tick::NEVER {
-            self.opened = now.into();
-        }
-        if matches!(self.phase, Phase::HalfOpen) {
-            // The new handler has to be told of the peer's end, too.
-            self.phase = Phase::Open;
-        }
-        self.entered = now.into();
-        self.active = now.into();
-        self.timer = Tick::NEVER.into();
-        if let Some(cold) = self.cold.there() {
-            (cold.delivery, cold.need, cold.output) = (Delivery::Flowing, 0, Output::Free);
-        }
-        // A new handler has heard of nothing.
-        self.input = if self.input.has_ended() { Input::Ended } else { Input::Flagged };
     }
 
     /// Itself, and a handle of its socket for threads that wait for it.

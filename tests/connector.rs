@@ -154,6 +154,41 @@ fn it_connects_sends_hears_and_stops() {
     });
 }
 
+/// The connector watches over the connection, whoever serves it: it hears of its end, and connects again.
+#[test]
+fn a_handler_that_follows_another_one_is_watched_over_like_the_first() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let (server, address) = rig.listen(rig.builder(1).handler(|| |_: &Conn<'_>| Echo), kind);
+        let (engine, heard) = (one_reactor(), Tale::default());
+        let (builder, told) = builder(&address);
+        let hears = heard.clone();
+        let make = move |_: &Conn<'_>| {
+            let (hears, closes) = (hears.clone(), hears.clone());
+            let first = Hooks::new().open(|conn| conn.write(b"abc").expect("room"));
+            first.data(move |conn, data| {
+                let hears = hears.clone();
+                let next = Hooks::new().data(move |conn, data| {
+                    data.iter().for_each(|byte| hears.tell(*byte));
+                    conn.close();
+                    data.len()
+                });
+                let closes = closes.clone();
+                conn.set_handler(next.close(move |_, _| closes.tell(b'.'))).expect("an open connection");
+                data.len().min(1)
+            })
+        };
+        let connector = builder.start(engine.least_loaded(), make).expect("it starts");
+        until_told(&told, "lost", 2);
+        connector.stop();
+        until_told(&told, "stopped", 1);
+        assert_eq!(words(&told)[..5], ["connecting", "connected", "lost", "waiting", "connecting"]);
+        assert!(heard.all().starts_with(b"bc.bc."), "{:?}", heard.all());
+        until("its connections to be gone", || engine.connections() == 0);
+        rig.end(&server);
+    });
+}
+
 #[test]
 fn a_connection_that_ends_comes_back_however_it_ended() {
     each_kind(|kind| {

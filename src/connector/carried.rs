@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The user's handler of one connection, and who wants to know of its beginning and end.
 pub(super) struct Carried {
     connector: Arc<Inner>,
-    /// Made when the connection opens.
+    /// Made when the connection opens, or set by the one before it.
     handler: Option<Box<dyn Handler>>,
 }
 
@@ -21,13 +21,24 @@ impl Carried {
         Carried { connector, handler: None }
     }
 
-    fn with<T>(&mut self, call: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
-        self.handler.as_deref_mut().map(call)
+    fn with<T>(&mut self, conn: &mut Conn<'_>, call: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T) -> Option<T> {
+        let called = self.handler.as_deref_mut().map(|handler| call(handler, conn));
+        // One that takes over is carried as well, or nobody would hear of the end.
+        if let Some(handler) = conn.take_successor() {
+            let carried = Carried { connector: self.connector.clone(), handler: Some(handler) };
+            conn.put_successor(Box::new(carried));
+        }
+        called
     }
 }
 
 impl Handler for Carried {
     fn on_open(&mut self, conn: &mut Conn<'_>) {
+        if self.handler.is_some() {
+            // It took over from another one.
+            self.with(conn, |handler, conn| handler.on_open(conn));
+            return;
+        }
         if !self.connector.is_opening() {
             return conn.close();
         }
@@ -35,44 +46,44 @@ impl Handler for Carried {
         self.handler = Some(make(conn));
         let (id, peer) = (conn.id(), conn.peer_ip());
         self.connector.opened(id, peer, conn.context());
-        self.with(|handler| handler.on_open(conn));
+        self.with(conn, |handler, conn| handler.on_open(conn));
     }
 
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-        self.with(|handler| handler.on_data(conn, data)).unwrap_or(data.len())
+        self.with(conn, |handler, conn| handler.on_data(conn, data)).unwrap_or(data.len())
     }
 
     fn on_writable(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_writable(conn));
+        self.with(conn, |handler, conn| handler.on_writable(conn));
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
-        self.with(|handler| handler.on_message(conn, message));
+        self.with(conn, |handler, conn| handler.on_message(conn, message));
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_timer(conn));
+        self.with(conn, |handler, conn| handler.on_timer(conn));
     }
 
     fn on_hangup(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_hangup(conn));
+        self.with(conn, |handler, conn| handler.on_hangup(conn));
     }
 
     fn on_secured(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_secured(conn));
+        self.with(conn, |handler, conn| handler.on_secured(conn));
     }
 
     fn on_drain(&mut self, conn: &mut Conn<'_>) {
-        self.with(|handler| handler.on_drain(conn));
+        self.with(conn, |handler, conn| handler.on_drain(conn));
     }
 
     fn on_end(&mut self, conn: &mut Conn<'_>, rest: &[u8]) {
-        self.with(|handler| handler.on_end(conn, rest));
+        self.with(conn, |handler, conn| handler.on_end(conn, rest));
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         // Its panic is told as any other, after the next attempt was prepared.
-        let told = guarded(|| self.with(|handler| handler.on_close(conn, reason)));
+        let told = guarded(|| self.with(conn, |handler, conn| handler.on_close(conn, reason)));
         let connector = self.connector.clone();
         connector.ended(reason, conn.context());
         if told.is_none() {

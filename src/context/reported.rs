@@ -21,6 +21,7 @@ pub(crate) struct LastReported {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) stage: Stage,
+    peer: PeerSide,
 }
 
 /// Both ends of a connection, asked of the system once; `None` where it did not know.
@@ -40,6 +41,13 @@ pub(crate) enum Stage {
     WriteClosed,
 }
 
+/// Whether it was told that the peer has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerSide {
+    Open,
+    Ended,
+}
+
 impl ReportedStates {
     /// Begins a connection's note.
     pub(crate) fn begin(&mut self, id: SourceId, ends: Ends) {
@@ -47,7 +55,13 @@ impl ReportedStates {
         if self.notes.len() <= slot {
             self.notes.resize_with(slot + 1, || None);
         }
-        self.notes[slot] = Some(Box::new(LastReported { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New }));
+        let note = LastReported { ends, bytes_in: 0, bytes_out: 0, stage: Stage::New, peer: PeerSide::Open };
+        self.notes[slot] = Some(Box::new(note));
+    }
+
+    /// Takes note that the peer has ended; whether that is news.
+    pub(crate) fn end_reading(&mut self, id: SourceId) -> bool {
+        self.get(id).is_some_and(|note| std::mem::replace(&mut note.peer, PeerSide::Ended) == PeerSide::Open)
     }
 
     /// A connection's note; `None` if it was never admitted.

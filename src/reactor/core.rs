@@ -122,6 +122,7 @@ fn state(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> R
         unread: HashSet::new(),
         undelivered: Vec::new(),
         detach_request: None,
+        successor: None,
         relay_request: None,
         away: 0,
         registry,

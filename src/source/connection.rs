@@ -12,6 +12,7 @@ mod expiry;
 mod holding_back;
 mod input;
 mod relaying;
+mod replacing;
 mod role;
 mod short;
 mod states;
@@ -138,7 +139,8 @@ impl Connection {
 
     /// Whether TLS shakes hands in the middle: the handler is told nothing until it is done.
     fn is_upgrading(&self) -> bool {
-        matches!(self.link.phase(), Phase::Handshaking) && self.role_kind == RoleKind::Live
+        let has_handler = matches!(self.role_kind, RoleKind::Live | RoleKind::Successor);
+        has_handler && matches!(self.link.phase(), Phase::Handshaking)
     }
 
     /// Does what `cause` asks for, and all that follows from it within the turn's budget.
@@ -213,9 +215,25 @@ impl Connection {
         next
     }
 
-    /// Runs one callback with this connection lent; `None` if it panicked, or nobody is called back.
+    /// Runs one callback with this connection lent; `None` if it panicked, or nobody is called back. A handler that it sets
+    /// has taken over then.
     #[inline(always)]
     fn call<T>(
+        &mut self,
+        id: SourceId,
+        cx: &mut Context<'_>,
+        callback: impl FnOnce(&mut dyn Handler, &mut Conn<'_>) -> T,
+    ) -> Option<T> {
+        let called = self.call_once(id, cx, callback);
+        if cx.state.successor.is_some() {
+            self.hand_over(id, cx);
+        }
+        called
+    }
+
+    /// The same, and whoever calls it looks for a handler that was set.
+    #[inline(always)]
+    fn call_once<T>(
         &mut self,
         id: SourceId,
         cx: &mut Context<'_>,
@@ -234,6 +252,7 @@ impl Connection {
     fn panicked(&mut self, cx: &mut Context<'_>) {
         cx.state.counters.panics += 1;
         cx.state.detach_request = None;
+        self.drop_successor(cx);
         self.link.signal(Signal::Close(Reason::HandlerPanicked), cx.state.now);
     }
 
@@ -389,10 +408,12 @@ impl Connection {
         match self.link.phase() {
             Phase::Handshaking => {}
             Phase::Open => {
+                // To a handler that took over meanwhile, `on_open` says it.
+                let tells = is_upgrade && self.role_kind == RoleKind::Live;
                 if !matches!(self.role_kind, RoleKind::Live | RoleKind::Gone) {
                     self.open(id, cx);
                 }
-                if is_upgrade {
+                if tells {
                     self.call(id, cx, |handler, conn| handler.on_secured(conn));
                 }
                 // A request may have come behind the handshake's last words.
@@ -446,6 +467,13 @@ impl Connection {
 
     /// Makes the handler and tells it.
     fn open(&mut self, id: SourceId, cx: &mut Context<'_>) {
+        if self.role_kind == RoleKind::Successor {
+            self.begin_successor(id, cx);
+            if cx.state.successor.is_some() {
+                self.hand_over(id, cx);
+            }
+            return;
+        }
         let handler = match self.take_role() {
             Role::Accepted | Role::Admitted => {
                 self.leave_handshake(cx);
@@ -457,7 +485,7 @@ impl Connection {
                 guarded(|| adopter(&conn))
             }
             role @ (Role::Dialling(_) | Role::Racing(_) | Role::Refused) => return self.set_role(role),
-            role @ (Role::Live(_) | Role::Relayed(_) | Role::Gone) => return self.set_role(role),
+            role @ (Role::Successor(_) | Role::Live(_) | Role::Relayed(_) | Role::Gone) => return self.set_role(role),
         };
         let Some(handler) = handler else {
             self.never_made(Reason::HandlerPanicked, cx);
@@ -505,6 +533,7 @@ impl Connection {
     // --- the end --------------------------------------------------------------------------------------------------
 
     fn finish_drive(&mut self, id: SourceId, cx: &mut Context<'_>) -> Next {
+        debug_assert!(cx.state.successor.is_none(), "replacing 1: a handler was set, and did not take over");
         let state = &mut *cx.state;
         self.link.send_gathered(&mut state.buffers, state.now);
         if let Origin::Observed = self.origin {
@@ -577,7 +606,7 @@ impl Connection {
             Role::Given(handler) => {
                 self.say_close(id, handler, reason, cx);
             }
-            Role::Live(handler) | Role::Relayed(Relay { handler, .. }) => {
+            Role::Successor(handler) | Role::Live(handler) | Role::Relayed(Relay { handler, .. }) => {
                 let closing = self.say_close(id, handler, reason, cx);
                 self.tell_trouble(closing, cx);
             }

@@ -62,6 +62,35 @@ fn states_come_in_their_order_with_the_right_addresses_on_one_thread() {
     });
 }
 
+/// The second handler hears of the peer's end as the first did; the listener does so once.
+#[test]
+fn states_are_those_of_the_connection_whoever_serves_it() {
+    each_kind(|kind| {
+        let rig = Rig::new();
+        let first = |_: &Conn<'_>| {
+            Hooks::new().end(|conn, _| {
+                let last = Hooks::new().end(|conn, _| conn.close());
+                conn.set_handler(last).expect("a half-open connection");
+            })
+        };
+        let (server, address) = rig.listen(rig.builder(1).handler(move || first), kind);
+        let mut client = Client::dial(&address);
+        let peer = client.address(kind);
+        client.send(b"hello");
+        client.close();
+        rig.until_stated(ConnState::Close, 1);
+        rig.end(&server);
+        let told = states_of(&rig.states.all(), &peer);
+        let ends = [ConnState::CloseRead, ConnState::CloseWrite, ConnState::Close];
+        let seen: Vec<_> = told.iter().copied().filter(|state| ends.contains(state)).collect();
+        assert_eq!(seen, ends, "{told:?}");
+        for once in [ConnState::New, ConnState::Handshake] {
+            assert!(told.iter().filter(|state| **state == once).count() <= 1, "{told:?}");
+        }
+        assert_eq!(rig.errors.count(), 0);
+    });
+}
+
 #[test]
 fn who_ends_first_is_told_first() {
     each_kind(|kind| {

@@ -33,6 +33,17 @@ pub struct Entry<W: Word> {
     /// Known from its first callback on.
     pub id: Option<W::Id>,
     pub words: Vec<W>,
+    leave: Leave,
+}
+
+/// When a handler may be dropped without having been told of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Never,
+    /// It was set to take over, and never did.
+    Unopened,
+    /// Another one has taken over.
+    Replaced,
 }
 
 struct Pages<W: Word> {
@@ -60,8 +71,29 @@ impl<W: Word> Book<W> {
     /// Opens an entry for a handler that was made, and tells its number.
     pub fn add(&self) -> usize {
         let entries = &mut self.0.borrow_mut().entries;
-        entries.push(Entry { at: At::Made, id: None, words: Vec::new() });
+        entries.push(Entry { at: At::Made, id: None, words: Vec::new(), leave: Leave::Never });
         entries.len() - 1
+    }
+
+    /// The handler whose callback is running is followed by that of `serial`.
+    pub fn succeed(&self, serial: usize) {
+        let mut pages = self.0.borrow_mut();
+        let before = pages.inside.expect("a callback");
+        pages.entries[before].leave = Leave::Replaced;
+        pages.entries[serial].leave = Leave::Unopened;
+    }
+
+    /// A handler was dropped.
+    pub fn dropped(&self, serial: usize) {
+        let entry = &mut self.0.borrow_mut().entries[serial];
+        let may_leave = match entry.leave {
+            Leave::Never => false,
+            Leave::Unopened => entry.at == At::Made,
+            Leave::Replaced => true,
+        };
+        if may_leave {
+            entry.at = At::Closed;
+        }
     }
 
     /// Reads one entry.

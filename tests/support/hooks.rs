@@ -1,10 +1,11 @@
 //! A handler made of closures, for scenarios that need one of their own.
 
 use super::Sink;
-use windlass::{Conn, Handler, Reason};
+use windlass::{Conn, Handler, Message, Reason};
 
 type Hook = Box<dyn FnMut(&mut Conn<'_>)>;
 type DataHook = Box<dyn FnMut(&mut Conn<'_>, &[u8]) -> usize>;
+type MessageHook = Box<dyn FnMut(&mut Conn<'_>, &mut Message)>;
 type EndHook = Box<dyn FnMut(&mut Conn<'_>, &[u8])>;
 type CloseHook = Box<dyn FnMut(&mut Conn<'_>, Reason)>;
 
@@ -14,6 +15,7 @@ pub struct Hooks {
     open: Option<Hook>,
     data: Option<DataHook>,
     writable: Option<Hook>,
+    message: Option<MessageHook>,
     timer: Option<Hook>,
     drain: Option<Hook>,
     secured: Option<Hook>,
@@ -39,6 +41,11 @@ impl Hooks {
 
     pub fn writable(mut self, hook: impl FnMut(&mut Conn<'_>) + 'static) -> Hooks {
         self.writable = Some(Box::new(hook));
+        self
+    }
+
+    pub fn message(mut self, hook: impl FnMut(&mut Conn<'_>, &mut Message) + 'static) -> Hooks {
+        self.message = Some(Box::new(hook));
         self
     }
 
@@ -92,6 +99,13 @@ impl Handler for Hooks {
         match &mut self.writable {
             Some(hook) => hook(conn),
             None => Sink.on_writable(conn),
+        }
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        match &mut self.message {
+            Some(hook) => hook(conn, message),
+            None => Sink.on_message(conn, message),
         }
     }
 

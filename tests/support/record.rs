@@ -73,6 +73,17 @@ impl Log {
         Recorder { handler, log: self.clone(), serial: self.book.add() }
     }
 
+    /// Has a recorded handler take over from the one whose callback this is; the number that it would have comes along.
+    ///
+    /// # Errors
+    /// As `Conn::set_handler`.
+    pub fn succeed(&self, conn: &mut Conn<'_>, handler: impl Handler) -> Result<usize, Error> {
+        let recorder = self.record(handler);
+        let serial = recorder.serial;
+        self.book.succeed(serial);
+        conn.set_handler(recorder).map(|()| serial)
+    }
+
     /// Handlers that were made.
     pub fn made(&self) -> usize {
         self.book.count(|_| true)
@@ -131,6 +142,12 @@ pub struct Recorder<H> {
     handler: H,
     log: Log,
     serial: usize,
+}
+
+impl<H> Drop for Recorder<H> {
+    fn drop(&mut self) {
+        self.log.book.dropped(self.serial);
+    }
 }
 
 impl<H: Handler> Handler for Recorder<H> {

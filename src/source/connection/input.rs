@@ -88,7 +88,7 @@ impl Connection {
         let wanted = self.link.may_deliver() && !self.is_detaching(cx);
         if wanted && !self.link.has_unread() && bytes.len() >= self.link.need() {
             let first = self.show_once(id, bytes, cx);
-            if first != Some(bytes.len()) {
+            if first != Some(bytes.len()) || cx.state.successor.is_some() {
                 self.keep(id, bytes, first, cx);
             }
             return;
@@ -132,11 +132,11 @@ impl Connection {
         self.show_on(id, bytes, first, cx)
     }
 
-    /// Calls `on_data`; `None` if it panicked.
+    /// Calls `on_data`; `None` if it panicked. A handler that it sets has not taken over yet.
     #[inline(always)]
     pub(super) fn show_once(&mut self, id: SourceId, bytes: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         self.link.about_to_show();
-        self.call(id, cx, |handler, conn| handler.on_data(conn, bytes))
+        self.call_once(id, cx, |handler, conn| handler.on_data(conn, bytes))
     }
 
     /// Goes on as [`show`](Connection::show), after the first call.
@@ -152,10 +152,16 @@ impl Connection {
                 break;
             }
             used += n;
+            let is_replaced = cx.state.successor.is_some();
+            if is_replaced {
+                self.hand_over(id, cx);
+            }
             if used == bytes.len() {
                 return used;
             }
-            if n == 0 || !self.link.may_deliver() || self.is_detaching(cx) || self.link.need() > bytes.len() - used {
+            // What the one before waited for more of is new to one that took over.
+            let waits = n == 0 && !is_replaced;
+            if waits || !self.link.may_deliver() || self.is_detaching(cx) || self.link.need() > bytes.len() - used {
                 break;
             }
             called = self.show_once(id, &bytes[used..], cx);
@@ -169,7 +175,10 @@ impl Connection {
         self.link.signal(Signal::PeerEnded, cx.state.now);
         if let Origin::Observed = self.origin {
             self.tell_progress(id, cx);
-            self.tell_state(id, ConnState::CloseRead, cx);
+            // A handler that takes over after it hears of it again, the listener does not.
+            if cx.state.reported.end_reading(id) {
+                self.tell_state(id, ConnState::CloseRead, cx);
+            }
         }
     }
 
@@ -181,10 +190,14 @@ impl Connection {
             }
             Some(rest) => {
                 let len = rest.bytes().len();
-                self.call(id, cx, |handler, conn| handler.on_end(conn, rest.bytes()));
-                // A link that leaves takes it along: its next handler is told of the end again. A relay passes it on.
-                let used = if self.is_detaching(cx) || self.link.is_relayed() { 0 } else { len };
-                self.link.put_rest_back(rest, used, &mut cx.state.buffers.pool);
+                self.call_once(id, cx, |handler, conn| handler.on_end(conn, rest.bytes()));
+                // A link that leaves takes it along, and its next handler is told of the end again, as is one that takes over
+                // here. A relay passes it on.
+                let goes_on = self.is_detaching(cx) || self.link.is_relayed() || cx.state.successor.is_some();
+                self.link.put_rest_back(rest, if goes_on { 0 } else { len }, &mut cx.state.buffers.pool);
+                if cx.state.successor.is_some() {
+                    self.hand_over(id, cx);
+                }
             }
         }
     }

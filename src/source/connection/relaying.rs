@@ -65,6 +65,7 @@ impl Connection {
             | Role::Racing(_)
             | Role::Given(_)
             | Role::Adopter(_)
+            | Role::Successor(_)
             | Role::Relayed(_)
             | Role::Gone) => self.set_role(role),
         }

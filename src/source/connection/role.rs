@@ -24,6 +24,8 @@ pub(super) enum Role {
     Given(Box<dyn Handler>),
     /// To be made when the link is taken over.
     Adopter(Adopter),
+    /// It is open, and a handler that took over in the middle waits for its `on_open`.
+    Successor(Box<dyn Handler>),
     /// It is open.
     Live(Box<dyn Handler>),
     /// It is coupled with another connection; its handler is told of the end alone.
@@ -58,6 +60,7 @@ pub(super) enum RoleKind {
     Refused,
     /// Any of those on the way.
     Coming,
+    Successor,
     Live,
     Relayed,
     Gone,
@@ -76,6 +79,7 @@ impl Role {
             Role::Admitted => (RoleKind::Admitted, Held::Other(None)),
             Role::Refused => (RoleKind::Refused, Held::Other(None)),
             Role::Gone => (RoleKind::Gone, Held::Other(None)),
+            Role::Successor(handler) => (RoleKind::Successor, Held::Live(handler)),
             Role::Live(handler) => (RoleKind::Live, Held::Live(handler)),
             relayed @ Role::Relayed(_) => (RoleKind::Relayed, Held::Other(Some(Box::new(relayed)))),
             coming @ (Role::Dialling(_) | Role::Racing(_) | Role::Given(_) | Role::Adopter(_)) => {
@@ -86,12 +90,25 @@ impl Role {
 
     fn unpacked(role_kind: RoleKind, held: Held) -> Role {
         match (held, role_kind) {
-            (Held::Live(handler), _) => Role::Live(handler),
+            (Held::Live(handler), RoleKind::Successor) => Role::Successor(handler),
+            (
+                Held::Live(handler),
+                RoleKind::Accepted
+                | RoleKind::Admitted
+                | RoleKind::Refused
+                | RoleKind::Coming
+                | RoleKind::Live
+                | RoleKind::Relayed
+                | RoleKind::Gone,
+            ) => Role::Live(handler),
             (Held::Other(Some(coming)), _) => *coming,
             (Held::Other(None), RoleKind::Accepted) => Role::Accepted,
             (Held::Other(None), RoleKind::Admitted) => Role::Admitted,
             (Held::Other(None), RoleKind::Refused) => Role::Refused,
-            (Held::Other(None), RoleKind::Coming | RoleKind::Live | RoleKind::Relayed | RoleKind::Gone) => Role::Gone,
+            (
+                Held::Other(None),
+                RoleKind::Coming | RoleKind::Successor | RoleKind::Live | RoleKind::Relayed | RoleKind::Gone,
+            ) => Role::Gone,
         }
     }
 }

@@ -55,6 +55,8 @@ impl Connection {
                 self.keep(id, bytes, first, cx);
             } else if cx.state.detach_request.is_none() && self.link.comes_to_rest(timer, &mut cx.state.buffers, now) {
                 return None;
+            } else if cx.state.successor.is_some() {
+                self.hand_over(id, cx);
             }
         }
         let budget = Budget::of(self.link.limits()).after_read(spent, quota.records);
@@ -127,7 +129,7 @@ mod tests {
             let step = self.plan[self.shown.get() % self.plan.len()];
             self.shown.set(self.shown.get() + 1);
             let other = self.ids.get()[1 - self.name];
-            match step % 25 {
+            match step % 26 {
                 0..=8 => return conn.write_some(data),
                 9 => return data.len() / 2,
                 10 => return 0,
@@ -169,6 +171,18 @@ mod tests {
                     let relayed = other.map(|id| conn.relay(id).map_err(|error| error.to_string()));
                     self.say(format_args!("relayed: {relayed:?}"));
                     return data.len() / 3;
+                }
+                24 => {
+                    let next = Planned {
+                        name: self.name,
+                        plan: self.plan.clone(),
+                        shown: self.shown.clone(),
+                        ids: self.ids.clone(),
+                        log: self.log.clone(),
+                    };
+                    let set = conn.set_handler(next).map_err(|error| error.to_string());
+                    self.say(format_args!("another handler: {set:?}"));
+                    return data.len().min(usize::from(self.plan[0]));
                 }
                 _ => {
                     let log = self.log.clone();
