@@ -129,8 +129,10 @@ fn serve() -> Result<(), Box<dyn Error>> {
     let mut server = Server::builder()
         .engine_config(EngineConfig { reactors: 2, ..EngineConfig::default() })
         .listen_config(config)
-        .on_start(|cx| drop(cx.set_local(Rooms::default())))
-        .handler(|| |_: &Conn<'_>| Member { room: String::new(), lines: Lines::new(LINE_BYTES_MAX) });
+        .handler(|cx: &mut Context<'_>| {
+            cx.set_local(Rooms::default());
+            |_: &Conn<'_>| Member { room: String::new(), lines: Lines::new(LINE_BYTES_MAX) }
+        });
     for address in args {
         server = server.address(address.parse()?);
     }

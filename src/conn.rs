@@ -53,6 +53,13 @@ impl<'a> Conn<'a> {
         self.cx.table.id_at(self.acceptor).map(ListenerId)
     }
 
+    /// Where the listener that accepted it listens, as [`Server::local_addresses`](crate::Server::local_addresses) and
+    /// [`Listening::address`](crate::Listening::address) say it: [`Conn::local_address`] is the peer's choice of the host's
+    /// addresses if it listens on all of them. `None` if the connection was dialled or adopted, or the listener is gone.
+    pub fn accepted_at(&self) -> Option<Address> {
+        self.cx.state.listener_address(self.listener()?)
+    }
+
     /// What is common to all callbacks of this reactor: time, timers, listeners, other connections.
     pub fn context(&mut self) -> &mut Context<'a> {
         &mut self.cx

@@ -13,6 +13,7 @@ use crate::context::{Context, Sharing, check_stream};
 use crate::cores;
 use crate::counters::Counters;
 use crate::error::Error;
+use crate::factory::Factory;
 use crate::handler::{Accept, DatagramHandler, Maker};
 use crate::id::{EndpointId, ListenerId};
 use crate::mailbox::{Driving, Health, Remote, Report};
@@ -284,7 +285,7 @@ impl BoundListeners {
 }
 
 /// Makes the maker of one reactor, on its thread.
-pub(crate) type MakeMaker = Arc<dyn Fn() -> Box<dyn Maker> + Send + Sync>;
+pub(crate) type MakeMaker = Arc<dyn Fn(&mut Context<'_>) -> Box<dyn Maker> + Send + Sync>;
 
 /// An answer that somebody waits for, until he gives up: who gave up gets nothing, and nothing is left behind.
 struct Answer<T> {
@@ -513,20 +514,19 @@ impl Engine {
     // --- listening ------------------------------------------------------------------------------------------------
 
     /// Listens on a stream address. `make` is called once on each reactor's thread and makes what makes handlers there, so
-    /// that what the handlers of a reactor share can be an `Rc`.
+    /// that what the handlers of a reactor share can be an `Rc`: `|| …`, or `|cx: &mut Context<'_>| …`.
     ///
     /// `config.connections_max` holds for all reactors together.
     ///
     /// # Errors
     /// As [`Context::listen`], and as [`Engine::ask`]; nothing listens then.
-    pub fn listen<A: Accept>(
-        &self,
-        address: &Address,
-        config: ListenConfig,
-        make: impl Fn() -> A + Send + Sync + 'static,
-    ) -> Result<Listening, Error> {
+    pub fn listen<Shape, F>(&self, address: &Address, config: ListenConfig, make: F) -> Result<Listening, Error>
+    where
+        F: Factory<Shape> + Send + Sync + 'static,
+        F::Made: Accept,
+    {
         let bound = self.bind_listeners(address, &config)?;
-        self.begin(bound, config, Arc::new(move || Box::new(make()) as Box<dyn Maker>))
+        self.begin(bound, config, Arc::new(move |cx: &mut Context<'_>| Box::new(make.make(cx)) as Box<dyn Maker>))
     }
 
     /// Binds what will listen at `address`.
@@ -587,7 +587,10 @@ impl Engine {
             let accepts_per_second = config.accepts_per_second.map(|accepts| accepts.div_ceil(each));
             let (config, make) = (ListenConfig { accepts_per_second, ..config.clone() }, make.clone());
             let sharing = Sharing { quotas: quotas.clone(), ..Sharing::default() };
-            let listen = move |cx: &mut Context<'_>| cx.listen_shared(listener, config, make(), sharing);
+            let listen = move |cx: &mut Context<'_>| {
+                let maker = make(cx);
+                cx.listen_shared(listener, config, maker, sharing)
+            };
             let id = self.ask_by("make", reactor, listen, unlisten)??;
             listening.parts.push((self.remotes[reactor].clone(), id));
         }
@@ -615,28 +618,34 @@ impl Engine {
                 let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
                 let address = listening.address.clone();
                 let sharing = Sharing { quotas, spread: None, feeder: Some(self.remotes[0].clone()) };
-                let listen = move |cx: &mut Context<'_>| cx.listen_fed(address, config, make(), sharing);
+                let listen = move |cx: &mut Context<'_>| {
+                    let maker = make(cx);
+                    cx.listen_fed(address, config, maker, sharing)
+                };
                 spread.feed(remote.clone(), self.ask_by("make", reactor, listen, unlisten)??.0);
             }
             let (config, make, quotas) = (config.clone(), make.clone(), quotas.clone());
             let sharing = Sharing { quotas, spread: Some(spread), feeder: None };
-            let listen = move |cx: &mut Context<'_>| cx.listen_shared(listener, config, make(), sharing);
+            let listen = move |cx: &mut Context<'_>| {
+                let maker = make(cx);
+                cx.listen_shared(listener, config, maker, sharing)
+            };
             listening.parts.push((self.remotes[0].clone(), self.ask_by("make", 0, listen, unlisten)??));
         }
         Ok(())
     }
 
     /// Binds a datagram address: with `Reuse::Port` one socket on each reactor, over which the kernel spreads the peers,
-    /// else one on the reactor with the fewest connections. `make` makes each one's handler, on its thread.
+    /// else one on the reactor with the fewest connections. `make` makes each one's handler, on its thread: `|| …`, or
+    /// `|cx: &mut Context<'_>| …`.
     ///
     /// # Errors
     /// As [`Context::bind`], and as [`Engine::ask`]; nothing is bound then.
-    pub fn bind<H: DatagramHandler>(
-        &self,
-        address: &Address,
-        config: DatagramConfig,
-        make: impl Fn() -> H + Send + Sync + 'static,
-    ) -> Result<BoundEndpoints, Error> {
+    pub fn bind<Shape, F>(&self, address: &Address, config: DatagramConfig, make: F) -> Result<BoundEndpoints, Error>
+    where
+        F: Factory<Shape> + Send + Sync + 'static,
+        F::Made: DatagramHandler,
+    {
         config.validate()?;
         let refused = |source| Error::Listen { address: Box::new(address.clone()), source };
         let first = DatagramSocket::bind_checked(address, &config)?;
@@ -653,7 +662,10 @@ impl Engine {
         for (number, socket) in sockets.into_iter().enumerate() {
             let reactor = if is_spread { number } else { least };
             let (config, make) = (config.clone(), make.clone());
-            let bind = move |cx: &mut Context<'_>| cx.bind_bound(socket, &config, make());
+            let bind = move |cx: &mut Context<'_>| {
+                let handler = make.make(cx);
+                cx.bind_bound(socket, &config, handler)
+            };
             let begun = self.ask_by("make", reactor, bind, unbind);
             match begun.and_then(|id| id) {
                 Ok(id) => bound.parts.push((self.remotes[reactor].clone(), id)),

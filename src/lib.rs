@@ -31,7 +31,7 @@
 //! | find messages in a stream | [`framing`]: `Lines`, `Delimited`, `LengthPrefixed` | [framing](guide::framing) |
 //! | slow down a fast peer, or wait for a slow one | [`Conn::pause`], [`Handler::on_writable`], [`Limits`] | [back-pressure](guide::back_pressure) |
 //! | reach another connection of the same reactor | [`Conn::other`], [`ConnId`] | [handlers](guide::handlers) |
-//! | share state between handlers | [`Context::local`], [`ServerBuilder::on_start`] | [sharing state](guide::sharing) |
+//! | share state between handlers | [`Context::local`], [`ServerBuilder::handler`] | [sharing state](guide::sharing) |
 //! | send from another thread | [`Remote`] | [many reactors](guide::many_reactors) |
 //! | serve each connection by a blocking thread | [`ServerBuilder::blocking_handler`], [`BlockingConfig`] | [servers](guide::servers) |
 //! | connect from a reactor, once | [`Reactor::connect`], [`ConnectConfig`] | [getting started](guide::getting_started) |
@@ -83,6 +83,7 @@ mod dial;
 mod document;
 mod engine;
 mod error;
+mod factory;
 pub mod framing;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
@@ -125,6 +126,7 @@ pub use dial::backoff::Backoff;
 pub use dial::resolver::Resolver;
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
 pub use error::{Error, Expiry, Reason, TlsFault, is_timeout};
+pub use factory::Factory;
 pub use handler::{
     Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler,
     handler_fn,

@@ -21,31 +21,36 @@ use crate::config::datagram::DatagramConfig;
 use crate::context::{Context, check_stream};
 use crate::cores;
 use crate::counters::Counters;
-use crate::engine::{Engine, EngineConfig, MakeMaker};
+use crate::engine::{BoundListeners, Engine, EngineConfig};
 use crate::error::Error;
+use crate::factory::Factory;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Health, Remote, Report};
 use callbacks::Callbacks;
 pub use callbacks::ServerEvent;
-use hooks::{Blocking, DatagramFront, FrontParts, ServerHooks};
+use hooks::{Blocking, DatagramFront, FrontParts, ReactorMaker, ServerHooks, SharedMaker};
 use peers::Peers;
 #[cfg(feature = "signals")]
 pub use signals::Signals;
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 use workers::Serve;
 use workers::Workers;
 pub use workers::{BlockingConfig, Reader, Writer};
 
-/// What runs on each reactor first.
-type Start = Arc<dyn Fn(&mut Context<'_>) + Send + Sync>;
+/// What serves streams.
+#[derive(Clone)]
+enum Streams {
+    /// Makes what makes the handlers of a reactor.
+    Handler(Arc<dyn Fn(&mut Context<'_>) -> SharedMaker + Send + Sync>),
+    Blocking(BlockingConfig, Arc<Serve>),
+}
 
-/// What makes the makers of stream handlers at one address.
-type MakeStreams = Arc<dyn Fn(FrontParts) -> MakeMaker + Send + Sync>;
-
-/// What makes datagram handlers at one address.
-type MakeDatagrams = Arc<dyn Fn(Address, Callbacks) -> DatagramFront<Box<dyn DatagramHandler>> + Send + Sync>;
+/// What makes datagram handlers.
+type MakeDatagrams = Arc<dyn Fn(&mut Context<'_>) -> Box<dyn DatagramHandler> + Send + Sync>;
 
 /// Says what a server is to be; [`Server::builder`] begins it.
 #[derive(Clone)]
@@ -56,9 +61,7 @@ pub struct ServerBuilder {
     engine: EngineConfig,
     per_peer_max: Option<usize>,
     prepare_accepted: Option<PrepareAccepted>,
-    start: Option<Start>,
-    streams: Option<MakeStreams>,
-    blocking: Option<(BlockingConfig, Arc<Serve>)>,
+    streams: Option<Streams>,
     datagrams: Option<MakeDatagrams>,
     callbacks: Callbacks,
 }
@@ -130,51 +133,45 @@ impl ServerBuilder {
         self
     }
 
-    /// Runs `start` once on each reactor's thread, before anything is listened on. What it puts aside by
-    /// [`Context::set_local`] is there for every callback of that reactor, whichever address its connection came to, and needs
-    /// neither `Send` nor a lock.
+    /// What serves streams: `make` is called once on each reactor's thread, before any address is listened on, and makes what
+    /// makes the handlers of all addresses there. It is `|| …`, or `|cx: &mut Context<'_>| …`.
+    ///
+    /// So an `Rc` that is made in `make` is shared by all connections of one reactor, and what `make` puts aside by
+    /// [`Context::set_local`] is there for every callback of it. What several reactors are to share is made before, in an `Arc`
+    /// that `make` captures: what it captures goes to other threads, so that an `Rc` "cannot be sent between threads safely".
+    /// [`Conn::accepted_at`](crate::Conn::accepted_at) says which address a connection came to.
+    ///
+    /// If `make` panics, [`Server::listen`] fails with `CallbackPanicked`, and nothing listens.
     ///
     /// ```
+    /// use std::cell::RefCell;
     /// use std::collections::HashMap;
+    /// use std::rc::Rc;
     /// use windlass::{Conn, ConnId, Handler, Server};
-    /// #[derive(Default)]
-    /// struct Members(HashMap<ConnId, String>);
-    /// struct Member;
+    /// struct Member(Rc<RefCell<HashMap<ConnId, String>>>);
     /// impl Handler for Member {
     ///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
-    ///         let (id, name) = (conn.id(), String::from_utf8_lossy(data).into_owned());
-    ///         if let Some(members) = conn.context().local::<Members>() {
-    ///             members.0.insert(id, name);
-    ///         }
+    ///         self.0.borrow_mut().insert(conn.id(), String::from_utf8_lossy(data).into_owned());
     ///         data.len()
     ///     }
     /// }
     /// # fn main() -> Result<(), windlass::Error> {
     /// let server = Server::builder()
     ///     .address("tcp://127.0.0.1:0".parse()?)
-    ///     .on_start(|cx| drop(cx.set_local(Members::default())))
-    ///     .handler(|| |_: &Conn<'_>| Member)
+    ///     .handler(|| {
+    ///         let names = Rc::default();
+    ///         move |_: &Conn<'_>| Member(Rc::clone(&names))
+    ///     })
     ///     .build()?;
     /// # Ok(()) }
     /// ```
-    ///
-    /// If it panics, [`Server::listen`] fails with `CallbackPanicked`.
-    pub fn on_start(mut self, start: impl Fn(&mut Context<'_>) + Send + Sync + 'static) -> ServerBuilder {
-        self.start = Some(Arc::new(start));
-        self
-    }
-
-    /// What serves streams: `make` is called once on each reactor's thread, for each address, and makes what makes the
-    /// handlers there. So an `Rc` that is made in `make` is shared by the connections of one address on one reactor; what
-    /// several addresses or reactors are to share is made before, in an `Arc` that `make` captures: what it captures goes to
-    /// other threads, so that an `Rc` "cannot be sent between threads safely".
-    pub fn handler<A: Accept>(mut self, make: impl Fn() -> A + Send + Sync + 'static) -> ServerBuilder {
-        let make = Arc::new(make);
-        self.blocking = None;
-        self.streams = Some(Arc::new(move |parts| {
-            let make = make.clone();
-            Arc::new(move || Box::new(ServerHooks { inner: make(), parts: parts.clone() }) as Box<dyn Maker>)
-        }));
+    pub fn handler<Shape, F>(mut self, make: F) -> ServerBuilder
+    where
+        F: Factory<Shape> + Send + Sync + 'static,
+        F::Made: Accept,
+    {
+        self.streams =
+            Some(Streams::Handler(Arc::new(move |cx: &mut Context<'_>| Rc::new(RefCell::new(make.make(cx))))));
         self
     }
 
@@ -204,25 +201,19 @@ impl ServerBuilder {
         config: BlockingConfig,
         serve: impl Fn(Reader, Writer) -> io::Result<()> + Send + Sync + 'static,
     ) -> ServerBuilder {
-        self.blocking = Some((config, Arc::new(serve)));
-        self.streams = Some(Arc::new(|parts: FrontParts| {
-            Arc::new(move || {
-                let inner = Blocking(parts.clone());
-                Box::new(ServerHooks { inner, parts: parts.clone() }) as Box<dyn Maker>
-            })
-        }));
+        self.streams = Some(Streams::Blocking(config, Arc::new(serve)));
         self
     }
 
-    /// What serves datagrams: `make` makes the handler of each socket, on its reactor's thread.
-    pub fn datagram_handler<H: DatagramHandler>(
-        mut self,
-        make: impl Fn() -> H + Send + Sync + 'static,
-    ) -> ServerBuilder {
-        self.datagrams = Some(Arc::new(move |local, callbacks| {
-            let inner: Box<dyn DatagramHandler> = Box::new(make());
-            DatagramFront { inner, callbacks, local, sent: 0 }
-        }));
+    /// What serves datagrams: `make` makes the handler of each socket, on its reactor's thread, after what
+    /// [`ServerBuilder::handler`] has made there. It is `|| …`, or `|cx: &mut Context<'_>| …`.
+    pub fn datagram_handler<Shape, F>(mut self, make: F) -> ServerBuilder
+    where
+        F: Factory<Shape> + Send + Sync + 'static,
+        F::Made: DatagramHandler,
+    {
+        self.datagrams =
+            Some(Arc::new(move |cx: &mut Context<'_>| Box::new(make.make(cx)) as Box<dyn DatagramHandler>));
         self
     }
 
@@ -281,9 +272,13 @@ impl ServerBuilder {
         self.listen.validate()?;
         self.datagram.validate()?;
         self.engine.validate()?;
-        if let Some((config, _)) = &self.blocking {
-            config.validate()?;
-        }
+        let workers = match &self.streams {
+            Some(Streams::Blocking(config, serve)) => {
+                config.validate()?;
+                Some(Workers::new(*config, serve.clone(), self.callbacks.clone()))
+            }
+            Some(Streams::Handler(_)) | None => None,
+        };
         if self.per_peer_max == Some(0) {
             let why = "it must be at least 1";
             return Err(Error::Config { field: "per_peer_max", value: "0".to_owned(), why });
@@ -301,13 +296,58 @@ impl ServerBuilder {
         let shared = Arc::new(Shared {
             run: Mutex::new(Run::Fresh),
             changed: Condvar::new(),
-            workers: self.blocking.clone().map(|(config, serve)| Workers::new(config, serve, self.callbacks.clone())),
+            workers,
             until: Mutex::default(),
             #[cfg(feature = "signals")]
             ends: Default::default(),
             callbacks: self.callbacks.clone(),
         });
         Ok(Server(Arc::new(Face { plan: self, shared })))
+    }
+
+    /// Binds the datagram addresses; returns where each one really is.
+    fn begin_datagrams(&self, engine: &Engine) -> Result<Vec<(&Address, Address)>, Error> {
+        let mut real = Vec::new();
+        let Some(make) = &self.datagrams else { return Ok(real) };
+        for address in self.addresses.iter().filter(|address| address.transport().is_datagram()) {
+            let (make, local, callbacks) = (make.clone(), address.clone(), self.callbacks.clone());
+            let made = move |cx: &mut Context<'_>| DatagramFront {
+                inner: make(cx),
+                callbacks: callbacks.clone(),
+                local: local.clone(),
+                sent: 0,
+            };
+            real.push((address, engine.bind(address, self.datagram.clone(), made)?.address().clone()));
+        }
+        Ok(real)
+    }
+
+    /// Has the reactors listen with what is bound; returns where each address really is.
+    fn begin_streams<'a>(
+        &self,
+        engine: &Engine,
+        bound: Vec<(&'a Address, BoundListeners)>,
+        workers: Option<&Arc<Workers>>,
+    ) -> Result<Vec<(&'a Address, Address)>, Error> {
+        let peers = self.per_peer_max.map(|max| Arc::new(Peers::new(max)));
+        let mut real = Vec::new();
+        for (address, listeners) in bound {
+            let parts = FrontParts {
+                local: listeners.address().clone(),
+                callbacks: self.callbacks.clone(),
+                peers: peers.clone(),
+                workers: workers.cloned(),
+            };
+            let make = move |cx: &mut Context<'_>| {
+                let inner: SharedMaker = match cx.local::<ReactorMaker>() {
+                    Some(made) => made.0.clone(),
+                    None => Rc::new(RefCell::new(Blocking(parts.clone()))),
+                };
+                Box::new(ServerHooks { inner, parts: parts.clone() }) as Box<dyn Maker>
+            };
+            real.push((address, engine.begin(listeners, self.config_for(address), Arc::new(make))?.address().clone()));
+        }
+        Ok(real)
     }
 
     /// The configuration of a stream address: without TLS where its scheme says plain text.
@@ -418,9 +458,7 @@ impl Server {
             engine: EngineConfig::default(),
             per_peer_max: None,
             prepare_accepted: None,
-            start: None,
             streams: None,
-            blocking: None,
             datagrams: None,
             callbacks: Callbacks::default(),
         }
@@ -484,33 +522,21 @@ impl Server {
         };
         let started = std::thread::Builder::new().name(name.clone()).spawn(watch);
         started.map_err(|source| Error::Thread { name, source })?;
-        if let Some(start) = &plan.start {
+        if let Some(Streams::Handler(make)) = &plan.streams {
             for reactor in 0..engine.remotes().len() {
-                let start = start.clone();
-                engine.ask_as("on_start", reactor, move |cx| start(cx))?;
+                let make = make.clone();
+                engine.ask_as("handler", reactor, move |cx| {
+                    let maker = make(cx);
+                    cx.set_local(ReactorMaker(maker));
+                })?;
             }
         }
-        let peers = plan.per_peer_max.map(|max| Arc::new(Peers::new(max)));
         let mut bound = Vec::new();
         for address in plan.addresses.iter().filter(|address| !address.transport().is_datagram()) {
             bound.push((address, engine.bind_listeners(address, &plan.config_for(address))?));
         }
-        let mut real = Vec::new();
-        if let Some(make) = &plan.datagrams {
-            for address in plan.addresses.iter().filter(|address| address.transport().is_datagram()) {
-                let (make, local, callbacks) = (make.clone(), address.clone(), plan.callbacks.clone());
-                let made = move || make(local.clone(), callbacks.clone());
-                real.push((address, engine.bind(address, plan.datagram.clone(), made)?.address().clone()));
-            }
-        }
-        if let Some(make) = &plan.streams {
-            for (address, listeners) in bound {
-                let local = listeners.address().clone();
-                let (callbacks, peers, workers) = (plan.callbacks.clone(), peers.clone(), shared.workers.clone());
-                let make = make(FrontParts { local, callbacks, peers, workers });
-                real.push((address, engine.begin(listeners, plan.config_for(address), make)?.address().clone()));
-            }
-        }
+        let mut real = plan.begin_datagrams(&engine)?;
+        real.extend(plan.begin_streams(&engine, bound, shared.workers.as_ref())?);
         // In the order in which they were given.
         let mut addresses = Vec::new();
         for address in &plan.addresses {

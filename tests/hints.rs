@@ -108,6 +108,8 @@ fn is_refused(code: &str, hints: &[&str]) {
 fn what_the_hints_tell_to_write_compiles() {
     compiles("reactor.listen(at, ListenConfig::default(), |_: &Conn<'_>| Echo)?;");
     compiles("server().handler(|| |_: &Conn<'_>| Echo).datagram_handler(|| Echo);");
+    compiles("server().handler(|cx: &mut Context<'_>| { cx.set_local(1); |_: &Conn<'_>| Echo });");
+    compiles("server().datagram_handler(|cx: &mut Context<'_>| { cx.set_local(1); Echo });");
     compiles("reactor.connect(at, ConnectConfig::default(), handler_fn(|conn, data| conn.write_some(data)))?;");
     compiles("reactor.bind(at, DatagramConfig::default(), Echo)?;");
     compiles(
@@ -179,4 +181,13 @@ fn what_is_no_handler_is_told_how_to_become_one() {
     );
     is_refused("server().datagram_handler(|| Nothing);", &["`Nothing` is no `DatagramHandler`", "`on_datagram`"]);
     is_refused("watch(Nothing);", &["`Nothing` is no `WatchHandler`", "cannot be called for a watched descriptor"]);
+}
+#[test]
+fn what_makes_nothing_on_a_reactor_is_told_both_shapes_of_a_closure() {
+    let either = "expected a closure such as `|| …`, or `|cx: &mut Context<'_>| …`";
+    for code in ["Echo", "|_: &Conn<'_>| Echo", "|_| |_: &Conn<'_>| Echo"] {
+        is_refused(&format!("server().handler({code});"), &[either, "`|| |_: &Conn<'_>| Echo`"]);
+    }
+    is_refused("server().datagram_handler(Echo);", &["`Echo` is no `Factory`", either, "`|| Echo`"]);
+    is_refused("server().handler(|cx: &mut Context<'_>| Echo);", &["`Echo` makes no handlers", WRITE_ONE]);
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use support::{Kind, World, each_kind};
 use windlass::{
-    Conn, ConnId, DatagramHandler, Datagrams, EngineConfig, Error, Handler, ListenConfig, Message, Reactor,
+    Conn, ConnId, Context, DatagramHandler, Datagrams, EngineConfig, Error, Handler, ListenConfig, Message, Reactor,
     ReactorConfig, Server, Undelivered,
 };
 
@@ -190,14 +190,16 @@ impl Handler for Visitor {
 }
 
 #[test]
-fn what_on_start_sets_aside_is_there_for_all_addresses_of_a_reactor() {
+fn what_a_factory_sets_aside_is_there_for_all_addresses_of_a_reactor() {
     use std::io::{Read, Write};
     let server = Server::builder()
         .address("tcp://127.0.0.1:0".parse().expect("an address"))
         .address("tcp://127.0.0.1:0".parse().expect("an address"))
         .engine_config(EngineConfig { reactors: 1, ..EngineConfig::default() })
-        .on_start(|cx| assert!(cx.set_local(Visits(Rc::default())).is_none()))
-        .handler(|| |_: &Conn<'_>| Visitor)
+        .handler(|cx: &mut Context<'_>| {
+            assert!(cx.set_local(Visits(Rc::default())).is_none());
+            |_: &Conn<'_>| Visitor
+        })
         .build()
         .expect("a server");
     server.listen().expect("two addresses");
@@ -208,18 +210,6 @@ fn what_on_start_sets_aside_is_there_for_all_addresses_of_a_reactor() {
         peer.read_exact(&mut answer).expect("an answer");
         assert_eq!(answer, *format!("{} of 1", visit + 1).as_bytes());
     }
-}
-
-#[test]
-fn a_panic_in_on_start_is_told_and_nothing_listens() {
-    let server = Server::builder()
-        .address("tcp://127.0.0.1:0".parse().expect("an address"))
-        .on_start(|_| panic!("the test"))
-        .handler(|| |_: &Conn<'_>| Visitor)
-        .build()
-        .expect("a server");
-    let error = server.listen().expect_err("it panics");
-    assert!(matches!(error, Error::CallbackPanicked { callback: "on_start" }), "{error}");
 }
 
 /// Has three timers of its own, and cancels one of them.

@@ -14,6 +14,8 @@ mod building;
 mod deadlines;
 #[path = "server/ending.rs"]
 mod ending;
+#[path = "server/factories.rs"]
+mod factories;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/mapped.rs"]

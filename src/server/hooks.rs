@@ -7,13 +7,15 @@ use crate::address::Address;
 use crate::conn::Conn;
 use crate::datagrams::{Datagram, Datagrams};
 use crate::error::{Error, Reason};
-use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Peer, guarded};
+use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Maker, Peer, guarded};
 use crate::post::DatagramError;
 use crate::server::callbacks::{Callbacks, ServerEvent};
 use crate::server::peers::{Entry, Peers};
 use crate::server::states::States;
 use crate::server::workers::{Job, Workers};
+use std::cell::RefCell;
 use std::panic::resume_unwind;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Serves each connection on a thread of its own.
@@ -97,13 +99,19 @@ pub(super) struct FrontParts {
     pub(super) workers: Option<Arc<Workers>>,
 }
 
-/// A user's [`Accept`], with the server's limits and callbacks in front of it.
-pub(super) struct ServerHooks<A> {
-    pub(super) inner: A,
+/// What makes the handlers of all addresses on one reactor. Callbacks never nest, so that each borrow holds.
+pub(super) type SharedMaker = Rc<RefCell<dyn Maker>>;
+
+/// The one that a reactor was given, where the reactor keeps it.
+pub(super) struct ReactorMaker(pub(super) SharedMaker);
+
+/// What makes the handlers, with the server's limits and callbacks in front of it: one for each address.
+pub(super) struct ServerHooks {
+    pub(super) inner: SharedMaker,
     pub(super) parts: FrontParts,
 }
 
-impl<A> ServerHooks<A> {
+impl ServerHooks {
     fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason, detail: Option<&String>) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
         let local = Box::new(self.parts.local.clone());
@@ -121,9 +129,7 @@ impl<A> ServerHooks<A> {
     }
 }
 
-impl<A: Accept> Accept for ServerHooks<A> {
-    type Handler = A::Handler;
-
+impl Maker for ServerHooks {
     fn admit(&mut self, peer: &Peer<'_>) -> Admission {
         let parts = &self.parts;
         let counted = parts.peers.as_ref().zip(peer.ip());
@@ -137,7 +143,7 @@ impl<A: Accept> Accept for ServerHooks<A> {
             give_back();
             return Admission::Refuse;
         }
-        let admission = guarded(|| self.inner.admit(peer));
+        let admission = guarded(|| self.inner.borrow_mut().admit(peer));
         if admission != Some(Admission::Admit) {
             give_back();
             parts.workers.iter().for_each(|workers| workers.release_coming());
@@ -146,12 +152,12 @@ impl<A: Accept> Accept for ServerHooks<A> {
         admission.unwrap_or_else(|| resume_unwind(Box::new("admit")))
     }
 
-    fn make(&mut self, conn: &Conn<'_>) -> A::Handler {
-        self.inner.make(conn)
+    fn make(&mut self, conn: &Conn<'_>) -> Box<dyn Handler> {
+        self.inner.borrow_mut().make(conn)
     }
 
     fn answer_plain(&mut self, peer: &Peer<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.parts.callbacks.run("Accept::answer_plain", || self.inner.answer_plain(peer, bytes))
+        self.parts.callbacks.run("Accept::answer_plain", || self.inner.borrow_mut().answer_plain(peer, bytes))
     }
 
     fn on_event(&mut self, event: &AcceptEvent) {
@@ -180,7 +186,7 @@ impl<A: Accept> Accept for ServerHooks<A> {
             }
             AcceptEvent::Ended(None) => {}
         }
-        self.parts.callbacks.run("Accept::on_event", || self.inner.on_event(event));
+        self.parts.callbacks.run("Accept::on_event", || self.inner.borrow_mut().on_event(event));
     }
 
     fn on_left(&mut self, peer: &Peer<'_>) {
@@ -190,11 +196,11 @@ impl<A: Accept> Accept for ServerHooks<A> {
             }
             self.parts.workers.iter().for_each(|workers| workers.release_coming());
         }
-        self.parts.callbacks.run("Accept::on_left", || self.inner.on_left(peer));
+        self.parts.callbacks.run("Accept::on_left", || self.inner.borrow_mut().on_left(peer));
     }
 
     fn wants_states(&self) -> bool {
-        self.parts.callbacks.state.is_some() || self.inner.wants_states()
+        self.parts.callbacks.state.is_some() || self.inner.borrow().wants_states()
     }
 
     fn on_state(&mut self, peer: &Peer<'_>, state: ConnState) {
@@ -205,8 +211,8 @@ impl<A: Accept> Accept for ServerHooks<A> {
             };
             self.parts.callbacks.tell_state(local.unwrap_or(&self.parts.local), remote, state);
         }
-        if self.inner.wants_states() {
-            self.parts.callbacks.run("Accept::on_state", || self.inner.on_state(peer, state));
+        if self.inner.borrow().wants_states() {
+            self.parts.callbacks.run("Accept::on_state", || self.inner.borrow_mut().on_state(peer, state));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) const ROWS: [(&str, &str); 8] = [
     ("link", "link link/* post post/*"),
     (
         "loop",
-        "handler conn datagrams command command/* dial dial/* mailbox mailbox/* placement context context/* source source/* reactor reactor/*",
+        "handler factory conn datagrams command command/* dial dial/* mailbox mailbox/* placement context context/* source source/* reactor reactor/*",
     ),
     ("threads", "engine"),
     ("faces", "blocking blocking/* client client/* connector connector/* server server/* settings settings/*"),
