@@ -30,6 +30,9 @@ mod socks;
 #[path = "examples/throttle.rs"]
 mod throttle;
 
+#[path = "examples/upgrade.rs"]
+mod upgrade;
+
 #[path = "examples/running.rs"]
 mod running;
 
