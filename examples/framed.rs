@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::rc::Rc;
 use windlass::framing::{Found, LengthPrefixed};
-use windlass::{Address, AddressError, Conn, Error, Handler, ListenConfig, Reactor, ReactorConfig};
+use windlass::{Address, AddressError, Conn, Handler, ListenConfig, Reactor, ReactorConfig, WriteError};
 
 /// Requests and answers; the longest is well below the inbox's limit.
 const FRAMES: LengthPrefixed = LengthPrefixed::u32_be(64 * 1024);
@@ -50,7 +50,7 @@ impl Handler for Session {
                 match FRAMES.write(&[answer.as_bytes()], |slices| conn.write_vectored(slices)) {
                     Ok(()) => return used,
                     // The client does not read its answers: ask again when there is room.
-                    Err(Error::Full { .. }) => self.requests -= 1,
+                    Err(WriteError::Full { .. }) => self.requests -= 1,
                     Err(_) => conn.close(),
                 }
             }

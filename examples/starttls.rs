@@ -24,21 +24,21 @@ impl Mail {
         let command = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         let is_secured = conn.tls().is_some();
         match command.as_str() {
-            "EHLO" if is_secured => conn.write(b"250 localhost\r\n"),
-            "EHLO" => conn.write(b"250-localhost\r\n250 STARTTLS\r\n"),
-            "HELO" | "NOOP" | "RSET" => conn.write(b"250 done\r\n"),
+            "EHLO" if is_secured => conn.write(b"250 localhost\r\n")?,
+            "EHLO" => conn.write(b"250-localhost\r\n250 STARTTLS\r\n")?,
+            "HELO" | "NOOP" | "RSET" => conn.write(b"250 done\r\n")?,
             "STARTTLS" if !is_secured => {
                 // In plain, and before the handshake.
                 conn.write(b"220 go ahead\r\n")?;
-                conn.start_tls_server(&self.tls)
+                conn.start_tls_server(&self.tls)?;
             }
             "QUIT" => {
                 conn.write(b"221 bye\r\n")?;
                 conn.close();
-                Ok(())
             }
-            _ => conn.write(b"502 this server takes no mail\r\n"),
+            _ => conn.write(b"502 this server takes no mail\r\n")?,
         }
+        Ok(())
     }
 }
 

@@ -123,7 +123,7 @@ impl Link {
     /// `Limits::handshake_timeout`.
     ///
     /// # Errors
-    /// `Connection` if the handshake fails, or the link is over.
+    /// `Broken` if the handshake fails, or the link is over.
     pub fn into_blocking(self) -> Result<BlockingLink, Error> {
         let timeout = self.limits().handshake_timeout;
         let link = BlockingLink::new(self);
@@ -311,10 +311,9 @@ impl BlockingLink {
         let Err(reason) = self.shake_hands_by(until) else { return Ok(()) };
         let inside = self.lock();
         let link = inside.link.as_ref();
-        let local = link.and_then(Link::local_address).unwrap_or(Address::unix_unnamed());
-        let peer = link.and_then(Link::peer_address).map(Box::new);
+        let address = Box::new(link.and_then(Link::peer_address).unwrap_or(Address::unix_unnamed()));
         let detail = link.and_then(Link::failure_detail).map(str::to_owned);
-        Err(Error::Connection { local: Box::new(local), peer, reason, detail })
+        Err(Error::Broken { address, reason, detail })
     }
 
     /// Ends our side once all is sent (half-close, `shutdown_write`); the peer's data still comes.

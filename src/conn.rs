@@ -9,7 +9,7 @@ use crate::command::{Local, Order};
 use crate::config::{ConnectConfig, Limits};
 use crate::context::{Context, DetachRequest, Life, Place, ReactorState, Seat, TimerId};
 use crate::counters::ConnStats;
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, WriteError};
 use crate::handler::Handler;
 use crate::id::{ConnId, ListenerId, SourceId};
 use crate::link::Link;
@@ -158,7 +158,7 @@ impl<'a> Conn<'a> {
     /// # Errors
     /// `Full` if it does not fit now (`on_writable` or `on_close` follows), `TooLong` if it never will, `NotOpen` if the
     /// connection takes no output (finished, closing, detached).
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.write_vectored(&[bytes])
     }
 
@@ -166,9 +166,9 @@ impl<'a> Conn<'a> {
     ///
     /// # Errors
     /// As [`Conn::write`].
-    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
+    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), WriteError> {
         if self.is_detaching() {
-            return Err(Error::NotOpen);
+            return Err(WriteError::NotOpen);
         }
         let state = &mut *self.cx.state;
         self.link.write(slices, &mut state.buffers, state.now)
@@ -188,9 +188,9 @@ impl<'a> Conn<'a> {
     ///
     /// # Errors
     /// As [`Conn::write`].
-    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
+    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         if self.is_detaching() {
-            return Err(Error::NotOpen);
+            return Err(WriteError::NotOpen);
         }
         let state = &mut *self.cx.state;
         self.link.write_bytes(&bytes, &mut state.buffers, state.now)
@@ -206,10 +206,10 @@ impl<'a> Conn<'a> {
     /// `FileTruncated` or `FileUnreadable`.
     ///
     /// # Errors
-    /// `Full` or `NotOpen` as [`Conn::write`], `Config` for a range that ends before it starts.
-    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
+    /// `Full` or `NotOpen` as [`Conn::write`], `Range` for one that ends before it starts.
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), WriteError> {
         if self.is_detaching() {
-            return Err(Error::NotOpen);
+            return Err(WriteError::NotOpen);
         }
         let state = &mut *self.cx.state;
         self.link.send_file(FileRange::new(file.into(), range)?, &mut state.buffers, state.now)
@@ -576,8 +576,8 @@ impl Other<'_> {
     /// As [`Conn::write`]; its `on_writable` follows a refusal.
     ///
     /// # Errors
-    /// As [`Conn::write`].
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    /// As [`Conn::write`]; `Gone` if there is no such connection.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.write_vectored(&[bytes])
     }
 
@@ -585,8 +585,8 @@ impl Other<'_> {
     ///
     /// # Errors
     /// As [`Conn::write`].
-    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), Error> {
-        self.with(|link, state| link.write(slices, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
+    pub fn write_vectored(&mut self, slices: &[&[u8]]) -> Result<(), WriteError> {
+        self.with(|link, state| link.write(slices, &mut state.buffers, state.now)).unwrap_or(Err(WriteError::Gone))
     }
 
     /// As [`Conn::write_some`]; its `on_writable` follows a short write.
@@ -608,17 +608,18 @@ impl Other<'_> {
     ///
     /// # Errors
     /// As [`Conn::write`].
-    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.with(|link, state| link.write_bytes(&bytes, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
+    pub fn write_bytes(&mut self, bytes: Bytes) -> Result<(), WriteError> {
+        self.with(|link, state| link.write_bytes(&bytes, &mut state.buffers, state.now))
+            .unwrap_or(Err(WriteError::Gone))
     }
 
     /// As [`Conn::send_file`]; its `on_writable` follows a refusal.
     ///
     /// # Errors
     /// As [`Conn::send_file`].
-    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), Error> {
+    pub fn send_file(&mut self, file: impl Into<Arc<File>>, range: Range<u64>) -> Result<(), WriteError> {
         let range = FileRange::new(file.into(), range)?;
-        self.with(|link, state| link.send_file(range, &mut state.buffers, state.now)).unwrap_or(Err(Error::Gone))
+        self.with(|link, state| link.send_file(range, &mut state.buffers, state.now)).unwrap_or(Err(WriteError::Gone))
     }
 
     /// Sends `value` to its handler, whose [`on_message`](crate::Handler::on_message) is called in this turn, after this callback.

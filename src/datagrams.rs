@@ -8,7 +8,7 @@ use crate::clock::Tick;
 use crate::config::datagram::Group;
 use crate::context::Context;
 use crate::counters::DatagramStats;
-use crate::error::Error;
+use crate::error::{Error, SendError};
 use crate::id::{EndpointId, SourceId};
 use crate::mailbox::Remote;
 use crate::net::datagram::arrivals::Ecn;
@@ -105,8 +105,8 @@ impl<'a> Datagrams<'a> {
     ///
     /// # Errors
     /// `QueueFull` if too many wait (`on_writable` or `on_close` follows), `Oversize` with the limit, `Unanswerable` if the
-    /// peer has no name, port 0, or the address `0.0.0.0` or `[::]`, `Transport` if it is of another kind or IP version, `NotOpen` after `close`.
-    pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
+    /// peer has no name, port 0, or the address `0.0.0.0` or `[::]`, `OtherKind` if it is of another kind or IP version, `NotOpen` after `close`.
+    pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), SendError> {
         let state = &mut *self.cx.state;
         self.post.send(Some(to), data, &mut state.departures, state.now)
     }
@@ -115,7 +115,7 @@ impl<'a> Datagrams<'a> {
     ///
     /// # Errors
     /// As [`Datagrams::send_to`]; `NoPeer` if the socket is not connected.
-    pub fn send(&mut self, data: &[u8]) -> Result<(), Error> {
+    pub fn send(&mut self, data: &[u8]) -> Result<(), SendError> {
         let state = &mut *self.cx.state;
         self.post.send(None, data, &mut state.departures, state.now)
     }
@@ -212,17 +212,17 @@ impl OtherEndpoint<'_> {
     /// As [`Datagrams::send_to`]; it leaves in the next turn.
     ///
     /// # Errors
-    /// As [`Datagrams::send_to`].
-    pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), Error> {
-        self.with(|post, departures, now| post.send(Some(to), data, departures, now)).unwrap_or(Err(Error::Gone))
+    /// As [`Datagrams::send_to`]; `Gone` if there is no such socket.
+    pub fn send_to(&mut self, to: &DatagramPeer, data: &[u8]) -> Result<(), SendError> {
+        self.with(|post, departures, now| post.send(Some(to), data, departures, now)).unwrap_or(Err(SendError::Gone))
     }
 
     /// As [`Datagrams::send`]; it leaves in the next turn.
     ///
     /// # Errors
     /// As [`Datagrams::send`].
-    pub fn send(&mut self, data: &[u8]) -> Result<(), Error> {
-        self.with(|post, departures, now| post.send(None, data, departures, now)).unwrap_or(Err(Error::Gone))
+    pub fn send(&mut self, data: &[u8]) -> Result<(), SendError> {
+        self.with(|post, departures, now| post.send(None, data, departures, now)).unwrap_or(Err(SendError::Gone))
     }
 
     /// As [`Datagrams::waiting`].

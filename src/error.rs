@@ -1,17 +1,22 @@
 //! What can go wrong: a call that was refused, and why a connection ended.
 //!
-//! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told.
+//! Owns both vocabularies. An `Error` means that a call changed nothing; a `Reason` is what `on_close` is told, and a
+//! `ServerError` what `on_error` of a server is.
 
 mod alert;
 mod fault;
 mod kinds;
+mod server;
+mod writing;
 
 use crate::address::{Address, AddressError};
 use crate::framing::FrameError;
 pub use fault::TlsFault;
 pub use kinds::is_timeout;
+pub use server::ServerError;
 use std::fmt;
 use std::io;
+pub use writing::{SendError, WriteError};
 
 /// A call was refused and changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -173,70 +178,16 @@ pub enum Error {
     /// Nobody polled the reactor until the deadline of its shutdown.
     #[error("the reactor was not driven until its deadline: somebody must call run or poll_once")]
     NotDriven,
-    /// A connection came to no good end, or to none at all.
-    #[error(
-        "connection {}to {local}: {}",
-        .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default(),
-        .reason.with_detail(.detail.as_deref())
-    )]
-    Connection {
-        /// Where it was accepted.
-        local: Box<Address>,
-        /// Where it came from, if that has an address.
-        peer: Option<Box<Address>>,
-        /// Why it ended.
-        reason: Reason,
-        /// What is known beyond the reason, see [`Reason::with_detail`].
-        detail: Option<String>,
-    },
-    /// `prepare_accepted` refused a connection, which was closed.
-    #[error("connection {}to {local} was refused by prepare_accepted: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
-    Unprepared {
-        /// Where it was accepted.
-        local: Box<Address>,
-        /// Where it came from, if that has an address.
-        peer: Option<Box<Address>>,
-        /// What the hook returned.
-        source: io::Error,
-    },
-    /// A blocking handler ended with an error.
-    #[error("connection {}to {local}: its handler: {source}", .peer.as_ref().map(|peer| format!("of {peer} ")).unwrap_or_default())]
-    Served {
-        /// Where it was accepted.
-        local: Box<Address>,
-        /// Where it came from, if that has an address.
-        peer: Option<Box<Address>>,
-        /// What the handler returned.
-        source: io::Error,
-    },
-    /// Something went wrong with a datagram.
-    #[error("{address}: {what}")]
-    Datagram {
-        /// The socket's address.
-        address: Box<Address>,
-        /// What it was.
-        what: String,
-        /// Which kind of error it was: `TimedOut` for a datagram that waited for too long.
-        kind: io::ErrorKind,
-    },
-    /// A listener broke; its connections live on.
-    #[error("cannot accept on {address} any more: {source}")]
-    Accept {
-        /// Where it listened.
-        address: Box<Address>,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A callback panicked; nothing was ended by it.
+    /// A closure that this call ran, or a callback of a client, panicked; nothing was ended by it.
     #[error("the callback {callback} panicked")]
     CallbackPanicked {
         /// Which one.
         callback: &'static str,
     },
-    /// A client's connection broke, or its TLS handshake failed.
+    /// A connection broke, or its TLS handshake failed.
     #[error("connection to {address}: {}", .reason.with_detail(.detail.as_deref()))]
     Broken {
-        /// What it was connected to.
+        /// The peer's address.
         address: Box<Address>,
         /// What happened.
         reason: Reason,
@@ -380,7 +331,7 @@ impl Reason {
     pub const KINDS: usize = 27 + TlsFault::KINDS;
 
     /// The reason with what else is known of this one end: the dates of an expired certificate, the name that was asked for,
-    /// what either side offers. `Error::Broken`, `Error::Connection`, `AcceptEvent` and `Conn::failure_detail` have such a
+    /// what either side offers. `Error::Broken`, `ServerError::Connection`, `AcceptEvent` and `Conn::failure_detail` have such a
     /// detail; their own texts contain it already.
     ///
     /// A detail is one line of at most 600 bytes; what comes from the peer is escaped in it and shortened. It holds no

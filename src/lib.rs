@@ -125,7 +125,7 @@ pub use datagrams::{Datagram, Datagrams, OtherEndpoint};
 pub use dial::backoff::Backoff;
 pub use dial::resolver::Resolver;
 pub use engine::{BoundEndpoints, Engine, EngineConfig, Listening, Pinning};
-pub use error::{Error, Expiry, Reason, TlsFault, is_timeout};
+pub use error::{Error, Expiry, Reason, SendError, ServerError, TlsFault, WriteError, is_timeout};
 pub use factory::Factory;
 pub use handler::{
     Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Next, PauseCause, Peer, WatchHandler,

@@ -13,7 +13,7 @@ mod sending;
 use crate::clock::Tick;
 use crate::config::datagram::{DatagramConfig, IcmpErrors};
 use crate::counters::DatagramStats;
-use crate::error::{Error, Reason};
+use crate::error::{Reason, SendError};
 use crate::net::Readiness;
 use crate::net::datagram::peer::DatagramPeer;
 use crate::net::datagram::{DatagramSocket, Sending, Watched};
@@ -164,7 +164,7 @@ pub enum DatagramError {
         bytes: Bytes,
         /// Why not.
         #[source]
-        why: Error,
+        why: SendError,
     },
     /// The socket tells of a trouble that may belong to any earlier datagram.
     #[error("socket error: {source}")]
@@ -403,7 +403,7 @@ impl Post {
         bytes: &[u8],
         departures: &mut Departures,
         now: Tick,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SendError> {
         if let Err(error) = self.check(to, bytes.len()) {
             self.stats.refused += 1;
             return Err(error);
@@ -431,33 +431,32 @@ impl Post {
     }
 
     /// Another thread's datagram was refused, which its handler is told.
-    pub(crate) fn refuse(&mut self, to: Option<DatagramPeer>, bytes: Bytes, why: Error) {
+    pub(crate) fn refuse(&mut self, to: Option<DatagramPeer>, bytes: Bytes, why: SendError) {
         self.faults.push_back(DatagramError::Refused { to, bytes, why });
     }
 
-    fn check(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), Error> {
+    fn check(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), SendError> {
         if self.life != Life::Open {
-            return Err(Error::NotOpen);
+            return Err(SendError::NotOpen);
         }
         match to {
-            None if self.socket.peer().is_none() => return Err(Error::NoPeer),
+            None if self.socket.peer().is_none() => return Err(SendError::NoPeer),
             None => {}
-            Some(peer) if !peer.is_answerable() => return Err(Error::Unanswerable),
+            Some(peer) if !peer.is_answerable() => return Err(SendError::Unanswerable),
             Some(peer) if !self.socket.reaches(peer) => {
-                let why = "the socket is of another kind or IP version; send from one of that peer's";
-                return Err(Error::Transport { address: Box::new(peer.address()), why });
+                return Err(SendError::OtherKind(Box::new(peer.address())));
             }
             Some(_) => {}
         }
         let limit = self.socket.limit(to, bytes);
         if bytes > limit {
-            return Err(Error::Oversize { bytes, limit });
+            return Err(SendError::Oversize { bytes, limit });
         }
         if self.outgoing.is_some() { self.check_room(to, bytes) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn check_room(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), Error> {
+    fn check_room(&mut self, to: Option<&DatagramPeer>, bytes: usize) -> Result<(), SendError> {
         let Some(outgoing) = &self.outgoing else { return Ok(()) };
         let is_full = outgoing.len() >= self.limits.queue_datagrams_max
             || outgoing.waiting_bytes() + bytes > self.limits.queue_bytes_max;
@@ -469,7 +468,7 @@ impl Post {
             });
         if is_full || is_hogged {
             self.owed = Owed::Writable;
-            return Err(Error::QueueFull { bytes: outgoing.waiting_bytes(), datagrams: outgoing.len() });
+            return Err(SendError::QueueFull { bytes: outgoing.waiting_bytes(), datagrams: outgoing.len() });
         }
         Ok(())
     }

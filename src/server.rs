@@ -22,7 +22,7 @@ use crate::context::{Context, check_stream};
 use crate::cores;
 use crate::counters::Counters;
 use crate::engine::{BoundListeners, Engine, EngineConfig};
-use crate::error::Error;
+use crate::error::{Error, ServerError};
 use crate::factory::Factory;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Health, Remote, Report};
@@ -109,7 +109,7 @@ impl ServerBuilder {
 
     /// Sees each accepted socket before it is used, at every stream address, and may refuse the connection: see
     /// [`ListenConfig::prepare_accepted`], which it replaces. `on_error` gets each
-    /// refusal as [`Error::Unprepared`], and a panic in it as `Error::Connection` with
+    /// refusal as [`ServerError::Unprepared`], and a panic in it as `ServerError::Connection` with
     /// [`Reason::HandlerPanicked`](crate::Reason::HandlerPanicked).
     ///
     /// ```
@@ -219,12 +219,12 @@ impl ServerBuilder {
 
     /// Called with what went wrong: binding, accepting, a TLS handshake, a connection's input or output, a panic of a handler or
     /// callback. Each is told once, with its address. A peer that resets its connection is such a trouble:
-    /// `Error::Connection` with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
+    /// [`ServerError::Connection`] with [`Reason::Reset`](crate::Reason::Reset), which a busy server may want to leave out.
     ///
     /// # Threads
     /// On the reactor's thread; errors of binding on that of `listen`, those of blocking handlers on theirs, the end of a
     /// reactor on one of the server's own.
-    pub fn on_error(mut self, call: impl Fn(&Error) + Send + Sync + 'static) -> ServerBuilder {
+    pub fn on_error(mut self, call: impl Fn(&ServerError) + Send + Sync + 'static) -> ServerBuilder {
         self.callbacks.error = Some(Arc::new(call));
         self
     }
@@ -499,9 +499,7 @@ impl Server {
             stop
         };
         shared.changed.notify_all();
-        if let Err(error) = &outcome {
-            shared.callbacks.tell_error(error);
-        }
+        let outcome = outcome.map_err(|error| shared.callbacks.tell_failure(error));
         if let Some(drain) = stop {
             shared.stop(drain);
         }
@@ -677,7 +675,7 @@ impl Shared {
     /// Waits for the reactors' end, on a thread of its own.
     fn watch(&self, engine: &Engine) {
         let died = |death: Error| {
-            self.callbacks.tell_error(&death);
+            self.callbacks.tell_failure(death);
             // What it held is lost, and what it accepted for others: those end in order.
             self.stop(DEATH_DRAIN);
         };
@@ -689,7 +687,7 @@ impl Shared {
         }
         for error in engine.join().into_iter().flatten().filter_map(Result::err) {
             if !matches!(error, Error::ThreadDied { .. } | Error::ThreadFailed { .. }) {
-                self.callbacks.tell_error(&error);
+                self.callbacks.tell_failure(error);
             }
         }
         let mut run = self.lock();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::{Echo, Kind, Said, World, dialling, each_kind, skip};
 use windlass::{
     Address, AddressError, Conn, ConnectConfig, Datagram, DatagramConfig, DatagramHandler, DatagramPeer, Datagrams,
-    Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, Resolver, SocketOptions,
+    Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, Resolver, SocketOptions, WriteError,
 };
 
 fn millis(count: u64) -> Duration {
@@ -476,7 +476,7 @@ fn another_callback_can_give_up_a_connect_under_way() {
         world.turns(2);
         scripted::on_other(&mut world, id, move |other| {
             assert_eq!((other.room(), other.write_some(b"early")), (0, 0));
-            assert!(matches!(other.write(b"early"), Err(Error::NotOpen)));
+            assert!(matches!(other.write(b"early"), Err(WriteError::NotOpen)));
             match way {
                 0 => other.close(),
                 1 => other.finish(),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Echo, Kind, Said, World, each_kind, each_kind_at_once, each_plain_kind};
-use windlass::{Bytes, Conn, Error, Expiry, Limits, ListenConfig, Reason};
+use windlass::{Bytes, Conn, Error, Expiry, Limits, ListenConfig, Reason, WriteError};
 
 const MIB: usize = 1 << 20;
 const KIB: usize = 1 << 10;
@@ -574,7 +574,7 @@ fn a_write_is_taken_whole_or_refused_whole() {
                 .on_open(move |conn| {
                     assert_eq!(conn.room(), MIB);
                     let error = conn.write(&vec![0; MIB + 1]).expect_err("more than ever fits");
-                    assert!(matches!(error, Error::TooLong { asked, limit: MIB } if asked == MIB + 1), "{error}");
+                    assert!(matches!(error, WriteError::TooLong { asked, limit: MIB } if asked == MIB + 1), "{error}");
                     assert_eq!(conn.unsent_bytes(), 0);
                     let all = pattern(16 * MIB);
                     for piece in all.chunks(MIB) {
@@ -582,7 +582,7 @@ fn a_write_is_taken_whole_or_refused_whole() {
                         assert_eq!(unsent + room, MIB);
                         match conn.write(piece) {
                             Ok(()) => *told.borrow_mut() += piece.len(),
-                            Err(Error::Full { asked, room: left }) => {
+                            Err(WriteError::Full { asked, room: left }) => {
                                 assert_eq!((asked, left), (MIB, room));
                                 assert_eq!((conn.unsent_bytes(), conn.room()), (unsent, room), "a part was queued");
                                 let room = conn.room();
@@ -667,7 +667,7 @@ fn on_writable_follows_a_short_write_even_if_the_kernel_took_all_that_was_accept
             Does::new().on_open(|conn| {
                 conn.write(b"little").expect("room");
                 // Together with the six bytes it is too much, but nothing waits in the outbox.
-                assert!(matches!(conn.write(&vec![0; MIB]), Err(Error::Full { .. })));
+                assert!(matches!(conn.write(&vec![0; MIB]), Err(WriteError::Full { .. })));
             })
         });
         let mut peer = world.dial(&address);
@@ -878,7 +878,7 @@ fn after_finish_input_is_delivered_until_the_peer_ends() {
             Does::new().on_open(|conn| {
                 conn.write(b"bye").expect("room");
                 conn.finish();
-                assert!(matches!(conn.write(b"more"), Err(Error::NotOpen)));
+                assert!(matches!(conn.write(b"more"), Err(WriteError::NotOpen)));
                 assert_eq!((conn.write_some(b"more"), conn.room()), (0, 0));
             })
         });
@@ -1032,10 +1032,10 @@ fn writes_after_close_and_in_on_close_are_refused() {
             let told = told.clone();
             let refused = move |conn: &mut Conn<'_>| {
                 *told.borrow_mut() += 1;
-                assert!(matches!(conn.write(b"x"), Err(Error::NotOpen)));
-                assert!(matches!(conn.write_vectored(&[b"x", b"y"]), Err(Error::NotOpen)));
-                assert!(matches!(conn.write_bytes(Bytes::from_static(b"x")), Err(Error::NotOpen)));
-                assert!(matches!(conn.write(&vec![0; 2 * MIB]), Err(Error::NotOpen)));
+                assert!(matches!(conn.write(b"x"), Err(WriteError::NotOpen)));
+                assert!(matches!(conn.write_vectored(&[b"x", b"y"]), Err(WriteError::NotOpen)));
+                assert!(matches!(conn.write_bytes(Bytes::from_static(b"x")), Err(WriteError::NotOpen)));
+                assert!(matches!(conn.write(&vec![0; 2 * MIB]), Err(WriteError::NotOpen)));
                 assert_eq!((conn.write_some(b"x"), conn.room()), (0, 0));
             };
             let again = refused.clone();

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 use support::{World, each_kind_at_once};
 use windlass::framing::{Found, LengthPrefixed, Lines, MemoryStream};
-use windlass::{Conn, Error, Handler, Limits, ListenConfig, Reason, SocketOptions};
+use windlass::{Conn, Error, Handler, Limits, ListenConfig, Reason, SocketOptions, WriteError};
 
 const KIB: usize = 1 << 10;
 
@@ -162,7 +162,7 @@ impl Handler for Echo {
             Ok(Found::Frame { payload, used }) => {
                 match FRAMES.write(&[payload], |slices| conn.write_vectored(slices)) {
                     Ok(()) => return used,
-                    Err(Error::Full { .. }) => count(&self.refusals),
+                    Err(WriteError::Full { .. }) => count(&self.refusals),
                     Err(_) => conn.close(),
                 }
             }

@@ -19,7 +19,7 @@ use support::{Echo, Heard, Kind, Peer, Said, Sink, World, alone, descriptors, ea
 use windlass::{
     Accept, Address, Admission, Bytes, Conn, ConnId, ConnectConfig, Context, DatagramConfig, Direction, Error, Handler,
     Limits, Link, ListenConfig, Next, PauseCause, Reactor, ReactorConfig, Readiness, Reason, Status, Undelivered,
-    WatchHandler,
+    WatchHandler, WriteError,
 };
 
 const MIB: usize = 1 << 20;
@@ -1395,7 +1395,7 @@ fn a_detached_link_can_be_taken_apart_into_socket_and_bytes() {
                 conn.write(pattern(900 * KIB)).expect("room");
                 let told = told.clone();
                 conn.detach(move |link, _| *told.borrow_mut() = Some((link.bytes_out(), link.into_parts())));
-                assert!(matches!(conn.write(b"x"), Err(Error::NotOpen)));
+                assert!(matches!(conn.write(b"x"), Err(WriteError::NotOpen)));
                 assert_eq!((conn.room(), conn.write_some(b"x")), (0, 0));
                 2
             })

@@ -82,7 +82,7 @@ impl Handler for OverTcp {
                 match ANSWERS.write(&[&answer], |slices| conn.write_vectored(slices)) {
                     Ok(()) => return used,
                     // The client does not read its answers: it is asked again when there is room.
-                    Err(windlass::Error::Full { .. }) => {}
+                    Err(windlass::WriteError::Full { .. }) => {}
                     Err(_) => conn.close(),
                 }
             }

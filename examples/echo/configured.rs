@@ -110,7 +110,7 @@ pub(crate) fn serve(described: Described, options: &Options) -> Result<(), Box<d
 fn with_handlers(builder: ServerBuilder) -> ServerBuilder {
     // What goes wrong with single connections is theirs.
     let builder = builder.on_error(|error| {
-        if let windlass::Error::Accept { .. } = error {
+        if let windlass::ServerError::Accept { .. } = error {
             eprintln!("echo: {error}");
         }
     });

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use windlass::{Conn, Error, Handler};
+use windlass::{Conn, Error, Handler, WriteError};
 
 /// From the first byte of a request's head to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,7 +118,7 @@ impl Exchange {
             }
             Rest::File(file, range) => match conn.send_file(file.clone(), range.clone()) {
                 Ok(()) => self.finish(conn, then),
-                Err(Error::Full { .. }) => self.wait(conn, Rest::File(file, range), then),
+                Err(WriteError::Full { .. }) => self.wait(conn, Rest::File(file, range), then),
                 // It is closing.
                 Err(_) => {}
             },

@@ -37,19 +37,16 @@ impl Error {
     /// What a reader or writer returns is an `io::Error`: [`is_timeout`](crate::is_timeout) asks the same of that.
     pub fn is_timeout(&self) -> bool {
         match self {
-            // What blocks, or was the user's to read and write.
-            Error::Exchange { source, .. } | Error::Served { source, .. } => is_timeout(source),
+            // What was the user's to read and write.
+            Error::Exchange { source, .. } => is_timeout(source),
             // There `WouldBlock` is a lack of something: threads, ports.
             Error::Thread { .. }
             | Error::ThreadFailed { .. }
             | Error::Listen { .. }
             | Error::Descriptor { .. }
             | Error::Group { .. } => false,
-            Error::Accept { .. } | Error::Unprepared { .. } | Error::Poll(_) => false,
-            Error::Address(_) | Error::Connect { .. } | Error::Connection { .. } | Error::Broken { .. } => {
-                self.kind() == ErrorKind::TimedOut
-            }
-            Error::Datagram { kind, .. } => *kind == ErrorKind::TimedOut,
+            Error::Poll(_) => false,
+            Error::Address(_) | Error::Connect { .. } | Error::Broken { .. } => self.kind() == ErrorKind::TimedOut,
             Error::NotDriven => true,
             Error::PathTaken { .. } | Error::Transport { .. } | Error::Config { .. } | Error::Tls { .. } => false,
             Error::Full { .. } | Error::TooLong { .. } | Error::Oversize { .. } | Error::QueueFull { .. } => false,
@@ -71,12 +68,12 @@ impl Error {
             Error::Listen { source, .. } | Error::Descriptor { source, .. } | Error::Connect { source, .. } => {
                 source.kind()
             }
-            Error::Group { source, .. } | Error::Served { source, .. } | Error::Accept { source, .. } => source.kind(),
-            Error::Exchange { source, .. } | Error::Thread { source, .. } | Error::Poll(source) => source.kind(),
+            Error::Group { source, .. }
+            | Error::Exchange { source, .. }
+            | Error::Thread { source, .. }
+            | Error::Poll(source) => source.kind(),
             Error::ThreadFailed { source, .. } => source.kind(),
-            Error::Unprepared { source, .. } => source.kind(),
-            Error::Connection { reason, .. } | Error::Broken { reason, .. } => reason.kind(),
-            Error::Datagram { kind, .. } => *kind,
+            Error::Broken { reason, .. } => reason.kind(),
             Error::Address(error) => kind_of_address(error),
             Error::Frame(error) => error.kind(),
             Error::PathTaken { .. } => ErrorKind::AddrInUse,
@@ -187,7 +184,7 @@ mod tests {
     use crate::framing::FrameError;
     use std::error::Error as _;
 
-    fn all(source: fn() -> io::Error, reason: Reason, kind: ErrorKind) -> Vec<Error> {
+    fn all(source: fn() -> io::Error, reason: Reason) -> Vec<Error> {
         let at = || Box::new("tcp://127.0.0.1:80".parse().expect("an address"));
         let (what, why, action) = ("x".to_owned(), "x", "x");
         vec![
@@ -215,11 +212,6 @@ mod tests {
             Error::MailboxFull { limit: 1, unit: "commands" },
             Error::ReactorGone,
             Error::NotDriven,
-            Error::Connection { local: at(), peer: None, reason, detail: None },
-            Error::Served { local: at(), peer: None, source: source() },
-            Error::Unprepared { local: at(), peer: None, source: source() },
-            Error::Datagram { address: at(), what: what.clone(), kind },
-            Error::Accept { address: at(), source: source() },
             Error::CallbackPanicked { callback: "x" },
             Error::Broken { address: at(), reason, detail: None },
             Error::Exchange { address: at(), source: source() },
@@ -247,17 +239,17 @@ mod tests {
         let timed_out: fn() -> io::Error = || io::Error::new(ErrorKind::TimedOut, "late");
         let said = |errors: Vec<Error>| errors.iter().filter(|error| error.is_timeout()).map(word).collect::<Vec<_>>();
         let always = ["NotDriven"];
-        let of_reads = ["NotDriven", "Served", "Exchange"];
-        let late = ["Address", "Connect", "NotDriven", "Connection", "Served", "Datagram", "Broken", "Exchange"];
+        let of_reads = ["NotDriven", "Exchange"];
+        let late = ["Address", "Connect", "NotDriven", "Broken", "Exchange"];
         let write_stall = Reason::Timeout(Expiry::WriteStall);
-        assert_eq!(said(all(timed_out, write_stall, ErrorKind::TimedOut)), late);
-        assert_eq!(said(all(|| ErrorKind::WouldBlock.into(), Reason::Local, ErrorKind::Other)), of_reads);
+        assert_eq!(said(all(timed_out, write_stall)), late);
+        assert_eq!(said(all(|| ErrorKind::WouldBlock.into(), Reason::Local)), of_reads);
         // EAGAIN is what a system says that has no more threads.
         let raw = || io::Error::from_raw_os_error(rustix::io::Errno::AGAIN.raw_os_error());
-        assert_eq!(said(all(raw, Reason::Local, ErrorKind::Other)), of_reads);
-        assert_eq!(said(all(|| ErrorKind::ConnectionReset.into(), Reason::Reset, ErrorKind::Other)), always);
+        assert_eq!(said(all(raw, Reason::Local)), of_reads);
+        assert_eq!(said(all(|| ErrorKind::ConnectionReset.into(), Reason::Reset)), always);
         // What an `io::Error` was made of is asked, through several of them.
-        for error in all(timed_out, write_stall, ErrorKind::TimedOut) {
+        for error in all(timed_out, write_stall) {
             let (is_timeout_itself, address) = (error.is_timeout(), Box::new("unix:/a".parse().expect("an address")));
             let made = io::Error::from(error);
             assert_eq!(is_timeout(&made), is_timeout_itself);
@@ -311,7 +303,7 @@ mod tests {
     #[test]
     fn an_io_error_keeps_the_kind_the_text_and_the_source() {
         let source: fn() -> io::Error = || io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
-        for error in all(source, Reason::Reset, ErrorKind::Other) {
+        for error in all(source, Reason::Reset) {
             let (kind, text, word) = (error.kind(), error.to_string(), word(&error));
             let source = error.source().map(ToString::to_string);
             let made = io::Error::from(error);
@@ -324,10 +316,7 @@ mod tests {
         for (error, kind) in [
             (Error::Connect { address: at(), source: source() }, ErrorKind::ConnectionRefused),
             (Error::Broken { address: at(), reason: Reason::Reset, detail: None }, ErrorKind::ConnectionReset),
-            (
-                Error::Connection { local: at(), peer: None, reason: Reason::PeerClosed, detail: None },
-                ErrorKind::BrokenPipe,
-            ),
+            (Error::Broken { address: at(), reason: Reason::PeerClosed, detail: None }, ErrorKind::BrokenPipe),
             (Error::Broken { address: at(), reason: Reason::Timeout(Expiry::Idle), detail: None }, ErrorKind::TimedOut),
             (
                 Error::Broken { address: at(), reason: Reason::Tls(TlsFault::NotTls), detail: None },

@@ -4,7 +4,7 @@
 //! behind a file wait as they were written; a link with TLS seals them when their turn has come.
 
 use crate::clock::Tick;
-use crate::error::{Error, Reason};
+use crate::error::{Reason, WriteError};
 use crate::link::Link;
 use crate::link::buffers::{Buffers, GATHER_BYTES};
 use crate::link::outbox::{RANGE_WEIGHT, Segment};
@@ -21,7 +21,12 @@ const READ_BYTES: usize = 64 * 1024;
 
 impl Link {
     /// Queues a file range behind all that was written.
-    pub(crate) fn send_file(&mut self, mut file: FileRange, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+    pub(crate) fn send_file(
+        &mut self,
+        mut file: FileRange,
+        buffers: &mut Buffers,
+        now: Tick,
+    ) -> Result<(), WriteError> {
         let gathered = buffers.gather.len();
         let bytes = usize::try_from(file.left()).unwrap_or(usize::MAX);
         let is_gathered = self.cold.outbox.is_empty() && bytes <= GATHERED_BYTES && gathered + bytes <= GATHER_BYTES;

@@ -3,7 +3,7 @@
 //! Owns the rules only; the state is the link's.
 
 use crate::clock::Tick;
-use crate::error::Error;
+use crate::error::WriteError;
 use crate::link::buffers::{Buffers, GATHER_BYTES, Pool};
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Phase, Signal};
@@ -30,9 +30,9 @@ impl Link {
     }
 
     /// Refuses `asked` bytes if they do not fit whole.
-    pub(super) fn check_room(&mut self, asked: usize, gathered: usize) -> Result<(), Error> {
+    pub(super) fn check_room(&mut self, asked: usize, gathered: usize) -> Result<(), WriteError> {
         if !self.phase.takes_output() {
-            return Err(Error::NotOpen);
+            return Err(WriteError::NotOpen);
         }
         let room = self.room(gathered);
         if asked <= room {
@@ -40,10 +40,10 @@ impl Link {
         }
         let limit = self.limits.outbox_bytes_max;
         if asked > limit {
-            return Err(Error::TooLong { asked, limit });
+            return Err(WriteError::TooLong { asked, limit });
         }
         self.mark_writable_pending(Owed::Writable);
-        Err(Error::Full { asked, room })
+        Err(WriteError::Full { asked, room })
     }
 
     fn mark_writable_pending(&mut self, owed: Owed) {
@@ -53,7 +53,7 @@ impl Link {
     }
 
     /// Takes all of `slices` or nothing.
-    pub(crate) fn write(&mut self, slices: &[&[u8]], buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+    pub(crate) fn write(&mut self, slices: &[&[u8]], buffers: &mut Buffers, now: Tick) -> Result<(), WriteError> {
         let asked = slices.iter().map(|slice| slice.len()).sum();
         self.check_room(asked, buffers.gather.len())?;
         slices.iter().for_each(|slice| self.accept(slice, buffers, now));
@@ -75,7 +75,7 @@ impl Link {
     }
 
     /// Takes all of `bytes`, without a copy if they must wait, or nothing.
-    pub(crate) fn write_bytes(&mut self, bytes: &Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), Error> {
+    pub(crate) fn write_bytes(&mut self, bytes: &Bytes, buffers: &mut Buffers, now: Tick) -> Result<(), WriteError> {
         self.check_room(bytes.len(), buffers.gather.len())?;
         if self.is_tls() || (self.cold.outbox.is_empty() && bytes.len() < DIRECT_BYTES) {
             self.accept(bytes, buffers, now);

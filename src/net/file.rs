@@ -3,7 +3,7 @@
 //! Owns the position in it, and the calls that read it or send it. Knows nothing of links or of what goes before it.
 //! A page that is not in the system's cache is waited for: files are never "not ready".
 
-use crate::error::{Error, Reason, error_number};
+use crate::error::{Reason, WriteError, error_number};
 use crate::net::system;
 use std::fs::File;
 use std::io;
@@ -49,12 +49,11 @@ pub(crate) enum Sent {
 
 impl FileRange {
     /// # Errors
-    /// `Config` for a range that ends before it starts.
-    pub(crate) fn new(file: Arc<File>, range: Range<u64>) -> Result<FileRange, Error> {
-        let Range { start, end } = range;
+    /// `Range` for a range that ends before it starts.
+    pub(crate) fn new(file: Arc<File>, range: Range<u64>) -> Result<FileRange, WriteError> {
+        let Range { start, end } = range.clone();
         if start > end || end > i64::MAX as u64 {
-            let why = "it must not end before it starts, nor beyond what a file can hold";
-            return Err(Error::Config { field: "range", value: format!("{start}..{end}"), why });
+            return Err(WriteError::Range(range));
         }
         Ok(FileRange { file, at: start, end, method: Method::Sent })
     }

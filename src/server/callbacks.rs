@@ -3,7 +3,7 @@
 //! Owns how they are called: a panic in one is reported to the error callback and ends nothing.
 
 use crate::address::Address;
-use crate::error::Error;
+use crate::error::{Error, ServerError};
 use crate::handler::{ConnState, PauseCause, guarded};
 use crate::mailbox::{Driving, Report};
 use crate::seldom::Seldom;
@@ -70,7 +70,7 @@ impl std::fmt::Display for ServerEvent {
     }
 }
 
-type OnError = dyn Fn(&Error) + Send + Sync;
+type OnError = dyn Fn(&ServerError) + Send + Sync;
 type OnState = dyn Fn(&Address, Option<&Address>, ConnState) + Send + Sync;
 type OnEvent = dyn Fn(&ServerEvent) + Send + Sync;
 
@@ -89,7 +89,7 @@ impl std::fmt::Debug for Callbacks {
 }
 
 impl Callbacks {
-    pub(super) fn tell_error(&self, error: &Error) {
+    pub(super) fn tell_error(&self, error: &ServerError) {
         log::debug!("server: {error}");
         if let Some(call) = &self.error {
             let _driving = Driving::callback();
@@ -100,6 +100,14 @@ impl Callbacks {
                 }
             }
         }
+    }
+
+    /// Reports what a call returns, or a thread ended with; gives it back.
+    pub(super) fn tell_failure(&self, error: Error) -> Error {
+        let told = ServerError::Server(error);
+        self.tell_error(&told);
+        let ServerError::Server(error) = told else { unreachable!("it was made here") };
+        error
     }
 
     pub(super) fn tell_event(&self, event: &ServerEvent) {
@@ -117,7 +125,7 @@ impl Callbacks {
         if let Some(call) = &self.event {
             let _driving = Driving::callback();
             if guarded(|| call(event)).is_none() {
-                self.tell_error(&Error::CallbackPanicked { callback: "on_event" });
+                self.tell_error(&ServerError::CallbackPanicked { callback: "on_event" });
             }
         }
     }
@@ -125,7 +133,7 @@ impl Callbacks {
     /// Runs a callback that the user's [`Accept`] has. Its panic is told here, and goes on to the reactor, which counts it.
     pub(super) fn run<T>(&self, callback: &'static str, call: impl FnOnce() -> T) -> T {
         guarded(call).unwrap_or_else(|| {
-            self.tell_error(&Error::CallbackPanicked { callback });
+            self.tell_error(&ServerError::CallbackPanicked { callback });
             resume_unwind(Box::new(callback))
         })
     }
@@ -134,7 +142,7 @@ impl Callbacks {
         if let Some(call) = &self.state {
             let _driving = Driving::callback();
             if guarded(|| call(local, remote, state)).is_none() {
-                self.tell_error(&Error::CallbackPanicked { callback: "on_state" });
+                self.tell_error(&ServerError::CallbackPanicked { callback: "on_state" });
             }
         }
     }

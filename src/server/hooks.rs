@@ -6,7 +6,7 @@
 use crate::address::Address;
 use crate::conn::Conn;
 use crate::datagrams::{Datagram, Datagrams};
-use crate::error::{Error, Reason};
+use crate::error::{Reason, ServerError};
 use crate::handler::{Accept, AcceptEvent, Admission, ConnState, DatagramHandler, Handler, Maker, Peer, guarded};
 use crate::post::DatagramError;
 use crate::server::callbacks::{Callbacks, ServerEvent};
@@ -54,13 +54,18 @@ impl Handler for Departing {
                 guarded(|| {
                     if let Err(source) = outcome {
                         let (local, peer) = ends();
-                        callbacks.tell_error(&Error::Served { local, peer, source });
+                        callbacks.tell_error(&ServerError::Served { local, peer, source });
                     }
                 })
             });
             if told.is_none() {
                 let (local, peer) = ends();
-                callbacks.tell_error(&Error::Connection { local, peer, reason: Reason::HandlerPanicked, detail: None });
+                callbacks.tell_error(&ServerError::Connection {
+                    local,
+                    peer,
+                    reason: Reason::HandlerPanicked,
+                    detail: None,
+                });
             }
             let leave = move || {
                 if let Some((peers, ip)) = peers.zip(ip) {
@@ -115,7 +120,7 @@ impl ServerHooks {
     fn failed(&self, peer: Option<std::net::SocketAddr>, reason: Reason, detail: Option<&String>) {
         let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
         let local = Box::new(self.parts.local.clone());
-        self.parts.callbacks.tell_error(&Error::Connection { local, peer, reason, detail: detail.cloned() });
+        self.parts.callbacks.tell_error(&ServerError::Connection { local, peer, reason, detail: detail.cloned() });
     }
 
     /// Whether a connection that leaves its reactor goes on with a blocking handler, which tells the end.
@@ -172,7 +177,7 @@ impl Maker for ServerHooks {
             AcceptEvent::Unprepared { peer, error } => {
                 let peer = peer.map(|ip| Box::new(self.remote(Address::tcp(ip))));
                 let (local, source) = (Box::new(self.parts.local.clone()), same(error));
-                self.parts.callbacks.tell_error(&Error::Unprepared { local, peer, source });
+                self.parts.callbacks.tell_error(&ServerError::Unprepared { local, peer, source });
             }
             AcceptEvent::Paused(cause) => {
                 self.parts.callbacks.tell_event(&ServerEvent::AcceptPaused(self.parts.local.clone(), *cause));
@@ -182,7 +187,7 @@ impl Maker for ServerHooks {
             }
             AcceptEvent::Ended(Some(error)) => {
                 let address = Box::new(self.parts.local.clone());
-                self.parts.callbacks.tell_error(&Error::Accept { address, source: same(error) });
+                self.parts.callbacks.tell_error(&ServerError::Accept { address, source: same(error) });
             }
             AcceptEvent::Ended(None) => {}
         }
@@ -280,7 +285,7 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
 
     fn on_error(&mut self, sock: &mut Datagrams<'_>, error: &DatagramError) {
         let (address, what, kind) = (Box::new(self.local.clone()), error.to_string(), error.kind());
-        self.callbacks.tell_error(&Error::Datagram { address, what, kind });
+        self.callbacks.tell_error(&ServerError::Datagram { address, what, kind });
         self.inner.on_error(sock, error);
         self.tell_writes(sock, None);
     }
@@ -296,7 +301,7 @@ impl<H: DatagramHandler> DatagramHandler for DatagramFront<H> {
         let reason = if closed.is_none() && !reason.is_trouble() { Reason::HandlerPanicked } else { reason };
         if reason.is_trouble() {
             let local = Box::new(self.local.clone());
-            self.callbacks.tell_error(&Error::Connection { local, peer: None, reason, detail: None });
+            self.callbacks.tell_error(&ServerError::Connection { local, peer: None, reason, detail: None });
         }
         self.callbacks.tell_state(&self.local, None, ConnState::Close);
         closed.unwrap_or_else(|| resume_unwind(Box::new("on_close")));

@@ -307,7 +307,7 @@ impl Workers {
                 News::Event(event) => self.callbacks.tell_event(&event),
                 News::Error(error) => {
                     log::error!("server: no thread for a blocking handler: {error}");
-                    self.callbacks.tell_error(&error);
+                    self.callbacks.tell_failure(error);
                 }
             }
             inside = self.lock();

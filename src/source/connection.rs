@@ -272,7 +272,7 @@ impl Connection {
             Order::Send(bytes) => {
                 self.make_room(bytes.len(), cx);
                 if let Err(why) = self.link.write_bytes(&bytes, &mut cx.state.buffers, now) {
-                    cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why));
+                    cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why.into()));
                 }
             }
             Order::Finish => self.link.signal(Signal::Finish, now),
@@ -306,7 +306,7 @@ impl Connection {
         self.make_room(bytes.len(), cx);
         if let Err(why) = self.link.write(&[bytes], &mut cx.state.buffers, cx.state.now) {
             let bytes = Bytes::copy_from_slice(bytes);
-            cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why));
+            cx.state.undelivered.push((Undelivered::Bytes(ConnId(id), bytes), why.into()));
         }
     }
 

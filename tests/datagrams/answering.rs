@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{Bytes, Conn, DatagramConfig, DatagramPeer, Error, ListenConfig, Transport};
+use windlass::{Bytes, Conn, DatagramConfig, DatagramPeer, Error, ListenConfig, SendError, Transport};
 
 /// A place that a handler leaves something in.
 fn shared<T>(value: T) -> (Rc<RefCell<T>>, Rc<RefCell<T>>) {
@@ -170,7 +170,7 @@ fn who_has_no_name_cannot_be_answered_and_that_is_told() {
         let handler = PostHooks::new().datagram(move |sock, datagram| {
             let error = sock.send_to(datagram.from, b"who are you?").expect_err("nobody to answer");
             told.borrow_mut().push((datagram.from.is_unnamed(), datagram.from.to_string(), error.to_string()));
-            assert!(matches!(error, Error::Unanswerable));
+            assert!(matches!(error, SendError::Unanswerable));
         });
         let (_, address) = world.bind(wire, DatagramConfig::default(), handler);
         Mate::unbound(&address).send(b"hello", &address);
@@ -206,7 +206,7 @@ fn senders_with_the_longest_names_are_answered_and_a_longer_one_does_no_harm() {
     // The system takes one byte more than an address of this library, with no NUL at its end.
     let handler = PostHooks::new().datagram(|sock, datagram| {
         assert!(datagram.from.is_unnamed());
-        assert!(matches!(sock.send_to(datagram.from, b"x"), Err(Error::Unanswerable)));
+        assert!(matches!(sock.send_to(datagram.from, b"x"), Err(SendError::Unanswerable)));
     });
     let (_, address) = world.bind(Wire::UnixPath, DatagramConfig::default(), handler);
     longer.send(b"hello", &address);

@@ -8,8 +8,8 @@ use std::io::{IoSliceMut, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use windlass::{
-    Address, Client, DatagramConfig, DatagramPeer, EndpointId, Error, Group, Interface, Loopback, Multicast, Offload,
-    Sending, Stack,
+    Address, Client, DatagramConfig, DatagramPeer, EndpointId, Group, Interface, Loopback, Multicast, Offload,
+    SendError, Sending, Stack,
 };
 
 fn udp(text: &str) -> Address {
@@ -310,7 +310,7 @@ fn the_longest_datagram_is_that_of_the_family_it_goes_over() {
         let (id, _) = world.bind_to(&udp(bound), DatagramConfig::default(), PostHooks::new());
         for peer in names(mate.ip()).iter().take(if bound == "udp://:0" { 2 } else { 1 }) {
             let error = world.with_post(id, |post| post.send_to(peer, &vec![1; limit + 1])).expect_err("too long");
-            let Error::Oversize { bytes, limit: told } = error else { panic!("{error}") };
+            let SendError::Oversize { bytes, limit: told } = error else { panic!("{error}") };
             assert_eq!((bytes, told), (limit + 1, limit));
             world.with_post(id, |post| post.send_to(peer, &vec![1; limit])).expect("room");
             assert_eq!(mate.read_while(&mut world).len(), limit);

@@ -5,7 +5,7 @@ use crate::support::post::{Mate, PostHooks, Wire, Word, each_wire, echoing};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use windlass::{DatagramConfig, DatagramPeer, Error, Offload, SocketOptions};
+use windlass::{DatagramConfig, DatagramPeer, Offload, SendError, SocketOptions};
 
 /// Bytes of which no two neighbourhoods look alike.
 pub(crate) fn pattern(count: usize) -> Vec<u8> {
@@ -56,7 +56,7 @@ fn refused(world: &mut World, wire: Wire, config: &DatagramConfig, bytes: usize)
     let (id, _) = world.bind(wire, config.clone(), PostHooks::new());
     let error = world.with_post(id, |post| post.send_to(&to, &vec![7; bytes])).err()?;
     let text = error.to_string();
-    let Error::Oversize { limit, bytes: told } = error else { panic!("{error}") };
+    let SendError::Oversize { limit, bytes: told } = error else { panic!("{error}") };
     assert_eq!(told, bytes);
     Some((limit, text))
 }

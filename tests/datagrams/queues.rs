@@ -5,7 +5,7 @@ use crate::support::post::{Mate, PostHooks, Wire, Word, close, each_wire, echoin
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use windlass::{DatagramConfig, DatagramError, Error, Reason, SocketOptions};
+use windlass::{DatagramConfig, DatagramError, Reason, SendError, SocketOptions};
 
 /// Turns that a reactor may do in a while in which nothing happens but a timer of up to 64 ms.
 const FEW: u64 = 40;
@@ -151,7 +151,7 @@ fn a_full_queue_refuses_and_on_writable_comes_once() {
             world.turns(10);
             assert_eq!(refusals.borrow().len(), 60);
             for refusal in refusals.borrow().iter() {
-                assert!(matches!(refusal, Error::QueueFull { datagrams: 40, bytes: 4000 }), "{refusal}");
+                assert!(matches!(refusal, SendError::QueueFull { datagrams: 40, bytes: 4000 }), "{refusal}");
             }
             assert_eq!(world.posts.words(0), [Word::Bound]);
             let got = mate.read_many_while(&mut world, 40);
@@ -177,7 +177,7 @@ fn one_unix_peer_cannot_take_the_whole_queue() {
         let to = full.peer();
         let refused = (0..200).find_map(|_| world.with_post(id, |post| post.send_to(&to, b"more")).err());
         let refused = refused.expect("its share is a part of the queue");
-        assert!(matches!(refused, Error::QueueFull { datagrams, .. } if datagrams <= 40), "{refused}");
+        assert!(matches!(refused, SendError::QueueFull { datagrams, .. } if datagrams <= 40), "{refused}");
         free.send(b"me too", &address);
         assert_eq!(free.read_while(&mut world), b"me too");
         world.until("the refused one's share to be free", |world| {
@@ -407,7 +407,7 @@ fn a_closed_socket_sends_what_waits_first() {
         let handler = PostHooks::new().bound(move |sock| {
             (0..60u32).for_each(|n| sock.send_to(&to, &n.to_be_bytes()).expect("room"));
             close(sock);
-            assert!(matches!(sock.send_to(&to, b"more"), Err(Error::NotOpen)));
+            assert!(matches!(sock.send_to(&to, b"more"), Err(SendError::NotOpen)));
         });
         world.bind(wire, DatagramConfig::default(), handler);
         world.turns(3);

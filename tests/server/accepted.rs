@@ -5,7 +5,9 @@ use crate::support::{Echo, Heard, PATIENCE, World, each_kind};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use windlass::{BlockingConfig, Conn, ConnState, Error, ListenConfig, PrepareAccepted, Reason, Server, ServerBuilder};
+use windlass::{
+    BlockingConfig, Conn, ConnState, ListenConfig, PrepareAccepted, Reason, Server, ServerBuilder, ServerError,
+};
 
 /// So that the hook has something to set that no default has.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(77);
@@ -91,12 +93,12 @@ fn whom_it_refuses_is_closed_told_and_counted_once_and_others_are_served() {
             // Each place that a refused one would keep is missed by the next.
             let builder = refusing(rig.builder(1), panics).per_peer_max(1);
             let builder = echoing(builder, blocks, &seen).on_error(move |error| match error {
-                Error::Unprepared { local, peer, source } => {
+                ServerError::Unprepared { local, peer, source } => {
                     assert!(error.to_string().contains("prepare_accepted: not this one"), "{error}");
                     assert_eq!(peer.is_some(), local.ip().is_some());
                     tell.tell(Some(source.kind()));
                 }
-                Error::Connection { reason: Reason::HandlerPanicked, .. } => tell.tell(None),
+                ServerError::Connection { reason: Reason::HandlerPanicked, .. } => tell.tell(None),
                 other => panic!("{other}"),
             });
             let (server, address) = rig.listen(builder, kind);

@@ -136,7 +136,7 @@ fn a_failed_handshake_is_new_an_error_and_close() {
             })
             .on_error(move |error| {
                 by_error.tell("error".to_owned());
-                let windlass::Error::Connection { local, peer, reason, .. } = error else { panic!("{error}") };
+                let windlass::ServerError::Connection { local, peer, reason, .. } = error else { panic!("{error}") };
                 assert_eq!((*reason, local.transport()), (Reason::Tls(TlsFault::NotTls), kind_of(kind)));
                 rig_errors.tell(crate::support::blocking::Trouble {
                     text: error.to_string(),

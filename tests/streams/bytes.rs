@@ -138,7 +138,7 @@ fn after_finish_input_is_still_delivered() {
             Hooks::new().open(|conn| {
                 conn.write(b"speak").expect("room");
                 conn.finish();
-                assert!(matches!(conn.write(b"more"), Err(windlass::Error::NotOpen)));
+                assert!(matches!(conn.write(b"more"), Err(windlass::WriteError::NotOpen)));
             })
         });
         let mut peer = world.dial(&address);

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::rc::Rc;
-use windlass::{Conn, Error, Limits, Link, ListenConfig, Reason};
+use windlass::{Conn, Error, Limits, Link, ListenConfig, Reason, WriteError};
 
 #[test]
 fn a_frame_that_comes_in_pieces_is_shown_whole_and_once() {
@@ -168,7 +168,7 @@ fn a_rest_left_by_a_short_write_is_shown_again_after_on_writable() {
                 conn.write(&thrice).expect("room");
                 if fits < data.len() {
                     let refused = conn.write(&vec![0; conn.room() + 1]).expect_err("more than there is room for");
-                    assert!(matches!(refused, Error::Full { .. }), "{refused}");
+                    assert!(matches!(refused, WriteError::Full { .. }), "{refused}");
                 }
                 fits
             })

@@ -4,7 +4,7 @@ use super::bytes::pattern;
 use crate::support::{Hooks, Said, Sink, World, each_kind};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use windlass::{Bytes, Conn, Error, Limits, ListenConfig, Reason, Undelivered};
+use windlass::{Bytes, Conn, Error, Limits, ListenConfig, Reason, Undelivered, WriteError};
 
 /// Small kernel buffers and a small outbox, so that both are soon full.
 pub(super) fn narrow() -> ListenConfig {
@@ -117,20 +117,20 @@ fn a_write_is_taken_whole_or_refused_whole() {
             Hooks::new().open(move |conn| {
                 let most = 192 * 1024;
                 let too_long = conn.write(&vec![0; most + 1]).expect_err("longer than the outbox");
-                assert!(matches!(too_long, Error::TooLong { limit, .. } if limit == most), "{too_long}");
+                assert!(matches!(too_long, WriteError::TooLong { limit, .. } if limit == most), "{too_long}");
                 loop {
                     let room = conn.room();
                     match conn.write(&[7; 50_000]) {
                         Ok(()) => total.set(total.get() + 50_000),
-                        Err(Error::Full { asked, room: told }) => {
+                        Err(WriteError::Full { asked, room: told }) => {
                             assert_eq!((asked, told), (50_000, room));
                             break;
                         }
                         Err(other) => panic!("{other}"),
                     }
                 }
-                assert!(matches!(conn.write_vectored(&[&[0; 30_000], &[0; 30_000]]), Err(Error::Full { .. })));
-                assert!(matches!(conn.write_bytes(Bytes::from(vec![0; 60_000])), Err(Error::Full { .. })));
+                assert!(matches!(conn.write_vectored(&[&[0; 30_000], &[0; 30_000]]), Err(WriteError::Full { .. })));
+                assert!(matches!(conn.write_bytes(Bytes::from(vec![0; 60_000])), Err(WriteError::Full { .. })));
                 let room = conn.room();
                 assert_eq!(conn.write_some(&[7; 60_000]), room);
                 total.set(total.get() + room);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use windlass::{Behind, Bytes, Conn, Error, Limits, ListenConfig, Parts, Reason};
+use windlass::{Behind, Bytes, Conn, Limits, ListenConfig, Parts, Reason, WriteError};
 
 fn file(bytes: &[u8]) -> Arc<File> {
     let mut file = tempfile::tempfile().expect("a file");
@@ -138,7 +138,7 @@ fn a_small_range_beyond_the_files_end_is_told_as_well() {
             Hooks::new().open(move |conn| {
                 conn.write(b"length 6: ").expect("room");
                 conn.send_file(file.clone(), 0..6).expect("a failure is no error of the call");
-                assert!(matches!(conn.write(b"more"), Err(Error::NotOpen)));
+                assert!(matches!(conn.write(b"more"), Err(WriteError::NotOpen)));
             })
         });
         let _peer = world.dial(&address);
@@ -201,12 +201,12 @@ fn ranges_are_refused_when_too_many_wait_and_on_writable_follows() {
                 loop {
                     match conn.send_file(file.clone(), 0..9_000) {
                         Ok(()) => *count.borrow_mut() += 1,
-                        Err(Error::Full { asked: 4096, room }) if room < 4096 => break,
+                        Err(WriteError::Full { asked: 4096, room }) if room < 4096 => break,
                         Err(other) => panic!("{other}"),
                     }
                 }
                 let wrong = Range { start: 1, end: 0 };
-                assert!(matches!(conn.send_file(file.clone(), wrong), Err(Error::Config { field: "range", .. })));
+                assert!(matches!(conn.send_file(file.clone(), wrong), Err(WriteError::Range(_))));
             })
         });
         let mut peer = world.dial(&address);

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
-use windlass::{Address, ConnState, Error, ListenConfig, Reason, Remote, Report, Server, ServerBuilder, ServerEvent};
+use windlass::{
+    Address, ConnState, ListenConfig, Reason, Remote, Report, Server, ServerBuilder, ServerError, ServerEvent,
+};
 
 // --- what was told ------------------------------------------------------------------------------------------------
 
@@ -370,14 +372,14 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    fn of(error: &Error) -> Trouble {
+    fn of(error: &ServerError) -> Trouble {
         let mut trouble = Trouble { text: error.to_string(), reason: None, peer: None, callback: None };
         match error {
-            Error::Connection { peer, reason, .. } => {
+            ServerError::Connection { peer, reason, .. } => {
                 trouble.reason = Some(*reason);
                 trouble.peer = peer.as_deref().cloned();
             }
-            Error::CallbackPanicked { callback } => trouble.callback = Some(callback),
+            ServerError::CallbackPanicked { callback } => trouble.callback = Some(callback),
             _ => {}
         }
         trouble

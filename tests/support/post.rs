@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use windlass::{
     Address, Context, Datagram, DatagramConfig, DatagramError, DatagramHandler, DatagramPeer, Datagrams, EndpointId,
-    Error, OtherEndpoint, Reason,
+    Error, OtherEndpoint, Reason, SendError,
 };
 
 /// The transports over which every datagram scenario runs.
@@ -191,7 +191,7 @@ impl<H: DatagramHandler> DatagramHandler for PostRecorder<H> {
         let _visit = self.log.book.enter(self.serial, Word::Close(reason), sock.id());
         self.handler.on_close(sock, reason);
         let to = DatagramPeer::from(SocketAddr::from(([127, 0, 0, 1], 9)));
-        if !matches!((sock.send_to(&to, b"x"), sock.send(b"x")), (Err(Error::NotOpen), Err(Error::NotOpen))) {
+        if !matches!((sock.send_to(&to, b"x"), sock.send(b"x")), (Err(SendError::NotOpen), Err(SendError::NotOpen))) {
             self.log.book.fault(self.serial, "a send in on_close was taken");
         }
     }

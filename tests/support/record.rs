@@ -6,7 +6,7 @@ use super::book::{At, Book, Visit, Word};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Error, Handler, Message, PauseCause, Reason};
+use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Handler, Message, PauseCause, Reason, WriteError};
 
 /// One callback, as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,7 @@ impl<H: Handler> Handler for Recorder<H> {
 
     fn on_close(&mut self, conn: &mut Conn<'_>, reason: Reason) {
         let _visit = self.log.enter(self.serial, Said::Close(reason), conn.id());
-        if conn.room() != 0 || conn.write_some(b"x") != 0 || !matches!(conn.write(b"x"), Err(Error::NotOpen)) {
+        if conn.room() != 0 || conn.write_some(b"x") != 0 || !matches!(conn.write(b"x"), Err(WriteError::NotOpen)) {
             self.log.book.fault(self.serial, "a write in on_close was taken");
         }
         self.handler.on_close(conn, reason);

@@ -10,12 +10,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use windlass::{
-    Address, BlockingConfig, Bytes, Conn, Engine, EngineConfig, Error, Handler, ListenConfig, Reactor, ReactorConfig,
-    Reason, Server,
+    Address, BlockingConfig, Bytes, Conn, Engine, EngineConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason,
+    Server, WriteError,
 };
 
 /// One way to send, of a file of 300,000 bytes or otherwise.
-type Send = fn(&mut Conn<'_>, Arc<File>) -> Result<(), Error>;
+type Send = fn(&mut Conn<'_>, Arc<File>) -> Result<(), WriteError>;
 
 const SENDS: [(&str, Send); 7] = [
     ("bytes", |conn, _| conn.write(&[1; 100_000])),

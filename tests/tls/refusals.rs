@@ -23,7 +23,7 @@ use windlass::rustls::{
 use windlass::tls::{Pem, UnknownName};
 use windlass::{
     Accept, AcceptEvent, Address, Backoff, Client, Conn, ConnectConfig, Connector, ConnectorState, Error, Limits, Link,
-    ListenConfig, Reason, Server, TlsClient, TlsFault, TlsServer, tls,
+    ListenConfig, Reason, Server, ServerError, TlsClient, TlsFault, TlsServer, tls,
 };
 
 // --- who issues what ---------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ impl House {
             .listen_config(ListenConfig { tls: Some(tls), ..ListenConfig::default() })
             .handler(move || Porter(hears.clone()))
             .on_error(move |error| {
-                let Error::Connection { peer, reason, detail, .. } = error else { panic!("{error}") };
+                let ServerError::Connection { peer, reason, detail, .. } = error else { panic!("{error}") };
                 let peer = peer.as_ref().and_then(|peer| peer.ip()).expect("an IP address");
                 tells.tell(Trouble { text: error.to_string(), peer, reason: *reason, detail: detail.clone() });
             })
@@ -1002,7 +1002,7 @@ fn a_connector_and_a_blocking_link_hear_the_same() {
     let socket = connect(&house.address).expect("a connection");
     let link = Link::new(socket, Limits::default()).and_then(|link| link.with_tls_client(&tls())).expect("a link");
     let error = link.into_blocking().expect_err("it is refused").to_string();
-    assert!(error.ends_with(&format!(": {OTHER_NAME}")) && error.starts_with("connection of tls://"), "{error}");
+    assert!(error.ends_with(&format!(": {OTHER_NAME}")) && error.starts_with("connection to tls://"), "{error}");
 }
 
 /// Shows bytes that are no certificate.

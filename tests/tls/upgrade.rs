@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
     Accept, Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Peer, Reason, TlsClient,
-    TlsFault,
+    TlsFault, WriteError,
 };
 
 const KINDS: [Kind; 2] = [Kind::Tcp, Kind::Unix];
@@ -29,7 +29,7 @@ fn upgrading(shown: Rc<RefCell<Vec<u8>>>) -> impl Handler {
             }
             conn.write(GO).expect("room");
             conn.start_tls_server(&security::server()).expect("an open plain connection");
-            assert!(matches!(conn.write(b"x"), Err(Error::NotOpen)) && conn.room() == 0);
+            assert!(matches!(conn.write(b"x"), Err(WriteError::NotOpen)) && conn.room() == 0);
             assert!(matches!(conn.start_tls_server(&security::server()), Err(Error::NotOpen)));
             ASK.len()
         })
