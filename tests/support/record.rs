@@ -6,7 +6,7 @@ use super::book::{At, Book, Visit, Word};
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Handler, Message, PauseCause, Reason, WriteError};
+use windlass::{Accept, AcceptEvent, Admission, Conn, ConnId, Error, Handler, Message, PauseCause, Reason, WriteError};
 
 /// One callback, as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
