@@ -4,10 +4,8 @@
 //! own; `--help` lists its options. SIGTERM and SIGINT drain, a second one cuts what is left, and the last line is the
 //! drain report.
 //!
-//! The recipe: add the reactor's descriptor level-triggered, wait no longer than until `next_deadline`, and do a turn
-//! when the descriptor is readable or that moment is past. What a turn leaves undone makes one or the other true.
-//! epoll_wait(2) counts in milliseconds, and the wait must be rounded up, as rustix does: rounded down it ends too early,
-//! again and again, for the rest of the last millisecond.
+//! The recipe: have the reactor's descriptor tell of deadlines as well (`arm_descriptor`), add it level-triggered, and do a
+//! turn when it is readable. The loop needs no timeout for the reactor; what a turn leaves undone makes it readable again.
 
 #[path = "echo/command.rs"]
 mod command;
@@ -41,6 +39,7 @@ fn main() -> ExitCode {
 fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let mut reactor = guest::begin(&options, folder.path())?;
+    reactor.arm_descriptor()?;
     let mut signals = Signals::watch(options.drain)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     // Without EventFlags::ET: more events than one turn takes are told again.
@@ -50,15 +49,15 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
 
     let mut tick = options.stats.map(|every| Instant::now() + every);
     loop {
-        let ready = wait(&epoll, [reactor.next_deadline(), tick].into_iter().flatten().min())?;
+        let ready = wait(&epoll, tick)?;
         if ready.contains(&SIGNALS) {
             reactor.shutdown(signals.next_drain());
         }
-        if let (Some(every), true) = (options.stats, is_past(tick)) {
+        if let (Some(every), true) = (options.stats, tick.is_some_and(|tick| tick <= Instant::now())) {
             guest::tell_stats(&reactor);
             tick = Some(Instant::now() + every);
         }
-        if ready.contains(&REACTOR) || is_past(reactor.next_deadline()) {
+        if ready.contains(&REACTOR) {
             if let Status::Stopped(report) = reactor.poll_once(Some(Duration::ZERO))? {
                 println!("drained: {report}");
                 return Ok(());
@@ -67,11 +66,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn is_past(moment: Option<Instant>) -> bool {
-    moment.is_some_and(|moment| moment <= Instant::now())
-}
-
-/// Sleeps until something is ready, and says what; at most until `deadline`.
+/// Sleeps until something is ready, and says what; at most until `deadline`, which is the loop's own.
 fn wait(epoll: &OwnedFd, deadline: Option<Instant>) -> Result<Vec<u64>, Errno> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let timeout = left.and_then(|left| Timespec::try_from(left).ok());

@@ -5,6 +5,7 @@
 //! [`Core::drive`], the only place where sources are driven. Each funnel has a budget or takes its queue before it
 //! starts, so that a turn ends (A7). Only here the clock is read (A8).
 
+mod alarm;
 mod core;
 mod drain;
 mod hearing;
@@ -26,6 +27,7 @@ use crate::id::{ConnId, EndpointId, ListenerId, SourceId};
 use crate::mailbox::{Driving, Mailbox, Remote, Report};
 use crate::message::Undelivered;
 use crate::net::Readiness;
+use alarm::Alarm;
 use core::Core;
 use hearing::Polled;
 use mio::{Events, Poll};
@@ -69,6 +71,8 @@ pub struct Reactor {
     poll: Poll,
     events: Events,
     core: Core,
+    /// If the descriptor is to tell of deadlines as well.
+    alarm: Option<Alarm>,
 }
 
 impl std::fmt::Debug for Reactor {
@@ -91,13 +95,59 @@ impl Reactor {
         let number = REACTORS.fetch_add(1, Ordering::Relaxed);
         let registry = poll.registry().try_clone().map_err(Error::Poll)?;
         let core = Core::new(number, registry, &config).map_err(Error::Poll)?;
-        Ok(Reactor { poll, events: Events::with_capacity(config.events_per_turn), core })
+        Ok(Reactor { poll, events: Events::with_capacity(config.events_per_turn), core, alarm: None })
     }
 
     /// What closures and callbacks are lent too: everything that a reactor can be asked from its own thread.
     pub fn context(&mut self) -> Context<'_> {
         self.core.read_clock();
+        if let Some(alarm) = &mut self.alarm {
+            alarm.ring();
+        }
         self.core.context()
+    }
+
+    /// Has the descriptor ([`AsFd`]) become readable for deadlines and for work that waits as well, so that a loop around this
+    /// reactor (epoll, glib, libuv, Qt) watches one descriptor and needs no timeout for it: it calls
+    /// `poll_once(Some(Duration::ZERO))` when the descriptor is readable, and never asks for [`Reactor::next_deadline`]. Deadlines
+    /// come to a few dozen microseconds, where epoll_wait(2) and many loops count in milliseconds.
+    ///
+    /// A timer of the system's (timerfd_create(2)) is set behind each turn, if what is due next has changed: one system call.
+    /// Whoever takes the [context](Reactor::context) between two turns, by `listen`, `connect`, `after` and others too, makes the
+    /// descriptor readable at once, and the turn that follows looks what is due now. Handles of other threads ([`Remote`]) need
+    /// nothing, as ever. It stays so for the reactor's life; a second call does nothing.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    /// use std::time::Duration;
+    /// use windlass::{Reactor, ReactorConfig, Status};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut reactor = Reactor::new(ReactorConfig::default())?;
+    /// # #[cfg(target_os = "linux")]
+    /// # {
+    /// reactor.arm_descriptor()?;
+    /// reactor.after(Duration::from_millis(5), |cx| cx.shutdown(Duration::ZERO));
+    /// loop {
+    ///     poll(&mut [PollFd::new(&reactor, PollFlags::IN)], None)?; // for as long as it takes
+    ///     if let Status::Stopped(_) = reactor.poll_once(Some(Duration::ZERO))? {
+    ///         break;
+    ///     }
+    /// }
+    /// # }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Descriptor` if the system has no descriptor left, or no such timers: only Linux and Android have. Nothing has changed
+    /// then.
+    pub fn arm_descriptor(&mut self) -> Result<(), Error> {
+        if self.alarm.is_none() {
+            let made = Alarm::new(&self.core.state.registry);
+            self.alarm = Some(made.map_err(|source| Error::Descriptor { action: "make a timer", source })?);
+            // With room for its own event: a turn that took nothing else is not full, and need not be followed by another.
+            self.events = Events::with_capacity(self.core.more_events());
+        }
+        Ok(())
     }
 
     /// Listens on a stream address; see [`Context::listen`].
@@ -213,8 +263,7 @@ impl Reactor {
     /// When `poll_once` should be called at the latest, without an event; already past while something waits to be done, or
     /// while the kernel may have more events than the last turn had room for.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let due = if self.core.has_work() { Some(self.core.state.now) } else { self.core.next_due() };
-        due.and_then(Tick::instant)
+        self.due().and_then(Tick::instant)
     }
 
     /// Drives the reactor until it has stopped.
@@ -283,12 +332,35 @@ impl Reactor {
         self.core.relieve();
         let status = self.core.check_drain();
         self.core.end_turn();
+        if self.alarm.is_some() {
+            self.set_alarm(status);
+        }
         Ok(status)
+    }
+
+    #[cold]
+    fn set_alarm(&mut self, status: Status) {
+        let due = match status {
+            Status::Running | Status::Draining => self.due(),
+            Status::Stopped(_) => None,
+        };
+        if let Some(alarm) = &mut self.alarm {
+            alarm.set(due, || {
+                self.core.read_clock();
+                self.core.state.now
+            });
+        }
+    }
+
+    /// When there is something to do without an event.
+    fn due(&self) -> Option<Tick> {
+        if self.core.has_work() { Some(self.core.state.now) } else { self.core.next_due() }
     }
 }
 
 impl AsFd for Reactor {
-    /// The poll's descriptor: readable when `poll_once` has something to do.
+    /// The poll's descriptor: readable when the kernel has something for `poll_once`, and behind
+    /// [`Reactor::arm_descriptor`] when a deadline has.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.state.registry.as_fd()
     }

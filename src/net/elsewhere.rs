@@ -5,6 +5,7 @@
 pub(in crate::net) mod datagram;
 pub(in crate::net) mod made;
 pub(crate) mod mmsg;
+pub(crate) mod timer;
 
 use crate::config::Keepalive;
 use crate::net::stream::{PeerCredentials, Stream};

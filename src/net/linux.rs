@@ -6,6 +6,7 @@ pub(in crate::net) mod made;
 pub(crate) mod mask;
 pub(crate) mod mmsg;
 pub(in crate::net) mod tcp_info;
+pub(crate) mod timer;
 
 use crate::config::Keepalive;
 use crate::net::stream::{PeerCredentials, Stream};

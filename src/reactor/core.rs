@@ -190,6 +190,12 @@ impl Core {
         self.stopwatch.begin();
     }
 
+    /// A turn takes one event more; how many that are.
+    pub(super) fn more_events(&mut self) -> usize {
+        self.events_per_turn += 1;
+        self.events_per_turn
+    }
+
     /// So many events came at once.
     pub(super) fn note_poll(&mut self, polled: Polled, events: usize) {
         self.events = if events >= self.events_per_turn { Polled::Part } else { polled };
