@@ -23,7 +23,7 @@ use crate::handler::{Accept, DatagramHandler, Handler, Maker, WatchHandler};
 use crate::id::{ConnId, EndpointId, ListenerId, SourceId, WatchId};
 use crate::link::Link;
 use crate::link::buffers::Buffers;
-use crate::mailbox::{Remote, Report, Unadopted};
+use crate::mailbox::{Remote, Report, Unadopted, tell_all};
 use crate::message::Undelivered;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
@@ -73,6 +73,7 @@ pub(crate) struct ReactorState {
     /// Connections that are not read before the queues have room; see `reactor/core/relief.rs`.
     pub(crate) unread: HashSet<SourceId>,
     pub(crate) undelivered: Vec<(Undelivered, Error)>,
+    pub(crate) tell_undelivered: Option<TellUndelivered>,
     pub(crate) moved_before: MovedBefore,
     /// Handlers that say they used more than there was.
     pub(crate) misused: Seldom,
@@ -188,6 +189,9 @@ impl ReactorState {
         counters.bytes_out += link.bytes_out() - bytes_out;
     }
 }
+
+/// Told of what came from elsewhere and could not be delivered.
+pub(crate) type TellUndelivered = Box<dyn FnMut(Undelivered, &Error)>;
 
 /// Bytes that adopted links had moved before they came here, in and out.
 pub(crate) type MovedBefore = HashMap<SourceId, (u64, u64)>;
@@ -313,6 +317,25 @@ impl Context<'_> {
     /// that stands alone its own. [`Remote::run`] and [`Remote::tell`] reach what is on them.
     pub fn remotes(&self) -> Arc<[Remote]> {
         self.state.remotes.clone()
+    }
+
+    /// Which of [`Context::remotes`] this reactor is: from 0 on in an engine or server, 0 if it stands alone.
+    pub fn number(&self) -> usize {
+        self.state.remotes.iter().position(|remote| *remote == self.state.remote).unwrap_or(0)
+    }
+
+    /// Has each reactor of [`Context::remotes`], this one too, run a copy of `call`, after this callback: see
+    /// [`Engine::tell_all`](crate::Engine::tell_all).
+    ///
+    /// # Errors
+    /// Of each reactor: `ReactorGone`, or `MailboxFull`.
+    pub fn tell_all(&self, call: impl FnOnce(&mut Context<'_>) + Clone + Send + 'static) -> Vec<Result<(), Error>> {
+        tell_all(&self.state.remotes, call)
+    }
+
+    /// Has what could not be delivered shown to `tell`.
+    pub(crate) fn on_undelivered(&mut self, tell: impl FnMut(Undelivered, &Error) + 'static) {
+        self.state.tell_undelivered = Some(Box::new(tell));
     }
 
     /// What the reactor counted so far. Bytes of connections and datagrams of sockets that still live are counted when they

@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::factory::Factory;
 use crate::handler::{Accept, DatagramHandler, Maker};
 use crate::id::{EndpointId, ListenerId};
-use crate::mailbox::{Driving, Health, Remote, Report};
+use crate::mailbox::{Driving, Health, Remote, Report, tell_all};
+use crate::message::Undelivered;
 use crate::net::datagram::DatagramSocket;
 use crate::net::listener::Listener;
 use crate::net::sigpipe;
@@ -503,6 +504,45 @@ impl Engine {
         }
     }
 
+    /// Has each reactor run a copy of `call`, between callbacks, and does not wait. Returns for each reactor, by its number, whether
+    /// it will: it may be called in a callback too, and what was asked of a reactor by one thread is done in its order. A panic in
+    /// it is counted and ends nothing.
+    ///
+    /// ```
+    /// # fn reload(engine: &windlass::Engine) {
+    /// struct Motd(String);
+    /// let motd = "maintenance at noon".to_owned();
+    /// for (number, told) in engine.tell_all(move |cx| drop(cx.set_local(Motd(motd)))).into_iter().enumerate() {
+    ///     if let Err(error) = told {
+    ///         eprintln!("reactor {number} has not heard: {error}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Of each reactor: `ReactorGone`, or `MailboxFull`. What was taken and waits when a reactor ends is dropped.
+    pub fn tell_all(&self, call: impl FnOnce(&mut Context<'_>) + Clone + Send + 'static) -> Vec<Result<(), Error>> {
+        tell_all(&self.remotes, call)
+    }
+
+    /// Calls `tell` with what was sent to a connection or handler of any reactor and could not be delivered, and why: see
+    /// [`Reactor::on_undelivered`]. It takes the place of the one before, and has done so on every reactor when it returns.
+    ///
+    /// # Threads
+    /// `tell` is called on the thread of the reactor.
+    ///
+    /// # Errors
+    /// As [`Engine::ask`].
+    pub fn on_undelivered(&self, tell: impl Fn(Undelivered, &Error) + Send + Sync + 'static) -> Result<(), Error> {
+        let tell = Arc::new(tell);
+        for reactor in 0..self.remotes.len() {
+            let tell = tell.clone();
+            self.ask(reactor, move |cx| cx.on_undelivered(move |what, why| tell(what, why)))?;
+        }
+        Ok(())
+    }
+
     /// What each reactor counted so far, living connections included.
     ///
     /// # Errors
@@ -658,7 +698,7 @@ impl Engine {
         }
         let make = Arc::new(make);
         let mut bound = BoundEndpoints { address: real, parts: Vec::new() };
-        let least = self.remotes.iter().position(|remote| remote.is_same(self.least_loaded())).unwrap_or(0);
+        let least = self.remotes.iter().position(|remote| remote == self.least_loaded()).unwrap_or(0);
         for (number, socket) in sockets.into_iter().enumerate() {
             let reactor = if is_spread { number } else { least };
             let (config, make) = (config.clone(), make.clone());

@@ -89,7 +89,7 @@ impl std::fmt::Display for Report {
 pub struct Unsent {
     /// The bytes, as they were given.
     pub bytes: Bytes,
-    /// `MailboxFull`, `ReactorGone`, `Gone`, or of a connector `NotConnected`.
+    /// `MailboxFull`, `ReactorGone`, `Gone`, `OnReactorThread`, or of a connector `NotConnected`.
     #[source]
     pub why: Error,
 }
@@ -208,6 +208,16 @@ impl Mailbox {
         pushed.map_err(|(command, refusal)| (command, self.refused(refusal)))
     }
 
+    /// As `push`, and waits for room for at most `timeout`.
+    fn push_within(&self, command: Command, timeout: Duration) -> Result<(), (Command, Error)> {
+        if Driving::is_any() {
+            return Err((command, Error::OnReactorThread));
+        }
+        let bytes = command.bytes();
+        let pushed = self.queue.push_within(command, bytes, time_left(timeout), |waker| self.wake(waker));
+        pushed.map_err(|(command, refusal)| (command, self.refused(refusal)))
+    }
+
     fn wake(&self, waker: &mio::Waker) {
         if let Err(error) = waker.wake() {
             static FAILED: Seldom = Seldom::new();
@@ -237,11 +247,32 @@ impl Mailbox {
 ///
 /// One that is kept after the reactor's end costs a little memory and no descriptor.
 ///
-/// No call blocks, but [`Remote::wait`] and [`Remote::shutdown`]. What one `Remote` asks of one connection is done in its order,
-/// and a closure finds all done that was asked for before it. What is sent to one connection while the reactor is busy
-/// leaves together.
+/// No call blocks, but [`Remote::wait`], [`Remote::shutdown`] and those whose names end in `_timeout`. What one `Remote` asks of
+/// one connection is done in its order, and a closure finds all done that was asked for before it. What is sent to one connection
+/// while the reactor is busy leaves together. Two are equal if they are of the same reactor.
+///
+/// # When the mailbox is full
+/// It has room for [`ReactorConfig::mailbox_commands_max`](crate::ReactorConfig::mailbox_commands_max) commands and
+/// [`ReactorConfig::mailbox_bytes_max`](crate::ReactorConfig::mailbox_bytes_max) bytes. Beyond that a call returns what it was given
+/// with `MailboxFull`; [`Remote::send_timeout`] and [`Remote::tell_timeout`] wait for room, which a thread that produces without
+/// end should do. The reactor empties the whole mailbox at once, and then all who wait try again, in no order: whoever comes
+/// just then may be first. So a thread waits longer than others only while they fill the whole mailbox again before it runs.
 #[derive(Clone, Debug)]
 pub struct Remote(pub(crate) Arc<Mailbox>);
+
+impl PartialEq for Remote {
+    fn eq(&self, other: &Remote) -> bool {
+        self.0.reactor == other.0.reactor
+    }
+}
+
+impl Eq for Remote {}
+
+impl std::hash::Hash for Remote {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.reactor.hash(state);
+    }
+}
 
 impl Remote {
     /// Connections of the reactor: those that connect or shake hands, datagram sockets, and what is on its way to it.
@@ -321,10 +352,6 @@ impl Remote {
         self.0.queue.state().1
     }
 
-    pub(crate) fn is_same(&self, other: &Remote) -> bool {
-        self.0.reactor == other.0.reactor
-    }
-
     /// Hands an accepted stream over; it comes back if it is not taken.
     pub(crate) fn hand(&self, handed: Box<Handoff>) -> Result<(), Box<Handoff>> {
         self.load_more();
@@ -368,6 +395,19 @@ impl Remote {
         self.0.push(Command::Order(id, Order::Send(bytes))).map_err(unsent)
     }
 
+    /// As [`Remote::send`], and waits for at most `timeout` while the mailbox is full: see [`Remote`].
+    ///
+    /// # Errors
+    /// As [`Remote::send`]; `MailboxFull` when the time is up. `OnReactorThread` in a callback, of whichever reactor: it would hold
+    /// all its connections up.
+    pub fn send_timeout(&self, id: ConnId, bytes: Bytes, timeout: Duration) -> Result<(), Unsent> {
+        let id = match self.own(id) {
+            Ok(id) => id,
+            Err(why) => return Err(Unsent { bytes, why }),
+        };
+        self.0.push_within(Command::Order(id, Order::Send(bytes)), timeout).map_err(unsent)
+    }
+
     /// Sends `value` to the handler of a connection: its `on_message` is called with it, on the reactor's thread, after what this
     /// `Remote` asked of the connection before.
     ///
@@ -401,6 +441,27 @@ impl Remote {
         self.tell_source(id.0, value)
     }
 
+    /// As [`Remote::tell`], and waits for at most `timeout` while the mailbox is full: see [`Remote`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn producer(remote: &windlass::Remote, id: windlass::ConnId, prices: std::sync::mpsc::Receiver<u64>) {
+    /// for price in prices {
+    ///     if let Err(untold) = remote.tell_timeout(id, price, Duration::from_secs(10)) {
+    ///         eprintln!("{}: {}", untold.value, untold.why);
+    ///         break;
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Remote::tell`]; `MailboxFull` when the time is up. `OnReactorThread` in a callback, of whichever reactor: it would hold
+    /// all its connections up.
+    pub fn tell_timeout<T: Any + Send>(&self, id: ConnId, value: T, timeout: Duration) -> Result<(), Untold<T>> {
+        self.tell_source_by(id.0, value, |mailbox, command| mailbox.push_within(command, timeout))
+    }
+
     /// Sends `value` to the handler of a datagram socket; see [`Remote::tell`].
     ///
     /// # Errors
@@ -410,10 +471,19 @@ impl Remote {
     }
 
     fn tell_source<T: Any + Send>(&self, id: SourceId, value: T) -> Result<(), Untold<T>> {
+        self.tell_source_by(id, value, Mailbox::push)
+    }
+
+    fn tell_source_by<T: Any + Send>(
+        &self,
+        id: SourceId,
+        value: T,
+        push: impl FnOnce(&Mailbox, Command) -> Result<(), (Command, Error)>,
+    ) -> Result<(), Untold<T>> {
         if id.reactor != self.0.reactor {
             return Err(Untold { value, why: Error::Gone });
         }
-        let Err((command, why)) = self.0.push(Command::Order(id, Order::Tell(Message::new(value)))) else {
+        let Err((command, why)) = push(&self.0, Command::Order(id, Order::Tell(Message::new(value)))) else {
             return Ok(());
         };
         let Command::Order(_, Order::Tell(mut message)) = command else {
@@ -423,7 +493,8 @@ impl Remote {
         Err(Untold { value, why })
     }
 
-    /// Number of its reactor, which its connections' ids begin with.
+    /// Number of its reactor, which its connections' ids begin with. No other reactor of the process has or had it;
+    /// [`Context::number`] counts those of an engine from 0.
     pub fn reactor(&self) -> u32 {
         self.0.reactor
     }
@@ -545,10 +616,7 @@ impl Remote {
         if Driving::is_of(self.0.reactor) && self.0.queue.ended().is_none() {
             return Err(Error::OnReactorThread);
         }
-        let until = Instant::now().checked_add(timeout);
-        let an_hour = Duration::from_secs(3600);
-        let left = || until.map_or(an_hour, |until| until.saturating_duration_since(Instant::now()));
-        match self.0.queue.wait(left) {
+        match self.0.queue.wait(time_left(timeout)) {
             Some(End::Stopped(report)) => Ok(report),
             Some(End::Dropped) => Err(Error::ReactorGone),
             None => Err(Error::NotDriven),
@@ -568,6 +636,21 @@ impl Remote {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is left of a timeout that begins now; one that never ends is looked at again after an hour.
+fn time_left(timeout: Duration) -> impl Fn() -> Duration {
+    let until = Instant::now().checked_add(timeout);
+    let an_hour = Duration::from_secs(3600);
+    move || until.map_or(an_hour, |until| until.saturating_duration_since(Instant::now()).min(an_hour))
+}
+
+/// Has each of `remotes` run a copy of `call`.
+pub(crate) fn tell_all(
+    remotes: &[Remote],
+    call: impl FnOnce(&mut Context<'_>) + Clone + Send + 'static,
+) -> Vec<Result<(), Error>> {
+    remotes.iter().map(|remote| remote.run(call.clone())).collect()
 }
 
 /// How long a driven reactor may take, beyond its drain's deadline, to cut what is left and to report.

@@ -60,7 +60,7 @@ impl fmt::Debug for Message {
 pub struct Untold<T> {
     /// The value, as it was given.
     pub value: T,
-    /// `MailboxFull`, `ReactorGone`, or `Gone` if the id is of another reactor.
+    /// `MailboxFull`, `ReactorGone`, `Gone` if the id is of another reactor, or `OnReactorThread`.
     #[source]
     pub why: Error,
 }
@@ -71,7 +71,8 @@ impl<T> fmt::Debug for Untold<T> {
     }
 }
 
-/// What was sent and could not be delivered; see [`Reactor::on_undelivered`](crate::Reactor::on_undelivered).
+/// What was sent and could not be delivered; see [`Reactor::on_undelivered`](crate::Reactor::on_undelivered),
+/// [`Engine::on_undelivered`](crate::Engine::on_undelivered) and [`ServerBuilder::on_undelivered`](crate::ServerBuilder::on_undelivered).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Undelivered {

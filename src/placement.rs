@@ -139,7 +139,7 @@ impl Spread {
     /// Accepts no longer for one of the others; its listener there is closed behind what was handed over.
     pub(crate) fn unfeed(&mut self, remote: &Remote) {
         self.targets.retain(|(other, acceptor)| match acceptor {
-            Some(acceptor) if other.is_same(remote) => {
+            Some(acceptor) if other == remote => {
                 remote.order_asked(*acceptor, Order::Remove);
                 false
             }

@@ -225,7 +225,7 @@ impl Reactor {
     /// Calls `tell` with what [`Remote::send`], [`Remote::tell`] or [`Other::tell`](crate::Other::tell) took and that could not be
     /// delivered, and why: `Gone`, `NotOpen`, `NotTaken`, `Full`, `TooLong` or `ReactorGone`. Without it they are only counted.
     pub fn on_undelivered(&mut self, tell: impl FnMut(Undelivered, &Error) + 'static) {
-        self.core.undelivered = Some(Box::new(tell));
+        self.context().on_undelivered(tell);
     }
 
     /// What the reactor counted so far, the bytes of living connections included. Costs a pass over them.

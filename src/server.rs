@@ -26,6 +26,7 @@ use crate::error::{Error, ServerError};
 use crate::factory::Factory;
 use crate::handler::{Accept, ConnState, DatagramHandler, Maker};
 use crate::mailbox::{Driving, Health, Remote, Report};
+use crate::message::Undelivered;
 use callbacks::Callbacks;
 pub use callbacks::ServerEvent;
 use hooks::{Blocking, DatagramFront, FrontParts, ReactorMaker, ServerHooks, SharedMaker};
@@ -243,6 +244,16 @@ impl ServerBuilder {
         call: impl Fn(&Address, Option<&Address>, ConnState) + Send + Sync + 'static,
     ) -> ServerBuilder {
         self.callbacks.state = Some(Arc::new(call));
+        self
+    }
+
+    /// Called with what [`Remote::send`], [`Remote::tell`] or [`Other::tell`](crate::Other::tell) took and that could not be
+    /// delivered, and why: see [`Reactor::on_undelivered`](crate::Reactor::on_undelivered). Without it they are only counted.
+    ///
+    /// # Threads
+    /// On the thread of the reactor.
+    pub fn on_undelivered(mut self, call: impl Fn(Undelivered, &Error) + Send + Sync + 'static) -> ServerBuilder {
+        self.callbacks.undelivered = Some(Arc::new(call));
         self
     }
 
@@ -520,6 +531,10 @@ impl Server {
         };
         let started = std::thread::Builder::new().name(name.clone()).spawn(watch);
         started.map_err(|source| Error::Thread { name, source })?;
+        if plan.callbacks.undelivered.is_some() {
+            let callbacks = plan.callbacks.clone();
+            engine.on_undelivered(move |what, why| callbacks.tell_undelivered(what, why))?;
+        }
         if let Some(Streams::Handler(make)) = &plan.streams {
             for reactor in 0..engine.remotes().len() {
                 let make = make.clone();
@@ -575,6 +590,15 @@ impl Server {
     /// The ways into its reactors; none before it has begun and once it is gone.
     pub fn remotes(&self) -> Vec<Remote> {
         self.engine().map_or(Vec::new(), |engine| engine.remotes().to_vec())
+    }
+
+    /// Has each reactor run a copy of `call`: see [`Engine::tell_all`]. There is none before it has begun and once it is gone, so
+    /// that nothing is returned then.
+    ///
+    /// # Errors
+    /// Of each reactor: `ReactorGone`, or `MailboxFull`.
+    pub fn tell_all(&self, call: impl FnOnce(&mut Context<'_>) + Clone + Send + 'static) -> Vec<Result<(), Error>> {
+        self.engine().map_or(Vec::new(), |engine| engine.tell_all(call))
     }
 
     /// What each reactor counted so far; nothing before it has begun and once it is gone.

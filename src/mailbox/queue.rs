@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Queue<C, R, W> {
     room: Room,
     inside: Mutex<Inside<C, R, W>>,
-    ended: Condvar,
+    /// The end has come, or room that somebody waits for.
+    changed: Condvar,
 }
 
 /// How much may wait.
@@ -35,6 +36,8 @@ struct Inside<C, R, W> {
     commands: VecDeque<C>,
     /// What they carry.
     bytes: usize,
+    /// Threads that wait for room.
+    waiting: usize,
     /// `None` after the end.
     waker: Option<W>,
     /// By when the reactor was asked to be drained.
@@ -64,21 +67,34 @@ impl<C, R, W> std::fmt::Debug for Queue<C, R, W> {
 
 impl<C, R: Clone, W: Clone> Queue<C, R, W> {
     pub(crate) fn new(room: Room, waker: W) -> Queue<C, R, W> {
-        let inside = Inside { commands: VecDeque::new(), bytes: 0, waker: Some(waker), stop: None, end: None };
-        Queue { room, inside: Mutex::new(inside), ended: Condvar::new() }
+        let inside =
+            Inside { commands: VecDeque::new(), bytes: 0, waiting: 0, waker: Some(waker), stop: None, end: None };
+        Queue { room, inside: Mutex::new(inside), changed: Condvar::new() }
     }
 
     /// Queues a command that carries so many bytes, and calls `wake` if it is the first one; gives it back if it cannot.
     pub(crate) fn push(&self, command: C, bytes: usize, wake: impl FnOnce(&W)) -> Result<(), (C, Refusal)> {
+        self.push_within(command, bytes, || Duration::ZERO, wake)
+    }
+
+    /// As `push`, and waits for room for as long as `left` says, which is asked again after each waking. Who comes meanwhile and
+    /// finds room does not wait behind those who do.
+    pub(crate) fn push_within(
+        &self,
+        command: C,
+        bytes: usize,
+        left: impl Fn() -> Duration,
+        wake: impl FnOnce(&W),
+    ) -> Result<(), (C, Refusal)> {
         let mut inside = self.lock();
-        if inside.end.is_some() {
-            return Err((command, Refusal::Ended));
-        }
-        if inside.commands.len() >= self.room.commands {
-            return Err((command, Refusal::Full));
-        }
-        if bytes > 0 && inside.bytes > 0 && bytes > self.room.bytes.saturating_sub(inside.bytes) {
-            return Err((command, Refusal::Bytes));
+        while let Some(refusal) = inside.refuses(self.room, bytes) {
+            let left = if refusal == Refusal::Ended { Duration::ZERO } else { left() };
+            if left.is_zero() {
+                return Err((command, refusal));
+            }
+            inside.waiting += 1;
+            inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+            inside.waiting -= 1;
         }
         inside.bytes += bytes;
         append(inside, command, wake);
@@ -116,6 +132,10 @@ impl<C, R: Clone, W: Clone> Queue<C, R, W> {
         let mut inside = self.lock();
         inside.bytes = 0;
         std::mem::swap(batch, &mut inside.commands);
+        if inside.waiting > 0 {
+            // All of them: there is room for as many as may wait, and nobody knows how much each one carries.
+            self.changed.notify_all();
+        }
     }
 
     /// By when a stop was asked for, told once.
@@ -127,7 +147,7 @@ impl<C, R: Clone, W: Clone> Queue<C, R, W> {
     pub(crate) fn end(&self, end: R) -> VecDeque<C> {
         let mut inside = self.lock();
         inside.end.get_or_insert(end);
-        self.ended.notify_all();
+        self.changed.notify_all();
         let (commands, waker) = (std::mem::take(&mut inside.commands), inside.waker.take());
         drop(inside);
         // Behind the lock: it closes a descriptor.
@@ -157,7 +177,7 @@ impl<C, R: Clone, W: Clone> Queue<C, R, W> {
             if left.is_zero() {
                 return None;
             }
-            inside = self.ended.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
+            inside = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -166,6 +186,20 @@ impl<C, R, W> Queue<C, R, W> {
     fn lock(&self) -> MutexGuard<'_, Inside<C, R, W>> {
         // No user code runs under the lock; a poisoned one holds a whole queue all the same.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C, R, W> Inside<C, R, W> {
+    /// Why a command that carries so many bytes cannot be queued.
+    fn refuses(&self, room: Room, bytes: usize) -> Option<Refusal> {
+        if self.end.is_some() {
+            return Some(Refusal::Ended);
+        }
+        if self.commands.len() >= room.commands {
+            return Some(Refusal::Full);
+        }
+        let is_too_much = bytes > 0 && self.bytes > 0 && bytes > room.bytes.saturating_sub(self.bytes);
+        is_too_much.then_some(Refusal::Bytes)
     }
 }
 
@@ -245,6 +279,63 @@ mod tests {
         assert_eq!(queue.take_stop(), None);
         queue.push_stop(now, 0, |()| {}).expect("running");
         assert_eq!(taken(&queue), [0], "what was told does not count any more");
+    }
+
+    /// Begins to wait for room on another thread, and returns when it does.
+    fn wait_for_room<'scope, 'env>(
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+        queue: &'env Queue<u32, (), ()>,
+        command: u32,
+        bytes: usize,
+    ) -> std::thread::ScopedJoinHandle<'scope, Result<(), (u32, Refusal)>> {
+        let before = queue.lock().waiting;
+        let thread = scope.spawn(move || queue.push_within(command, bytes, || Duration::from_secs(60), |()| {}));
+        while queue.lock().waiting == before {
+            std::thread::yield_now();
+        }
+        thread
+    }
+
+    #[test]
+    fn who_waits_for_room_gets_it_when_the_queue_is_taken() {
+        let queue = Queue::new(room(1), ());
+        queue.push(1, 100, |()| {}).expect("room");
+        std::thread::scope(|scope| {
+            let waits = wait_for_room(scope, &queue, 2, 0);
+            assert_eq!(taken(&queue), [1]);
+            assert_eq!(waits.join().expect("no panic"), Ok(()));
+        });
+        assert_eq!((taken(&queue), queue.lock().waiting), (vec![2], 0));
+        let queue = Queue::new(room(9), ());
+        queue.push(1, 100, |()| {}).expect("room");
+        std::thread::scope(|scope| {
+            let waits = [wait_for_room(scope, &queue, 2, 60), wait_for_room(scope, &queue, 3, 40)];
+            assert_eq!(queue.push(4, 1, |()| {}), Err((4, Refusal::Bytes)));
+            assert_eq!(taken(&queue), [1]);
+            waits.into_iter().for_each(|waits| assert_eq!(waits.join().expect("no panic"), Ok(())));
+        });
+        let mut both = taken(&queue);
+        both.sort_unstable();
+        assert_eq!(both, [2, 3]);
+    }
+
+    #[test]
+    fn who_waits_for_room_is_refused_when_the_time_is_up_or_the_end_comes() {
+        let queue = Queue::new(room(1), ());
+        queue.push(1, 0, |()| {}).expect("room");
+        let asked = Cell::new(0);
+        let left = || {
+            asked.set(asked.get() + 1);
+            Duration::from_nanos(u64::from(asked.get() < 3))
+        };
+        assert_eq!(queue.push_within(2, 0, left, |()| panic!("a wake")), Err((2, Refusal::Full)));
+        assert_eq!(asked.get(), 3);
+        std::thread::scope(|scope| {
+            let waits = wait_for_room(scope, &queue, 2, 0);
+            assert_eq!(queue.end(()), [1]);
+            assert_eq!(waits.join().expect("no panic"), Err((2, Refusal::Ended)));
+        });
+        assert_eq!(queue.push_within(3, 0, || panic!("nothing to wait for"), |()| {}), Err((3, Refusal::Ended)));
     }
 
     #[test]

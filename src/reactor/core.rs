@@ -70,12 +70,8 @@ pub(super) struct Core {
     drives_since_clock: u32,
     stopwatch: Stopwatch,
     relief: Relief,
-    pub(super) undelivered: Option<TellUndelivered>,
     pub(super) drain_began: Tick,
 }
-
-/// Told of bytes from elsewhere that could not be delivered.
-pub(super) type TellUndelivered = Box<dyn FnMut(Undelivered, &Error)>;
 
 /// Whether the mailbox was woken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +117,7 @@ fn state(registry: Registry, mailbox: Arc<Mailbox>, config: &ReactorConfig) -> R
         misused: Seldom::new(),
         unread: HashSet::new(),
         undelivered: Vec::new(),
+        tell_undelivered: None,
         detach_request: None,
         successor: None,
         relay_request: None,
@@ -163,7 +160,6 @@ impl Core {
             drives_since_clock: 0,
             stopwatch: Stopwatch::new(config.slow_callback),
             relief: Relief::new(config.queued_bytes_max),
-            undelivered: None,
             drain_began: Tick::NEVER,
         })
     }
@@ -320,7 +316,7 @@ impl Core {
     /// Drops what of users' is left.
     pub(super) fn drop_rest(&mut self) {
         let (jobs, endings) = (std::mem::take(&mut self.state.jobs), std::mem::take(&mut self.state.endings));
-        let (local, undelivered) = (std::mem::take(&mut self.state.local), self.undelivered.take());
+        let (local, undelivered) = (std::mem::take(&mut self.state.local), self.state.tell_undelivered.take());
         let table = std::mem::replace(&mut self.table, Table::new(self.number));
         self.drop_guarded(jobs);
         self.drop_guarded(endings);
@@ -565,7 +561,7 @@ impl Core {
 
     pub(super) fn tell_undelivered(&mut self, what: Undelivered, why: &Error) {
         self.state.counters.undelivered += 1;
-        if let Some(tell) = &mut self.undelivered {
+        if let Some(tell) = &mut self.state.tell_undelivered {
             if guarded(|| tell(what, why)).is_none() {
                 self.state.counters.panics += 1;
             }

@@ -1,4 +1,4 @@
-//! A server's three callbacks, and the events that one of them gets.
+//! A server's callbacks, and the events that one of them gets.
 //!
 //! Owns how they are called: a panic in one is reported to the error callback and ends nothing.
 
@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::error::{Error, ServerError};
 use crate::handler::{ConnState, PauseCause, guarded};
 use crate::mailbox::{Driving, Report};
+use crate::message::Undelivered;
 use crate::seldom::Seldom;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ impl std::fmt::Display for ServerEvent {
 type OnError = dyn Fn(&ServerError) + Send + Sync;
 type OnState = dyn Fn(&Address, Option<&Address>, ConnState) + Send + Sync;
 type OnEvent = dyn Fn(&ServerEvent) + Send + Sync;
+type OnUndelivered = dyn Fn(Undelivered, &Error) + Send + Sync;
 
 /// A server's callbacks.
 #[derive(Clone, Default)]
@@ -80,6 +82,7 @@ pub(super) struct Callbacks {
     pub(super) error: Option<Arc<OnError>>,
     pub(super) state: Option<Arc<OnState>>,
     pub(super) event: Option<Arc<OnEvent>>,
+    pub(super) undelivered: Option<Arc<OnUndelivered>>,
 }
 
 impl std::fmt::Debug for Callbacks {
@@ -136,6 +139,13 @@ impl Callbacks {
             self.tell_error(&ServerError::CallbackPanicked { callback });
             resume_unwind(Box::new(callback))
         })
+    }
+
+    /// As `run`: its panic goes on to the reactor, which counts it.
+    pub(super) fn tell_undelivered(&self, what: Undelivered, why: &Error) {
+        if let Some(call) = &self.undelivered {
+            self.run("on_undelivered", || call(what, why));
+        }
     }
 
     pub(super) fn tell_state(&self, local: &Address, remote: Option<&Address>, state: ConnState) {
