@@ -419,6 +419,26 @@ impl Context<'_> {
         self.state.locals.get_mut(&TypeId::of::<T>())?.downcast_mut()
     }
 
+    /// What is kept of this type; if nothing is, `T::default()` is kept first.
+    ///
+    /// ```
+    /// # use windlass::Context;
+    /// #[derive(Default)]
+    /// struct Visits(u64);
+    /// fn count(cx: &mut Context<'_>) -> u64 {
+    ///     let visits = cx.local_or_default::<Visits>();
+    ///     visits.0 += 1;
+    ///     visits.0
+    /// }
+    /// # let mut reactor = windlass::Reactor::new(windlass::ReactorConfig::default())?;
+    /// # assert_eq!((count(&mut reactor.context()), count(&mut reactor.context())), (1, 2));
+    /// # Ok::<(), windlass::Error>(())
+    /// ```
+    pub fn local_or_default<T: Default + 'static>(&mut self) -> &mut T {
+        let kept = self.state.locals.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
+        kept.downcast_mut().expect("context: a value is kept by its type")
+    }
+
     /// Calls `call` with what is kept of this type, and with the context, to reach other connections meanwhile. Within `call`
     /// there is none of this type. Returns `None`, without a call, if none is kept.
     ///

@@ -18,14 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use windlass::{Address, Bytes, Conn, ConnId, Error, Handler, ListenConfig, Reactor, ReactorConfig, Remote, Unsent};
+use windlass::{Address, Bytes, Conn, ConnId, Handler, ListenConfig, Message, Reactor, ReactorConfig, Remote};
 
 use crate::rig::Outcome;
 use crate::tally::{CONNECTIONS, MESSAGE_BYTES, SENDERS, message};
 
-/// How long a sender waits that finds no room in a mailbox. It must not take the reactor's core, as it would by asking
-/// again at once; a full mailbox lasts for far longer.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
+/// How long a sender waits that finds no room in a mailbox; the receivers miss what is not sent then.
+const NO_ROOM_MAX: Duration = Duration::from_secs(60);
 
 /// What a sender gives its messages to.
 trait Way: Clone + Send + 'static {
@@ -37,7 +36,8 @@ trait Way: Clone + Send + 'static {
 pub(crate) fn run(arguments: &[String]) -> Outcome<()> {
     match arguments {
         [kind, listen, address] if listen == "--listen" => match kind.as_str() {
-            "remote" => by_reactor(address),
+            "remote" => by_reactor(address, Parcel::Bytes),
+            "tell" => by_reactor(address, Parcel::Message),
             "gathered" => by_channel(address, Writes::Gathered),
             "singly" => by_channel(address, Writes::Singly),
             _ => Err(format!("`{kind}` is no kind of outlet").into()),
@@ -80,31 +80,40 @@ fn send_all(way: &impl Way, sender: u32, first: u32, count: u32) -> u64 {
 
 // --- a reactor -------------------------------------------------------------------------------------------------------
 
+/// How a message gets to its connection.
+#[derive(Clone, Copy)]
+enum Parcel {
+    /// The reactor queues it.
+    Bytes,
+    /// The handler is told it, and writes it.
+    Message,
+}
+
 #[derive(Clone)]
 struct Mail {
     remote: Remote,
     connections: Arc<[ConnId]>,
+    parcel: Parcel,
 }
 
 impl Way for Mail {
-    fn send(&self, connection: usize, mut bytes: Bytes) -> u64 {
-        let mut refused = 0;
-        loop {
-            match self.remote.send(self.connections[connection], bytes) {
-                Ok(()) => return refused,
-                Err(Unsent { bytes: back, why: Error::MailboxFull { .. } }) => {
-                    refused += 1;
-                    bytes = back;
-                    thread::sleep(NO_ROOM_PAUSE);
-                }
-                // The receivers will miss it.
-                Err(_) => return refused,
-            }
-        }
+    fn send(&self, connection: usize, bytes: Bytes) -> u64 {
+        let id = self.connections[connection];
+        let left = match self.parcel {
+            Parcel::Bytes => self.remote.send(id, bytes).err().map(|unsent| unsent.bytes),
+            Parcel::Message => self.remote.tell(id, bytes).err().map(|untold| untold.value),
+        };
+        let Some(bytes) = left else { return 0 };
+        // What is not taken now either, the receivers will miss.
+        let _ = match self.parcel {
+            Parcel::Bytes => self.remote.send_timeout(id, bytes, NO_ROOM_MAX).map_err(|unsent| unsent.why),
+            Parcel::Message => self.remote.tell_timeout(id, bytes, NO_ROOM_MAX).map_err(|untold| untold.why),
+        };
+        1
     }
 }
 
-/// Only sends what others give it.
+/// Only sends what others give or tell it.
 struct Spout(Arc<Mutex<Vec<ConnId>>>);
 
 impl Handler for Spout {
@@ -115,9 +124,16 @@ impl Handler for Spout {
     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
         data.len()
     }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: &mut Message) {
+        if let Some(bytes) = message.take::<Bytes>() {
+            // What waits for one connection is far below the limit; the receivers would miss it.
+            let _ = conn.write(&bytes);
+        }
+    }
 }
 
-fn by_reactor(address: &str) -> Outcome<()> {
+fn by_reactor(address: &str, parcel: Parcel) -> Outcome<()> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let opened: Arc<Mutex<Vec<ConnId>>> = Arc::default();
     let lost = Arc::new(AtomicU64::new(0));
@@ -131,7 +147,7 @@ fn by_reactor(address: &str) -> Outcome<()> {
     println!("listening on {}", reactor.listener_address(listener).ok_or("the listener is gone")?);
     let remote = reactor.remote();
     let orders = thread::spawn(move || {
-        let outcome = obey_as_mail(&remote, &opened, &lost).map_err(|error| error.to_string());
+        let outcome = obey_as_mail(&remote, parcel, &opened, &lost).map_err(|error| error.to_string());
         // It may have stopped already.
         let _ = remote.stop(Duration::ZERO);
         outcome
@@ -140,7 +156,7 @@ fn by_reactor(address: &str) -> Outcome<()> {
     Ok(orders.join().map_err(|_| "the thread of orders panicked")??)
 }
 
-fn obey_as_mail(remote: &Remote, opened: &Mutex<Vec<ConnId>>, lost: &AtomicU64) -> Outcome<()> {
+fn obey_as_mail(remote: &Remote, parcel: Parcel, opened: &Mutex<Vec<ConnId>>, lost: &AtomicU64) -> Outcome<()> {
     let connections = loop {
         let opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
         if opened.len() == CONNECTIONS {
@@ -158,7 +174,7 @@ fn obey_as_mail(remote: &Remote, opened: &Mutex<Vec<ConnId>>, lost: &AtomicU64) 
         let (turns, commands) = told.recv()?;
         Ok(format!("{turns} {commands}"))
     };
-    obey(&Mail { remote: remote.clone(), connections }, || lost.load(Ordering::Relaxed), counters)
+    obey(&Mail { remote: remote.clone(), connections, parcel }, || lost.load(Ordering::Relaxed), counters)
 }
 
 // --- a channel -------------------------------------------------------------------------------------------------------
@@ -173,9 +189,9 @@ enum Writes {
     Singly,
 }
 
-type Message = (usize, Bytes);
+type Addressed = (usize, Bytes);
 
-impl Way for SyncSender<Message> {
+impl Way for SyncSender<Addressed> {
     fn send(&self, connection: usize, bytes: Bytes) -> u64 {
         // Nobody takes it only if the other thread has failed, and then the receivers will miss it.
         let _ = SyncSender::send(self, (connection, bytes));
@@ -206,11 +222,15 @@ fn by_channel(address: &str, writes: Writes) -> Outcome<()> {
     obey(&sender, || 0, || Err("a channel has no counters".into()))
 }
 
-fn write_singly(messages: &Receiver<Message>, streams: &mut [TcpStream]) -> std::io::Result<()> {
+fn write_singly(messages: &Receiver<Addressed>, streams: &mut [TcpStream]) -> std::io::Result<()> {
     messages.iter().try_for_each(|(connection, bytes)| streams[connection].write_all(&bytes))
 }
 
-fn write_gathered(messages: &Receiver<Message>, streams: &mut [TcpStream], messages_max: usize) -> std::io::Result<()> {
+fn write_gathered(
+    messages: &Receiver<Addressed>,
+    streams: &mut [TcpStream],
+    messages_max: usize,
+) -> std::io::Result<()> {
     let mut gathered: Vec<Vec<u8>> = streams.iter().map(|_| Vec::with_capacity(16 * MESSAGE_BYTES)).collect();
     while let Ok((connection, bytes)) = messages.recv() {
         gathered[connection].extend_from_slice(&bytes);

@@ -1,5 +1,5 @@
-//! Messages a second that four threads send to the connections of one other thread, through `Remote::send` or through a
-//! channel of the same capacity.
+//! Messages a second that four threads send to the connections of one other thread, through `Remote::send`, through
+//! `Remote::tell` and the handlers' `on_message`, or through a channel of the same capacity.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,20 @@ const TRACED: usize = 10_000;
 const PORTIONS: usize = 100;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
-pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
+/// Bytes, which the reactor writes.
+pub(crate) fn sends(options: &Options, report: &mut Report) -> Outcome<()> {
+    let own = &["--outlet", "remote"];
+    run("remote-sends", own, options, report)?;
+    let windlass = Peer::own("windlass", own)?;
+    count_wakes(&windlass, options.asked.count(TRACED), report)
+}
+
+/// Messages, which the handlers write.
+pub(crate) fn tells(options: &Options, report: &mut Report) -> Outcome<()> {
+    run("remote-tells", &["--outlet", "tell"], options, report)
+}
+
+fn run(scenario: &str, own: &'static [&'static str], options: &Options, report: &mut Report) -> Outcome<()> {
     let count = options.asked.count(MESSAGES);
     let text = format!(
         "{SENDERS} threads, {MESSAGE_BYTES} B to {CONNECTIONS} connections of one other, {} × {} messages, \
@@ -29,9 +42,9 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         options.rounds,
         count * SENDERS
     );
-    report::title("remote-sends", &text);
+    report::title(scenario, &text);
     let contenders = [
-        Peer::own("windlass", &["--outlet", "remote"])?,
+        Peer::own("windlass", own)?,
         Peer::own("channel, gathered", &["--outlet", "gathered"])?,
         Peer::own("channel, singly", &["--outlet", "singly"])?,
     ];
@@ -56,10 +69,10 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
         let ratios = slices::by_round(pairs.map(|(own, other)| own.per_second / other.per_second), options.rounds);
         println!("  windlass / {} by round: {}", peer.name, report::list(&ratios));
         // The channel that gathers is the one that an expert would write.
-        let alone = format!("remote-sends: windlass / {}", peer.name);
-        report.verdict(if index == 1 { "remote-sends" } else { &alone }, report::median(&ratios));
+        let alone = format!("{scenario}: windlass / {}", peer.name);
+        report.verdict(if index == 1 { scenario } else { &alone }, report::median(&ratios));
     }
-    count_wakes(&contenders[0], options.asked.count(TRACED), report)
+    Ok(())
 }
 
 /// How often the reactor was woken, and how often it looked.

@@ -6,29 +6,27 @@
 //! that you do not trust. SIGTERM and SIGINT drain it.
 //!
 //! It has one reactor, so all state is in an `Rc<RefCell<…>>`. Requests are parsed in the buffer that they were read into, and
-//! all requests of one `on_data` are answered by one write. A client that does not read its answers is not read either, and a
+//! the answers of pipelined ones leave together. A client that does not read its answers is not read either, and a
 //! subscriber that does not read its messages is reset.
 
 mod resp;
 
-use resp::{Fault, array, bulk, line, number};
+use resp::{Fault, array, bulk, line};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 use windlass::framing::{Found, Lines};
-use windlass::{Bytes, Conn, ConnId, EngineConfig, Handler, Limits, ListenConfig, Reason, Server, Signals};
+use windlass::{Bytes, Conn, ConnId, EngineConfig, Handler, Limits, ListenConfig, Reason, Server};
 
 /// The longest request, and the longest inline request.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// `on_data` returns when the answers are as long as this. It is called again with the rest of the requests.
-const ANSWERS_BYTES: usize = 64 * 1024;
 /// A client with more waiting output than this is paused. It must be well above `Limits::outbox_bytes_high`: then `on_writable`
 /// follows, and resumes the client.
 const UNREAD_BYTES: usize = 512 * 1024;
-/// Output that may wait for one client, and for all clients. Above `UNREAD_BYTES` there is room for messages, and for the answers
-/// of one more `on_data`.
+/// Output that may wait for one client, and for all clients. Above `UNREAD_BYTES` there is room for messages, and for one more
+/// answer.
 const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const QUEUED_MAX: usize = 512 * 1024 * 1024;
 /// Channels that one client may subscribe to, and the longest name of a channel.
@@ -42,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 struct Shared {
     values: HashMap<Box<[u8]>, Box<[u8]>>,
     channels: HashMap<Box<[u8]>, HashSet<ConnId>>,
-    /// The answers of the current `on_data`; otherwise empty.
+    /// The answer of the current `on_data`; otherwise empty.
     out: Vec<u8>,
 }
 
@@ -53,24 +51,18 @@ struct Client {
 }
 
 impl Handler for Client {
+    /// Called again at once while a whole request is left; what is written meanwhile leaves together.
     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
         let shared = self.shared.clone();
         let shared = &mut *shared.borrow_mut();
-        let (mut used, mut args, mut done) = (0, Vec::new(), Ok(()));
-        while done.is_ok() && used < data.len() && shared.out.len() < ANSWERS_BYTES {
-            done = match resp::first(&data[used..], &mut self.lines, &mut args) {
-                Ok(Found::Frame { used: bytes, .. }) => {
-                    used += bytes;
-                    self.answer(conn, shared, &args)
-                }
-                Ok(Found::Incomplete { need }) if conn.need(need).is_ok() => break,
-                Ok(Found::Incomplete { .. }) => Err("-ERR Protocol error: too big request"),
-                Err(fault) => Err(fault),
-            };
-        }
-        if let Err(fault) = done {
-            line(&mut shared.out, fault);
-        }
+        let mut args = Vec::new();
+        let (used, done) = match resp::first(data, &mut self.lines, &mut args) {
+            Ok(Found::Frame { used, .. }) => (used, self.answer(conn, shared, &args)),
+            Ok(Found::Incomplete { need }) if conn.need(need).is_ok() => return 0,
+            Ok(Found::Incomplete { .. }) => (0, Err("-ERR Protocol error: too big request")),
+            Err(fault) => (0, Err(fault)),
+        };
+        let done = done.inspect_err(|fault| line(&mut shared.out, fault));
         match conn.write(&shared.out) {
             Err(_) => conn.abort(), // a subscriber that does not read its messages
             Ok(()) if done.is_err() => conn.close(),
@@ -113,16 +105,17 @@ impl Client {
                 values.insert((*key).into(), (*value).into());
                 line(out, "+OK");
             }
-            (b"DEL", [_, ..]) => number(out, ':', args.iter().filter(|key| values.remove(**key).is_some()).count()),
+            (b"DEL", [_, ..]) => {
+                line(out, format_args!(":{}", args.iter().flat_map(|key| values.remove(*key)).count()))
+            }
             (b"INCR", [key]) => {
                 let old = values.get(*key).map_or(Some(0), |old| std::str::from_utf8(old).ok()?.parse::<i64>().ok());
-                match old.and_then(|old| old.checked_add(1)) {
-                    Some(new) => {
-                        values.insert((*key).into(), new.to_string().into_bytes().into());
-                        line(out, &format!(":{new}"));
-                    }
-                    None => line(out, "-ERR value is not an integer or out of range"),
-                }
+                let Some(new) = old.and_then(|old| old.checked_add(1)) else {
+                    line(out, "-ERR value is not an integer or out of range");
+                    return Ok(());
+                };
+                values.insert((*key).into(), new.to_string().into_bytes().into());
+                line(out, format_args!(":{new}"));
             }
             (b"PUBLISH", [channel, text]) => shared.publish(conn, channel, text),
             (b"COMMAND", _) => line(out, "*0"), // redis-cli shows no hints then
@@ -139,14 +132,14 @@ impl Client {
         self.channels.insert(name.into());
         shared.channels.entry(name.into()).or_default().insert(id);
         array(&mut shared.out, 3, &[b"subscribe", name]);
-        number(&mut shared.out, ':', self.channels.len());
+        line(&mut shared.out, format_args!(":{}", self.channels.len()));
     }
 
     fn unsubscribe(&mut self, id: ConnId, shared: &mut Shared, name: &[u8]) {
         self.channels.remove(name);
         shared.leave(name, id);
         array(&mut shared.out, 3, &[b"unsubscribe", name]);
-        number(&mut shared.out, ':', self.channels.len());
+        line(&mut shared.out, format_args!(":{}", self.channels.len()));
     }
 }
 
@@ -163,7 +156,7 @@ impl Shared {
                 Err(_) => subscriber.abort(), // it does not read its messages
             }
         }
-        number(&mut self.out, ':', reached);
+        line(&mut self.out, format_args!(":{reached}"));
     }
 
     fn leave(&mut self, channel: &[u8], id: ConnId) {
@@ -175,7 +168,6 @@ impl Shared {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits { inbox_bytes_max: REQUEST_BYTES_MAX, outbox_bytes_max: OUTPUT_BYTES_MAX, ..Limits::default() };
-    let signals = Signals::new()?;
     let server = Server::builder()
         .address(std::env::args().nth(1).as_deref().unwrap_or("tcp://127.0.0.1:0").parse()?)
         .listen_config(ListenConfig { limits, ..ListenConfig::default() })
@@ -184,9 +176,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (shared, lines) = (Rc::<RefCell<Shared>>::default(), Lines::new(INLINE_BYTES_MAX));
             move |_: &Conn<'_>| Client { shared: shared.clone(), lines: lines.clone(), channels: BTreeSet::new() }
         })
+        .on_event(|event| println!("{event}"))
         .build()?;
-    server.listen()?;
-    println!("listening on {}", server.local_addresses()[0]);
-    println!("drained: {}", signals.run(&server, DRAIN)?);
+    server.run_until_signal(DRAIN)?;
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! RESP2, the protocol of redis: finds requests and their arguments, and writes answers.
 
+use std::fmt::Display;
 use std::io::Write;
 use windlass::framing::{Found, Lines};
 
 /// Arguments of one request, including the command's name, and the length of each.
 const ARGS_MAX: usize = 1024;
 const ARG_BYTES_MAX: usize = 1024 * 1024;
+/// The longest line with a length.
+const LENGTH_BYTES_MAX: usize = 16;
 /// The shortest argument: `$0`, CRLF, CRLF.
 const SHORTEST: usize = 6;
 
@@ -38,42 +41,34 @@ pub(crate) fn first<'d>(data: &'d [u8], lines: &mut Lines, args: &mut Vec<&'d [u
     Ok(Found::Frame { payload: &data[..at], used: at })
 }
 
-/// The number after `kind` at `at`, and where the bytes after its CRLF begin; `None` if the CRLF has not arrived.
+/// The number in the line at `at`, after `kind`, and where the bytes after the line begin; `None` if its end has not arrived.
 fn length(data: &[u8], at: usize, kind: u8, max: usize) -> Result<Option<(usize, usize)>, Fault> {
-    let mut value = 0;
-    for (index, byte) in data.iter().enumerate().skip(at) {
-        match (byte, data.get(index + 1)) {
-            (byte, _) if index == at && *byte == kind => {}
-            (b'0'..=b'9', _) if index > at && index < at + 10 => value = value * 10 + usize::from(byte - b'0'),
-            (b'\r', Some(b'\n')) if index > at + 1 && value <= max => return Ok(Some((value, index + 2))),
-            (b'\r', None) if index > at + 1 => break,
-            _ => return Err("-ERR Protocol error: expected '*' or '$' and a valid length"),
+    const WRONG: Fault = "-ERR Protocol error: expected '*' or '$' and a valid length";
+    match Lines::new(LENGTH_BYTES_MAX).first(data.get(at..).unwrap_or_default()).map_err(|_| WRONG)? {
+        Found::Incomplete { .. } => Ok(None),
+        Found::Frame { payload, used } => {
+            let digits = payload.strip_prefix(&[kind]).and_then(|digits| std::str::from_utf8(digits).ok());
+            let length = digits.and_then(|digits| digits.parse().ok()).filter(|length| *length <= max);
+            length.map(|length| Some((length, at + used))).ok_or(WRONG)
         }
     }
-    Ok(None)
 }
 
-/// Appends a line: `+OK`, `-ERR`.
-pub(crate) fn line(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a type and a number: `:1`, `*3`, `$5`.
-pub(crate) fn number(out: &mut Vec<u8>, kind: char, number: usize) {
-    write!(out, "{kind}{number}\r\n").expect("memory takes all");
+/// Appends a line: `+OK`, `-ERR`, `:1`, `*3`, `$5`.
+pub(crate) fn line(out: &mut Vec<u8>, text: impl Display) {
+    write!(out, "{text}\r\n").expect("memory takes all");
 }
 
 /// Appends a bulk string, or nil.
 pub(crate) fn bulk(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else { return line(out, "$-1") };
-    number(out, '$', bytes.len());
+    line(out, format_args!("${}", bytes.len()));
     out.extend_from_slice(bytes);
     line(out, "");
 }
 
 /// Appends an array of so many elements, which begins with these bulk strings.
 pub(crate) fn array(out: &mut Vec<u8>, length: usize, items: &[&[u8]]) {
-    number(out, '*', length);
+    line(out, format_args!("*{length}"));
     items.iter().for_each(|item| bulk(out, Some(item)));
 }
