@@ -119,6 +119,14 @@ pub(crate) fn world_of(
     World { server: Arc::new(server).into(), client }
 }
 
+/// A server, and the first words of one of its clients.
+pub(crate) fn greeting() -> (TlsServer, Vec<u8>) {
+    let world = world(&TLS13, |_, _| {});
+    let mut client = Side::new(Session::client(&world.client, None).expect("a name"));
+    client.take(&[]);
+    (world.server, client.records())
+}
+
 impl World {
     fn sides(&self) -> (Side, Side) {
         let mut client = Side::new(Session::client(&self.client, None).expect("a name"));
