@@ -223,18 +223,13 @@ impl<E> Race<E> {
                 Vec::new()
             }
         };
-        let is_first = self.tried.is_empty() && self.waiting.is_empty();
-        if asked == Family::Any && is_first {
+        if asked == Family::Any {
             self.next_family = addresses.first().map_or(Family::V6, family);
         }
         self.take_in(addresses);
         if self.tried.is_empty() {
             let waits = self.unanswered.contains(&Family::V6) || self.looks.contains(&Family::V6);
-            self.next_at = match (waits, is_first) {
-                (true, true) => clock::until(now, self.delay(RESOLUTION_DELAY)),
-                (true, false) => self.next_at,
-                (false, _) => now,
-            };
+            self.next_at = if waits { clock::until(now, self.delay(RESOLUTION_DELAY)) } else { now };
         } else if self.under_way.is_empty() {
             self.next_at = now;
         }

@@ -16,7 +16,7 @@ impl Link {
     pub(crate) fn is_at_rest(&self) -> bool {
         let limits = &self.limits;
         let reads_whole = limits.bytes_per_turn >= READ_BYTES && limits.inbox_bytes_max >= READ_BYTES;
-        self.is_quiet() && reads_whole && limits.reads_per_turn > 0
+        self.is_quiet() && reads_whole
     }
 
     /// What of it a callback or a read may have changed.

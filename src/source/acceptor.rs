@@ -386,12 +386,11 @@ impl Acceptor {
             }
             Trouble::Passing(errno) => {
                 cx.state.counters.accepts_failed += 1;
-                self.failures += 1;
+                // The next failure behind a pause pauses at once.
+                self.failures = self.failures.saturating_add(1);
                 if self.failures < FAILURES_MAX {
                     return None;
                 }
-                // The next failure pauses at once.
-                self.failures = FAILURES_MAX - 1;
                 self.starve(id, errno, cx);
                 Some(Next::Wait)
             }
