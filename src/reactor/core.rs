@@ -25,7 +25,7 @@ use crate::net::datagram::arrivals::Arrivals;
 use crate::placement::Handoff;
 use crate::post::Departures;
 use crate::reactor::Status;
-use crate::reactor::hearing::{Hearing, Polled, TurnState};
+use crate::reactor::hearing::{Hearing, Polled, TurnState, polls_of};
 use crate::reactor::orders::Orders;
 use crate::reactor::stopwatch::{Held, Stopwatch};
 use crate::reactor::table::Table;
@@ -259,7 +259,7 @@ impl Core {
             asked: self.asked,
             due: self.next_due(),
             polled: self.events,
-            polls: self.table.len() / self.events_per_turn + 1,
+            polls: polls_of(self.table.len(), self.events_per_turn),
             batches: self.batches,
             is_done: self.commands.is_empty(),
             has_mail: self.mail == Mail::Waiting,

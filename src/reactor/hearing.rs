@@ -46,6 +46,11 @@ pub(super) struct TurnState {
     pub(super) has_mail: bool,
 }
 
+/// After so many polls with room for `events` each the kernel has reported each of the sources once.
+pub(super) fn polls_of(sources: usize, events: usize) -> usize {
+    sources / events + 1
+}
+
 impl Hearing {
     /// One turn more was worked; returns up to which moment deadlines may be judged now.
     pub(super) fn go_on(&mut self, seen: TurnState) -> Option<Tick> {
@@ -87,6 +92,11 @@ mod tests {
         assert_eq!(hearing.go_on(seen(49)), Some(Tick::test(49)));
         assert_eq!(hearing.go_on(seen(50)), Some(Tick::test(50)));
         assert_eq!(hearing.go_on(TurnState { due: None, ..seen(60) }), Some(Tick::test(60)));
+    }
+
+    #[test]
+    fn a_deadline_is_put_off_for_no_more_polls_than_report_each_source_once() {
+        assert_eq!([0, 255, 256, 10_000].map(|sources| polls_of(sources, 256)), [1, 1, 2, 40]);
     }
 
     #[test]

@@ -338,7 +338,9 @@ mod tests {
     #[test]
     fn a_slot_is_queued_once_and_its_next_occupant_is_not() {
         let mut table = Table::new(1);
+        let others: Vec<_> = (0..67).map(|_| table.reserve().expect("room")).collect();
         let first = table.reserve().expect("room");
+        assert!(others.iter().all(|other| other.slot != first.slot));
         table.wake(first);
         table.wake(first);
         table.remove(first);
@@ -351,6 +353,13 @@ mod tests {
         queue.clear();
         table.take_again(&mut queue);
         assert_eq!(queue, [second]);
+    }
+
+    #[test]
+    fn beyond_a_page_a_vector_grows_to_what_malloc_maps_apart_and_then_doubles() {
+        let rooms = [(8, 8), (512, 100), (513, 512), (20_000, 16_385), (50_000, 16_385)];
+        let grown = rooms.map(|(len, capacity)| room_for::<u64>(len, capacity));
+        assert_eq!(grown, [0, 0, 16_385, 32_770, 50_000]);
     }
 
     #[test]

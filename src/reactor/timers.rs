@@ -233,6 +233,7 @@ mod tests {
             let now = u64::from(slot) * second / 10_000;
             timers.arm(slot, Tick::test(now + 60 * second), Tick::test(now));
         }
+        assert_eq!(timers.base, Tick::test(0), "all are moved once in months, and not for each");
         let mut moments = Vec::new();
         while let Some(due) = timers.next() {
             timers.pop(due);

@@ -42,6 +42,19 @@ enum Rank {
     HeldBack,
 }
 
+impl Rank {
+    /// Whether one that has stood still for so long is cut while so much is held, and so many were cut before it.
+    fn is_cut(self, still: Duration, held: usize, max: usize, cut: usize) -> bool {
+        let (enough, grace) = match self {
+            Rank::Still => (low(max), grace(held, max)),
+            Rank::Reader => (low(max), READER_GRACE),
+            // Also while others make room.
+            Rank::HeldBack => (if cut > 0 { usize::MAX } else { max }, READER_GRACE),
+        };
+        held > enough && still >= grace
+    }
+}
+
 /// What was seen of a connection.
 struct Progress {
     /// What the kernel held of its output.
@@ -175,14 +188,7 @@ impl Core {
         still.sort_unstable_by_key(|(rank, last, id, _)| (*rank, *last, id.word()));
         let mut cut = 0;
         for (rank, _, id, judged_from) in still {
-            let held = self.queued_bytes();
-            let (enough, grace) = match rank {
-                Rank::Still => (low(max), grace(held, max)),
-                Rank::Reader => (low(max), READER_GRACE),
-                // Also while others make room.
-                Rank::HeldBack => (if cut > 0 { usize::MAX } else { max }, READER_GRACE),
-            };
-            if held > enough && judged_from.after(grace) <= now {
+            if rank.is_cut(now.since(judged_from), self.queued_bytes(), max, cut) {
                 cut += 1;
                 self.drive(id, Cause::Order(Order::Relieve));
             }
@@ -204,5 +210,19 @@ mod tests {
         let graces = [100, 150, 151, 1000].map(|held| grace(held, 100).as_secs());
         assert_eq!(graces, [5, 5, 1, 1]);
         assert!(low(8) == 7 && low(1 << 20) < 1 << 20);
+    }
+
+    #[test]
+    fn nobody_is_cut_before_the_grace_or_while_enough_is_free_and_who_may_wait_for_us_only_if_nobody_else_is() {
+        let is_cut = |rank: Rank, millis, held, cut| rank.is_cut(Duration::from_millis(millis), held, 800, cut);
+        for (rank, grace) in [(Rank::Still, 5_000), (Rank::Reader, 30_000)] {
+            let cut =
+                [(grace, 701), (grace, 700), (grace - 1, 701)].map(|(millis, held)| is_cut(rank, millis, held, 3));
+            assert_eq!(cut, [true, false, false], "{rank:?}");
+        }
+        assert_eq!([999, 1_000].map(|millis| is_cut(Rank::Still, millis, 1_201, 0)), [false, true]);
+        let held_back = [(30_000, 801, 0), (30_000, 801, 1), (30_000, 800, 0), (29_999, 801, 0)];
+        let cut = held_back.map(|(millis, held, cut)| is_cut(Rank::HeldBack, millis, held, cut));
+        assert_eq!(cut, [true, false, false, false]);
     }
 }
