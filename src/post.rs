@@ -511,3 +511,61 @@ impl Post {
         (self.socket.receiving(), self.socket.sending())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    fn post(config: DatagramConfig) -> Post {
+        let address = "udp://127.0.0.1:0".parse().expect("an address");
+        Post::new(DatagramSocket::bind(&address, &config).expect("a socket"), &config)
+    }
+
+    #[test]
+    fn a_full_receiver_gets_a_quarter_of_the_queue_in_datagrams_and_bytes_and_the_others_get_the_rest() {
+        let config = DatagramConfig { queue_datagrams_max: 16, queue_bytes_max: 800, ..DatagramConfig::default() };
+        let [full, other]: [DatagramPeer; 2] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)).into());
+        // Bytes that wait for the full receiver in datagrams of so many, and a datagram more: whether it may wait, too.
+        let cases: [(&[usize], usize, bool); 7] = [
+            (&[100], 100, true),
+            (&[100], 101, false),
+            (&[1], 199, true),
+            (&[1, 1, 1], 1, true),
+            (&[1, 1, 1, 1], 1, false),
+            (&[], 800, true),
+            (&[], 801, false),
+        ];
+        for (waiting, bytes, fits) in cases {
+            let (mut post, mut departures, now) = (post(config.clone()), Departures::default(), Tick::test(1));
+            let mut outgoing = departures.outgoing();
+            for (index, bytes) in waiting.iter().enumerate() {
+                outgoing.push(Some(full.clone()), &vec![0; *bytes], now);
+                outgoing.hold(index);
+            }
+            post.outgoing = Some(outgoing);
+            assert_eq!(
+                post.send(Some(&full), &vec![0; bytes], &mut departures, now).is_ok(),
+                fits,
+                "{waiting:?} {bytes}"
+            );
+            let left = 800 - post.waiting().1;
+            assert!(post.send(Some(&other), &vec![0; left], &mut departures, now).is_ok(), "{left}");
+            assert!(post.send(Some(&other), &[0], &mut departures, now).is_err());
+        }
+    }
+
+    #[test]
+    fn who_was_refused_room_is_told_of_it_though_nothing_waits_any_more() {
+        let config = DatagramConfig { queue_datagrams_max: 1, ..DatagramConfig::default() };
+        let (mut post, mut departures, now) = (post(config), Departures::default(), Tick::test(1));
+        assert!(post.is_quiet());
+        let to = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        post.send(Some(&to), b"waits", &mut departures, now).expect("room");
+        post.send(Some(&to), b"refused", &mut departures, now).expect_err("no room");
+        post.discard(&mut departures);
+        assert!(!post.is_quiet() && post.writable_is_due());
+        post.clear_writable_pending();
+        assert!(post.is_quiet());
+    }
+}

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use support::{Echo, Kind, Said, World, dialling, each_kind, skip};
+use support::{Echo, Kind, PATIENCE, Said, World, dialling, each_kind, skip};
 use windlass::{
     Address, AddressError, Conn, ConnectConfig, Datagram, DatagramConfig, DatagramHandler, DatagramPeer, Datagrams,
     Error, Expiry, Handler, Limits, ListenConfig, ReactorConfig, Reason, Resolver, SocketOptions, WriteError,
@@ -102,6 +102,26 @@ fn a_connect_with_a_resolver_goes_only_to_the_addresses_that_it_returns() {
     }
     assert_eq!(world.log.said(0), [Said::Open, Said::Close(Reason::Local)]);
     assert_eq!(world.log.reasons()[2], Reason::Unresolved);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn an_attempt_that_lost_is_ended_at_once_and_not_at_its_timeout() {
+    let mut world = World::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = world.listen(Kind::Tls, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let found = vec![silent.local_addr().expect("an address"), address.ip().expect("an IP address")];
+    let resolver = Resolver::new(move |_: &Address| Ok(found.clone()));
+    let named: Address = "tls://localhost:1".parse().expect("an address");
+    let handler = world.log.record(Does::new());
+    let config = dialling(&named, patient(2 * PATIENCE));
+    world.reactor().context().connect_with(&named, config, resolver, handler).expect("a connect that begins");
+    world.until("somebody to win", |world| !world.log.said(0).is_empty());
+    assert_eq!(world.log.said(0), [Said::Open]);
+    let (mut lost, _) = silent.accept().expect("the first attempt");
+    lost.set_nonblocking(true).expect("O_NONBLOCK");
+    let mut hello = vec![0; 64 * 1024];
+    world.until("its end", |_| matches!(lost.read(&mut hello), Ok(0)));
 }
 
 #[test]

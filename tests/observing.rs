@@ -55,6 +55,21 @@ fn block(time: Duration) {
 
 const SLOW: Duration = Duration::from_millis(20);
 
+/// A bound on all queues that nothing comes near.
+#[test]
+fn nobody_is_warned_of_queues_that_hold_little() {
+    each_kind(|kind| {
+        keep_lines();
+        let mut world = World::with(ReactorConfig { queued_bytes_max: Some(4 << 20), ..ReactorConfig::default() });
+        let address = world.listen(kind, ListenConfig::default(), |_: &Conn<'_>| Echo);
+        let mut peer = world.dial(&address);
+        peer.send_all_while(&mut world, b"hello");
+        assert_eq!(peer.read_exact_while(&mut world, 5), b"hello");
+        let warned: Vec<_> = lines().into_iter().filter(|(level, _)| *level <= log::Level::Warn).collect();
+        assert!(warned.is_empty(), "{warned:?}");
+    });
+}
+
 // --- callbacks that hold the loop ---------------------------------------------------------------------------------
 
 #[test]

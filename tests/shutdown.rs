@@ -688,6 +688,20 @@ fn a_first_question_that_is_on_its_way_when_a_drain_begins_is_answered() {
 }
 
 #[test]
+fn who_has_asked_before_and_is_quiet_now_hears_of_a_drain_at_once() {
+    each_plain_kind("behind a handshake a question is waited for", |kind| {
+        let mut world = World::new();
+        let (_, mut peers) = peers(&mut world, kind, 1, || Echo);
+        peers[0].send_all_while(&mut world, b"hello");
+        assert_eq!(peers[0].read_exact_while(&mut world, 5), b"hello");
+        world.reactor().shutdown(LONG);
+        // None of them waits for more than a millisecond.
+        world.turns(5);
+        assert_eq!(world.log.said(0)[1..3], [Said::Data(5), Said::Drain]);
+    });
+}
+
+#[test]
 fn whoever_says_nothing_hears_of_a_short_drain_before_its_deadline() {
     each_kind(|kind| {
         for drain in [ms(0), ms(40)] {

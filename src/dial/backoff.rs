@@ -83,6 +83,16 @@ mod tests {
     }
 
     #[test]
+    fn chance_takes_up_to_half_of_a_wait_however_short_it_is() {
+        let delay = |first, chance| {
+            let backoff = Backoff { first: Duration::from_nanos(first), max: Duration::MAX, ..Backoff::default() };
+            backoff.delay(1, chance).as_nanos()
+        };
+        assert_eq!([0, 1, 50, 51].map(|chance| delay(100, chance)), [100, 99, 50, 100]);
+        assert_eq!((delay(1, 7), delay(2, 1), delay(2, 2)), (1, 1, 2));
+    }
+
+    #[test]
     fn the_end_of_a_connection_is_waited_for_longer_than_a_failure_but_not_beyond_the_longest() {
         let millis = Duration::from_millis;
         let backoff = Backoff { max: millis(600), ..Backoff::default() };

@@ -251,3 +251,52 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_held_back_above_the_mark_and_those_with_input_above_the_limit() {
+        let mut pool = Pool::default();
+        pool.set_bounds(100, 200);
+        let mut at = |held: usize| {
+            pool.count_out(pool.held());
+            pool.count_in(held);
+            (pool.is_full(), pool.is_over())
+        };
+        assert_eq!([100, 101, 200, 201].map(&mut at), [(false, false), (true, false), (true, false), (true, true)]);
+    }
+
+    #[test]
+    fn what_links_give_back_is_used_again_and_no_more_is_kept_than_the_pool_may_have() {
+        let mut pool = Pool::default();
+        let many = HEADS_KEPT + 1;
+        let contents: Vec<_> = (0..many).map(|_| pool.contents()).collect();
+        let queues: Vec<_> = (0..many).map(|_| pool.queue()).collect();
+        let rests: Vec<_> = (0..many).map(|_| pool.rest()).collect();
+        contents.into_iter().for_each(|contents| pool.take_contents_back(contents));
+        queues.into_iter().for_each(|queue| pool.take_queue_back(queue));
+        rests.into_iter().for_each(|rest| pool.take_rest_back(rest));
+        assert_eq!((pool.contents.len(), pool.queues.len(), pool.rests.len()), (HEADS_KEPT, HEADS_KEPT, HEADS_KEPT));
+        drop((pool.contents(), pool.queue(), pool.rest()));
+        assert_eq!(
+            (pool.contents.len(), pool.queues.len(), pool.rests.len()),
+            (HEADS_KEPT - 1, HEADS_KEPT - 1, HEADS_KEPT - 1)
+        );
+        for (class, bytes) in CHUNK_BYTES.into_iter().enumerate() {
+            let chunks: Vec<_> = (0..KEPT[class] + 1).map(|_| pool.chunk(bytes)).collect();
+            assert_eq!(pool.held(), (KEPT[class] + 1) * bytes);
+            chunks.into_iter().for_each(|chunk| pool.take_back(chunk));
+            assert_eq!((pool.chunks[class].len(), pool.held()), (KEPT[class], 0));
+            drop(pool.chunk(bytes));
+            assert_eq!(pool.chunks[class].len(), KEPT[class] - 1);
+            pool.count_out(bytes);
+        }
+        // What is too small for a class, or too large to be worth keeping.
+        let before: Vec<_> = pool.chunks.iter().map(Vec::len).collect();
+        pool.take_back(Vec::with_capacity(CHUNK_BYTES[0] - 1));
+        pool.take_back(Vec::with_capacity(CHUNK_KEPT_BYTES + 1));
+        assert_eq!(pool.chunks.iter().map(Vec::len).collect::<Vec<_>>(), before);
+    }
+}

@@ -142,3 +142,36 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_short_file_leaves_with_what_is_written_before_it_while_there_is_room_for_both() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[7; 2 * GATHERED_BYTES]).expect("room");
+        let file = Arc::new(file);
+        for (before, bytes, is_gathered) in [
+            (0, GATHERED_BYTES, true),
+            (0, GATHERED_BYTES + 1, false),
+            (10_000, 1_000, true),
+            (GATHER_BYTES - 1_000, 1_000, true),
+            (GATHER_BYTES - 1_000, 1_001, false),
+        ] {
+            let (ours, _theirs) = UnixStream::pair().expect("a pair");
+            let mut link = Link::new(ours, Limits::default()).expect("a link");
+            let (mut buffers, now) = (Buffers::default(), Tick::test(1));
+            buffers.gather.resize(before, 1);
+            let range = FileRange::new(file.clone(), 0..bytes as u64).expect("a range");
+            link.send_file(range, &mut buffers, now).expect("room");
+            assert_eq!(!link.has_output(), is_gathered, "{bytes} behind {before}");
+            let gathered = if is_gathered { [vec![1; before], vec![7; bytes]].concat() } else { Vec::new() };
+            assert_eq!(buffers.gather, gathered);
+        }
+    }
+}

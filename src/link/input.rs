@@ -285,6 +285,39 @@ mod tests {
     }
 
     #[test]
+    fn whatever_an_event_tells_of_input_has_it_read_and_a_full_inbox_has_not() {
+        let quiet = Readiness { readable: false, ..READABLE };
+        let events = [
+            READABLE,
+            Readiness { ended: true, ..quiet },
+            Readiness { error: true, ..quiet },
+            Readiness { priority: true, ..quiet },
+        ];
+        for event in events {
+            let mut link = told(&[event]);
+            let mut pool = Pool::default();
+            link.keep_input(&vec![0; link.limits.inbox_bytes_max - 1], &mut pool);
+            assert!(link.may_read(), "{event:?}");
+            link.keep_input(&[0], &mut pool);
+            assert!(!link.may_read(), "{event:?}");
+        }
+    }
+
+    /// Idle connections are many.
+    #[test]
+    fn who_asks_for_nothing_holds_no_memory_for_it() {
+        let mut link = told(&[READABLE]);
+        let mut pool = Pool::default();
+        link.set_need(0, &mut pool);
+        link.shown(0, &mut pool);
+        link.resume();
+        assert!(!link.cold.is_at_rest(), "it waits for a byte more than none");
+        link.set_need(0, &mut pool);
+        link.deadlines_known(&mut pool);
+        assert!(link.cold.is_at_rest());
+    }
+
+    #[test]
     fn a_read_that_fills_its_buffer_is_not_the_last_one() {
         let mut link = told(&[READABLE]);
         assert_eq!(link.receive(&mut [0; 3], Tick::test(1)), Received::Bytes(3));

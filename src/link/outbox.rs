@@ -372,6 +372,20 @@ mod tests {
         }
     }
 
+    /// One burst of small messages would hold its ring for as long as the reactor lives.
+    #[test]
+    fn a_long_queue_is_not_kept_and_a_short_one_is() {
+        for (pieces, capacities) in [(4, 4..=64), (1_000, 0..=0)] {
+            let (mut outbox, mut pool, bytes) = (Outbox::default(), Pool::default(), Bytes::from(vec![7u8; 5_000]));
+            for _ in 0..pieces {
+                outbox.push_shared(bytes.clone(), Tick::test(1), &mut pool);
+            }
+            outbox.advance(pieces * bytes.len(), Tick::test(1), &mut pool);
+            let next = pool.queue();
+            assert!(next.is_empty() && capacities.contains(&next.segments.capacity()), "{pieces} pieces");
+        }
+    }
+
     #[test]
     fn shared_bytes_are_not_copied() {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());

@@ -347,6 +347,41 @@ mod tests {
         bytes
     }
 
+    /// A link that moves to another reactor brings with it what it holds, in both directions.
+    #[test]
+    fn what_a_link_holds_is_what_the_pool_has_given_it() {
+        let (mut link, _peer) = open_link();
+        let (mut buffers, now) = (Buffers::default(), Tick::test(1));
+        assert_eq!((link.held_bytes(), link.progress()), (0, None));
+        link.keep_input(&[1; 5_000], &mut buffers.pool);
+        link.accept(&[1; 2_000_000], &mut buffers, now);
+        assert!(link.has_input() && link.has_output());
+        assert_eq!(link.held_bytes(), buffers.pool.held());
+    }
+
+    /// If writes of other connections kept their reader from being read, a relay to an echo server would hang.
+    #[test]
+    fn above_the_high_mark_only_who_answers_is_not_read() {
+        for (is_shown, owed) in [(true, Owed::Throttled), (false, Owed::Writable)] {
+            let (mut link, _peer) = open_link();
+            let (mut buffers, now) = (Buffers::default(), Tick::test(1));
+            if is_shown {
+                link.about_to_show();
+            }
+            let high = link.limits.outbox_bytes_high;
+            while link.cold.outbox.len() < high {
+                assert_eq!(link.cold.owed, Owed::Nothing);
+                let taken = high.saturating_sub(link.cold.outbox.len()).min(DIRECT_BYTES);
+                link.accept(&vec![1; taken], &mut buffers, now);
+                link.send_gathered(&mut buffers, now);
+            }
+            assert_eq!((link.cold.outbox.len(), link.cold.owed), (high, Owed::Nothing));
+            link.accept(&[1], &mut buffers, now);
+            link.send_gathered(&mut buffers, now);
+            assert_eq!(link.cold.owed, owed);
+        }
+    }
+
     /// The second slice of one write was sent although the first had failed: the peer saw a stream with a hole.
     #[test]
     fn nothing_is_sent_behind_a_send_that_failed() {

@@ -436,3 +436,6 @@ impl Link {
         }
     }
 }
+
+#[cfg(all(test, feature = "tls"))]
+mod tests;

@@ -259,6 +259,41 @@ impl Outgoing {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
+
+    /// What overtook a datagram that waits for its full receiver would break the order that Unix sockets promise.
+    #[test]
+    fn nothing_overtakes_what_waits_for_the_same_receiver_and_nobody_else_is_held_up() {
+        let (mut outgoing, mut found) = (Outgoing::default(), Found::default());
+        for port in [1, 2, 1, 2] {
+            outgoing.push(Some(SocketAddr::from(([127, 0, 0, 1], port)).into()), b"x", Tick::test(0));
+        }
+        let behind = |outgoing: &Outgoing, found: &Found| [2, 3].map(|index| outgoing.is_behind_held(index, found));
+        assert_eq!(behind(&outgoing, &found), [false, false]);
+        outgoing.hold(0);
+        outgoing.find(0, &mut found);
+        assert_eq!(behind(&outgoing, &found), [true, false]);
+        outgoing.hold(1);
+        outgoing.find(1, &mut found);
+        assert_eq!(behind(&outgoing, &found), [true, true]);
+        outgoing.release();
+        assert_eq!(behind(&outgoing, &found), [false, false], "they may have room again");
+    }
+
+    #[test]
+    fn the_memory_of_a_queue_is_counted_once_however_often_it_is_looked_at() {
+        let (mut outgoing, mut held_by_all) = (Outgoing::default(), 1_000);
+        for bytes in [100, 10_000] {
+            outgoing.push(None, &vec![0; bytes], Tick::test(0));
+            for _ in 0..2 {
+                outgoing.count(&mut held_by_all);
+                let holds = outgoing.bytes.capacity() + outgoing.entries.capacity() * size_of::<Entry>();
+                assert_eq!(held_by_all, 1_000 + holds);
+            }
+        }
+        outgoing.count_out(&mut held_by_all);
+        assert_eq!(held_by_all, 1_000);
+    }
 
     proptest! {
         #[test]

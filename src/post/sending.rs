@@ -416,6 +416,7 @@ fn call<const SLICES: usize>(
         longest = longest.max(run.len);
         count += 1;
     }
+    debug_assert!(count > 0, "post: a call that offers nothing would be made for ever");
     let runs = &runs[..count];
     let mut slices = [IoSlice::new(&[]); SLICES];
     let mut messages: [&[IoSlice<'_>]; SENT] = [&[]; SENT];

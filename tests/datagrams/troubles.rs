@@ -176,6 +176,47 @@ fn a_connected_socket_loses_no_datagram_to_errors_of_earlier_ones() {
 }
 
 #[test]
+fn a_paused_socket_is_told_of_errors_all_the_same() {
+    at_once(&[IcmpErrors::Told, IcmpErrors::Ignored], |icmp_errors| {
+        let mut world = World::new();
+        let address = nobody(&mut world, Wire::UdpV4).address();
+        let config = DatagramConfig { icmp_errors, ..DatagramConfig::default() };
+        let (id, _) = world.connect_post(&address, config, PostHooks::new().bound(|sock| sock.pause()));
+        world.with_post(id, |post| post.send(b"anybody there?")).expect("room");
+        world.until("it to be told", |world| !world.posts.errors(0).is_empty());
+        assert_eq!(world.posts.errors(0).len(), 1);
+        assert_idle(&mut world);
+    });
+}
+
+#[test]
+fn an_answer_that_meets_the_error_of_an_earlier_datagram_is_sent_all_the_same_and_the_error_told() {
+    at_once(&[IcmpErrors::Told, IcmpErrors::Ignored], |icmp_errors| {
+        let mut world = World::new();
+        let mate = Mate::new(&mut world, Wire::UdpV4);
+        let (address, first) = (mate.address(), Rc::new(RefCell::new(Some(mate))));
+        let (gone, came) = (first.clone(), Rc::new(RefCell::new(None)));
+        let (back, at) = (came.clone(), address.clone());
+        let handler = PostHooks::new().datagram(move |sock, _| {
+            // The peer goes, what is sent meanwhile comes back as an error, and it is there again.
+            drop(gone.take());
+            rustix::net::send(&*sock, b"meanwhile", rustix::net::SendFlags::NOSIGNAL).expect("room");
+            *back.borrow_mut() = Some(Mate::at(&at));
+            sock.send(b"answer").expect("room");
+        });
+        let config = DatagramConfig { icmp_errors, ..DatagramConfig::default() };
+        let (id, local) = world.connect_post(&address, config, handler);
+        first.borrow().as_ref().expect("it is there").send(b"question", &local);
+        world.until("the question", |world| world.posts.datagrams(0) == 1);
+        assert_eq!(came.borrow().as_ref().expect("it is back").read_while(&mut world), b"answer");
+        world.until("it to be told", |world| !world.posts.errors(0).is_empty());
+        let stats = world.with_post(id, |post| post.stats());
+        assert_eq!((stats.datagrams_out, stats.undelivered, world.posts.errors(0).len()), (1, 0, 1));
+        assert_idle(&mut world);
+    });
+}
+
+#[test]
 fn what_cannot_be_sent_is_told_each_and_costs_the_others_nothing() {
     for gso in [Offload::On, Offload::Off] {
         let mut world = World::new();

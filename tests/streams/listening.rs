@@ -302,6 +302,19 @@ fn a_released_listener_still_listens() {
 }
 
 #[test]
+fn a_panic_of_whoever_takes_a_released_listener_is_counted_and_ends_nothing_else() {
+    let mut world = World::new();
+    let stays = world.listen(crate::support::Kind::Tcp, ListenConfig::default(), |_: &Conn<'_>| Echo);
+    let wanted = world.free_address(crate::support::Kind::Tcp);
+    let id = world.try_listen(&wanted, ListenConfig::default(), |_: &Conn<'_>| Echo).expect("a listener");
+    world.reactor().context().release_listener(id, |_| panic!("expected")).expect("it lives");
+    world.until("the panic", |world| world.reactor().snapshot().panics == 1);
+    assert!(world.reactor().listener_address(id).is_none());
+    let mut peer = world.dial(&stays);
+    echoes(&mut world, &mut peer);
+}
+
+#[test]
 fn want_of_descriptors_pauses_accepting_and_loses_nobody() {
     alone("listening::want_of_descriptors_pauses_accepting_and_loses_nobody", || {
         each_kind(|kind| {

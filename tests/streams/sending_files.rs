@@ -291,7 +291,10 @@ fn a_link_takes_its_ranges_along_and_apart_it_tells_them() {
     });
     let _peer = world.dial(&address);
     world.until("the parts", |_| parts.borrow().is_some());
-    let (waiting, Parts { unsent, behind, .. }) = parts.take().expect("told");
+    let (waiting, parts) = parts.take().expect("told");
+    let shown = format!("{parts:?}");
+    assert!(shown.ends_with(&format!(", unread: 0, unsent: {}, behind: 3 }}", parts.unsent.len())), "{shown}");
+    let Parts { unsent, behind, .. } = parts;
     assert_eq!(waiting, unsent.len() + 4 + 6 + 1);
     match &behind[..] {
         [Behind::File { range: first, .. }, Behind::Bytes(bytes), Behind::File { range: second, .. }] => {
