@@ -167,6 +167,30 @@ fn what_a_full_queue_refused_is_not_carried_out_and_the_rest_is() {
 }
 
 #[test]
+fn who_waits_for_room_gets_it_or_hears_of_the_end() {
+    explore(3, || {
+        let shared = Shared::new(1);
+        let senders = [0, 1].map(|sender| {
+            let shared = shared.clone();
+            let send = move |n| {
+                shared.queue.push_within(Sent::Item(sender, n), 0, || Duration::MAX, |waker| waker.wake())
+            };
+            thread::spawn(move || (0..2).take_while(|n| send(*n).is_ok()).count())
+        });
+        let mut reactor = Reactor::default();
+        // One more than fit beside it: somebody may have waited.
+        while !reactor.has(2) {
+            reactor.turn(&shared);
+        }
+        reactor.done.extend(reactor.commands.drain(..));
+        reactor.done.extend(shared.queue.end("end"));
+        let accepted = senders.map(|sender| sender.join().expect("a sender"));
+        (0..2).for_each(|sender| assert_in_order(&reactor.done, sender, accepted[sender]));
+        assert_eq!(reactor.done.len(), accepted.iter().sum::<usize>());
+    });
+}
+
+#[test]
 fn a_stop_comes_behind_what_was_sent_before_it_and_the_soonest_is_told() {
     let now = Instant::now();
     let (soon, late) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
