@@ -14,6 +14,7 @@
 //! | [TLS](mod@tls) | certificates, names, reload, roots, STARTTLS |
 //! | [Settings in files](settings) | keys, files of the Go package, what to print of errors, which limit holds where |
 //! | [Limits and defaults](limits) | every limit and deadline, what it is by default, and its field |
+//! | [Planning](planning) | memory, threads and descriptors for so many connections |
 //! | [Draining](draining) | how to stop without losing anything; signals |
 //! | [Inside another loop](embedding) | poll, epoll, calloop, tokio |
 //! | [Many reactors](many_reactors) | threads, placement, talking to them, moving a connection |
@@ -58,6 +59,9 @@ pub mod many_reactors {}
 
 #[doc = include_str!("../guide/observing.md")]
 pub mod observing {}
+
+#[doc = include_str!("../guide/planning.md")]
+pub mod planning {}
 
 #[doc = include_str!("../guide/platforms.md")]
 pub mod platforms {}
