@@ -83,11 +83,14 @@ fn ask(address: &str, requests: &[String]) -> Result<(), Box<dyn std::error::Err
     for request in requests {
         stream.write_all(&FRAMES.head(request.len())?)?;
         stream.write_all(request.as_bytes())?;
-        let mut head = [0; 4];
-        stream.read_exact(&mut head)?;
-        let mut answer = vec![0; u32::from_be_bytes(head) as usize];
-        stream.read_exact(&mut answer)?;
-        println!("{}", String::from_utf8_lossy(&answer));
+        let mut frame = Vec::new();
+        // First the head, then as much as that says, which is refused if it is too much.
+        while let Found::Incomplete { need } = FRAMES.first(&frame)? {
+            let read = frame.len();
+            frame.resize(need, 0);
+            stream.read_exact(&mut frame[read..])?;
+        }
+        println!("{}", String::from_utf8_lossy(&frame[4..]));
     }
     Ok(())
 }

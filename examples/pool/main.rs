@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release --example pool` starts an echo server of its own, and has 8 threads exchange 10,000 messages with it over
 //! 4 connections. The server hangs up on every thousandth message: the pool notices, and connects anew.
-//! `pool [ADDRESS] [--size N] [--threads N] [--messages N]`: the same with another echo server.
+//! `pool [ADDRESS] [--ca PEM] [--size N] [--threads N] [--messages N]`: the same with another echo server. One with TLS (`tls://`) is
+//! trusted by the roots in PEM, of which there may be several, or else by those of this machine.
 
 #[path = "../echo/command.rs"]
 mod command;
@@ -14,9 +15,9 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use windlass::{Address, Client, Conn, EngineConfig, Handler, Server};
+use windlass::{Address, Client, ClientBuilder, Conn, EngineConfig, Handler, Server};
 
-const USAGE: &str = "usage: pool [ADDRESS] [--size N] [--threads N] [--messages N]";
+const USAGE: &str = "usage: pool [ADDRESS] [--ca PEM] [--size N] [--threads N] [--messages N]";
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,6 +29,7 @@ const FICKLE: usize = 1000;
 
 struct Options {
     address: Option<Address>,
+    ca: Option<String>,
     size: usize,
     threads: usize,
     messages: usize,
@@ -52,14 +54,13 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options = Options { address: None, size: 4, threads: 8, messages: 10_000 };
+    let mut options = Options { address: None, ca: None, size: 4, threads: 8, messages: 10_000 };
     while let Some(name) = args.next() {
-        let mut number = || {
-            let value = args.next().ok_or(format!("{name} needs a value"))?;
-            value.parse().map_err(|error| format!("{name}: {error}"))
-        };
+        let mut value = || args.next().ok_or(format!("{name} needs a value"));
+        let mut number = || value()?.parse().map_err(|error| format!("{name}: {error}"));
         match name.as_str() {
             "--help" | "-h" => return Ok(None),
+            "--ca" => options.ca = Some(value()?),
             "--size" => options.size = number()?,
             "--threads" => options.threads = number()?,
             "--messages" => options.messages = number()?,
@@ -70,7 +71,32 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
     if options.size == 0 || options.threads == 0 {
         return Err("--size and --threads must be at least 1".to_owned());
     }
+    if options.ca.is_some() && !options.address.as_ref().is_some_and(|address| address.transport().is_tls()) {
+        return Err("--ca is for an address with TLS: tls://HOST:PORT or tls+unix:PATH".to_owned());
+    }
     Ok(Some(options))
+}
+
+/// With TLS where the address says so: the roots of `--ca`, or those that this machine trusts.
+#[cfg(all(any(feature = "aws-lc-rs", feature = "ring"), feature = "platform-roots"))]
+fn builder(address: Address, ca: Option<&String>) -> Result<ClientBuilder, Box<dyn Error>> {
+    use windlass::tls::Pem;
+    use windlass::{ConnectConfig, TlsClient};
+    if !address.transport().is_tls() {
+        return Ok(Client::builder(address));
+    }
+    let tls = TlsClient::builder();
+    let tls = if let Some(ca) = ca { tls.roots(Pem::file(ca)) } else { tls };
+    let config = ConnectConfig { tls: Some(tls.build()?), ..ConnectConfig::default() };
+    Ok(Client::builder(address).connect_config(config))
+}
+
+#[cfg(not(all(any(feature = "aws-lc-rs", feature = "ring"), feature = "platform-roots")))]
+fn builder(address: Address, ca: Option<&String>) -> Result<ClientBuilder, Box<dyn Error>> {
+    match ca {
+        None => Ok(Client::builder(address)),
+        Some(_) => Err("--ca: this program was built without TLS".into()),
+    }
 }
 
 fn run(options: Options) -> Result<(), Box<dyn Error>> {
@@ -91,7 +117,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         (None, Some(server)) => server.local_addresses().remove(0),
         (None, None) => return Err(USAGE.into()),
     };
-    let builder = Client::builder(address).read_timeout(Some(TIMEOUT)).write_timeout(Some(TIMEOUT));
+    let builder = builder(address, options.ca.as_ref())?.read_timeout(Some(TIMEOUT)).write_timeout(Some(TIMEOUT));
     // What cannot work is refused once, here.
     builder.clone().build()?;
     let pool = Pool::new(builder, options.size, IDLE_MAX);

@@ -93,6 +93,67 @@ fn pool_shares_few_connections_and_replaces_those_that_end() {
     assert!(made.is_some_and(|made| (3..=12).contains(&made)), "{told}");
 }
 
+/// A certificate authority of our own, as PEM, and a server's certificate and key that it made.
+#[cfg(all(feature = "aws-lc-rs", feature = "platform-roots"))]
+fn authority(name: &str) -> (String, windlass::tls::Pem, windlass::tls::Pem) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, name);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an issuer");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let made = params.signed_by(&key, &issuer).expect("a certificate");
+    let pem = windlass::tls::Pem::bytes;
+    (issuer.pem(), pem(made.pem()), pem(key.serialize_pem()))
+}
+
+#[cfg(all(feature = "aws-lc-rs", feature = "platform-roots"))]
+#[test]
+fn pool_trusts_a_tls_server_by_the_roots_of_a_bundle() {
+    use std::time::Duration;
+    use windlass::{Conn, ListenConfig, Server, TlsServer, handler_fn};
+    let (trusted, chain, key) = authority("backends");
+    let (other, ..) = authority("others");
+    let tls = TlsServer::builder().certificate(chain, key).build().expect("a configuration");
+    let server = Server::builder()
+        .address("tls://127.0.0.1:0".parse().expect("an address"))
+        .listen_config(ListenConfig { tls: Some(tls), ..ListenConfig::default() })
+        .handler(|| |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data)))
+        .build()
+        .expect("a server");
+    server.listen().expect("it listens");
+    let port = server.local_addresses()[0].ip().expect("an IP address").port();
+    let address = format!("tls://localhost:{port}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a plain path").to_owned()
+    };
+    let bundle = file("bundle.pem", format!("{other}\n{trusted}"));
+    let output = run("pool", &[&address, "--ca", &bundle, "--messages", "300", "--size", "2", "--threads", "4"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("300 messages") && told.ends_with("; 0 failed\n"), "{told}");
+    // Whom somebody else has certified is not trusted, and what cannot work is said at once.
+    let wrong = file("wrong.pem", other);
+    let output = run("pool", &[&address, "--ca", &wrong, "--messages", "1", "--threads", "1"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("certificate") && String::from_utf8_lossy(&output.stdout).contains("1 failed"), "{errors}");
+    let missing = folder.path().join("missing.pem");
+    for (args, code, says) in [
+        (&[&address, "--ca", missing.to_str().expect("a plain path")][..], 1, "missing.pem"),
+        (&["tcp://127.0.0.1:1", "--ca", &bundle], 2, "--ca is for an address with TLS"),
+        (&["--ca", &bundle], 2, "--ca is for an address with TLS"),
+        (&[&address, "--ca"], 2, "--ca needs a value"),
+    ] {
+        let output = run("pool", args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && errors.contains(says), "{args:?}: {errors}");
+    }
+    server.shutdown(Duration::from_secs(10)).expect("a report");
+}
+
 #[test]
 fn breaker_opens_after_failures_and_closes_when_somebody_is_there() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
