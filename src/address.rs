@@ -36,6 +36,13 @@ const SERVICES: &str = "http 80/any\n https 443/any\n ssh 22/any\n domain 53/any
     imap 143/any\n imaps 993/any\n pop3 110/any\n ntp 123/any\n syslog 514/any\n echo 7/any";
 
 /// The kind of socket an [`Address`] is for.
+///
+/// ```
+/// use windlass::{Address, Family, Transport};
+/// let address: Address = "tcp6://[::1]:80".parse()?;
+/// assert_eq!((address.transport(), address.family()), (Transport::Tcp, Family::V6));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// A TCP stream.
@@ -84,6 +91,13 @@ impl Transport {
 }
 
 /// The IP version that an [`Address`] is limited to.
+///
+/// ```
+/// use windlass::{Address, Family, Transport};
+/// let address: Address = "tcp6://[::1]:80".parse()?;
+/// assert_eq!((address.transport(), address.family()), (Transport::Tcp, Family::V6));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// Both; listening on all addresses is dual stack.
@@ -174,6 +188,12 @@ enum Port {
 /// Why a text is no [`Address`], or why an address cannot be used.
 ///
 /// Each holds the text, or what the address is shown as, and its message names the fault and the next step.
+///
+/// ```
+/// use windlass::{Address, AddressError};
+/// let refused = "tcp://localhost".parse::<Address>();
+/// assert!(matches!(refused, Err(AddressError::NoPort(_))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {

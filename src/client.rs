@@ -92,6 +92,27 @@ enum Slot {
 }
 
 /// What [`Client::once`] does when the request is sent.
+///
+/// ```
+/// use std::io::Read;
+/// use std::time::Duration;
+/// use windlass::{AfterRequest, Client, Server, handler_fn};
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .handler(|| |_: &windlass::Conn<'_>| handler_fn(|conn, data| conn.write_some(data)))
+///     .build()?;
+/// server.listen()?;
+/// let client = Client::builder(server.local_addresses()[0].clone()).build()?;
+/// // The server reads to our end, and answers.
+/// let answer = client.once(&b"ping"[..], AfterRequest::HalfClose, Duration::from_secs(5), |reader| {
+///     let mut answer = Vec::new();
+///     reader.read_to_end(&mut answer)?;
+///     Ok(answer)
+/// })?;
+/// assert_eq!(answer, b"ping");
+/// server.close()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterRequest {
     /// The connection stays open both ways: the request says itself where it ends.

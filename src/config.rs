@@ -157,6 +157,14 @@ impl Limits {
 /// By default a silent peer is asked after a minute, and given up after 3 minutes and a quarter. A probe is one packet each
 /// way that the kernel sends: a million idle connections cost 17,000 a second, and no work of the process. OpenBSD has one
 /// setting of these times for all connections, which counts there.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Keepalive, SocketOptions};
+/// // A silent peer is given up after 30 + 3 × 10 seconds.
+/// let keepalive = Keepalive { idle: Duration::from_secs(30), interval: Duration::from_secs(10), count: 3 };
+/// let options = SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe, in whole seconds up to 32,767. Default: 60 s.
@@ -177,6 +185,19 @@ impl Default for Keepalive {
 ///
 /// `nodelay`, `keepalive` and `user_timeout` are TCP's own, and have no effect on other sockets; an adopted listener over MPTCP
 /// gets those that the system has there.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Keepalive, ListenConfig, SocketOptions};
+/// let keepalive = Keepalive { idle: Duration::from_secs(30), ..Keepalive::default() };
+/// let socket = SocketOptions {
+///     keepalive: Some(keepalive),
+///     user_timeout: Some(Duration::from_secs(20)),
+///     ..SocketOptions::default()
+/// };
+/// ListenConfig { socket, ..ListenConfig::default() }.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// TCP_NODELAY. Default: on.
@@ -223,6 +244,11 @@ impl PartialEq for SocketOptions {
 }
 
 /// Whether small segments leave at once.
+///
+/// ```
+/// use windlass::{Nodelay, SocketOptions};
+/// let options = SocketOptions { nodelay: Nodelay::Off, ..SocketOptions::default() }; // Nagle's algorithm, RFC 896
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nodelay {
     /// TCP_NODELAY: they do.
@@ -287,6 +313,11 @@ const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
 const KEEPALIVE_COUNT_MAX: u32 = 127;
 
 /// Which families an IPv6 listener takes.
+///
+/// ```
+/// use windlass::{ListenConfig, Stack};
+/// let config = ListenConfig { stack: Stack::V6Only, ..ListenConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
     /// IPv6 and IPv4, whose peers have IPv4 addresses. All addresses are those of IPv4 on a system without IPv6.
@@ -296,6 +327,12 @@ pub enum Stack {
 }
 
 /// Whether several sockets may listen on one port.
+///
+/// ```
+/// use windlass::{ListenConfig, Reuse};
+/// // Another process may listen on the same port, and the kernel spreads connections over both.
+/// let config = ListenConfig { reuse: Reuse::Port, ..ListenConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
     /// The port is ours alone (SO_REUSEADDR only, against TIME_WAIT).
@@ -313,6 +350,18 @@ pub(crate) enum Wanted {
 }
 
 /// How to listen, and what accepted connections get.
+///
+/// ```
+/// use windlass::{Limits, ListenConfig};
+/// let config = ListenConfig {
+///     limits: Limits { idle_timeout: Some(std::time::Duration::from_secs(60)), ..Limits::default() },
+///     connections_max: 10_000,
+///     unix_mode: 0o660,
+///     ..ListenConfig::default()
+/// };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListenConfig {
     /// For each accepted connection.
@@ -419,6 +468,15 @@ fn validate_file(mode: u32, group: Option<u32>) -> Result<(), Error> {
 }
 
 /// How to connect.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{ConnectConfig, Limits};
+/// let limits = Limits { connect_timeout: Duration::from_secs(3), ..Limits::default() };
+/// let config = ConnectConfig { limits, bind: Some(([127, 0, 0, 1], 0).into()), ..ConnectConfig::default() };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ConnectConfig {
     /// For the connection.
@@ -462,6 +520,13 @@ impl ConnectConfig {
 }
 
 /// What one reactor may use.
+///
+/// ```
+/// use windlass::{Reactor, ReactorConfig};
+/// let reactor = Reactor::new(ReactorConfig { connections_max: 50_000, ..ReactorConfig::default() })?;
+/// assert_eq!(reactor.connections(), 0);
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReactorConfig {
     /// Kernel events that one turn takes, up to 1,048,576: there is room for so many, 12 bytes each. Default: 1,024.

@@ -28,6 +28,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A connection, lent to its handler for one callback.
+///
+/// ```
+/// use windlass::{Conn, Handler};
+/// struct Lines;
+/// impl Handler for Lines {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+///         let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return 0 };
+///         if conn.write(&data[..=end]).is_err() {
+///             conn.abort();
+///         }
+///         end + 1
+///     }
+/// }
+/// ```
 pub struct Conn<'a> {
     pub(crate) id: SourceId,
     /// The slot of the listener that accepted it, `SourceId::NO_SLOT` if none did.
@@ -521,6 +535,22 @@ impl AsFd for Conn<'_> {
 const LOCAL_MESSAGES_MAX: usize = 65_536;
 
 /// Another connection of the same reactor, lent by [`Conn::other`] or [`Context::other`]; never its handler.
+///
+/// ```
+/// use windlass::{Conn, ConnId, Handler};
+/// /// Passes on what comes to another connection of the same reactor.
+/// struct Copy {
+///     to: ConnId,
+/// }
+/// impl Handler for Copy {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+///         match conn.other(self.to) {
+///             Some(mut other) => other.write_some(data),
+///             None => data.len(), // it is closed
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Other<'a> {
     pub(crate) id: SourceId,

@@ -30,6 +30,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// What a connector does; told in the order in which it happens.
+///
+/// ```
+/// use windlass::ConnectorState;
+/// fn log(state: &ConnectorState) {
+///     match state {
+///         ConnectorState::Failed(error) => eprintln!("{error}"),
+///         ConnectorState::Waiting(wait) => eprintln!("next attempt in {wait:?}"),
+///         state => println!("{state}"),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectorState {
@@ -69,6 +80,19 @@ type Make = dyn Fn(&Conn<'_>) -> Box<dyn Handler> + Send + Sync;
 type Tell = dyn Fn(&ConnectorState) + Send + Sync;
 
 /// Says what a connector is to be; [`Connector::builder`] begins it.
+///
+/// ```
+/// use windlass::{Backoff, Conn, Connector, Engine, EngineConfig, handler_fn};
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let connector = Connector::builder("tcp://127.0.0.1:7007".parse()?)
+///     .backoff(Backoff { attempts_max: Some(3), ..Backoff::default() })
+///     .on_state(|state| println!("{state}"))
+///     .start(engine.least_loaded(), |_: &Conn<'_>| handler_fn(|_, data| data.len()))?;
+/// let weak = connector.downgrade(); // for callbacks: it does not keep the connector
+/// drop(connector);
+/// assert!(weak.upgrade().is_none());
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ConnectorBuilder {
     address: Address,
@@ -187,6 +211,19 @@ impl ConnectorBuilder {
 pub struct Connector(Arc<Handle>);
 
 /// A connector that this handle does not keep going: what its own callback and handlers may hold.
+///
+/// ```
+/// use windlass::{Backoff, Conn, Connector, Engine, EngineConfig, handler_fn};
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let connector = Connector::builder("tcp://127.0.0.1:7007".parse()?)
+///     .backoff(Backoff { attempts_max: Some(3), ..Backoff::default() })
+///     .on_state(|state| println!("{state}"))
+///     .start(engine.least_loaded(), |_: &Conn<'_>| handler_fn(|_, data| data.len()))?;
+/// let weak = connector.downgrade(); // for callbacks: it does not keep the connector
+/// drop(connector);
+/// assert!(weak.upgrade().is_none());
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct WeakConnector(Weak<Handle>);
 

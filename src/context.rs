@@ -273,6 +273,15 @@ pub(crate) struct Sharing {
 }
 
 /// Names a closure that waits for its time, so that it can be cancelled.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Reactor, ReactorConfig};
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let timer = reactor.after(Duration::from_secs(60), |_| println!("a minute is over"));
+/// assert!(reactor.context().cancel(timer));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId {
     pub(crate) due: Tick,
@@ -287,6 +296,18 @@ impl TimerId {
 }
 
 /// What a closure on the reactor is lent; a [`Conn`](crate::Conn) lends it too, by `context()`.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Reactor, ReactorConfig};
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let mut cx = reactor.context();
+/// cx.set_local(0_u64);
+/// cx.after(Duration::ZERO, |cx| *cx.local::<u64>().expect("set above") += 1);
+/// reactor.poll_once(Some(Duration::ZERO))?;
+/// assert_eq!(reactor.context().local::<u64>(), Some(&mut 1));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 pub struct Context<'a> {
     pub(crate) state: &'a mut ReactorState,
     pub(crate) table: &'a mut Table,

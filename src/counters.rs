@@ -6,6 +6,14 @@ use crate::error::Reason;
 use std::time::Duration;
 
 /// What a reactor counted since it was made.
+///
+/// ```
+/// use windlass::{Reactor, ReactorConfig, Reason};
+/// let reactor = Reactor::new(ReactorConfig::default())?;
+/// let counters = reactor.snapshot();
+/// println!("{} accepted, {} closed, {} of them reset", counters.accepted, counters.closed_total(), counters.closed_for(Reason::Reset));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -58,6 +66,18 @@ pub struct Counters {
 }
 
 /// What is known of one connection; [`Conn::stats`](crate::Conn::stats), [`Other::stats`](crate::Other::stats).
+///
+/// ```
+/// use windlass::{Conn, Handler};
+/// struct Meter;
+/// impl Handler for Meter {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+///         let stats = conn.stats();
+///         println!("{} bytes in, {} out, {:?} old", stats.bytes_in, stats.bytes_out, stats.age);
+///         data.len()
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {
@@ -76,6 +96,13 @@ pub struct ConnStats {
 }
 
 /// What was counted of datagrams: of one socket, or of all of a reactor.
+///
+/// ```
+/// use windlass::{Reactor, ReactorConfig};
+/// let stats = Reactor::new(ReactorConfig::default())?.snapshot().datagrams;
+/// assert_eq!((stats.datagrams_in, stats.dropped_by_kernel), (0, 0));
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DatagramStats {

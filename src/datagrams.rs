@@ -20,6 +20,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// A datagram as it came; lent for one callback.
+///
+/// ```
+/// use windlass::{Datagram, DatagramError, DatagramHandler, Datagrams};
+/// struct Echo;
+/// impl DatagramHandler for Echo {
+///     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+///         if !datagram.is_truncated {
+///             _ = sock.send_to(datagram.from, datagram.data);
+///         }
+///     }
+///
+///     fn on_error(&mut self, _: &mut Datagrams<'_>, error: &DatagramError) {
+///         eprintln!("{error}"); // it ends nothing
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Datagram<'a> {
@@ -44,6 +60,22 @@ impl std::fmt::Debug for Datagram<'_> {
 }
 
 /// A datagram socket, lent to its handler for one callback.
+///
+/// ```
+/// use windlass::{Datagram, DatagramError, DatagramHandler, Datagrams};
+/// struct Echo;
+/// impl DatagramHandler for Echo {
+///     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+///         if !datagram.is_truncated {
+///             _ = sock.send_to(datagram.from, datagram.data);
+///         }
+///     }
+///
+///     fn on_error(&mut self, _: &mut Datagrams<'_>, error: &DatagramError) {
+///         eprintln!("{error}"); // it ends nothing
+///     }
+/// }
+/// ```
 pub struct Datagrams<'a> {
     pub(crate) id: SourceId,
     pub(crate) post: &'a mut Post,
@@ -192,6 +224,16 @@ impl AsFd for Datagrams<'_> {
 }
 
 /// Another datagram socket of the same reactor, lent by [`Context::endpoint`]; never its handler.
+///
+/// ```
+/// use windlass::{Context, DatagramPeer, EndpointId};
+/// fn report(cx: &mut Context<'_>, socket: EndpointId, to: &DatagramPeer, line: &[u8]) {
+///     match cx.endpoint(socket) {
+///         Some(mut socket) => _ = socket.send_to(to, line),
+///         None => println!("{socket:?} is closed"),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct OtherEndpoint<'a> {
     pub(crate) id: SourceId,

@@ -30,6 +30,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Whether reactor threads stay on one core each.
+///
+/// ```
+/// use windlass::{EngineConfig, Pinning};
+/// let config = EngineConfig { pinning: Pinning::Pinned, ..EngineConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
     /// The system places them, wherever the first thread of the process or the one that starts the engine may run (Linux). To
@@ -41,6 +46,19 @@ pub enum Pinning {
 }
 
 /// How many reactors to run, and how.
+///
+/// ```
+/// use windlass::{Engine, EngineConfig, Pinning, Placement};
+/// let config = EngineConfig {
+///     reactors: 2,
+///     pinning: Pinning::Free,
+///     placement: Placement::LeastConnections,
+///     ..EngineConfig::default()
+/// };
+/// let engine = Engine::start(config)?;
+/// assert_eq!(engine.remotes().len(), 2);
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
     /// Reactor threads. Default: one for each core that the process may use.
@@ -191,6 +209,16 @@ impl Drop for TellsDeath {
 }
 
 /// A listener of an engine, at one address, on one or all of its reactors.
+///
+/// ```
+/// use windlass::{Conn, Engine, EngineConfig, ListenConfig, handler_fn};
+/// let engine = Engine::start(EngineConfig { reactors: 2, ..EngineConfig::default() })?;
+/// let echo = || |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data));
+/// let listening = engine.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), echo)?;
+/// println!("listening on {}", listening.address());
+/// listening.pause(); // nothing is accepted until `resume`
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Listening {
     address: Address,
@@ -254,6 +282,20 @@ impl Listening {
 }
 
 /// A datagram address of an engine, with a socket on one or all of its reactors.
+///
+/// ```
+/// use windlass::{Datagram, DatagramConfig, DatagramHandler, Datagrams, Engine, EngineConfig};
+/// struct Echo;
+/// impl DatagramHandler for Echo {
+///     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+///         _ = sock.send_to(datagram.from, datagram.data);
+///     }
+/// }
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let bound = engine.bind(&"udp://127.0.0.1:0".parse()?, DatagramConfig::default(), || Echo)?;
+/// println!("bound at {}, on {} reactors", bound.address(), bound.endpoints().len());
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BoundEndpoints {
     address: Address,

@@ -19,6 +19,13 @@ use std::io;
 pub use writing::{SendError, WriteError};
 
 /// A call was refused and changed nothing.
+///
+/// ```
+/// use windlass::{Error, Server};
+/// let refused = Server::builder().build(); // without an address
+/// assert!(matches!(refused, Err(Error::Config { .. })));
+/// println!("{}", refused.unwrap_err()); // names the field, and what would work
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -250,6 +257,24 @@ pub enum Error {
 }
 
 /// Which deadline ran out.
+///
+/// ```
+/// use windlass::{Conn, Expiry, Handler, Reason};
+/// struct Session;
+/// impl Handler for Session {
+///     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+///         data.len()
+///     }
+///
+///     fn on_close(&mut self, _: &mut Conn<'_>, reason: Reason) {
+///         match reason {
+///             Reason::PeerClosed | Reason::Local => {}
+///             Reason::Timeout(Expiry::Idle) => println!("it was idle for too long"),
+///             reason => println!("{reason}"),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Expiry {
     /// `Limits::connect_timeout`.
@@ -269,6 +294,24 @@ pub enum Expiry {
 }
 
 /// Why a connection ended; `on_close` is told.
+///
+/// ```
+/// use windlass::{Conn, Expiry, Handler, Reason};
+/// struct Session;
+/// impl Handler for Session {
+///     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+///         data.len()
+///     }
+///
+///     fn on_close(&mut self, _: &mut Conn<'_>, reason: Reason) {
+///         match reason {
+///             Reason::PeerClosed | Reason::Local => {}
+///             Reason::Timeout(Expiry::Idle) => println!("it was idle for too long"),
+///             reason => println!("{reason}"),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The peer ended, and so did we.

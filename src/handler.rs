@@ -287,6 +287,15 @@ pub trait Accept: 'static {
 }
 
 /// How a connection comes along, as [`Accept::on_state`] is told.
+///
+/// ```
+/// use windlass::{ConnState, Server};
+/// let builder = Server::builder().on_state(|local, remote, state| {
+///     if state == ConnState::Close {
+///         println!("{local}: a connection of {remote:?} is over");
+///     }
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnState {
     /// A connect begins.
@@ -337,6 +346,13 @@ where
 }
 
 /// Whether a connection is taken.
+///
+/// ```
+/// use windlass::{Admission, Peer};
+/// fn admit(peer: &Peer<'_>) -> Admission {
+///     if peer.ip().is_some_and(|ip| ip.ip().is_loopback()) { Admission::Admit } else { Admission::Refuse }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is.
@@ -346,6 +362,17 @@ pub enum Admission {
 }
 
 /// Who asks to be admitted.
+///
+/// ```
+/// use windlass::{Admission, Peer};
+/// /// Of a Unix socket, only this user and root are let in.
+/// fn admit(peer: &Peer<'_>, own_uid: u32) -> Admission {
+///     match peer.credentials() {
+///         Some(peer) if peer.uid == own_uid || peer.uid == 0 => Admission::Admit,
+///         _ => Admission::Refuse,
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Peer<'a> {
     pub(crate) link: &'a Link,
@@ -382,6 +409,14 @@ impl Peer<'_> {
 }
 
 /// What a listener tells through [`Accept::on_event`].
+///
+/// ```
+/// use windlass::{AcceptEvent, PauseCause};
+/// let events = [AcceptEvent::Paused(PauseCause::ConnectionLimit), AcceptEvent::Resumed];
+/// for event in &events {
+///     println!("{event}"); // a text to log
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptEvent {
@@ -444,6 +479,13 @@ impl std::fmt::Display for AcceptEvent {
 }
 
 /// Why accepting pauses.
+///
+/// ```
+/// use windlass::{AcceptEvent, PauseCause};
+/// fn lacks_descriptors(event: &AcceptEvent) -> bool {
+///     matches!(event, AcceptEvent::Paused(PauseCause::Starved(_)))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseCause {
     /// `pause_listener` was called.
@@ -468,6 +510,25 @@ impl std::fmt::Display for PauseCause {
 }
 
 /// What a source says after it was driven; a [`WatchHandler`] says it too.
+///
+/// ```
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Context, Direction, Next, Reactor, ReactorConfig, Readiness, WatchHandler};
+/// struct Doorbell;
+/// impl WatchHandler for Doorbell {
+///     fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness) -> Next {
+///         println!("{ready:?}");
+///         Next::Remove // `Wait` once a read has said `WouldBlock`
+///     }
+/// }
+/// let (watched, _bell) = UnixStream::pair()?;
+/// watched.set_nonblocking(true)?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let id = reactor.context().watch(watched, Direction::Read, Doorbell)?;
+/// reactor.context().unwatch(id);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The kernel will call: everything that it had announced was used up, until it would have blocked.
@@ -481,6 +542,25 @@ pub enum Next {
 /// What a watched descriptor calls back.
 ///
 /// A closure `FnMut(&mut Context<'_>, BorrowedFd<'_>, Readiness) -> Next` is one; its parameters need their types.
+///
+/// ```
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Context, Direction, Next, Reactor, ReactorConfig, Readiness, WatchHandler};
+/// struct Doorbell;
+/// impl WatchHandler for Doorbell {
+///     fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness) -> Next {
+///         println!("{ready:?}");
+///         Next::Remove // `Wait` once a read has said `WouldBlock`
+///     }
+/// }
+/// let (watched, _bell) = UnixStream::pair()?;
+/// watched.set_nonblocking(true)?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let id = reactor.context().watch(watched, Direction::Read, Doorbell)?;
+/// reactor.context().unwatch(id);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no `WatchHandler`",
     label = "cannot be called for a watched descriptor",

@@ -53,18 +53,73 @@ impl fmt::Display for SourceId {
 /// Names one connection of one reactor, for as long as it lives and never another one after it.
 ///
 /// Displayed as `reactor.slot.sequence`. A slot's sequence wraps after 2^32 occupants (4,096 on 32-bit targets).
+///
+/// ```
+/// use windlass::{Conn, ConnId, Handler};
+/// /// Passes on what comes to another connection of the same reactor.
+/// struct Copy {
+///     to: ConnId,
+/// }
+/// impl Handler for Copy {
+///     fn on_data(&mut self, conn: &mut Conn<'_>, data: &[u8]) -> usize {
+///         match conn.other(self.to) {
+///             Some(mut other) => other.write_some(data),
+///             None => data.len(), // it is closed
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub(crate) SourceId);
 
 /// Names one listener of one reactor, like [`ConnId`] a connection.
+///
+/// ```
+/// use windlass::{Conn, ListenConfig, Reactor, ReactorConfig, handler_fn};
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let make = |_: &Conn<'_>| handler_fn(|conn: &mut Conn<'_>, data: &[u8]| conn.write_some(data));
+/// let listener = reactor.listen(&"tcp://127.0.0.1:0".parse()?, ListenConfig::default(), make)?;
+/// assert!(reactor.listener_address(listener).is_some());
+/// reactor.context().remove_listener(listener)?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(crate) SourceId);
 
 /// Names one watched descriptor of one reactor, like [`ConnId`] a connection.
+///
+/// ```
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Context, Direction, Next, Reactor, ReactorConfig, Readiness, WatchHandler};
+/// struct Doorbell;
+/// impl WatchHandler for Doorbell {
+///     fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness) -> Next {
+///         println!("{ready:?}");
+///         Next::Remove // `Wait` once a read has said `WouldBlock`
+///     }
+/// }
+/// let (watched, _bell) = UnixStream::pair()?;
+/// watched.set_nonblocking(true)?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let id = reactor.context().watch(watched, Direction::Read, Doorbell)?;
+/// reactor.context().unwatch(id);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WatchId(pub(crate) SourceId);
 
 /// Names one datagram socket of one reactor, like [`ConnId`] a connection.
+///
+/// ```
+/// use windlass::{Context, DatagramPeer, EndpointId};
+/// fn report(cx: &mut Context<'_>, socket: EndpointId, to: &DatagramPeer, line: &[u8]) {
+///     match cx.endpoint(socket) {
+///         Some(mut socket) => _ = socket.send_to(to, line),
+///         None => println!("{socket:?} is closed"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub(crate) SourceId);
 

@@ -192,6 +192,17 @@ enum Goodbye {
 /// It can be sent to another thread and given to another reactor with a new handler, which loses no byte in either
 /// direction. Dropping it closes the connection, even if somebody has a copy of the descriptor: with an end, or with a reset
 /// if output waits that the peer will miss. Unix sockets have no reset: they end, and the loss is logged as a warning.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Limits, Link, Reactor, ReactorConfig, handler_fn};
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let link = Link::new(ours, Limits::default())?;
+/// let adopted = reactor.context().adopt(link, handler_fn(|conn, data| conn.write_some(data)));
+/// assert!(adopted.is_ok());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Link {
     stream: Stream,
@@ -211,6 +222,16 @@ pub struct Link {
 }
 
 /// What [`Link::into_parts`] takes apart.
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Limits, Link};
+/// let (ours, _theirs) = UnixStream::pair()?;
+/// let parts = Link::new(ours, Limits::default())?.into_parts();
+/// assert!(parts.unread.is_empty() && parts.unsent.is_empty() && parts.behind.is_empty());
+/// let stream = UnixStream::from(parts.fd); // non-blocking still
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Parts {
     /// The socket, non-blocking.
     pub fd: OwnedFd,
@@ -223,6 +244,16 @@ pub struct Parts {
 }
 
 /// What waits behind the unsent bytes of [`Parts`].
+///
+/// ```
+/// use windlass::Behind;
+/// fn bytes_behind(parts: &windlass::Parts) -> u64 {
+///     parts.behind.iter().fold(0, |sum, behind| sum + match behind {
+///         Behind::File { range, .. } => range.end - range.start,
+///         Behind::Bytes(bytes) => bytes.len() as u64,
+///     })
+/// }
+/// ```
 pub enum Behind {
     /// What of a file was not sent.
     File {

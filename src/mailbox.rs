@@ -37,6 +37,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What a drain came to.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Engine, EngineConfig};
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let report = engine.shutdown(Duration::from_secs(1))?;
+/// assert!(report.is_clean());
+/// println!("{report}");
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -84,6 +94,14 @@ impl std::fmt::Display for Report {
 }
 
 /// Bytes that were not taken, and why.
+///
+/// ```
+/// use windlass::{Bytes, ConnId, Remote};
+/// /// Returns what could not be queued.
+/// fn send(remote: &Remote, to: ConnId, bytes: Bytes) -> Option<Bytes> {
+///     remote.send(to, bytes).err().map(|unsent| unsent.bytes)
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[error("not sent: {why}")]
 pub struct Unsent {
@@ -102,6 +120,19 @@ impl From<Unsent> for std::io::Error {
 }
 
 /// A link that was not taken, and why.
+///
+/// ```
+/// use windlass::{Context, Link, handler_fn};
+/// fn take(cx: &mut Context<'_>, link: Link) -> Option<Link> {
+///     match cx.adopt(link, handler_fn(|conn, data| conn.write_some(data))) {
+///         Ok(_) => None,
+///         Err(refused) => {
+///             eprintln!("{}", refused.why);
+///             Some(*refused.link)
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("not adopted: {why}")]
 pub struct Unadopted {
@@ -257,6 +288,15 @@ impl Mailbox {
 /// with `MailboxFull`; [`Remote::send_timeout`] and [`Remote::tell_timeout`] wait for room, which a thread that produces without
 /// end should do. The reactor empties the whole mailbox at once, and then all who wait try again, in no order: whoever comes
 /// just then may be first. So a thread waits longer than others only while they fill the whole mailbox again before it runs.
+///
+/// ```
+/// use windlass::{Engine, EngineConfig};
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let remote = engine.remotes()[0].clone(); // for any thread
+/// remote.run(|cx| println!("{} connections", cx.connections().len()))?;
+/// assert!(!remote.health().has_ended);
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Remote(pub(crate) Arc<Mailbox>);
 

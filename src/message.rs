@@ -55,6 +55,15 @@ impl fmt::Debug for Message {
 }
 
 /// A value that was not sent, and why.
+///
+/// ```
+/// use windlass::{ConnId, Remote};
+/// fn tell(remote: &Remote, to: ConnId, news: String) {
+///     if let Err(untold) = remote.tell(to, news) {
+///         eprintln!("{} was not sent: {}", untold.value, untold.why);
+///     }
+/// }
+/// ```
 #[derive(thiserror::Error)]
 #[error("not sent: {why}")]
 pub struct Untold<T> {
@@ -73,6 +82,16 @@ impl<T> fmt::Debug for Untold<T> {
 
 /// What was sent and could not be delivered; see [`Reactor::on_undelivered`](crate::Reactor::on_undelivered),
 /// [`Engine::on_undelivered`](crate::Engine::on_undelivered) and [`ServerBuilder::on_undelivered`](crate::ServerBuilder::on_undelivered).
+///
+/// ```
+/// use windlass::{Reactor, ReactorConfig, Undelivered};
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// reactor.on_undelivered(|what, why| match what {
+///     Undelivered::Bytes(to, bytes) => eprintln!("{} bytes to {to:?}: {why}", bytes.len()),
+///     other => eprintln!("{other:?}: {why}"),
+/// });
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Undelivered {

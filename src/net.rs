@@ -36,6 +36,25 @@ use std::io;
 use std::net::SocketAddr;
 
 /// What the kernel said about a descriptor; epoll(7), kqueue(2).
+///
+/// ```
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Context, Direction, Next, Reactor, ReactorConfig, Readiness, WatchHandler};
+/// struct Doorbell;
+/// impl WatchHandler for Doorbell {
+///     fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness) -> Next {
+///         println!("{ready:?}");
+///         Next::Remove // `Wait` once a read has said `WouldBlock`
+///     }
+/// }
+/// let (watched, _bell) = UnixStream::pair()?;
+/// watched.set_nonblocking(true)?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let id = reactor.context().watch(watched, Direction::Read, Doorbell)?;
+/// reactor.context().unwatch(id);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {

@@ -15,6 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How the connections of a listener are spread over the reactors of an engine.
+///
+/// ```
+/// use windlass::{EngineConfig, Placement};
+/// let config = EngineConfig { placement: Placement::RoundRobin, ..EngineConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// One reactor accepts and hands each stream to the reactor with the fewest connections. Right for long connections of

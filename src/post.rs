@@ -122,6 +122,22 @@ enum Owed {
 }
 
 /// Something that went wrong with one datagram, or that the network told about one. It ends nothing.
+///
+/// ```
+/// use windlass::{Datagram, DatagramError, DatagramHandler, Datagrams};
+/// struct Echo;
+/// impl DatagramHandler for Echo {
+///     fn on_datagram(&mut self, sock: &mut Datagrams<'_>, datagram: &Datagram<'_>) {
+///         if !datagram.is_truncated {
+///             _ = sock.send_to(datagram.from, datagram.data);
+///         }
+///     }
+///
+///     fn on_error(&mut self, _: &mut Datagrams<'_>, error: &DatagramError) {
+///         eprintln!("{error}"); // it ends nothing
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramError {

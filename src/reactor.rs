@@ -37,6 +37,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How far a reactor is in its life.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Reactor, ReactorConfig, Status};
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// reactor.shutdown(Duration::ZERO);
+/// while !matches!(reactor.poll_once(None)?, Status::Stopped(_)) {}
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It accepts and connects.

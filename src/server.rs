@@ -54,6 +54,20 @@ enum Streams {
 type MakeDatagrams = Arc<dyn Fn(&mut Context<'_>) -> Box<dyn DatagramHandler> + Send + Sync>;
 
 /// Says what a server is to be; [`Server::builder`] begins it.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Conn, Server, handler_fn};
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .handler(|| |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data)))
+///     .build()?;
+/// server.listen()?;
+/// let weak = server.downgrade(); // for handlers: it does not keep the server alive
+/// assert!(weak.upgrade().is_some_and(|server| server.is_running()));
+/// assert!(server.shutdown(Duration::from_secs(1))?.is_clean());
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ServerBuilder {
     addresses: Vec<Address>,
@@ -444,6 +458,20 @@ enum Announced {
 }
 
 /// A server that this handle does not keep alive: what its own callbacks and handlers may hold.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::{Conn, Server, handler_fn};
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .handler(|| |_: &Conn<'_>| handler_fn(|conn, data| conn.write_some(data)))
+///     .build()?;
+/// server.listen()?;
+/// let weak = server.downgrade(); // for handlers: it does not keep the server alive
+/// assert!(weak.upgrade().is_some_and(|server| server.is_running()));
+/// assert!(server.shutdown(Duration::from_secs(1))?.is_clean());
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct WeakServer(Weak<Face>);
 

@@ -56,6 +56,13 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 /// What a FIN without a close_notify before it means; RFC 8446, section 6.1.
+///
+/// ```
+/// use windlass::TlsClient;
+/// use windlass::Truncation;
+/// let tls = TlsClient::builder().truncation(Truncation::Tolerated).build()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Truncation {
     /// Somebody may have cut the stream: the connection ends with `Reason::Truncated`, behind all data that came.

@@ -17,6 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Says what a client is to be; [`Client::builder`] begins it.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::Client;
+/// let client = Client::builder("tcp://127.0.0.1:7007".parse()?)
+///     .read_timeout(Some(Duration::from_secs(5)))
+///     .on_error(|error| eprintln!("{error}"))
+///     .build()?;
+/// assert!(!client.is_connected()); // until `connect`
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     plan: Plan,

@@ -12,6 +12,11 @@ use std::time::Duration;
 pub(crate) const DATAGRAM_BYTES: usize = 64 * 1024;
 
 /// Whether the kernel, or the network card, cuts and joins datagrams for us; udp(7), UDP_SEGMENT and UDP_GRO.
+///
+/// ```
+/// use windlass::{DatagramConfig, Offload};
+/// let config = DatagramConfig { gso: Offload::Off, gro: Offload::Off, ..DatagramConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
     /// It does, where it can.
@@ -21,6 +26,13 @@ pub enum Offload {
 }
 
 /// Whether datagrams that are too long for the way may be cut into IP fragments.
+///
+/// ```
+/// use windlass::{DatagramConfig, Fragmentation};
+/// let config = DatagramConfig { fragmentation: Fragmentation::Never, ..DatagramConfig::default() };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragmentation {
     /// They may: the don't-fragment bit is off, whatever the system's default.
@@ -31,6 +43,13 @@ pub enum Fragmentation {
 }
 
 /// Whether the errors are told that the network answers with; ip(7), IP_RECVERR.
+///
+/// ```
+/// use windlass::{DatagramConfig, IcmpErrors};
+/// let config = DatagramConfig { icmp_errors: IcmpErrors::Told, ..DatagramConfig::default() };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpErrors {
     /// They are told to `on_error`, of unconnected sockets too, and so is a send queue of the network that is full. Elsewhere
@@ -42,6 +61,13 @@ pub enum IcmpErrors {
 }
 
 /// Whether datagrams may go to broadcast addresses; socket(7), SO_BROADCAST.
+///
+/// ```
+/// use windlass::{Broadcast, DatagramConfig};
+/// let config = DatagramConfig { broadcast: Broadcast::Allowed, ..DatagramConfig::default() };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broadcast {
     /// They may.
@@ -51,6 +77,11 @@ pub enum Broadcast {
 }
 
 /// Whether what this host sends to a multicast group comes back to its own members; ip(7), IP_MULTICAST_LOOP.
+///
+/// ```
+/// use windlass::{Loopback, Multicast};
+/// let multicast = Multicast { loopback: Loopback::Off, ..Multicast::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loopback {
     /// It does.
@@ -60,6 +91,11 @@ pub enum Loopback {
 }
 
 /// A network interface of this host.
+///
+/// ```
+/// use windlass::{Interface, Multicast};
+/// let multicast = Multicast { interface: Interface::Any, ..Multicast::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interface {
     /// The one that the system's routes choose.
@@ -72,6 +108,15 @@ pub enum Interface {
 }
 
 /// A multicast group to be a member of.
+///
+/// ```
+/// use windlass::{DatagramConfig, Group, Interface, Multicast};
+/// // mDNS, on all interfaces that the system chooses.
+/// let group = Group { address: [224, 0, 0, 251].into(), source: None, interface: Interface::Any };
+/// let multicast = Multicast { groups: vec![group], ..Multicast::default() };
+/// let config = DatagramConfig { multicast, ..DatagramConfig::default() };
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The group's address, of the socket's family.
@@ -91,6 +136,13 @@ impl Group {
 }
 
 /// What is said of multicast.
+///
+/// ```
+/// use windlass::{DatagramConfig, Loopback, Multicast};
+/// // Stays within 4 routers, and does not come back to this host.
+/// let multicast = Multicast { ttl: Some(4), loopback: Loopback::Off, ..Multicast::default() };
+/// let config = DatagramConfig { multicast, ..DatagramConfig::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multicast {
     /// Groups to be joined before `on_bound`; `Datagrams::join` joins more. Default: none. Nothing is received of groups that
@@ -120,6 +172,19 @@ impl Default for Multicast {
 ///
 /// A [`Client`](crate::Client) has no queue: it refuses `queue_bytes_max`, `queue_datagrams_max`, `send_timeout` (its write
 /// timeout counts) and `datagrams_per_turn` unless they are as by default, and `gso` has no effect.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::DatagramConfig;
+/// let config = DatagramConfig {
+///     bytes_max: 1500,
+///     queue_datagrams_max: 1000,
+///     send_timeout: Duration::from_secs(1),
+///     ..DatagramConfig::default()
+/// };
+/// config.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatagramConfig {
     /// Buffer sizes, linger and the hook; what is TCP's own there has no effect.

@@ -10,6 +10,20 @@ use std::time::Duration;
 ///
 /// After a connection that was open has ended, the wait is also random up to `spread`, so that many clients that lose the same
 /// server at the same moment do not come back at the same moment. No wait is longer than `max`.
+///
+/// ```
+/// use std::time::Duration;
+/// use windlass::Backoff;
+/// // Ten attempts, a second apart at first and never more than a minute.
+/// let backoff = Backoff {
+///     first: Duration::from_secs(1),
+///     max: Duration::from_secs(60),
+///     attempts_max: Some(10),
+///     ..Backoff::default()
+/// };
+/// backoff.validate()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The wait after the first failure. Default: 100 ms.

@@ -11,6 +11,13 @@ use std::fmt;
 ///
 /// Option names in texts (`client_roots`) are those of [`TlsServerBuilder`](crate::TlsServer) and
 /// [`TlsClientBuilder`](crate::TlsClient).
+///
+/// ```
+/// use windlass::{Reason, TlsFault};
+/// fn needs_new_certificate(reason: Reason) -> bool {
+///     matches!(reason, Reason::Tls(TlsFault::CertificateExpired))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFault {

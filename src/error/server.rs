@@ -8,6 +8,14 @@ use std::io::{self, ErrorKind};
 
 /// A failure of a server, one of its connections or a callback; [`ServerBuilder::on_error`](crate::ServerBuilder::on_error)
 /// is called with each once.
+///
+/// ```
+/// use windlass::{Reason, Server, ServerError};
+/// let builder = Server::builder().on_error(|error| match error {
+///     ServerError::Connection { reason: Reason::Reset, .. } => {} // ordinary on the Internet
+///     error => eprintln!("{error}"),
+/// });
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {

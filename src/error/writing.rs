@@ -10,6 +10,20 @@ use std::io;
 use std::ops::Range;
 
 /// A write to a connection was refused, and nothing of it was queued. By `?` it becomes an [`Error`] or `io::Error`.
+///
+/// ```
+/// use windlass::{Conn, WriteError};
+/// fn reply(conn: &mut Conn<'_>, answer: &[u8]) -> bool {
+///     match conn.write(answer) {
+///         Ok(()) => true,
+///         Err(WriteError::Full { .. }) => false, // again in `on_writable`
+///         Err(_) => {
+///             conn.abort();
+///             false
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteError {
     /// The output queue has no room for all of it now; `on_writable` or `on_close` follows.
@@ -66,6 +80,16 @@ impl From<FrameError> for WriteError {
 }
 
 /// A datagram was refused, and not queued. By `?` it becomes an [`Error`] or `io::Error`.
+///
+/// ```
+/// use windlass::{Datagram, Datagrams, SendError};
+/// fn reply(sock: &mut Datagrams<'_>, to: &Datagram<'_>, answer: &[u8]) {
+///     match sock.send_to(to.from, answer) {
+///         Ok(()) | Err(SendError::QueueFull { .. } | SendError::Unanswerable) => {} // dropped, as the network may do
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// So many datagrams wait that no more are taken; `on_writable` or `on_close` follows.

@@ -562,6 +562,13 @@ fn fill<D>(mut traffic: WriteTraffic<'_, D>, say: Say<'_>, out: &mut Sealed) -> 
 /// What was agreed on in a TLS handshake, lent by `Conn::tls` and `Link::tls`.
 ///
 /// Everything is known from `on_open` on, and already when a listener makes the handler.
+///
+/// ```
+/// use windlass::Conn;
+/// fn speaks_http2(conn: &Conn<'_>) -> bool {
+///     conn.tls().is_some_and(|tls| tls.alpn() == Some(b"h2".as_slice()))
+/// }
+/// ```
 pub struct TlsInfo<'a>(&'a Session);
 
 impl fmt::Debug for TlsInfo<'_> {

@@ -7,6 +7,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How a reactor is, as seen from outside; what [`Remote::health`](crate::Remote::health) tells.
+///
+/// ```
+/// use windlass::{Engine, EngineConfig};
+/// let engine = Engine::start(EngineConfig { reactors: 1, ..EngineConfig::default() })?;
+/// let remote = engine.remotes()[0].clone(); // for any thread
+/// remote.run(|cx| println!("{} connections", cx.connections().len()))?;
+/// assert!(!remote.health().has_ended);
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {

@@ -64,6 +64,13 @@ pub(crate) enum Bound {
 }
 
 /// How datagrams are received.
+///
+/// ```
+/// use windlass::{Datagrams, Receiving, Sending};
+/// fn is_fast(sock: &Datagrams<'_>) -> bool {
+///     matches!(sock.paths(), (Receiving::Joined, Sending::Segmented { .. }))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiving {
     /// Up to 32 in a call; recvmmsg(2).
@@ -75,6 +82,13 @@ pub enum Receiving {
 }
 
 /// How datagrams are sent.
+///
+/// ```
+/// use windlass::{Datagrams, Receiving, Sending};
+/// fn is_fast(sock: &Datagrams<'_>) -> bool {
+///     matches!(sock.paths(), (Receiving::Joined, Sending::Segmented { .. }))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
     /// Many in a call, and those of one length to one peer as one; sendmmsg(2) and UDP_SEGMENT.

@@ -28,6 +28,17 @@ use std::time::Duration;
 const NOTICES_DROPPED: usize = 1024;
 
 /// Who is at the other end of a Unix socket, as the kernel knew it at connect; unix(7), SO_PEERCRED.
+///
+/// ```
+/// use windlass::{Admission, Peer};
+/// /// Of a Unix socket, only this user and root are let in.
+/// fn admit(peer: &Peer<'_>, own_uid: u32) -> Admission {
+///     match peer.credentials() {
+///         Some(peer) if peer.uid == own_uid || peer.uid == 0 => Admission::Admit,
+///         _ => Admission::Refuse,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {

@@ -9,6 +9,13 @@ use std::time::Duration;
 /// What the system measures of a TCP connection; TCP_INFO, tcp(7), on Linux.
 ///
 /// Asking costs a system call. Windows and losses are in segments, as the system counts them.
+///
+/// ```
+/// use windlass::Conn;
+/// fn round_trip_ms(conn: &Conn<'_>) -> Option<u128> {
+///     conn.tcp_info().map(|info| info.round_trip.as_millis())
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpInfo {

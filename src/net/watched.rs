@@ -9,6 +9,25 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Which readiness of a foreign descriptor is told.
+///
+/// ```
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::os::unix::net::UnixStream;
+/// use windlass::{Context, Direction, Next, Reactor, ReactorConfig, Readiness, WatchHandler};
+/// struct Doorbell;
+/// impl WatchHandler for Doorbell {
+///     fn on_ready(&mut self, _: &mut Context<'_>, _: BorrowedFd<'_>, ready: Readiness) -> Next {
+///         println!("{ready:?}");
+///         Next::Remove // `Wait` once a read has said `WouldBlock`
+///     }
+/// }
+/// let (watched, _bell) = UnixStream::pair()?;
+/// watched.set_nonblocking(true)?;
+/// let mut reactor = Reactor::new(ReactorConfig::default())?;
+/// let id = reactor.context().watch(watched, Direction::Read, Doorbell)?;
+/// reactor.context().unwatch(id);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// That a read may not block.

@@ -12,6 +12,14 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 /// Something that happened to a server. Its text is what people log.
+///
+/// ```
+/// use windlass::{Server, ServerEvent};
+/// let builder = Server::builder().on_event(|event| match event {
+///     ServerEvent::Drained(report) => println!("{report}"),
+///     event => println!("{event}"),
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerEvent {

@@ -33,6 +33,16 @@ use std::time::{Duration, Instant};
 ///
 /// When all threads are busy, connections wait. That is told by [`ServerEvent::ThreadsBusy`], and when more come than may
 /// wait, by [`ServerEvent::ThreadsFull`]; each once, until [`ServerEvent::ThreadsFree`] says that it is over.
+///
+/// ```
+/// use windlass::{BlockingConfig, Server};
+/// let config = BlockingConfig { threads_max: 64, waiting_max: 256, ..BlockingConfig::default() };
+/// let server = Server::builder()
+///     .address("tcp://127.0.0.1:0".parse()?)
+///     .blocking_handler(config, |mut reader, mut writer| std::io::copy(&mut reader, &mut writer).map(drop))
+///     .build()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockingConfig {
     /// Connections that are served at once, by a thread each. Default: 4,096.
@@ -78,10 +88,32 @@ impl BlockingConfig {
 }
 
 /// What a blocking handler reads from. It can be sent to another thread.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+/// use windlass::{BlockingConfig, Reader, Server, Writer};
+/// fn greet(reader: Reader, mut writer: Writer) -> std::io::Result<()> {
+///     let mut name = String::new();
+///     BufReader::new(reader).read_line(&mut name)?;
+///     writeln!(writer, "hello, {}", name.trim_end())
+/// }
+/// let builder = Server::builder().blocking_handler(BlockingConfig::default(), greet);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reader(Arc<BlockingLink>);
 
 /// What a blocking handler writes to. It can be sent to another thread.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Write};
+/// use windlass::{BlockingConfig, Reader, Server, Writer};
+/// fn greet(reader: Reader, mut writer: Writer) -> std::io::Result<()> {
+///     let mut name = String::new();
+///     BufReader::new(reader).read_line(&mut name)?;
+///     writeln!(writer, "hello, {}", name.trim_end())
+/// }
+/// let builder = Server::builder().blocking_handler(BlockingConfig::default(), greet);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Writer(Arc<BlockingLink>);
 

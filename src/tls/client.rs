@@ -28,6 +28,13 @@ mod era;
 /// certificate has expired that the server showed then: the next handshake is a full one. The first certificate that
 /// expires of all that servers have shown ends the sessions with all of them, also if it was not needed to verify its
 /// server: a server that shows one with a short life costs the others one full handshake each.
+///
+/// ```
+/// use windlass::{Client, TlsClient};
+/// let tls = TlsClient::builder().build()?; // trusts the roots of the system
+/// let client = Client::builder("tls://example.org:443".parse()?).with_tls(tls, "example.org").build()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct TlsClient {
     current: Arc<Current>,

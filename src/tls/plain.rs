@@ -11,6 +11,13 @@ use crate::tls::{
 use std::collections::BTreeMap;
 
 /// A certificate chain, its own certificate first, and the private key for that.
+///
+/// ```
+/// use windlass::tls::Pem;
+/// use windlass::{CertPair, TlsServerConfig};
+/// let pair = CertPair { chain: Pem::file("chain.pem"), key: Pem::file("key.pem") };
+/// let config = TlsServerConfig { certs: vec![pair], ..TlsServerConfig::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertPair {
     /// The chain.
@@ -20,6 +27,12 @@ pub struct CertPair {
 }
 
 /// Whether sessions are resumed; RFC 8446, section 2.2, and RFC 5077.
+///
+/// ```
+/// use windlass::{Roots, SessionTickets, TlsClientConfig, TlsTerms};
+/// let terms = TlsTerms { alpn: vec!["h2".into()], session_tickets: SessionTickets::Off, ..TlsTerms::default() };
+/// let config = TlsClientConfig { roots: Roots::Platform, terms, ..TlsClientConfig::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SessionTickets {
     /// They are, by tickets whose keys change every six hours.
@@ -30,6 +43,12 @@ pub enum SessionTickets {
 }
 
 /// What servers and clients set alike.
+///
+/// ```
+/// use windlass::{Roots, SessionTickets, TlsClientConfig, TlsTerms};
+/// let terms = TlsTerms { alpn: vec!["h2".into()], session_tickets: SessionTickets::Off, ..TlsTerms::default() };
+/// let config = TlsClientConfig { roots: Roots::Platform, terms, ..TlsClientConfig::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsTerms {
     /// The oldest version. Default: 1.2.
@@ -71,6 +90,13 @@ impl Default for TlsTerms {
 /// How a server speaks TLS.
 ///
 /// In a file it is the table `tls` of a server: see the [guide](crate::guide::settings).
+///
+/// ```
+/// use windlass::tls::Pem;
+/// use windlass::{CertPair, TlsServerConfig};
+/// let pair = CertPair { chain: Pem::file("chain.pem"), key: Pem::file("key.pem") };
+/// let config = TlsServerConfig { certs: vec![pair], ..TlsServerConfig::default() };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsServerConfig {
     /// Certificates and keys; at least one is needed. Of several, a client gets one for the name that it asks for.
@@ -156,6 +182,12 @@ impl TlsServerConfig {
 }
 
 /// Which certificates a client trusts servers by.
+///
+/// ```
+/// use windlass::{Roots, SessionTickets, TlsClientConfig, TlsTerms};
+/// let terms = TlsTerms { alpn: vec!["h2".into()], session_tickets: SessionTickets::Off, ..TlsTerms::default() };
+/// let config = TlsClientConfig { roots: Roots::Platform, terms, ..TlsClientConfig::default() };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
     /// What this machine trusts.
@@ -170,6 +202,12 @@ pub enum Roots {
 /// How a client speaks TLS.
 ///
 /// In a file it is the table `tls` of a client: see the [guide](crate::guide::settings).
+///
+/// ```
+/// use windlass::{Roots, SessionTickets, TlsClientConfig, TlsTerms};
+/// let terms = TlsTerms { alpn: vec!["h2".into()], session_tickets: SessionTickets::Off, ..TlsTerms::default() };
+/// let config = TlsClientConfig { roots: Roots::Platform, terms, ..TlsClientConfig::default() };
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsClientConfig {
     /// The name, or IP address, that the server's certificate must be for. Default: the host of the address.

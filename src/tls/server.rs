@@ -42,6 +42,17 @@ mod revocation;
 mod scopes;
 
 /// How a listener speaks TLS. Clones share what is replaced: one kept aside reloads the certificates of all listeners.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use windlass::{ListenConfig, TlsServer};
+/// # fn main() -> Result<(), windlass::Error> {
+/// let builder = TlsServer::builder().certificate(Path::new("chain.pem"), Path::new("key.pem"));
+/// let tls = builder.build()?;
+/// let config = ListenConfig { tls: Some(tls.clone()), ..ListenConfig::default() };
+/// tls.reload(&builder)?; // after the files have changed, while it serves
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct TlsServer {
     current: Arc<Current>,

@@ -1,10 +1,11 @@
 //! What a program can check of CONVENTIONS.md and ARCHITECTURE.md.
 //!
 //! The tables below are the laws, `rules.rs` applies them, `circles.rs` and `page.rs` compare the code with
-//! ARCHITECTURE.md, `words.rs` reads what users read. A finding names file and line. Sources are read as tokens (`source.rs`): comments, strings and code under
+//! ARCHITECTURE.md, `words.rs` and `examples.rs` read what users read. A finding names file and line. Sources are read as tokens (`source.rs`): comments, strings and code under
 //! `#[cfg(test)]` do not count, unless a rule says so.
 
 mod circles;
+mod examples;
 mod page;
 mod rules;
 mod source;

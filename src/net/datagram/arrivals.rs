@@ -24,6 +24,13 @@ const SINGLES: usize = 16;
 const STAGGER: usize = 128;
 
 /// Congestion on the way, as two bits of each IP header tell it; RFC 3168, section 5.
+///
+/// ```
+/// use windlass::{Datagram, Ecn};
+/// fn is_congested(datagram: &Datagram<'_>) -> bool {
+///     datagram.ecn == Some(Ecn::Congested)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ecn {
     /// Not-ECT: its sender does not take part.

@@ -17,6 +17,13 @@ use rustls::sign::SingleCertAndKey;
 use std::sync::Arc;
 
 /// Builds a [`TlsClient`]; begun by [`TlsClient::builder`]. Nothing is read before `build`.
+///
+/// ```
+/// use windlass::{Client, TlsClient};
+/// let tls = TlsClient::builder().build()?; // trusts the roots of the system
+/// let client = Client::builder("tls://example.org:443".parse()?).with_tls(tls, "example.org").build()?;
+/// # Ok::<(), windlass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsClientBuilder {
     settings: Settings,
