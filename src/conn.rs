@@ -394,7 +394,7 @@ impl<'a> Conn<'a> {
     /// `on_close`, and the new one gets `on_open`, as a handler that is given to [`Context::adopt`] does. Then it is shown, by
     /// `on_data`, what the old one left of the input. So no byte is lost that the peer sent right behind its request. What
     /// both need moves into the new handler before it is given. If a callback calls this twice, the last handler counts, and
-    /// no callback reaches the others.
+    /// no callback reaches the others. A handler that wraps another one is replaced as a whole, whichever of the two calls this.
     ///
     /// - **What the old handler asked for.** [`Conn::need`] and the timer of [`Conn::set_timer`] are forgotten with this call;
     ///   what this callback asks for behind it holds for the new handler. Pauses, limits, output that waits and an
