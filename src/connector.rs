@@ -24,8 +24,11 @@ use crate::net::stream::Target;
 use crate::settings::ClientConfig;
 use bytes::Bytes;
 use carried::Carried;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -77,6 +80,7 @@ impl std::fmt::Display for ConnectorState {
 }
 
 type Make = dyn Fn(&Conn<'_>) -> Box<dyn Handler> + Send + Sync;
+type LocalMake = dyn FnMut(&Conn<'_>) -> Box<dyn Handler>;
 type Tell = dyn Fn(&ConnectorState) + Send + Sync;
 
 /// Says what a connector is to be; [`Connector::builder`] begins it.
@@ -147,6 +151,56 @@ impl ConnectorBuilder {
         remote: &Remote,
         make: impl Fn(&Conn<'_>) -> H + Send + Sync + 'static,
     ) -> Result<Connector, Error> {
+        let inner = self.checked(remote, Maker::Anywhere(Box::new(move |conn| Box::new(make(conn)))))?;
+        let begun = inner.clone();
+        remote.run(move |cx| {
+            begun.watch_end(cx);
+            begun.begin(cx);
+        })?;
+        Ok(Connector(Arc::new(Handle(inner))))
+    }
+
+    /// As [`ConnectorBuilder::start`], on the reactor whose context this is: `make` stays on its thread, and need not be `Send`, so
+    /// that the handlers can share an `Rc` with those of a listener. It begins when this callback has returned; `make` is dropped
+    /// when the connector has stopped.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use windlass::{Conn, Connector, Handler, Reactor, ReactorConfig};
+    /// struct Upstream(Rc<RefCell<Vec<u8>>>);
+    /// impl Handler for Upstream {
+    ///     fn on_data(&mut self, _: &mut Conn<'_>, data: &[u8]) -> usize {
+    ///         self.0.borrow_mut().extend_from_slice(data);
+    ///         data.len()
+    ///     }
+    /// }
+    /// # fn main() -> Result<(), windlass::Error> {
+    /// let mut reactor = Reactor::new(ReactorConfig::default())?;
+    /// let heard = Rc::default();
+    /// let builder = Connector::builder("tcp://127.0.0.1:7007".parse()?);
+    /// let upstream = builder.start_here(&mut reactor.context(), move |_: &Conn<'_>| Upstream(Rc::clone(&heard)))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Config`, `Transport` or `Address`, naming what cannot work.
+    pub fn start_here<H: Handler>(
+        self,
+        cx: &mut Context<'_>,
+        mut make: impl FnMut(&Conn<'_>) -> H + 'static,
+    ) -> Result<Connector, Error> {
+        let inner = self.checked(&cx.remote(), Maker::Here)?;
+        let number = inner.watch_end(cx);
+        let make: Box<LocalMake> = Box::new(move |conn| Box::new(make(conn)));
+        cx.local_or_default::<LocalMakers>().0.insert(number, Rc::new(RefCell::new(make)));
+        let begun = inner.clone();
+        cx.after(Duration::ZERO, move |cx| begun.begin(cx));
+        Ok(Connector(Arc::new(Handle(inner))))
+    }
+
+    /// What is to begin, if it can work.
+    fn checked(self, remote: &Remote, maker: Maker) -> Result<Arc<Inner>, Error> {
         self.config.validate()?;
         self.backoff.validate()?;
         self.address.check_target()?;
@@ -157,9 +211,9 @@ impl ConnectorBuilder {
         }
         // Whether there is a name to check the certificate against.
         Session::dialled(&self.config, &self.address)?;
-        let inner = Arc::new(Inner {
+        Ok(Arc::new(Inner {
             plan: self,
-            make: Arc::new(move |conn| Box::new(make(conn))),
+            maker,
             remote: remote.clone(),
             state: Mutex::new(State {
                 phase: Phase::Fresh,
@@ -168,15 +222,7 @@ impl ConnectorBuilder {
                 failure: None,
                 ending: None,
             }),
-        });
-        let begun = inner.clone();
-        remote.run(move |cx| {
-            let ending = Arc::downgrade(&begun);
-            let ending = cx.at_end(move |cx| ending.upgrade().into_iter().for_each(|this| this.reactor_ends(cx)));
-            begun.lock().ending = Some(ending);
-            begun.begin(cx);
-        })?;
-        Ok(Connector(Arc::new(Handle(inner))))
+        }))
     }
 }
 
@@ -317,7 +363,7 @@ struct State {
     shunned: Vec<SocketAddr>,
     /// Why the connect failed that is just ending.
     failure: Option<Error>,
-    /// What the reactor runs when it ends.
+    /// Names what the reactor runs when it ends, and the maker that it keeps.
     ending: Option<u64>,
 }
 
@@ -333,9 +379,20 @@ enum Phase {
     Stopped,
 }
 
+/// What makes the handlers.
+enum Maker {
+    Anywhere(Box<Make>),
+    /// The reactor keeps it, by the number of the connector's `ending`.
+    Here,
+}
+
+/// Makers that need not be `Send`, where their reactor keeps them. No callback nests, so that a borrow holds.
+#[derive(Default)]
+struct LocalMakers(HashMap<u64, Rc<RefCell<Box<LocalMake>>>>);
+
 struct Inner {
     plan: ConnectorBuilder,
-    make: Arc<Make>,
+    maker: Maker,
     remote: Remote,
     state: Mutex<State>,
 }
@@ -352,6 +409,27 @@ impl Inner {
                 cx.state.counters.panics += 1;
             }
         }
+    }
+
+    /// The handler of a connection that has opened; `None` if it was stopped meanwhile.
+    fn make(&self, conn: &mut Conn<'_>) -> Option<Box<dyn Handler>> {
+        let make = match &self.maker {
+            Maker::Anywhere(make) => return Some(make(conn)),
+            Maker::Here => {
+                let number = self.lock().ending?;
+                conn.context().local::<LocalMakers>()?.0.get(&number)?.clone()
+            }
+        };
+        let mut make = make.borrow_mut();
+        Some((*make)(conn))
+    }
+
+    /// Has the reactor tell it of its end; returns the number of that.
+    fn watch_end(self: &Arc<Self>, cx: &mut Context<'_>) -> u64 {
+        let this = Arc::downgrade(self);
+        let ending = cx.at_end(move |cx| this.upgrade().into_iter().for_each(|this| this.reactor_ends(cx)));
+        self.lock().ending = Some(ending);
+        ending
     }
 
     /// Does something on the reactor later; if that is over, so is this.
@@ -460,8 +538,13 @@ impl Inner {
     }
 
     fn stop_for_good(&self, cx: &mut Context<'_>) {
-        if let Some(ending) = self.lock().ending.take() {
+        let ending = self.lock().ending.take();
+        if let Some(ending) = ending {
             cx.state.endings.remove(&ending);
+            let maker = cx.local::<LocalMakers>().and_then(|makers| makers.0.remove(&ending));
+            if guarded(|| drop(maker)).is_none() {
+                cx.state.counters.panics += 1;
+            }
         }
         self.enter(Phase::Stopped, cx);
         self.tell(&ConnectorState::Stopped, cx);

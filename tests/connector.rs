@@ -2,15 +2,17 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use support::blocking::{Rig, Tale, engine, listen_config, until};
 use support::{Echo, Hooks, Kind, PATIENCE, each_kind};
 use windlass::{
     Address, Backoff, Bytes, Conn, ConnectConfig, Connector, ConnectorBuilder, ConnectorState, Engine, Error, Limits,
-    Reason, Resolver,
+    Reactor, ReactorConfig, Reason, Resolver,
 };
 
 /// A state as it was told, and when.
@@ -889,4 +891,74 @@ fn an_address_whose_connections_do_not_last_is_tried_last() {
     until_told(&told, "connected", 2);
     drop(kept);
     assert_eq!(words(&told)[..5], ["resolving", "connecting", "connected", "lost", "waiting"]);
+}
+
+/// Polls the reactor until something holds.
+fn poll_until(reactor: &mut Reactor, what: &str, holds: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "no {what}");
+        reactor.poll_once(Some(Duration::from_millis(5))).expect("a poll");
+    }
+}
+
+#[test]
+fn one_that_begins_on_its_reactor_shares_an_rc_and_lets_go_of_it_when_it_stops() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = Address::tcp(listener.local_addr().expect("an address"));
+    let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let (builder, told) = builder(&address);
+    let (made, mut number) = (Rc::new(Cell::new(0)), 0);
+    let counted = made.clone();
+    let make = move |_: &Conn<'_>| {
+        number += 1;
+        counted.set(number);
+        Hooks::new()
+    };
+    let connector = builder.start_here(&mut reactor.context(), make).expect("it starts");
+    assert_eq!((words(&told).len(), Rc::strong_count(&made)), (0, 2), "it begins later");
+    for count in 1..3 {
+        poll_until(&mut reactor, "handler", || made.get() == count);
+        // It is lost, and made again.
+        drop(listener.accept().expect("a connection"));
+        poll_until(&mut reactor, "loss", || words(&told).iter().filter(|word| **word == "lost").count() == count);
+    }
+    connector.stop();
+    poll_until(&mut reactor, "end", || connector.is_stopped());
+    assert_eq!((Rc::strong_count(&made), words(&told).last().copied()), (1, Some("stopped")));
+}
+
+#[test]
+fn one_that_begins_on_its_reactor_can_be_stopped_before_it_has_begun_and_ends_with_it() {
+    let at = address("tcp://127.0.0.1:1");
+    let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let kept = Rc::new(());
+    let start = |reactor: &mut Reactor| {
+        let (builder, told) = builder(&at);
+        let kept = kept.clone();
+        let make = move |_: &Conn<'_>| {
+            let _ = &kept;
+            Hooks::new()
+        };
+        (builder.start_here(&mut reactor.context(), make).expect("it starts"), told)
+    };
+    let (stopped, told) = start(&mut reactor);
+    stopped.stop();
+    let (dropped, _) = start(&mut reactor);
+    drop(dropped);
+    poll_until(&mut reactor, "end", || Rc::strong_count(&kept) == 1);
+    assert!(stopped.is_stopped());
+    assert_eq!(words(&told).last().copied(), Some("stopped"));
+    let (last, _) = start(&mut reactor);
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&kept), 1, "the reactor's end is its own");
+    assert!(last.is_stopped());
+}
+
+#[test]
+fn what_cannot_work_is_refused_on_its_reactor_as_elsewhere() {
+    let mut reactor = Reactor::new(ReactorConfig::default()).expect("a reactor");
+    let builder = Connector::builder(address("udp://127.0.0.1:1"));
+    let refused = builder.start_here(&mut reactor.context(), |_: &Conn<'_>| Hooks::new()).map(drop);
+    assert!(matches!(refused, Err(Error::Transport { .. })), "{refused:?}");
 }

@@ -42,8 +42,8 @@ impl Handler for Carried {
         if !self.connector.is_opening() {
             return conn.close();
         }
-        let make = self.connector.make.clone();
-        self.handler = Some(make(conn));
+        let Some(handler) = self.connector.make(conn) else { return conn.close() };
+        self.handler = Some(handler);
         let (id, peer) = (conn.id(), conn.peer_ip());
         self.connector.opened(id, peer, conn.context());
         self.with(conn, |handler, conn| handler.on_open(conn));
