@@ -131,7 +131,17 @@ pub(crate) struct Buffers {
     pub(crate) sealed: Sealed,
     /// What of a file is read to be sealed; without memory until there is one.
     pub(crate) sheet: Vec<u8>,
+    /// Of the link that is being driven.
+    pub(super) files: FileShare,
     pub(crate) pool: Pool,
+}
+
+/// Whether a drive has sent what it may of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum FileShare {
+    #[default]
+    Left,
+    Sent,
 }
 
 /// Heads are boxed where they are used, and are kept so.

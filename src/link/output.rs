@@ -4,7 +4,7 @@
 
 use crate::clock::Tick;
 use crate::error::WriteError;
-use crate::link::buffers::{Buffers, GATHER_BYTES, Pool};
+use crate::link::buffers::{Buffers, FileShare, GATHER_BYTES, Pool};
 use crate::link::outbox::Outbox;
 use crate::link::phase::{Phase, Signal};
 use crate::link::{Answering, Link, Output, Owed};
@@ -229,7 +229,11 @@ impl Link {
             if !self.cold.outbox.has_ready() {
                 match self.send_some_of_file(file_budget, buffers, now) {
                     Some(sent) if sent < file_budget => file_budget -= sent,
-                    _ => break,
+                    Some(_) => {
+                        buffers.files = FileShare::Sent;
+                        break;
+                    }
+                    None => break,
                 }
                 continue;
             }

@@ -11,7 +11,7 @@
 use crate::clock::Tick;
 use crate::config::{RECORD_BYTES, sealing_bytes};
 use crate::error::{Expiry, Reason, TlsFault};
-use crate::link::buffers::{Buffers, KEPT_BYTES_MAX, Pool, Scratch, Sealed};
+use crate::link::buffers::{Buffers, FileShare, KEPT_BYTES_MAX, Pool, Scratch, Sealed};
 use crate::link::cold::Contents;
 use crate::link::handshake::{Excuse, PlainReply, Step};
 use crate::link::input::Received;
@@ -396,11 +396,13 @@ impl Link {
         sent
     }
 
-    /// Offers the kernel what was held back until the drive's end.
+    /// Offers the kernel what was held back until the drive's end. Of files a drive sends its share once.
     pub(super) fn uncork(&mut self, buffers: &mut Buffers, now: Tick) {
-        if (self.is_tls() || self.cold.outbox.has_files()) && self.may_flush() {
+        let waits = buffers.files == FileShare::Sent && !self.cold.outbox.has_ready();
+        if (self.is_tls() || self.cold.outbox.has_files()) && self.may_flush() && !waits {
             self.flush(buffers, now);
         }
+        buffers.files = FileShare::Left;
     }
 
     /// Says close_notify behind all that waits (A9).
