@@ -309,9 +309,9 @@ mod tests {
         let mut link = told(&[READABLE]);
         let mut pool = Pool::default();
         link.set_need(0, &mut pool);
-        link.shown(0, &mut pool);
-        link.resume();
-        assert!(!link.cold.is_at_rest(), "it waits for a byte more than none");
+        assert!(link.cold.is_at_rest());
+        link.set_need(7, &mut pool);
+        assert_eq!((link.need(), link.cold.is_at_rest()), (7, false));
         link.set_need(0, &mut pool);
         link.deadlines_known(&mut pool);
         assert!(link.cold.is_at_rest());

@@ -193,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn as_many_as_a_call_may_cut_leave_in_one_run() {
+        for (len, most) in [(1_400, RUN_BYTES / 1_400), (10, RUN)] {
+            let outgoing = queue(&vec![(1, len); most.min(RUN) + 1]);
+            let mut runs = Runs::default();
+            runs.plan(outgoing.window(WINDOW).1, usize::MAX);
+            let counts: Vec<_> = runs.runs().iter().map(|run| run.count).collect();
+            assert_eq!(counts, [most.min(RUN), 1], "of {len} bytes each");
+        }
+    }
+
+    #[test]
     fn interleaved_peers_get_a_run_each() {
         let outgoing = queue(&[(1, 64), (2, 64), (1, 64), (2, 64), (1, 64), (2, 10), (2, 64)]);
         let mut runs = Runs::default();
