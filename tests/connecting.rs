@@ -114,7 +114,8 @@ fn an_attempt_that_lost_is_ended_at_once_and_not_at_its_timeout() {
     let resolver = Resolver::new(move |_: &Address| Ok(found.clone()));
     let named: Address = "tls://localhost:1".parse().expect("an address");
     let handler = world.log.record(Does::new());
-    let config = dialling(&named, patient(2 * PATIENCE));
+    let mut config = dialling(&named, patient(2 * PATIENCE));
+    config.limits.handshake_timeout = 2 * PATIENCE;
     world.reactor().context().connect_with(&named, config, resolver, handler).expect("a connect that begins");
     world.until("somebody to win", |world| !world.log.said(0).is_empty());
     assert_eq!(world.log.said(0), [Said::Open]);

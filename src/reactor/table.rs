@@ -350,9 +350,12 @@ mod tests {
         table.take_again(&mut queue);
         assert_eq!(queue, [first]);
         table.wake(second);
+        table.remove(second);
+        let third = table.reserve().expect("room");
+        table.wake(third);
         queue.clear();
         table.take_again(&mut queue);
-        assert_eq!(queue, [second]);
+        assert_eq!(queue, [second, third], "it does not wait because the one before it was queued");
     }
 
     #[test]
