@@ -17,6 +17,7 @@ use crate::link::phase::{Phase, Signal};
 use crate::mailbox::Remote;
 use crate::message::{Message, Untold};
 use crate::net::file::FileRange;
+use crate::net::system::pipe::Pipe;
 use crate::net::{PeerCredentials, TcpInfo};
 use bytes::Bytes;
 use std::any::Any;
@@ -632,6 +633,11 @@ impl Other<'_> {
             taken
         });
         sent.unwrap_or(0)
+    }
+
+    /// Has it take what is in a pipe, as [`send_at_once`](Other::send_at_once) has it take bytes.
+    pub(crate) fn send_piped(&mut self, pipe: &mut Pipe) {
+        let _ = self.with(|link, state| link.send_piped(pipe, &mut state.buffers.pool, state.now));
     }
 
     /// As [`Conn::write_bytes`].

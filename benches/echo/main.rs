@@ -3,13 +3,14 @@
 //!
 //! `cargo bench --bench echo -- --help` lists scenarios and options; `benches/README.md` says what is measured and how.
 //!
-//! The one binary plays four roles, each a process of its own:
+//! The one binary plays five roles, each a process of its own:
 //!
 //! - the harness (no role argument), which starts the others, sleeps while they work, and reads the kernel's accounts;
 //! - `--launch CORE PROGRAM …`, which pins itself to a core, asks to die with the harness, and becomes PROGRAM;
 //! - `--load ADDRESS [CERTIFICATE]`, the load generator, which takes orders on its standard input;
 //! - `--bare [--rustls buffered] --listen ADDRESS`, the yardstick server `bare`, which has the interface of the `echo`
-//!   example.
+//!   example;
+//! - `--proxy --how HOW --target ADDRESS --listen ADDRESS`, a proxy in front of such a server.
 
 mod active;
 mod churn;
@@ -21,6 +22,7 @@ mod memory;
 mod options;
 mod orders;
 mod plan;
+mod relay;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "../rig/mod.rs"]
 mod rig;
@@ -36,7 +38,7 @@ use options::Options;
 use rig::bench::Bench;
 
 const BENCH: Bench<Options> = Bench {
-    roles: &[("--load", rig::load::run), ("--bare", rig::bare::run)],
+    roles: &[("--load", rig::load::run), ("--bare", rig::bare::run), ("--proxy", relay::proxy)],
     usage: options::USAGE,
     options: options::OPTIONS,
     scenarios: plan::SCENARIOS,

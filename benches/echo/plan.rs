@@ -5,7 +5,7 @@ use crate::rig::bench::Scenario;
 use crate::rig::process::Transport;
 use crate::rig::report::{Bounds, at_most};
 use crate::{
-    active, churn, cpu, handshakes, idle, instructions, memory, size, storm, syscalls, tls_memory, tls_syscalls,
+    active, churn, cpu, handshakes, idle, instructions, memory, relay, size, storm, syscalls, tls_memory, tls_syscalls,
 };
 
 /// A steady echo load.
@@ -48,6 +48,11 @@ const TLS_UNIX_256K: Shape = shape("tls-unix-4x256k", Transport::TlsUnix, 4, 256
 const IDLE_10000: Shape =
     Shape { server_options: MANY_IDLE_60, ..shape("idle-10000x64", Transport::Tcp, 10_000, 64, 10_000) };
 
+const RELAY_64: Shape = shape("relay-64x64", Transport::Tcp, 64, 64, 8_000);
+const RELAY_256K: Shape = shape("relay-4x256k", Transport::Tcp, 4, 256 * 1024, 400);
+const RELAY_TLS_64: Shape = shape("relay-tls-64x64", Transport::Tls, 64, 64, 8_000);
+const RELAY_TLS_256K: Shape = shape("relay-tls-4x256k", Transport::Tls, 4, 256 * 1024, 300);
+
 pub(crate) const SCENARIOS: &[Scenario<Options>] = &[
     Scenario::new("tcp-64x64", |options, report| cpu::run(TCP_64, options, report)),
     Scenario::new("tcp-1000x1k", |options, report| cpu::run(TCP_1000, options, report)),
@@ -57,6 +62,10 @@ pub(crate) const SCENARIOS: &[Scenario<Options>] = &[
     Scenario::new("idle-10000x64", |options, report| cpu::run(IDLE_10000, options, report)),
     Scenario::new("active-1pct", active::run),
     Scenario::new("churn", churn::run),
+    Scenario::new("relay-64x64", |options, report| relay::run(RELAY_64, options, report)),
+    Scenario::new("relay-4x256k", |options, report| relay::run(RELAY_256K, options, report)),
+    Scenario::new("relay-tls-64x64", |options, report| relay::run(RELAY_TLS_64, options, report)),
+    Scenario::new("relay-tls-4x256k", |options, report| relay::run(RELAY_TLS_256K, options, report)),
     Scenario::named("memory", memory::run),
     Scenario::named("idle", idle::run),
     Scenario::named("syscalls", syscalls::run),
@@ -87,6 +96,9 @@ pub(crate) const BOUNDS: Bounds = &[
     ("memory: % of the growth left", at_most(5.0)),
     ("idle: system calls", at_most(0.0)),
     ("idle: wake-ups/s", at_most(20.0)),
+    ("relay-64x64", at_most(1.02)),
+    ("relay-4x256k", at_most(0.75)),
+    ("relay-tls-64x64", at_most(1.02)),
     ("tls-64x64", at_most(1.03)),
     ("tls-4x256k", at_most(1.03)),
     ("tls-4x256k: windlass / tokio", at_most(0.78)),

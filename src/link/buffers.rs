@@ -6,6 +6,7 @@ use crate::config::READ_BYTES;
 use crate::link::cold::Contents;
 use crate::link::inbox::Rest;
 use crate::link::outbox::Queue;
+use crate::net::system::pipe::Pipe;
 
 /// Small writes of one drive are gathered up to this many bytes and leave in one system call.
 pub(crate) const GATHER_BYTES: usize = 64 * 1024;
@@ -156,6 +157,8 @@ pub(crate) struct Pool {
     queues: Spare<Queue>,
     rests: Spare<Rest>,
     contents: Spare<Contents>,
+    /// One is enough: it is empty again when the link that has filled it was driven.
+    pipe: Option<Pipe>,
     held: usize,
     /// Above it readers are held back.
     mark: usize,
@@ -166,7 +169,8 @@ pub(crate) struct Pool {
 impl Default for Pool {
     fn default() -> Pool {
         let (queues, rests, contents) = (Spare::new(), Spare::new(), Spare::new());
-        Pool { chunks: Default::default(), queues, rests, contents, held: 0, mark: usize::MAX, limit: usize::MAX }
+        let (held, mark, limit) = (0, usize::MAX, usize::MAX);
+        Pool { chunks: Default::default(), queues, rests, contents, pipe: None, held, mark, limit }
     }
 }
 
@@ -250,6 +254,18 @@ impl Pool {
     pub(super) fn take_contents_back(&mut self, contents: Box<Contents>) {
         if self.contents.len() < HEADS_KEPT {
             self.contents.push(contents);
+        }
+    }
+
+    /// An empty pipe; `None` if there can be none now.
+    pub(crate) fn pipe(&mut self) -> Option<Pipe> {
+        self.pipe.take().or_else(|| Pipe::new().ok())
+    }
+
+    /// Takes an emptied pipe back; one that could not be emptied is closed.
+    pub(crate) fn take_pipe_back(&mut self, pipe: Pipe) {
+        if pipe.len() == 0 {
+            self.pipe = Some(pipe);
         }
     }
 

@@ -3,8 +3,15 @@
 //! Owns the marks and the time that two links share. What is passed on, and when, is the connections'.
 
 use crate::clock::Tick;
+use crate::error::Reason;
 use crate::link::buffers::Pool;
+use crate::link::input::Received;
+use crate::link::outbox::Segment;
+use crate::link::phase::{Phase, Signal};
 use crate::link::{Delivery, Link};
+use crate::net::stream::ShortRead;
+use crate::net::system::pipe::Pipe;
+use std::io;
 
 impl Link {
     /// Whether its input goes to another link.
@@ -43,5 +50,48 @@ impl Link {
     pub(crate) fn share_life(&mut self, other: &mut Link) {
         let last = self.active().max(other.active());
         (self.active, other.active) = (last.into(), last.into());
+    }
+
+    /// Whether its bytes may go through a pipe, in either direction.
+    pub(crate) fn may_be_spliced(&self) -> bool {
+        !self.is_tls() && self.stream.may_be_spliced()
+    }
+
+    /// Takes up to `bytes_max` bytes that the kernel holds into a pipe; `None` if a read is to tell what there is.
+    pub(crate) fn receive_piped(&mut self, pipe: &mut Pipe, bytes_max: usize, now: Tick) -> Option<usize> {
+        match pipe.fill(&self.stream, bytes_max) {
+            Ok(0) => None,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported) => None,
+            // An error of the socket is told once.
+            result => match self.received(result.map(|filled| (filled, ShortRead::ProvesNothing)), bytes_max, now) {
+                Received::Bytes(filled) => Some(filled),
+                Received::Nothing => Some(0),
+            },
+        }
+    }
+
+    /// Sends what is in a pipe until the kernel blocks; the rest waits, as what is written does.
+    pub(crate) fn send_piped(&mut self, pipe: &mut Pipe, pool: &mut Pool, now: Tick) {
+        debug_assert!(self.cold.outbox.is_empty(), "link 1: bytes would overtake those that wait");
+        while pipe.len() > 0 && !matches!(self.phase, Phase::Closed(_)) {
+            let result = pipe.send(&self.stream);
+            if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Unsupported) {
+                break;
+            }
+            if !matches!(self.took(result, pool, now), Some(taken) if taken > 0) {
+                break;
+            }
+        }
+        if pipe.len() > 0 {
+            let mut chunk = pool.chunk(pipe.len());
+            if let Err(error) = pipe.read(&mut chunk) {
+                // They are lost, and an end in order would hide that.
+                self.signal(Signal::Failed(Reason::of(&error)), now);
+            }
+            if chunk.is_empty() {
+                return pool.take_back(chunk);
+            }
+            self.cold.outbox.push_ready_segment(Segment::Copied(chunk), now, pool);
+        }
     }
 }

@@ -5,6 +5,7 @@ pub(in crate::net) mod kind;
 pub(in crate::net) mod made;
 pub(crate) mod mask;
 pub(crate) mod mmsg;
+pub(crate) mod pipe;
 pub(in crate::net) mod tcp_info;
 pub(crate) mod timer;
 

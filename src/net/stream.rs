@@ -381,6 +381,15 @@ impl Stream {
         }
     }
 
+    /// Whether its bytes may go through a pipe; splice(2).
+    pub(crate) fn may_be_spliced(&self) -> bool {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => true,
+            // Layers on TCP may have their own idea of it.
+            Stream::OtherIp(_) | Stream::Shared(_) | Stream::Taken => false,
+        }
+    }
+
     /// Whether it was taken out.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Stream::Taken)

@@ -18,10 +18,13 @@ use crate::link::phase::{Phase, Signal};
 use crate::link::quota::Quota;
 use crate::source::connection::Connection;
 use crate::source::connection::input::Budget;
-use crate::source::connection::role::{Flow, Relay, Role, RoleKind};
+use crate::source::connection::role::{Flow, Pace, Relay, Role, RoleKind};
 
 /// Bytes that are read at once, and so the most that waits for a partner that takes nothing.
-const RELAY_BYTES: usize = 64 * 1024;
+const RELAY_BYTES: usize = 32 * 1024;
+
+/// If less comes at a time, another call costs more than the copies.
+const SPLICED_BYTES_MIN: usize = 4 * 1024;
 
 /// What the partner must be told of after a drive.
 #[derive(Clone, Copy)]
@@ -55,7 +58,7 @@ impl Connection {
     fn couple(&mut self, partner: SourceId) {
         match self.take_role() {
             Role::Live(handler) => {
-                let relay = Relay { handler, partner, input: Flow::Open, output: Flow::Open };
+                let relay = Relay { handler, partner, input: Flow::Open, output: Flow::Open, pace: Pace::Little };
                 self.set_role(Role::Relayed(relay));
             }
             role @ (Role::Accepted
@@ -100,6 +103,7 @@ impl Connection {
     fn forward(&mut self, partner: SourceId, budget: Budget, scratch: &mut Scratch, cx: &mut Context<'_>) {
         let Budget { mut bytes, reads, records } = budget;
         let mut quota = Quota { records, ..Quota::TURN };
+        let mut splices = self.may_splice(partner, cx);
         for _ in 0..reads {
             let Some(room) = self.forward_rest(partner, cx) else { return };
             if !self.link.may_read() || bytes == 0 || quota.is_used() {
@@ -108,14 +112,26 @@ impl Connection {
             // What was read already may be opened in any case: that frees what it holds.
             let allowed = if self.link.has_unopened() { Some(bytes) } else { self.allowed(bytes, cx) };
             let Some(allowed) = allowed else { return };
-            let state = &mut *cx.state;
             let piece = self.link.piece(allowed.min(room), scratch);
+            if splices && piece == RELAY_BYTES {
+                let moved = self.splice(partner, cx);
+                // Only a read says that nothing is left.
+                splices = moved == RELAY_BYTES;
+                if moved > 0 {
+                    bytes = allowed - moved;
+                    self.note_pace(moved);
+                    continue;
+                }
+            }
+            let state = &mut *cx.state;
             let Some((read, came)) =
                 self.link.receive_opened(piece, &mut quota, scratch, &mut state.buffers, state.now)
             else {
                 return;
             };
             bytes = allowed.saturating_sub(read);
+            self.note_pace(read);
+            splices = read == piece && self.may_splice(partner, cx);
             if self.link.phase().delivers_input() {
                 let taken = self.send_on(partner, came, cx);
                 // With TLS more may come than there was room for.
@@ -123,6 +139,36 @@ impl Connection {
             }
         }
         self.forward_rest(partner, cx);
+    }
+
+    /// Whether what comes next goes through a pipe.
+    fn may_splice(&mut self, partner: SourceId, cx: &mut Context<'_>) -> bool {
+        let is_bulk = self.relay_side().is_some_and(|relay| relay.pace == Pace::Bulk);
+        if !is_bulk || !self.link.may_be_spliced() {
+            return false;
+        }
+        let partner = cx.table.connection(partner).map(|partner| partner.link_ref());
+        partner.is_some_and(|link| link.phase().takes_output() && link.may_be_spliced())
+    }
+
+    /// Moves a piece to the partner without a copy; returns how much there was of it, 0 if a read is to tell.
+    fn splice(&mut self, partner: SourceId, cx: &mut Context<'_>) -> usize {
+        let Some(mut pipe) = cx.state.buffers.pool.pipe() else {
+            // It is asked for again when two more reads were full.
+            self.note_pace(0);
+            return 0;
+        };
+        let moved = self.link.receive_piped(&mut pipe, RELAY_BYTES, cx.state.now);
+        Other { id: partner, cx: cx.reborrow() }.send_piped(&mut pipe);
+        cx.state.buffers.pool.take_pipe_back(pipe);
+        moved.unwrap_or(0)
+    }
+
+    /// Takes note of how much came at once.
+    fn note_pace(&mut self, came: usize) {
+        if let Some(relay) = self.relay_side_mut() {
+            relay.pace = relay.pace.after(came);
+        }
     }
 
     /// Passes on what waits; returns how much more the partner takes, `None` if that is nothing now.
@@ -244,5 +290,18 @@ fn target(partner: SourceId, cx: &mut Context<'_>) -> Target {
         Phase::Finishing | Phase::WriteClosed => Target::Ended,
         Phase::Connecting | Phase::Handshaking => Target::Full,
         Phase::Flushing(_) | Phase::Lingering(_) | Phase::Closed(_) => Target::Full,
+    }
+}
+
+impl Pace {
+    /// What it is when so many bytes have come at once.
+    fn after(self, came: usize) -> Pace {
+        match self {
+            _ if came < SPLICED_BYTES_MIN => Pace::Little,
+            Pace::Little if came >= RELAY_BYTES => Pace::Once,
+            Pace::Once if came >= RELAY_BYTES => Pace::Bulk,
+            Pace::Little | Pace::Once => Pace::Little,
+            Pace::Bulk => Pace::Bulk,
+        }
     }
 }

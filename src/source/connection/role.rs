@@ -42,6 +42,18 @@ pub(super) struct Relay {
     pub(super) input: Flow,
     /// From the partner's peer to this connection's.
     pub(super) output: Flow,
+    /// How much the last reads brought.
+    pub(super) pace: Pace,
+}
+
+/// Whether much comes at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    Little,
+    /// The last read filled its buffer.
+    Once,
+    /// Two in a row did.
+    Bulk,
 }
 
 /// Whether a direction of a relay has ended.
