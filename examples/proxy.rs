@@ -3,7 +3,9 @@
 //! `proxy LISTEN TARGET`, both addresses: `proxy tcp://127.0.0.1:8000 unix:/run/app.sock`. The accepted side is not read until the
 //! other one is open; from then on neither handler is called before its end.
 
-use std::process::ExitCode;
+#[path = "echo/command.rs"]
+mod command;
+
 use windlass::{
     Address, AddressError, Conn, ConnId, ConnectConfig, Handler, ListenConfig, Reactor, ReactorConfig, Reason,
 };
@@ -53,22 +55,13 @@ impl Handler for Back {
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, target] = args.as_slice() else {
-        eprintln!("usage: proxy LISTEN TARGET   (tcp://HOST:PORT, unix:/path)");
-        return ExitCode::from(2);
-    };
-    match serve(listen, target) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("proxy: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let asked = <[String; 2]>::try_from(args).map(Some).map_err(|_| "usage: proxy LISTEN TARGET");
+    command::run("proxy", "", asked, serve)
 }
 
-fn serve(listen: &str, target: &str) -> Result<(), Box<dyn std::error::Error>> {
+fn serve([listen, target]: [String; 2]) -> Result<(), Box<dyn std::error::Error>> {
     let target: Address = target.parse()?;
     if target.is_unspecified() {
         return Err(AddressError::NoTarget(target.to_string()).into());
@@ -76,8 +69,7 @@ fn serve(listen: &str, target: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut reactor = Reactor::new(ReactorConfig::default())?;
     let make = move |_: &Conn<'_>| Front { target: target.clone() };
     let id = reactor.listen(&listen.parse()?, ListenConfig::default(), make)?;
-    let real = reactor.listener_address(id).ok_or("the listener is gone")?;
-    println!("listening on {real}");
+    println!("listening on {}", reactor.listener_address(id).ok_or("the listener is gone")?);
     reactor.run()?;
     Ok(())
 }

@@ -365,8 +365,14 @@ impl<'a> Conn<'a> {
     /// - **Closing.** If one side is closed (`Other::close`, `Remote::close`), its partner is closed in the same way. If somebody
     ///   else [finishes](Other::finish) one side, and the other one's peer sends still more, both are reset: those bytes have
     ///   nowhere to go. What others write to one side goes out between the bytes that are passed on.
-    /// - **Back-pressure.** A side is read only while no output of the other one waits, at most 64 KiB at a time: of a
-    ///   direction that stands still no more than that is held (with TLS a record more).
+    /// - **Back-pressure.** A side is read only while no output of the other one waits, 32 KiB at a time, or as much as the
+    ///   kernel has room for: of a direction that stands still about 32 KiB are held (with TLS a record more), as unsent bytes
+    ///   of the side that does not take them.
+    /// - **Without copies.** Between plain TCP and Unix connections on Linux, bytes go through a pipe, splice(2), once two reads
+    ///   in a row have brought 32 KiB. They are copied while less comes at a time, where one side has TLS or is another kind of
+    ///   stream over IP, on other systems, and while the process has no descriptors left. Nothing else differs.
+    /// - **Descriptors.** Two, those of the connections, and two for one pipe that all relays of a reactor share. It is made when
+    ///   it is first needed, and kept.
     /// - **Deadlines.** Each side keeps its own limits. A byte that moves on either side is life for both
     ///   ([`Limits::idle_timeout`]); a peer that takes nothing is cut by [`Limits::write_stall_timeout`].
     /// - **Draining.** `on_drain` is not called. Both sides go on to their end, or are cut at the drain's deadline.

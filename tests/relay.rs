@@ -1,5 +1,7 @@
 //! Two connections that are coupled: bytes, ends, failures and silence go through, over every mix of transports.
 
+#[path = "relay/bulk.rs"]
+mod bulk;
 mod support;
 
 use proptest::prelude::*;
@@ -11,7 +13,7 @@ use support::{Hooks, Kind, Peer, Said, Sink, World, at_once};
 use windlass::{Conn, ConnId, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Reason, Status};
 
 /// Bytes of a flow that must not wait in the reactor when its reader stands still: one read, and a TLS record.
-const HELD_MAX: usize = 64 * 1024 + 20 * 1024;
+const HELD_MAX: usize = 32 * 1024 + 20 * 1024;
 
 /// Two peers, and between them two connections that are coupled; the left one's handler has number 0.
 struct Coupled {
@@ -46,8 +48,17 @@ fn pattern(seed: usize, len: usize) -> Vec<u8> {
 
 /// Connects a peer to a new listener, whose connection is open then.
 fn join<H: Handler>(world: &mut World, kind: Kind, limits: Limits, make: impl FnMut(&Conn<'_>) -> H + 'static) -> Peer {
+    join_on(world, kind, config(limits), make)
+}
+
+fn join_on<H: Handler>(
+    world: &mut World,
+    kind: Kind,
+    config: ListenConfig,
+    make: impl FnMut(&Conn<'_>) -> H + 'static,
+) -> Peer {
     let open = world.log.open();
-    let address = world.listen(kind, config(limits), make);
+    let address = world.listen(kind, config, make);
     let peer = world.dial(&address);
     world.until_open(open + 1);
     peer
@@ -58,13 +69,24 @@ impl Coupled {
         Coupled::with((left, right), Limits::default())
     }
 
-    fn with((left, right): (Kind, Kind), limits: Limits) -> Coupled {
+    fn with(kinds: (Kind, Kind), limits: Limits) -> Coupled {
+        Coupled::on(kinds, &config(limits))
+    }
+
+    fn on(kinds: (Kind, Kind), config: &ListenConfig) -> Coupled {
         let mut world = World::new();
-        let left = join(&mut world, left, limits.clone(), |_: &Conn<'_>| Sink);
-        let right = join(&mut world, right, limits, |_: &Conn<'_>| Sink);
-        let (one, other) = (world.log.id(0), world.log.id(1));
-        world.reactor().context().relay(one, other).expect("two open connections");
+        let (left, right) = Coupled::within(&mut world, kinds, config);
         Coupled { world, left, right }
+    }
+
+    /// Two more peers, beside what is there.
+    fn within(world: &mut World, (left, right): (Kind, Kind), config: &ListenConfig) -> (Peer, Peer) {
+        let first = world.log.open();
+        let left = join_on(world, left, config.clone(), |_: &Conn<'_>| Sink);
+        let right = join_on(world, right, config.clone(), |_: &Conn<'_>| Sink);
+        let (one, other) = (world.log.id(first), world.log.id(first + 1));
+        world.reactor().context().relay(one, other).expect("two open connections");
+        (left, right)
     }
 
     fn id(&self, serial: usize) -> ConnId {

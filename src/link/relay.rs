@@ -57,6 +57,11 @@ impl Link {
         !self.is_tls() && self.stream.may_be_spliced()
     }
 
+    /// Bytes that it is likely to take without a rest that waits.
+    pub(crate) fn splice_room(&self) -> usize {
+        self.stream.output_room().min(self.room(0))
+    }
+
     /// Takes up to `bytes_max` bytes that the kernel holds into a pipe; `None` if a read is to tell what there is.
     pub(crate) fn receive_piped(&mut self, pipe: &mut Pipe, bytes_max: usize, now: Tick) -> Option<usize> {
         match pipe.fill(&self.stream, bytes_max) {

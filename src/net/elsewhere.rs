@@ -230,6 +230,11 @@ pub(in crate::net) mod kind {
         0
     }
 
+    /// Not told.
+    pub(in crate::net) fn output_room(_: BorrowedFd<'_>) -> usize {
+        0
+    }
+
     /// These systems drop control messages that nobody asked for without a word.
     pub(in crate::net) fn read_unix(mut unix: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, ShortRead)> {
         Ok((unix.read(buffer)?, ShortRead::ProvesNothing))

@@ -322,6 +322,11 @@ impl Stream {
         system::kind::output_bytes(self.as_fd())
     }
 
+    /// Bytes that it is likely to take before it blocks; 0 where the system does not tell.
+    pub(crate) fn output_room(&self) -> usize {
+        system::kind::output_room(self.as_fd())
+    }
+
     /// The error that waits on the socket, SO_ERROR.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         SockRef::from(self).take_error().unwrap_or_else(Some)

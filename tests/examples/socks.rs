@@ -69,6 +69,18 @@ fn socks_passes_both_halves_of_a_connection_on_and_a_reset() {
     client.read_to_string(&mut text).expect("the answer and its end");
     assert_eq!(text, "an answer behind the half-close");
 
+    let (_socks, mut client, mut target) = through();
+    target.write_all(b"a greeting").expect("a write");
+    target.shutdown(Shutdown::Write).expect("a half-close");
+    text.clear();
+    client.read_to_string(&mut text).expect("the greeting and its end");
+    assert_eq!(text, "a greeting");
+    client.write_all(b"said behind the half-close").expect("a write");
+    drop(client);
+    text.clear();
+    target.read_to_string(&mut text).expect("the bytes and their end");
+    assert_eq!(text, "said behind the half-close");
+
     for from_client in [true, false] {
         let (_socks, mut client, mut target) = through();
         client.write_all(b"x").expect("a write");
@@ -118,6 +130,28 @@ fn socks_holds_back_a_sender_whose_receiver_does_not_read() {
     let mut all = Vec::new();
     client.read_to_end(&mut all).expect("all bytes and the end");
     assert_eq!(all.len(), sent);
+}
+
+#[test]
+fn socks_serves_a_thousand_at_once_and_mixes_nothing_up() {
+    windlass::raise_descriptor_limit().expect("a limit");
+    let mut echo = Running::start("echo", &["--listen", "tcp://127.0.0.1:0"]);
+    let target = echo.tcp();
+    let (socks, proxy) = start(&[&target], &[]);
+    let mut clients: Vec<TcpStream> = (0..1_000).map(|_| dial(&proxy)).collect();
+    let said = |number: usize| format!("client {number} says ").repeat(20 + number % 300);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let asked = [&[5, 1, 0], by_ip(&target).as_slice(), said(number).as_bytes()].concat();
+        client.write_all(&asked).expect("a write");
+        client.shutdown(Shutdown::Write).expect("a half-close");
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).expect("an answer and its end");
+        assert_eq!(answer[..12], [5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0], "client {number}");
+        assert!(answer[12..] == *said(number).as_bytes(), "client {number}: {} bytes, or others", answer.len());
+    }
+    drop((clients, socks));
 }
 
 #[test]
@@ -308,6 +342,40 @@ fn curl_fetches_50_megabytes_through_it_by_name_and_by_address() {
     // Not on the list.
     let output = curl(&["--socks5-hostname", &open, "http://localhost:1/"]).expect("curl");
     assert_eq!(output.status.code(), Some(97));
+}
+
+/// Piece `number` of what the long download is.
+fn piece(number: u32) -> Vec<u8> {
+    (0..1_000_000u32).map(|index| (index ^ (index >> 8) ^ number) as u8).collect()
+}
+
+#[test]
+fn curl_fetches_200_megabytes_through_it_each_byte_right() {
+    const PIECES: u32 = 200;
+    let (target, address) = listener();
+    let (_socks, proxy) = start(&[&address], &[]);
+    let args = ["-sS", "--noproxy", "", "--max-time", "60", "--socks5", &proxy];
+    let mut command = Command::new("curl");
+    command.args(args).arg(format!("http://{address}/")).stdout(std::process::Stdio::piped());
+    let mut curl = match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return skip("curl not installed"),
+        child => child.expect("curl"),
+    };
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = target.accept().expect("the proxy's connection");
+        assert!(stream.read(&mut [0; 4096]).expect("a request") > 0);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {PIECES}000000\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("a write");
+        (0..PIECES).for_each(|number| stream.write_all(&piece(number)).expect("a write"));
+    });
+    let (mut body, mut came) = (curl.stdout.take().expect("a pipe"), vec![0; 1_000_000]);
+    for number in 0..PIECES {
+        body.read_exact(&mut came).expect("a piece");
+        assert!(came == piece(number), "piece {number}");
+    }
+    assert_eq!(body.read(&mut came).expect("an end"), 0);
+    assert!(curl.wait().expect("its end").success());
+    server.join().expect("no panic");
 }
 
 #[test]

@@ -42,10 +42,25 @@ const MEMORY_VALUES: usize = 9;
 
 nix::getsockopt_impl!(Memory, libc::SOL_SOCKET, SO_MEMINFO, [u32; MEMORY_VALUES], GetStruct<[u32; MEMORY_VALUES]>);
 
+/// The values of a socket, by their index; linux/sock_diag.h.
+fn memory(socket: BorrowedFd<'_>) -> Option<[u32; MEMORY_VALUES]> {
+    getsockopt(&socket, Memory).ok()
+}
+
+const WMEM_ALLOC: usize = 2;
+const SNDBUF: usize = 3;
+const WMEM_QUEUED: usize = 5;
+
 /// SK_MEMINFO_WMEM_ALLOC, what Unix peers have not read, and SK_MEMINFO_WMEM_QUEUED, what is not acknowledged.
 pub(in crate::net) fn output_bytes(socket: BorrowedFd<'_>) -> u32 {
-    let (allocated, queued) = (2, 5);
-    getsockopt(&socket, Memory).map_or(0, |memory| memory[allocated].wrapping_add(memory[queued]))
+    memory(socket).map_or(0, |memory| memory[WMEM_ALLOC].wrapping_add(memory[WMEM_QUEUED]))
+}
+
+/// Bytes that a socket is likely to take before it blocks; SK_MEMINFO_SNDBUF without what is queued.
+pub(in crate::net) fn output_room(socket: BorrowedFd<'_>) -> usize {
+    let room =
+        |memory: [u32; MEMORY_VALUES]| memory[SNDBUF].saturating_sub(memory[WMEM_QUEUED].max(memory[WMEM_ALLOC]));
+    memory(socket).map_or(0, |memory| room(memory) as usize)
 }
 
 /// recvmsg(2) without room for control messages. A read ends where descriptors were passed along, and where the writer

@@ -4,8 +4,11 @@
 //! the end. A drive works on its own connection, and touches the partner's link in the table; what follows for the partner
 //! happens in the partner's own drive, which it is woken for (A2).
 //!
+//! Few bytes are read and sent; many go through a pipe, which is empty again when the drive ends: what the partner does not take
+//! is read out of it, and waits as all its output does. So a pipe is all that differs between the two ways.
+//!
 //! 1. Nothing is read while output of the partner waits: of either direction no more than [`RELAY_BYTES`] and a TLS record
-//!    are on the way.
+//!    are on the way, or what the kernel has room for.
 //! 2. A source that was blocked is woken by the drive in which its partner's last waiting byte left.
 //! 3. The end of a connection ends its partner in the same drive, unless both ends were passed on before.
 
@@ -20,7 +23,7 @@ use crate::source::connection::Connection;
 use crate::source::connection::input::Budget;
 use crate::source::connection::role::{Flow, Pace, Relay, Role, RoleKind};
 
-/// Bytes that are read at once, and so the most that waits for a partner that takes nothing.
+/// Bytes that are read at once, and so what waits for a partner that takes nothing.
 const RELAY_BYTES: usize = 32 * 1024;
 
 /// If less comes at a time, another call costs more than the copies.
@@ -114,9 +117,9 @@ impl Connection {
             let Some(allowed) = allowed else { return };
             let piece = self.link.piece(allowed.min(room), scratch);
             if splices && piece == RELAY_BYTES {
-                let moved = self.splice(partner, cx);
+                let moved = self.splice(partner, allowed, cx);
                 // Only a read says that nothing is left.
-                splices = moved == RELAY_BYTES;
+                splices = moved >= RELAY_BYTES;
                 if moved > 0 {
                     bytes = allowed - moved;
                     self.note_pace(moved);
@@ -151,14 +154,17 @@ impl Connection {
         partner.is_some_and(|link| link.phase().takes_output() && link.may_be_spliced())
     }
 
-    /// Moves a piece to the partner without a copy; returns how much there was of it, 0 if a read is to tell.
-    fn splice(&mut self, partner: SourceId, cx: &mut Context<'_>) -> usize {
+    /// Moves up to `bytes_max` bytes to the partner without a copy, and more than a piece only where the kernel has room for them;
+    /// returns how many there were, 0 if a read is to tell.
+    fn splice(&mut self, partner: SourceId, bytes_max: usize, cx: &mut Context<'_>) -> usize {
         let Some(mut pipe) = cx.state.buffers.pool.pipe() else {
             // It is asked for again when two more reads were full.
             self.note_pace(0);
             return 0;
         };
-        let moved = self.link.receive_piped(&mut pipe, RELAY_BYTES, cx.state.now);
+        let room = cx.table.connection(partner).map_or(0, |partner| partner.link_ref().splice_room());
+        let asked = room.clamp(RELAY_BYTES, bytes_max);
+        let moved = self.link.receive_piped(&mut pipe, asked, cx.state.now);
         Other { id: partner, cx: cx.reborrow() }.send_piped(&mut pipe);
         cx.state.buffers.pool.take_pipe_back(pipe);
         moved.unwrap_or(0)
