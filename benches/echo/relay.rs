@@ -78,7 +78,7 @@ impl Handler for Side {
             }
             (None, How::Handlers) => self.with_other(conn, |other| other.resume()),
             (None, How::Relay) => {
-                if !self.other.is_some_and(|other| conn.relay(other).is_ok()) {
+                if self.other.is_none_or(|other| conn.relay(other).is_err()) {
                     conn.abort();
                 }
             }

@@ -225,3 +225,31 @@ fn without_a_descriptor_for_a_pipe_bytes_are_copied() {
         assert_eq!(descriptors(), before + 2);
     });
 }
+
+/// splice(2) raises SIGPIPE where a send with a flag does not, and std ignores it only in programs written in Rust.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn bytes_for_a_peer_that_has_left_end_no_program() {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    alone("bulk::bytes_for_a_peer_that_has_left_end_no_program", || {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, always).expect("a handler");
+        for kinds in
+            [(Kind::Tcp, Kind::Tcp), (Kind::Tcp, Kind::Unix), (Kind::Unix, Kind::Tcp), (Kind::Unix, Kind::Unix)]
+        {
+            for _ in 0..10 {
+                let Coupled { mut world, mut left, mut right } = Coupled::on(kinds, &ListenConfig::default());
+                pass(&mut world, [&mut left, &mut right], &pattern(1, BULK), 300_000);
+                // Its end is in order; what comes then brings its reset, and what comes behind that fails.
+                right.finish();
+                left.send_all_while(&mut world, b"x");
+                drop(right);
+                world.until("both to be over", |world| {
+                    let _ = rustix::net::send(&*left.0, &[7; 200_000], rustix::net::SendFlags::NOSIGNAL);
+                    world.log.reasons().len() == 2
+                });
+            }
+        }
+    });
+}
