@@ -27,6 +27,7 @@ mod plan;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod slow;
+mod stalled;
 mod starvation;
 
 use std::process::ExitCode;
