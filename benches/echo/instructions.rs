@@ -12,6 +12,25 @@ use crate::rig::report::{self, Report};
 
 const MESSAGES: usize = 20_000;
 
+/// Whether a message costs more where there are more connections.
+pub(crate) fn growth(options: &Options, report: &mut Report) -> Outcome<()> {
+    report::title("growth", "user-mode instructions per message of 64 B, at 100, 1,000 and 10,000 connections");
+    let peer = options.peers(plan::TCP_64.transport.security())[1];
+    let mut fewest = None;
+    for connections in [100, 1_000, 10_000] {
+        let connections = options.connections(connections);
+        let shape = Shape { connections, server_options: plan::MANY_IDLE_60, ..plan::TCP_64 };
+        let count = connections.max(options.asked.count(MESSAGES));
+        let each = (total(peer, shape, 2 * count)? - total(peer, shape, count)?) / count as f64;
+        println!("  {connections:<6} connections {each:.1}");
+        let least = *fewest.get_or_insert(each);
+        if connections > 100 {
+            report.verdict("growth", each / least);
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn run(options: &Options, _: &mut Report) -> Outcome<()> {
     for shape in [plan::TCP_64, plan::UNIX_64, plan::TLS_64] {
         report::title(&format!("instructions, {}", shape.name), "user-mode instructions per message, by callgrind");
