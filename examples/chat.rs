@@ -12,7 +12,7 @@ use std::error::Error;
 use std::time::Duration;
 use windlass::framing::{Found, Lines};
 use windlass::tls::Pem;
-use windlass::{Bytes, Conn, ConnId, Context, EngineConfig, Handler, ListenConfig, Reason, Server, TlsServer};
+use windlass::{Bytes, Conn, ConnId, Context, EngineConfig, Handler, ListenConfig, Reason, Server, ServerTls};
 
 /// The longest line that is taken; a longer one ends its connection.
 const LINE_BYTES_MAX: usize = 4096;
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut config = ListenConfig::default();
     if let [.., "--cert", cert, "--key", key] = args[..] {
-        config.tls = Some(TlsServer::builder().certificate(Pem::file(cert), Pem::file(key)).build()?);
+        config.tls = Some(ServerTls::builder().certificate(Pem::file(cert), Pem::file(key)).build()?);
         args.truncate(args.len() - 4);
     }
     if args.is_empty() {

@@ -74,11 +74,11 @@ fn exchange(options: Options) -> Result<(), Box<dyn Error>> {
 #[cfg(all(any(feature = "aws-lc-rs", feature = "ring"), feature = "platform-roots"))]
 fn configured(builder: windlass::ClientBuilder, options: &Options) -> Result<windlass::ClientBuilder, windlass::Error> {
     use windlass::tls::Pem;
-    use windlass::{ConnectConfig, TlsClient, Truncation};
+    use windlass::{ClientTls, ConnectConfig, Truncation};
     if !options.address.transport().is_tls() {
         return Ok(builder);
     }
-    let tls = TlsClient::builder();
+    let tls = ClientTls::builder();
     let tls = if let Some(ca) = &options.ca { tls.roots(Pem::file(ca)) } else { tls };
     let tls = if options.allows_truncation { tls.truncation(Truncation::Tolerated) } else { tls };
     Ok(builder.connect_config(ConnectConfig { tls: Some(tls.build()?), ..ConnectConfig::default() }))

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 use windlass::tls::Pem;
-use windlass::{Address, Conn, ListenConfig, Server, ServerEvent, Signals, TlsServer, TlsServerBuilder, handler_fn};
+use windlass::{Address, Conn, ListenConfig, Server, ServerEvent, ServerTls, ServerTlsBuilder, Signals, handler_fn};
 
 const USAGE: &str = "usage: service ADDRESS [CERT.pem KEY.pem]";
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let served = match &args[..] {
         [address] => serve(address, None),
-        [address, cert, key] => serve(address, Some(TlsServer::builder().certificate(Pem::file(cert), Pem::file(key)))),
+        [address, cert, key] => serve(address, Some(ServerTls::builder().certificate(Pem::file(cert), Pem::file(key)))),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(address: &str, certificates: Option<TlsServerBuilder>) -> Result<(), Box<dyn Error>> {
+fn serve(address: &str, certificates: Option<ServerTlsBuilder>) -> Result<(), Box<dyn Error>> {
     // First, so that whoever reads that it listens may send a signal.
     let mut signals = Signals::new()?;
     let mut listen = ListenConfig::default();

@@ -7,10 +7,10 @@
 use std::process::ExitCode;
 use windlass::framing::{Found, Lines};
 use windlass::tls::Pem;
-use windlass::{Address, Conn, Handler, ListenConfig, Reactor, Reason, TlsServer};
+use windlass::{Address, Conn, Handler, ListenConfig, Reactor, Reason, ServerTls};
 
 struct Mail {
-    tls: TlsServer,
+    tls: ServerTls,
     lines: Lines,
 }
 
@@ -93,7 +93,7 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let trust = folder.path().join("starttls.pem");
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
     std::fs::write(&trust, made.cert.pem())?;
-    let tls = TlsServer::builder()
+    let tls = ServerTls::builder()
         .certificate(Pem::bytes(made.cert.pem()), Pem::bytes(made.signing_key.serialize_pem()))
         .build()?;
 

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 use windlass::tls::Pem;
 use windlass::{
-    Address, Backoff, Conn, ConnId, ConnectConfig, Connector, ConnectorState, Handler, Reactor, Reason, Remote,
-    TlsClient,
+    Address, Backoff, ClientTls, Conn, ConnId, ConnectConfig, Connector, ConnectorState, Handler, Reactor, Reason,
+    Remote,
 };
 
 /// Prints what comes.
@@ -91,7 +91,7 @@ impl Typing {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut address, mut builder, mut alpn, mut tries) = (None, TlsClient::builder(), Vec::new(), None);
+    let (mut address, mut builder, mut alpn, mut tries) = (None, ClientTls::builder(), Vec::new(), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));

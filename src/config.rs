@@ -398,7 +398,7 @@ pub struct ListenConfig {
     pub prepare_accepted: Option<PrepareAccepted>,
     /// TLS, for `tls://` and `tls+unix:` addresses, and for listeners that are adopted. Default: none.
     #[cfg(feature = "tls")]
-    pub tls: Option<crate::tls::TlsServer>,
+    pub tls: Option<crate::tls::ServerTls>,
 }
 
 impl Default for ListenConfig {
@@ -492,7 +492,7 @@ pub struct ConnectConfig {
     pub bind: Option<std::net::SocketAddr>,
     /// TLS, for `tls://` and `tls+unix:` addresses. Default: none.
     #[cfg(feature = "tls")]
-    pub tls: Option<crate::tls::TlsClient>,
+    pub tls: Option<crate::tls::ClientTls>,
 }
 
 impl ConnectConfig {

@@ -482,7 +482,7 @@ impl<'a> Conn<'a> {
     /// `NotOpen` unless the connection is plain, open, not half-closed, and sends no file; `Config` for limits or a configuration that
     /// cannot work.
     #[cfg(feature = "tls")]
-    pub fn start_tls_server(&mut self, tls: &crate::tls::TlsServer) -> Result<(), Error> {
+    pub fn start_tls_server(&mut self, tls: &crate::tls::ServerTls) -> Result<(), Error> {
         tls.validate()?;
         self.start_tls(crate::link::session::Template::new(tls).session())
     }
@@ -490,9 +490,9 @@ impl<'a> Conn<'a> {
     /// Begins TLS on this plain connection, as the client's side of it; see [`Conn::start_tls_server`].
     ///
     /// # Errors
-    /// As [`Conn::start_tls_server`]; `Config` too if `TlsClient::server_name` is not given.
+    /// As [`Conn::start_tls_server`]; `Config` too if `ClientTls::server_name` is not given.
     #[cfg(feature = "tls")]
-    pub fn start_tls_client(&mut self, tls: &crate::tls::TlsClient) -> Result<(), Error> {
+    pub fn start_tls_client(&mut self, tls: &crate::tls::ClientTls) -> Result<(), Error> {
         tls.validate()?;
         self.start_tls(crate::link::session::Session::client(tls, None)?)
     }

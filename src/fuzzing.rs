@@ -580,24 +580,24 @@ pub fn session(data: &[u8]) {
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 fn secured_server() -> Session {
-    use crate::tls::{TlsServer, provider};
+    use crate::tls::{ServerTls, provider};
     let config = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-    Template::new(&TlsServer::from(Arc::new(config))).session()
+    Template::new(&ServerTls::from(Arc::new(config))).session()
 }
 
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 fn secured_client() -> Session {
-    use crate::tls::{TlsClient, provider};
+    use crate::tls::{ClientTls, provider};
     let config = rustls::ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    let tls = TlsClient::from(Arc::new(config)).for_server("localhost").expect("a name");
+    let tls = ClientTls::from(Arc::new(config)).for_server("localhost").expect("a name");
     Session::client(&tls, None).expect("a name is given")
 }
 

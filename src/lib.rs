@@ -39,7 +39,7 @@
 //! | connect with blocking calls | [`Client`] | [clients](guide::clients) |
 //! | move a connection between threads | [`Conn::detach`], [`Link`], [`BlockingLink`] | [many reactors](guide::many_reactors) |
 //! | send and receive datagrams | [`DatagramHandler`], [`Datagrams`], [`DatagramConfig`] | [datagrams](guide::datagrams) |
-//! | speak TLS, reload certificates, STARTTLS | [`TlsServer`], [`TlsClient`], the module [`tls`](mod@tls) | [TLS](mod@guide::tls) |
+//! | speak TLS, reload certificates, STARTTLS | [`ServerTls`], [`ClientTls`], the module [`tls`](mod@tls) | [TLS](mod@guide::tls) |
 //! | send a file | [`Conn::send_file`] | [back-pressure](guide::back_pressure) |
 //! | run something later | [`Conn::set_timer`], [`Context::after`] | [handlers](guide::handlers) |
 //! | watch a descriptor of your own | [`Context::watch`], [`WatchHandler`] | [draining](guide::draining) |
@@ -153,9 +153,9 @@ pub use settings::{ClientConfig, ServerConfig};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use tls::plain::{CertPair, Roots, SessionTickets, TlsClientConfig, TlsServerConfig, TlsTerms};
 #[cfg(feature = "tls")]
-pub use tls::{TlsClient, TlsServer, Truncation};
+pub use tls::{ClientTls, ServerTls, Truncation};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use tls::{TlsClientBuilder, TlsServerBuilder};
+pub use tls::{ClientTlsBuilder, ServerTlsBuilder};
 
 /// The code in README.md compiles.
 #[cfg(all(doctest, feature = "aws-lc-rs"))]
@@ -166,3 +166,15 @@ struct Readme;
 #[doc(hidden)]
 #[deprecated(note = "is called `Context`")]
 pub type Turn<'a> = Context<'a>;
+
+/// The name that [`ServerTls`] had before 0.1.
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+#[deprecated(note = "is called `ServerTls`")]
+pub type TlsServer = ServerTls;
+
+/// The name that [`ClientTls`] had before 0.1.
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+#[deprecated(note = "is called `ClientTls`")]
+pub type TlsClient = ClientTls;

@@ -306,18 +306,18 @@ impl Link {
     /// # Errors
     /// `Error::Config` for what cannot work, `Error::NotOpen` for a link that has been in use.
     #[cfg(feature = "tls")]
-    pub fn with_tls_server(self, tls: &crate::tls::TlsServer) -> Result<Link, Error> {
+    pub fn with_tls_server(self, tls: &crate::tls::ServerTls) -> Result<Link, Error> {
         tls.validate()?;
         self.with_session(session::Template::new(tls).session())
     }
 
     /// Has a link that was made by [`Link::new`] speak TLS, as the client's side of it, to the server that
-    /// `TlsClient::server_name` names.
+    /// `ClientTls::server_name` names.
     ///
     /// # Errors
     /// As [`Link::with_tls_server`]; `Error::Config` too if no name is given.
     #[cfg(feature = "tls")]
-    pub fn with_tls_client(self, tls: &crate::tls::TlsClient) -> Result<Link, Error> {
+    pub fn with_tls_client(self, tls: &crate::tls::ClientTls) -> Result<Link, Error> {
         tls.validate()?;
         self.with_session(Session::client(tls, None)?)
     }

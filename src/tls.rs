@@ -25,18 +25,18 @@ mod tests;
 mod threads;
 pub(crate) mod validity;
 
-pub(crate) use client::Era;
-pub use client::TlsClient;
+pub use client::ClientTls;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use client::TlsClientBuilder;
+pub use client::ClientTlsBuilder;
+pub(crate) use client::Era;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use key_log::KeyLog;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use pem::Pem;
 pub(crate) use server::{Chosen, Guard};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, Tickets, TlsServerBuilder, UnknownName};
-pub use server::{TlsServer, check_resumed};
+pub use server::{ClientAuth, Instead, ListPolicy, NotTaken, Reloaded, ServerTlsBuilder, Tickets, UnknownName};
+pub use server::{ServerTls, check_resumed};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use settings::Version;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
@@ -58,9 +58,9 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 /// What a FIN without a close_notify before it means; RFC 8446, section 6.1.
 ///
 /// ```
-/// use windlass::TlsClient;
+/// use windlass::ClientTls;
 /// use windlass::Truncation;
-/// let tls = TlsClient::builder().truncation(Truncation::Tolerated).build()?;
+/// let tls = ClientTls::builder().truncation(Truncation::Tolerated).build()?;
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -741,7 +741,7 @@ fn a_connection_that_comes_back_resumes_its_session() {
     for kind in [Kind::Tls, Kind::TlsUnix] {
         let rig = Rig::new();
         let identity = (Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
-        let tls = windlass::TlsServer::builder().certificate(identity.0, identity.1).build().expect("a configuration");
+        let tls = windlass::ServerTls::builder().certificate(identity.0, identity.1).build().expect("a configuration");
         let config = windlass::ListenConfig { tls: Some(tls), ..listen_config() };
         let (server, address) = rig.listen(rig.builder(1).listen_config(config).handler(|| |_: &Conn<'_>| Echo), kind);
         let engine = one_reactor();
@@ -749,7 +749,7 @@ fn a_connection_that_comes_back_resumes_its_session() {
         let heard = resumed.clone();
         let (builder, told) = builder(&address);
         // With a memory of its own: that of the tests' common one holds other servers' tickets, too.
-        let tls = windlass::TlsClient::builder().roots(Pem::bytes(security::certificate_pem())).build();
+        let tls = windlass::ClientTls::builder().roots(Pem::bytes(security::certificate_pem())).build();
         let tls = tls.expect("a configuration").for_server(security::NAME).expect("a name");
         let limits = Limits { linger_timeout: Duration::from_millis(5), ..Limits::default() };
         let builder = builder.connect_config(ConnectConfig { tls: Some(tls), limits, ..ConnectConfig::default() });

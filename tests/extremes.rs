@@ -746,7 +746,7 @@ fn numbers_of_tls_are_refused_or_served() {
         }
         let pem = support::security::certificate_pem();
         let client =
-            windlass::TlsClient::builder().roots(windlass::tls::Pem::bytes(pem)).resumption(usize::at(edge)).build();
+            windlass::ClientTls::builder().roots(windlass::tls::Pem::bytes(pem)).resumption(usize::at(edge)).build();
         assert_eq!(client.is_ok(), edge != Edge::Max);
         if let Err(error) = client {
             assert!(error.to_string().starts_with("resumption"), "{error}");

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use windlass::rustls::{self, ClientConnection, ServerConnection, StreamOwned};
-use windlass::{Client, Limits, Link, TlsServer};
+use windlass::{Client, Limits, Link, ServerTls};
 
 /// What is spoken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Peer {
     /// Sends and takes, at once, what it is asked to.
     pub(crate) fn bulk() -> Outcome<Peer> {
         Peer::start(Layer::Tls, |socket, config| {
-            let link = Link::new(socket, Limits::default())?.with_tls_server(&TlsServer::from(config))?;
+            let link = Link::new(socket, Limits::default())?.with_tls_server(&ServerTls::from(config))?;
             let link = link.into_blocking()?;
             let mut request = [0; REQUEST_BYTES];
             while (&link).read_exact(&mut request).is_ok() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use windlass::tls::Pem;
 use windlass::{
-    Address, Conn, ConnId, ConnectConfig, EngineConfig, Handler, ListenConfig, Reason, Server as Proxy, TlsServer,
+    Address, Conn, ConnId, ConnectConfig, EngineConfig, Handler, ListenConfig, Reason, Server as Proxy, ServerTls,
 };
 
 use crate::options::Options;
@@ -125,7 +125,7 @@ pub(crate) fn proxy(arguments: &[String]) -> Outcome<()> {
     let target = target.ok_or("--target is missing")?;
     let mut config = ListenConfig::default();
     if listen.iter().any(|address| address.transport().is_tls()) {
-        config.tls = Some(TlsServer::builder().certificate(Pem::file(chain), Pem::file(key)).build()?);
+        config.tls = Some(ServerTls::builder().certificate(Pem::file(chain), Pem::file(key)).build()?);
     }
     let builder = Proxy::builder().listen_config(config);
     let builder = listen.into_iter().fold(builder, |builder, address| builder.address(address));

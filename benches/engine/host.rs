@@ -23,7 +23,7 @@ use ipnet::IpNet;
 use windlass::tls::Pem;
 use windlass::{
     Accept, Address, Admission, Conn, Context, Direction, EngineConfig, Error, Handler, Limits, ListenConfig, Next,
-    Peer, Readiness, Reason, Remote, Reuse, Server, TlsServer, WatchHandler,
+    Peer, Readiness, Reason, Remote, Reuse, Server, ServerTls, WatchHandler,
 };
 
 use crate::census::Census;
@@ -181,7 +181,7 @@ fn parse(arguments: &[String]) -> Outcome<Options> {
 fn build(options: Options) -> Outcome<Server> {
     let Options { listen, identity: (chain, key), doorman, mut config, .. } = options;
     if listen.iter().any(|address| address.transport().is_tls()) {
-        config.tls = Some(TlsServer::builder().certificate(Pem::file(chain), Pem::file(key)).build()?);
+        config.tls = Some(ServerTls::builder().certificate(Pem::file(chain), Pem::file(key)).build()?);
     }
     let mut builder = Server::builder().listen_config(config).engine_config(options.engine).handler(move || doorman);
     builder = listen.into_iter().fold(builder, |builder, address| builder.address(address));

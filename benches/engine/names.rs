@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use windlass::TlsServer;
-use windlass::tls::TlsServerBuilder;
+use windlass::ServerTls;
+use windlass::tls::ServerTlsBuilder;
 
 use crate::options::Options;
 use crate::rig::Outcome;
@@ -18,14 +18,14 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let count = options.asked.count(NAMES).max(NAMES_MIN);
     report::title("thousand-names", &format!("a server with configurations for {count} names, from files; ms"));
     let folder = child::directory()?;
-    let mut builder: Option<TlsServerBuilder> = None;
+    let mut builder: Option<ServerTlsBuilder> = None;
     for number in 0..count {
         let name = format!("host{number}.example.org");
         let made = rcgen::generate_simple_self_signed([name.clone()])?;
         let [chain, key] = ["pem", "key"].map(|end| folder.path().join(format!("{number}.{end}")));
         fs::write(&chain, made.cert.pem())?;
         fs::write(&key, made.signing_key.serialize_pem())?;
-        let own = TlsServer::builder().certificate(chain, key);
+        let own = ServerTls::builder().certificate(chain, key);
         builder = Some(match builder {
             None => own,
             Some(all) => all.name(name, own),

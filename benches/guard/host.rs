@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use windlass::{
     Address, Conn, Datagram, DatagramConfig, DatagramHandler, Datagrams, Handler, Limits, ListenConfig, Reactor,
-    ReactorConfig, Reason, TlsServer,
+    ReactorConfig, Reason, ServerTls,
 };
 
 /// Longer than anything here takes, on a busy machine and under callgrind.
@@ -50,7 +50,7 @@ impl Host {
     }
 
     /// Returns where it listens.
-    pub(crate) fn listen(&mut self, at: &str, idle: Option<Duration>, tls: Option<TlsServer>) -> Outcome<Address> {
+    pub(crate) fn listen(&mut self, at: &str, idle: Option<Duration>, tls: Option<ServerTls>) -> Outcome<Address> {
         let calls = self.calls.clone();
         let limits = Limits { idle_timeout: idle, ..Limits::default() };
         let config = ListenConfig { limits, tls, ..ListenConfig::default() };

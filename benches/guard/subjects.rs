@@ -16,8 +16,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use windlass::rustls::client::Resumption;
 use windlass::rustls::{ClientConfig, ClientConnection, StreamOwned};
-use windlass::tls::{Pem, TlsServerBuilder, UnknownName};
-use windlass::{Address, Bytes, Client, TlsServer};
+use windlass::tls::{Pem, ServerTlsBuilder, UnknownName};
+use windlass::{Address, Bytes, Client, ServerTls};
 
 pub(crate) const MESSAGE: [u8; 64] = [7; 64];
 /// As much as a TLS record can carry.
@@ -170,8 +170,8 @@ fn remote_send(mut host: Host) -> Outcome<Subject> {
 fn unknown_name(mut host: Host) -> Outcome<Subject> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    let own = || TlsServer::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
-    let named = |builder: TlsServerBuilder, number| builder.name(format!("host{number}.example.org"), own());
+    let own = || ServerTls::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
+    let named = |builder: ServerTlsBuilder, number| builder.name(format!("host{number}.example.org"), own());
     let tls = (0..NAMES).fold(own().unknown_names(UnknownName::Refused), named).build()?;
     let address = host.listen("tls://127.0.0.1:0", None, Some(tls))?;
     let config = Arc::new(self_signed::client(windlass::tls::provider(), made.cert.der())?);
@@ -207,7 +207,7 @@ impl Tls {
         let mut client = self_signed::client(windlass::tls::provider(), &certificate)?;
         // Each handshake is a full one.
         client.resumption = Resumption::disabled();
-        let address = host.listen("tls://127.0.0.1:0", idle, Some(TlsServer::from(server)))?;
+        let address = host.listen("tls://127.0.0.1:0", idle, Some(ServerTls::from(server)))?;
         Ok(Tls { address, client: Arc::new(client) })
     }
 

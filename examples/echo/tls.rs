@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use windlass::tls::{ClientAuth, Pem};
-use windlass::{TlsServer, TlsServerBuilder};
+use windlass::{ServerTls, ServerTlsBuilder};
 
 /// Where certificates come from.
 #[derive(Default)]
@@ -17,12 +17,12 @@ pub(crate) struct Files {
 /// What a listener needs to speak TLS.
 ///
 /// Without files it makes a certificate for `localhost`, and writes it into `folder` for clients to trust.
-pub(crate) fn server(files: &Files, folder: &Path) -> Result<TlsServerBuilder, Box<dyn Error>> {
+pub(crate) fn server(files: &Files, folder: &Path) -> Result<ServerTlsBuilder, Box<dyn Error>> {
     let (chain, key) = match &files.identity {
         Some((cert, key)) => (Pem::file(cert), Pem::file(key)),
         None => make(&folder.join(CERTIFICATE))?,
     };
-    let tls = TlsServer::builder().certificate(chain, key);
+    let tls = ServerTls::builder().certificate(chain, key);
     Ok(match &files.client_ca {
         None => tls,
         Some(path) => tls.client_auth(ClientAuth::Required).client_roots(Pem::file(path)),

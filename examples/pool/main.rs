@@ -81,11 +81,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
 #[cfg(all(any(feature = "aws-lc-rs", feature = "ring"), feature = "platform-roots"))]
 fn builder(address: Address, ca: Option<&String>) -> Result<ClientBuilder, Box<dyn Error>> {
     use windlass::tls::Pem;
-    use windlass::{ConnectConfig, TlsClient};
+    use windlass::{ClientTls, ConnectConfig};
     if !address.transport().is_tls() {
         return Ok(Client::builder(address));
     }
-    let tls = TlsClient::builder();
+    let tls = ClientTls::builder();
     let tls = if let Some(ca) = ca { tls.roots(Pem::file(ca)) } else { tls };
     let config = ConnectConfig { tls: Some(tls.build()?), ..ConnectConfig::default() };
     Ok(Client::builder(address).connect_config(config))

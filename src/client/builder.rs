@@ -34,7 +34,7 @@ pub struct ClientBuilder {
     timeouts: Timeouts,
     callbacks: Callbacks,
     #[cfg(feature = "tls")]
-    upgrade: Option<(crate::tls::TlsClient, String)>,
+    upgrade: Option<(crate::tls::ClientTls, String)>,
 }
 
 /// What a client connects to, and how.
@@ -54,7 +54,7 @@ impl Plan {
     }
 
     #[cfg(feature = "tls")]
-    fn over_tls(mut self, tls: crate::tls::TlsClient) -> Result<Plan, Error> {
+    fn over_tls(mut self, tls: crate::tls::ClientTls) -> Result<Plan, Error> {
         if self.address.transport().is_datagram() {
             let why = "TLS is for streams; leave with_tls out";
             return Err(Error::Transport { address: Box::new(self.address), why });
@@ -113,7 +113,7 @@ impl ClientBuilder {
 
     /// Speaks TLS, also where the address says `tcp://` or `unix:`, with a server whose certificate is for `server_name`.
     #[cfg(feature = "tls")]
-    pub fn with_tls(mut self, tls: crate::tls::TlsClient, server_name: &str) -> ClientBuilder {
+    pub fn with_tls(mut self, tls: crate::tls::ClientTls, server_name: &str) -> ClientBuilder {
         self.upgrade = Some((tls, server_name.to_owned()));
         self
     }

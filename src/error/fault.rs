@@ -9,8 +9,8 @@ use std::fmt;
 /// names, what either side offers) stands beside it, in the `detail` of [`Error`](crate::Error) and
 /// [`AcceptEvent`](crate::AcceptEvent).
 ///
-/// Option names in texts (`client_roots`) are those of [`TlsServerBuilder`](crate::TlsServer) and
-/// [`TlsClientBuilder`](crate::TlsClient).
+/// Option names in texts (`client_roots`) are those of [`ServerTlsBuilder`](crate::ServerTls) and
+/// [`ClientTlsBuilder`](crate::ClientTls).
 ///
 /// ```
 /// use windlass::{Reason, TlsFault};

@@ -27,7 +27,7 @@ use crate::shown::shown;
 pub(crate) use crate::tls::HandshakeThreads;
 use crate::tls::asked::{self, Seen};
 use crate::tls::failure::{Detail, Scene, diagnose};
-use crate::tls::{Chosen, Era, Guard, TlsClient, TlsServer, Truncation};
+use crate::tls::{Chosen, ClientTls, Era, Guard, ServerTls, Truncation};
 use hello::{Hello, Parsed};
 use pump::{encode, pump};
 use rustls::client::UnbufferedClientConnection;
@@ -53,7 +53,7 @@ enum Engine {
     /// A server that waits for the peer's first message.
     Awaiting(Hello),
     /// A client that has not spoken.
-    ClientPending(Box<(TlsClient, ServerName<'static>)>),
+    ClientPending(Box<(ClientTls, ServerName<'static>)>),
     Server(Box<Server>),
     Client(Box<Client>),
     /// Another thread has it.
@@ -142,7 +142,7 @@ impl Place {
 }
 
 /// What the sessions of one listener are made of.
-pub(crate) struct Template(Arc<TlsServer>);
+pub(crate) struct Template(Arc<ServerTls>);
 
 impl Template {
     /// That of such a listener; `None` if its connections are to be plain.
@@ -150,7 +150,7 @@ impl Template {
         config.tls.as_ref().map(Template::new)
     }
 
-    pub(crate) fn new(tls: &TlsServer) -> Template {
+    pub(crate) fn new(tls: &ServerTls) -> Template {
         Template(Arc::new(tls.clone()))
     }
 
@@ -227,7 +227,7 @@ impl Session {
         Session::client(tls, Some(address)).map(Some)
     }
 
-    pub(crate) fn client(tls: &TlsClient, address: Option<&Address>) -> Result<Session, Error> {
+    pub(crate) fn client(tls: &ClientTls, address: Option<&Address>) -> Result<Session, Error> {
         let refuse = |value: String, why| Err(Error::Config { field: "server_name", value, why });
         let name = match (&tls.server_name, address.and_then(Address::host_name), address.and_then(Address::ip)) {
             (Some(given), _, _) => given.clone(),
@@ -641,7 +641,7 @@ impl<'a> TlsInfo<'a> {
     }
 
     /// Whether an earlier session was resumed: no certificate was shown again. That which a client showed then was checked again,
-    /// by a server that was built by [`TlsServer::builder`] or has the storage of `tls::check_resumed`.
+    /// by a server that was built by [`ServerTls::builder`] or has the storage of `tls::check_resumed`.
     pub fn is_resumed(&self) -> bool {
         self.common().and_then(CommonState::handshake_kind) == Some(rustls::HandshakeKind::Resumed)
     }

@@ -68,7 +68,7 @@ impl Signals {
     }
 
     /// Catches SIGHUP too, and has [`Signals::run`] call `call` after it, on its own thread: the place to reload certificates
-    /// ([`TlsServer::reload`](crate::TlsServer::reload)), which reads files and would hold a reactor up. Several signals that
+    /// ([`ServerTls::reload`](crate::ServerTls::reload)), which reads files and would hold a reactor up. Several signals that
     /// come before it is called are one call. While it runs, the server goes on, but no other signal is acted on. It replaces
     /// an earlier one.
     ///

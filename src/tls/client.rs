@@ -10,7 +10,7 @@ use super::{NO_EARLY_DATA, Offload, Truncation};
 use crate::error::Error;
 use crate::shown::shown;
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use build::TlsClientBuilder;
+pub use build::ClientTlsBuilder;
 pub(crate) use era::Era;
 use rustls::client::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -30,13 +30,13 @@ mod era;
 /// server: a server that shows one with a short life costs the others one full handshake each.
 ///
 /// ```
-/// use windlass::{Client, TlsClient};
-/// let tls = TlsClient::builder().build()?; // trusts the roots of the system
+/// use windlass::{Client, ClientTls};
+/// let tls = ClientTls::builder().build()?; // trusts the roots of the system
 /// let client = Client::builder("tls://example.org:443".parse()?).with_tls(tls, "example.org").build()?;
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct TlsClient {
+pub struct ClientTls {
     current: Arc<Current>,
     /// The name that the server's certificate must be for, and that it is told (SNI). Default: the host of the address;
     /// a Unix address has none, so it must be given there.
@@ -54,12 +54,12 @@ struct Current {
     turn: Mutex<()>,
 }
 
-impl From<Arc<ClientConfig>> for TlsClient {
+impl From<Arc<ClientConfig>> for ClientTls {
     /// Trusted roots, versions, suites and ALPN, as rustls knows them, and room for the sessions that are remembered. Each
-    /// `TlsClient` that is made so resumes its own sessions alone: make one, and clone it for each connect.
-    fn from(config: Arc<ClientConfig>) -> TlsClient {
+    /// `ClientTls` that is made so resumes its own sessions alone: make one, and clone it for each connect.
+    fn from(config: Arc<ClientConfig>) -> ClientTls {
         let current = Current { era: RwLock::new(Arc::new(Era::of(config))), turn: Mutex::new(()) };
-        TlsClient {
+        ClientTls {
             current: Arc::new(current),
             server_name: None,
             truncation: Truncation::default(),
@@ -68,7 +68,7 @@ impl From<Arc<ClientConfig>> for TlsClient {
     }
 }
 
-impl TlsClient {
+impl ClientTls {
     /// What a handshake that begins now is done with.
     pub(crate) fn era(&self) -> Arc<Era> {
         let era = self.current.era.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -91,7 +91,7 @@ impl TlsClient {
     /// keep theirs. `server_name`, `truncation` and `offload` stay. From any thread.
     ///
     /// # Errors
-    /// As [`TlsClient::validate`]; the old one stays then.
+    /// As [`ClientTls::validate`]; the old one stays then.
     ///
     /// # Threads
     /// It waits for a `reload` that has begun before it, so that the last one counts.
@@ -120,7 +120,7 @@ impl TlsClient {
     ///
     /// # Errors
     /// `Error::Config` for what is neither.
-    pub fn for_server(mut self, name: &str) -> Result<TlsClient, Error> {
+    pub fn for_server(mut self, name: &str) -> Result<ClientTls, Error> {
         let parsed = ServerName::try_from(name.to_owned());
         let why = "it is neither a host's name nor an IP address";
         self.server_name = Some(parsed.map_err(|_| Error::Config { field: "server_name", value: shown(name), why })?);
@@ -144,9 +144,9 @@ fn validate(config: &ClientConfig) -> Result<(), Error> {
 }
 
 // Not derived, as for servers.
-impl fmt::Debug for TlsClient {
+impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsClient")
+        f.debug_struct("ClientTls")
             .field("server_name", &self.server_name)
             .field("truncation", &self.truncation)
             .finish_non_exhaustive()

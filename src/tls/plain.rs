@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::shown::shown_key;
 use crate::tls::{
-    ClientAuth, KeyLog, ListPolicy, Offload, Pem, Tickets, TlsClient, TlsClientBuilder, TlsServer, TlsServerBuilder,
+    ClientAuth, ClientTls, ClientTlsBuilder, KeyLog, ListPolicy, Offload, Pem, ServerTls, ServerTlsBuilder, Tickets,
     Truncation, UnknownName, Version,
 };
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ pub struct TlsServerConfig {
     pub client_ca: Vec<Pem>,
     /// Those that were revoked.
     pub client_crl: Vec<Pem>,
-    /// Issuers of such lists that are between `client_ca` and clients; `TlsServerBuilder::list_issuers`.
+    /// Issuers of such lists that are between `client_ca` and clients; `ServerTlsBuilder::list_issuers`.
     pub client_crl_issuers: Vec<Pem>,
     /// What becomes of a list that is past its next update. Default: it is refused.
     pub client_crl_stale: ListPolicy,
@@ -115,7 +115,7 @@ pub struct TlsServerConfig {
     pub client_crl_foreign: ListPolicy,
     /// Versions, lists and the like.
     pub terms: TlsTerms,
-    /// Configurations of their own for names, as `TlsServerBuilder::name`.
+    /// Configurations of their own for names, as `ServerTlsBuilder::name`.
     pub names: BTreeMap<String, TlsServerConfig>,
     /// What a client gets that asks for another name. Default: this configuration.
     pub unknown_names: UnknownName,
@@ -149,9 +149,9 @@ impl TlsServerConfig {
         }
     }
 
-    /// What builds it, and reads its files again: `TlsServer::reload`.
-    pub fn to_builder(&self) -> TlsServerBuilder {
-        let mut builder = TlsServer::builder()
+    /// What builds it, and reads its files again: `ServerTls::reload`.
+    pub fn to_builder(&self) -> ServerTlsBuilder {
+        let mut builder = ServerTls::builder()
             .client_auth(self.auth_client)
             .versions(self.terms.version_min, self.terms.version_max)
             .suites(self.terms.cipher_list.iter().cloned())
@@ -169,9 +169,9 @@ impl TlsServerConfig {
         for pair in &self.certs {
             builder = builder.certificate(pair.chain.clone(), pair.key.clone());
         }
-        builder = self.client_ca.iter().cloned().fold(builder, TlsServerBuilder::client_roots);
-        builder = self.client_crl.iter().cloned().fold(builder, TlsServerBuilder::revoked);
-        builder = self.client_crl_issuers.iter().cloned().fold(builder, TlsServerBuilder::list_issuers);
+        builder = self.client_ca.iter().cloned().fold(builder, ServerTlsBuilder::client_roots);
+        builder = self.client_crl.iter().cloned().fold(builder, ServerTlsBuilder::revoked);
+        builder = self.client_crl_issuers.iter().cloned().fold(builder, ServerTlsBuilder::list_issuers);
         // Who logs keys means those of all names.
         let own = |own: &TlsServerConfig| match own.terms.key_log {
             KeyLog::Off => own.to_builder().key_log(self.terms.key_log.clone()),
@@ -222,8 +222,8 @@ pub struct TlsClientConfig {
 
 impl TlsClientConfig {
     /// What builds it.
-    pub fn to_builder(&self) -> TlsClientBuilder {
-        let mut builder = TlsClient::builder()
+    pub fn to_builder(&self) -> ClientTlsBuilder {
+        let mut builder = ClientTls::builder()
             .versions(self.terms.version_min, self.terms.version_max)
             .suites(self.terms.cipher_list.iter().cloned())
             .groups(self.terms.curve_list.iter().cloned())
@@ -236,10 +236,10 @@ impl TlsClientConfig {
         }
         builder = match &self.roots {
             Roots::Platform => builder,
-            Roots::PlatformAnd(roots) => roots.iter().cloned().fold(builder, TlsClientBuilder::more_roots),
+            Roots::PlatformAnd(roots) => roots.iter().cloned().fold(builder, ClientTlsBuilder::more_roots),
             // Without any the builder would trust the platform's.
             Roots::Only(roots) if roots.is_empty() => builder.roots(Pem::bytes("")),
-            Roots::Only(roots) => roots.iter().cloned().fold(builder, TlsClientBuilder::roots),
+            Roots::Only(roots) => roots.iter().cloned().fold(builder, ClientTlsBuilder::roots),
         };
         if let Some(pair) = &self.cert {
             builder = builder.certificate(pair.chain.clone(), pair.key.clone());

@@ -13,7 +13,7 @@ use super::{check::Tried, pem::Pem};
 use crate::error::{Error, TlsFault};
 use crate::tls::offer::{Unreadable, name_in};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
-pub use build::{ClientAuth, Tickets, TlsServerBuilder, UnknownName};
+pub use build::{ClientAuth, ServerTlsBuilder, Tickets, UnknownName};
 #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
 pub use reloaded::{Instead, NotTaken, Reloaded};
 pub use resumption::check_resumed;
@@ -45,16 +45,16 @@ mod scopes;
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use windlass::{ListenConfig, TlsServer};
+/// use windlass::{ListenConfig, ServerTls};
 /// # fn main() -> Result<(), windlass::Error> {
-/// let builder = TlsServer::builder().certificate(Path::new("chain.pem"), Path::new("key.pem"));
+/// let builder = ServerTls::builder().certificate(Path::new("chain.pem"), Path::new("key.pem"));
 /// let tls = builder.build()?;
 /// let config = ListenConfig { tls: Some(tls.clone()), ..ListenConfig::default() };
 /// tls.reload(&builder)?; // after the files have changed, while it serves
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct TlsServer {
+pub struct ServerTls {
     current: Arc<Current>,
     /// Default: refused.
     pub truncation: Truncation,
@@ -205,19 +205,19 @@ impl Guard {
     }
 }
 
-impl From<Arc<ServerConfig>> for TlsServer {
+impl From<Arc<ServerConfig>> for ServerTls {
     /// One configuration for all names, as rustls knows it. It may serve many listeners and reactors, which then share
     /// its tickets. If it asks for client certificates, call [`check_resumed`] first, or their holders resume for as long
     /// as their tickets last, also when they were revoked or have expired.
-    fn from(config: Arc<ServerConfig>) -> TlsServer {
-        TlsServer::new(Choice::of(&config), Truncation::default(), Offload::default())
+    fn from(config: Arc<ServerConfig>) -> ServerTls {
+        ServerTls::new(Choice::of(&config), Truncation::default(), Offload::default())
     }
 }
 
-impl TlsServer {
-    fn new(choice: Choice, truncation: Truncation, offload: Offload) -> TlsServer {
+impl ServerTls {
+    fn new(choice: Choice, truncation: Truncation, offload: Offload) -> ServerTls {
         let current = Current { choice: RwLock::new(Arc::new(choice)), turn: Mutex::new(()) };
-        TlsServer { current: Arc::new(current), truncation, offload }
+        ServerTls { current: Arc::new(current), truncation, offload }
     }
 
     fn choice(&self) -> Arc<Choice> {
@@ -237,7 +237,7 @@ impl TlsServer {
     /// keep theirs. From any thread. If it asks for client certificates, call [`check_resumed`] first.
     ///
     /// # Errors
-    /// As [`TlsServer::validate`]; the old one stays then.
+    /// As [`ServerTls::validate`]; the old one stays then.
     ///
     /// # Threads
     /// It waits for a `reload` that has begun before it, so that the last one counts.
@@ -335,8 +335,8 @@ impl Entry {
 }
 
 // Not derived: what rustls shows of a configuration may change, and keys must never be shown.
-impl fmt::Debug for TlsServer {
+impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsServer").field("truncation", &self.truncation).finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("truncation", &self.truncation).finish_non_exhaustive()
     }
 }

@@ -10,11 +10,11 @@ fn early_data_is_refused_by_name() {
         .expect("versions")
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
-    let server = TlsServer::from(Arc::new(config.clone()));
+    let server = ServerTls::from(Arc::new(config.clone()));
     assert!(server.validate().is_ok());
     config.max_early_data_size = 1;
     let config = Arc::new(config);
-    let error = TlsServer::from(config.clone()).validate().expect_err("early data");
+    let error = ServerTls::from(config.clone()).validate().expect_err("early data");
     assert!(error.to_string().starts_with("max_early_data_size cannot be 1"), "{error}");
     assert!(server.replace(config).is_err());
     assert!(server.validate().is_ok(), "the old one stays");

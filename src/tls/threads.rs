@@ -24,7 +24,7 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Offload {
     /// If it may take long. A server's does with an RSA key, with a key that is elsewhere
-    /// (`TlsServerBuilder::certificate_with_key`), and with a `rustls::ServerConfig` that was given, of which the keys
+    /// (`ServerTlsBuilder::certificate_with_key`), and with a `rustls::ServerConfig` that was given, of which the keys
     /// cannot be seen; a client's if it has a certificate.
     #[default]
     Auto,

@@ -59,7 +59,7 @@ fn an_address_that_asks_for_tls_needs_its_configuration() {
 #[test]
 fn what_tls_cannot_be_used_for_is_refused() {
     use crate::support::security;
-    let with = |config: windlass::TlsClient| ConnectConfig { tls: Some(config), ..ConnectConfig::default() };
+    let with = |config: windlass::ClientTls| ConnectConfig { tls: Some(config), ..ConnectConfig::default() };
     // Not for datagrams, and not without being asked for.
     for text in ["udp://127.0.0.1:1", "unixgram:/nowhere"] {
         for builder in

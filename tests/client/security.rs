@@ -15,7 +15,7 @@ use windlass::rustls::{
     ServerConfig, ServerConnection, SignatureScheme, StreamOwned, SupportedCipherSuite, SupportedProtocolVersion,
     version,
 };
-use windlass::{Address, ConnState, ConnectConfig, Error, Reason, Resolver, TlsClient, TlsFault, tls};
+use windlass::{Address, ClientTls, ConnState, ConnectConfig, Error, Reason, Resolver, TlsFault, tls};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
 
@@ -45,7 +45,7 @@ fn serving(own: &Own) -> ServerConfig {
         .expect("a certificate and its key")
 }
 
-fn trusting(own: &Own) -> TlsClient {
+fn trusting(own: &Own) -> ClientTls {
     let config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -55,7 +55,7 @@ fn trusting(own: &Own) -> TlsClient {
 }
 
 /// Why a connect to such a server fails, in our words and in those of TLS, and what the server heard.
-fn refusal(kind: Kind, server: ServerConfig, client: TlsClient, name: &str) -> (Reason, String, String) {
+fn refusal(kind: Kind, server: ServerConfig, client: ClientTls, name: &str) -> (Reason, String, String) {
     let host = Host::new(kind);
     let diary = Diary::default();
     let client = diary.of(builder(&host.address)).with_tls(client, name).build().expect("a client");
@@ -100,7 +100,7 @@ fn no_version_in_common_is_told() {
     let only = |version: &'static SupportedProtocolVersion| {
         let config = ClientConfig::builder_with_provider(tls::provider()).with_protocol_versions(&[version]);
         let config = config.expect("a version").with_root_certificates(roots(&good)).with_no_client_auth();
-        TlsClient::from(Arc::new(config))
+        ClientTls::from(Arc::new(config))
     };
     let server = ServerConfig::builder_with_provider(tls::provider())
         .with_protocol_versions(&[&version::TLS13])

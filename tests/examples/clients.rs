@@ -112,10 +112,10 @@ fn authority(name: &str) -> (String, windlass::tls::Pem, windlass::tls::Pem) {
 #[test]
 fn pool_trusts_a_tls_server_by_the_roots_of_a_bundle() {
     use std::time::Duration;
-    use windlass::{Conn, ListenConfig, Server, TlsServer, handler_fn};
+    use windlass::{Conn, ListenConfig, Server, ServerTls, handler_fn};
     let (trusted, chain, key) = authority("backends");
     let (other, ..) = authority("others");
-    let tls = TlsServer::builder().certificate(chain, key).build().expect("a configuration");
+    let tls = ServerTls::builder().certificate(chain, key).build().expect("a configuration");
     let server = Server::builder()
         .address("tls://127.0.0.1:0".parse().expect("an address"))
         .listen_config(ListenConfig { tls: Some(tls), ..ListenConfig::default() })

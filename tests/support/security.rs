@@ -15,7 +15,7 @@ use windlass::rustls::{
     ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
 };
 use windlass::tls::HandshakeThreads;
-use windlass::{ReactorConfig, TlsClient, TlsServer, tls};
+use windlass::{ClientTls, ReactorConfig, ServerTls, tls};
 
 /// The name that the certificate is for.
 pub const NAME: &str = "localhost";
@@ -82,7 +82,7 @@ pub fn pem(label: &str, der: &[u8]) -> String {
 }
 
 /// What listeners of the tests are configured with.
-pub fn server() -> TlsServer {
+pub fn server() -> ServerTls {
     configurations().0.clone().into()
 }
 
@@ -92,12 +92,12 @@ pub fn server_config() -> ServerConfig {
 }
 
 /// What connects of the tests are configured with.
-pub fn client() -> TlsClient {
-    TlsClient::from(configurations().1.clone()).for_server(NAME).expect("a name")
+pub fn client() -> ClientTls {
+    ClientTls::from(configurations().1.clone()).for_server(NAME).expect("a name")
 }
 
 /// The same without a name, which is then the address's.
-pub fn nameless() -> TlsClient {
+pub fn nameless() -> ClientTls {
     let mut client = client();
     client.server_name = None;
     client

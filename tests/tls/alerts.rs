@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use windlass::rustls::{ClientConfig, ContentType, RootCertStore, SupportedProtocolVersion, version};
 use windlass::tls::{Pem, UnknownName};
-use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, TlsFault, TlsServer, tls};
+use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, ServerTls, TlsFault, tls};
 
 const ALERT: u8 = 21;
 const CLOSE_NOTIFY: [u8; 7] = [ALERT, 3, 3, 0, 2, 1, 0];
@@ -70,7 +70,7 @@ fn an_alert_before_the_hello_is_whole_is_heard_and_not_answered() {
 #[test]
 fn a_warning_in_front_of_the_hello_hides_its_name_from_nobody() {
     let builder =
-        || TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+        || ServerTls::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
     let tls = builder().alpn(["usual"]).name("localhost", builder().alpn(["named"]));
     let tls = tls.unknown_names(UnknownName::Refused).build().expect("a server");
     let mut config = (*security::client().config()).clone();

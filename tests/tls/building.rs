@@ -10,7 +10,7 @@ use windlass::rustls::pki_types::pem::PemObject;
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use windlass::rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore};
 use windlass::tls::{ClientAuth, Pem, Tickets, UnknownName, Version};
-use windlass::{Conn, ListenConfig, Reason, TlsClient, TlsFault, TlsServer, TlsServerBuilder, tls};
+use windlass::{ClientTls, Conn, ListenConfig, Reason, ServerTls, ServerTlsBuilder, TlsFault, tls};
 
 /// A certificate that is its own issuer.
 pub(crate) struct Own {
@@ -31,8 +31,8 @@ pub(crate) fn dated(name: &str, change: impl FnOnce(&mut CertificateParams)) -> 
 }
 
 impl Own {
-    pub(crate) fn server(&self) -> TlsServerBuilder {
-        TlsServer::builder().certificate(Pem::bytes(self.chain.clone()), Pem::bytes(self.key.clone()))
+    pub(crate) fn server(&self) -> ServerTlsBuilder {
+        ServerTls::builder().certificate(Pem::bytes(self.chain.clone()), Pem::bytes(self.key.clone()))
     }
 
     pub(crate) fn der(&self) -> CertificateDer<'static> {
@@ -51,7 +51,7 @@ pub(crate) fn trusting(all: &[&Own]) -> Arc<ClientConfig> {
     Arc::new(config.with_no_client_auth())
 }
 
-pub(crate) fn listen(world: &mut World, server: &TlsServer) -> windlass::Address {
+pub(crate) fn listen(world: &mut World, server: &ServerTls) -> windlass::Address {
     let config = ListenConfig { tls: Some(server.clone()), ..ListenConfig::default() };
     world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo)
 }
@@ -77,12 +77,12 @@ pub(crate) fn shakes(world: &mut World, client: &mut Client) -> bool {
 }
 
 /// A reload that takes everything.
-pub(crate) fn reload(tls: &TlsServer, builder: &TlsServerBuilder) {
+pub(crate) fn reload(tls: &ServerTls, builder: &ServerTlsBuilder) {
     let reloaded = tls.reload(builder).expect("what can be used");
     assert!(reloaded.is_complete(), "{reloaded}");
 }
 
-fn says(built: Result<TlsServer, windlass::Error>, words: &[&str]) {
+fn says(built: Result<ServerTls, windlass::Error>, words: &[&str]) {
     let error = built.expect_err("it cannot work").to_string();
     words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
 }
@@ -97,9 +97,9 @@ fn what_cannot_be_used_is_told_with_its_place() {
         path
     };
     let (chain, key) = (path("chain.pem", &good.chain), path("key.pem", &good.key));
-    let with = |chain: &std::path::Path, key: &std::path::Path| TlsServer::builder().certificate(chain, key).build();
+    let with = |chain: &std::path::Path, key: &std::path::Path| ServerTls::builder().certificate(chain, key).build();
     assert!(with(&chain, &key).is_ok());
-    says(TlsServer::builder().build(), &["no certificate"]);
+    says(ServerTls::builder().build(), &["no certificate"]);
     says(with(&folder.path().join("none.pem"), &key), &["certificate", "none.pem", "No such file"]);
     says(with(&path("empty.pem", b""), &key), &["empty.pem", "there is no certificate"]);
     says(with(&key, &key), &["key.pem", "there is no certificate"]);
@@ -127,12 +127,12 @@ fn what_cannot_be_used_is_told_with_its_place() {
     says(good.server().name("no name", other.server()).build(), &["no name"]);
     says(good.server().name("x.*.example", other.server()).build(), &["x.*.example"]);
     says(good.server().name("B.example", other.server()).name("b.example.", other.server()).build(), &["twice"]);
-    says(good.server().name("b.example", TlsServer::builder()).build(), &["no certificate", "b.example"]);
+    says(good.server().name("b.example", ServerTls::builder()).build(), &["no certificate", "b.example"]);
     let nested = other.server().name("c.example", other.server());
     says(good.server().name("b.example", nested).build(), &["names of its own"]);
-    let error = TlsClient::builder().roots(Pem::bytes("")).build().expect_err("no root");
+    let error = ClientTls::builder().roots(Pem::bytes("")).build().expect_err("no root");
     assert!(error.to_string().contains("there is no certificate"), "{error}");
-    let roots = || TlsClient::builder().roots(Pem::bytes(good.chain.clone()));
+    let roots = || ClientTls::builder().roots(Pem::bytes(good.chain.clone()));
     assert!(roots().server_name("not a name").build().expect_err("no name").to_string().contains("not a name"));
     assert!(roots().build().is_ok());
     // No key, no certificate in Debug.
@@ -232,7 +232,7 @@ fn suites_and_groups_have_the_names_that_others_give_them_too() {
     let mut world = World::new();
     let address = listen(&mut world, &tls);
     for (version, is_spoken) in [(Version::Tls12, false), (Version::Tls13, true)] {
-        let client = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).versions(version, version);
+        let client = ClientTls::builder().roots(Pem::bytes(server.chain.clone())).versions(version, version);
         let config = client.build().expect("a client").config();
         assert_eq!(shakes(&mut world, &mut Client::new(&address, config, security::NAME)), is_spoken, "{version:?}");
     }
@@ -253,7 +253,7 @@ fn a_reload_is_for_handshakes_from_then_on_and_a_bad_one_changes_nothing() {
         std::fs::write(&key, key_bytes).expect("a file");
     };
     put(&first.chain, &first.key);
-    let builder = TlsServer::builder().certificate(chain.as_path(), key.as_path());
+    let builder = ServerTls::builder().certificate(chain.as_path(), key.as_path());
     let server = builder.build().expect("a server");
     let mut world = World::new();
     let address = listen(&mut world, &server);
@@ -384,7 +384,7 @@ fn a_client_resumes_at_another_reactor() {
     let tls = server.server().build().expect("a server");
     let mut worlds = [World::new(), World::new()];
     let addresses: Vec<_> = worlds.iter_mut().map(|world| listen(world, &tls)).collect();
-    let config = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).build().expect("a client").config();
+    let config = ClientTls::builder().roots(Pem::bytes(server.chain.clone())).build().expect("a client").config();
     for round in 0..20 {
         let here = round % 2;
         let mut client = Client::new(&addresses[here], config.clone(), "localhost");
@@ -408,7 +408,7 @@ fn no_handshake_fails_while_certificates_are_read_again() {
         std::fs::write(&key, &own.key).expect("a file");
     };
     put(&owns[0]);
-    let builder = TlsServer::builder().certificate(chain.as_path(), key.as_path());
+    let builder = ServerTls::builder().certificate(chain.as_path(), key.as_path());
     let server = builder.build().expect("a server");
     let mut world = World::new();
     let address = listen(&mut world, &server);
@@ -452,7 +452,7 @@ fn our_own_client_is_built_from_pem_and_resumes() {
     let tls = server.server().suites([suite]).groups(["P-256"]).alpn(["one", "two"]).build().expect("a server");
     let mut world = World::new();
     let address = listen(&mut world, &tls);
-    let client = TlsClient::builder().roots(Pem::bytes(server.chain.clone())).server_name("localhost").alpn(["two"]);
+    let client = ClientTls::builder().roots(Pem::bytes(server.chain.clone())).server_name("localhost").alpn(["two"]);
     let config = client.build().expect("a client").config();
     for kind in [HandshakeKind::FullWithHelloRetryRequest, HandshakeKind::Resumed] {
         let mut peer = Client::new(&address, config.clone(), security::NAME);

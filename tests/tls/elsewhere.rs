@@ -9,7 +9,7 @@ use windlass::rustls::sign::{Signer, SigningKey};
 use windlass::rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use windlass::tls::{HandshakeThreads, Offload, Pem, provider};
 use windlass::{
-    Address, Conn, Expiry, Limits, ListenConfig, Reactor, ReactorConfig, Reason, Status, TlsServer, TlsServerBuilder,
+    Address, Conn, Expiry, Limits, ListenConfig, Reactor, ReactorConfig, Reason, ServerTls, ServerTlsBuilder, Status,
 };
 
 /// A key in another place: it tells on which thread it is asked, and signs when it is allowed to, once for each leave.
@@ -59,14 +59,14 @@ impl Signer for FarSigner {
 }
 
 /// A listener's TLS with such a key, where it says it is asked, and what lets it sign. Without leave it waits.
-fn far() -> (TlsServerBuilder, Receiver<String>, Sender<Leave>) {
+fn far() -> (ServerTlsBuilder, Receiver<String>, Sender<Leave>) {
     let key = PrivateKeyDer::try_from(security::key()).expect("a key").clone_key();
     let key = provider().key_provider.load_private_key(key).expect("a key");
     let (asked, told) = channel();
     let (leave, given) = channel();
     let far = Far { key, asked: Mutex::new(asked), leave: Arc::new(Mutex::new(given)) };
     let chain = Pem::bytes(security::certificate_pem());
-    (TlsServer::builder().certificate_with_key(chain, Arc::new(far)), told, leave)
+    (ServerTls::builder().certificate_with_key(chain, Arc::new(far)), told, leave)
 }
 
 fn world(threads: usize) -> World {
@@ -74,12 +74,12 @@ fn world(threads: usize) -> World {
     World::with(ReactorConfig { handshake_threads: Some(threads), ..ReactorConfig::default() })
 }
 
-fn listen(world: &mut World, kind: Kind, tls: &TlsServerBuilder) -> Address {
+fn listen(world: &mut World, kind: Kind, tls: &ServerTlsBuilder) -> Address {
     listen_within(Limits::default().handshake_timeout, world, kind, tls)
 }
 
 /// The same with a deadline for handshakes.
-fn listen_within(handshake_timeout: Duration, world: &mut World, kind: Kind, tls: &TlsServerBuilder) -> Address {
+fn listen_within(handshake_timeout: Duration, world: &mut World, kind: Kind, tls: &ServerTlsBuilder) -> Address {
     let tls = Some(tls.build().expect("a server"));
     let limits = Limits { handshake_timeout, ..Limits::default() };
     world.listen(kind, ListenConfig { tls, limits, ..ListenConfig::default() }, |_: &Conn<'_>| Echo)

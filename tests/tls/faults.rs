@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use windlass::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use windlass::rustls::sign::CertifiedKey;
 use windlass::rustls::{ClientConfig, RootCertStore};
-use windlass::{Conn, ConnectConfig, Expiry, Limits, ListenConfig, Reason, TlsClient, TlsFault, Truncation, tls};
+use windlass::{ClientTls, Conn, ConnectConfig, Expiry, Limits, ListenConfig, Reason, TlsFault, Truncation, tls};
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
 
@@ -241,7 +241,7 @@ fn a_client_refuses_a_certificate_of_another_name_or_of_an_unknown_issuer() {
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     let another = security::client().for_server("another.example").expect("a name");
-    let unknown = TlsClient::from(Arc::new(strangers)).for_server(security::NAME).expect("a name");
+    let unknown = ClientTls::from(Arc::new(strangers)).for_server(security::NAME).expect("a name");
     // The address names no host but an IP address, which the certificate is not for.
     let by_address = security::nameless();
     let cases = [(another, TlsFault::WrongName), (unknown, TlsFault::UnknownIssuer), (by_address, TlsFault::WrongName)];

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::rustls::ProtocolVersion;
 use windlass::tls::{Pem, Version};
-use windlass::{Address, Conn, ConnectConfig, ListenConfig, Reason, TlsClient};
+use windlass::{Address, ClientTls, Conn, ConnectConfig, ListenConfig, Reason};
 
 /// A program that runs until this is dropped.
 struct Program(Child);
@@ -87,7 +87,7 @@ fn files(folder: &Path) -> (String, String) {
 /// Our client says something and hears an answer. It ends behind `answer`; if there is none, when the server does.
 fn talk(port: u16, version: Version, says: &'static [u8], answer: Option<&'static str>) -> String {
     let mut world = World::new();
-    let tls = TlsClient::builder().roots(Pem::bytes(security::certificate_pem())).server_name(security::NAME);
+    let tls = ClientTls::builder().roots(Pem::bytes(security::certificate_pem())).server_name(security::NAME);
     let tls = tls.versions(version, version).build().expect("a client");
     let expected = if version == Version::Tls12 { ProtocolVersion::TLSv1_2 } else { ProtocolVersion::TLSv1_3 };
     let heard = Rc::new(RefCell::new(Vec::new()));

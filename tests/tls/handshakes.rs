@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use windlass::rustls::server::ServerConfig;
 use windlass::rustls::{CipherSuite, ClientConfig, ProtocolVersion, version};
 use windlass::{
-    Conn, ConnectConfig, Expiry, Limits, ListenConfig, PauseCause, ReactorConfig, Reason, TlsFault, TlsServer, tls,
+    Conn, ConnectConfig, Expiry, Limits, ListenConfig, PauseCause, ReactorConfig, Reason, ServerTls, TlsFault, tls,
 };
 
 const KINDS: [Kind; 2] = [Kind::Tls, Kind::TlsUnix];
@@ -110,7 +110,7 @@ fn client(change: impl FnOnce(&mut ClientConfig)) -> Arc<ClientConfig> {
 fn server(change: impl FnOnce(&mut ServerConfig)) -> ListenConfig {
     let mut config = security::server_config();
     change(&mut config);
-    ListenConfig { tls: Some(TlsServer::from(Arc::new(config))), ..ListenConfig::default() }
+    ListenConfig { tls: Some(ServerTls::from(Arc::new(config))), ..ListenConfig::default() }
 }
 
 #[test]

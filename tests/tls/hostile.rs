@@ -8,7 +8,7 @@ use windlass::rustls::client::Resumption;
 use windlass::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use windlass::rustls::{AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind};
 use windlass::tls::{ClientAuth, Pem};
-use windlass::{Address, Conn, ListenConfig, Reason, TlsFault, TlsServer};
+use windlass::{Address, Conn, ListenConfig, Reason, ServerTls, TlsFault};
 
 // --- hand-made hellos -------------------------------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ pub(crate) fn still_serves(world: &mut World, address: &Address) {
 #[test]
 fn odd_names_end_in_a_handshake_or_an_alert() {
     let names =
-        TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+        ServerTls::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
     let named = names.clone().name("localhost", names).build().expect("a server");
     for tls in [security::server(), named] {
         let mut world = World::new();
@@ -109,7 +109,7 @@ fn odd_names_end_in_a_handshake_or_an_alert() {
 #[test]
 fn a_hello_is_served_by_its_name_however_its_records_are_cut() {
     let builder =
-        || TlsServer::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
+        || ServerTls::builder().certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()));
     let tls = builder().alpn(["usual"]).name("localhost", builder().alpn(["named"])).build().expect("a server");
     for filler in [0u8, 150] {
         for bytes in [1, 7, 500, 16_000] {
@@ -172,7 +172,7 @@ fn ten_thousand_extensions_and_hundreds_of_keys_disturb_nobody() {
 fn a_ticket_with_a_flipped_bit_is_no_ticket_and_no_error() {
     let mut world = World::new();
     let certificate = Pem::bytes(security::certificate_pem());
-    let tls = TlsServer::builder().certificate(certificate, Pem::bytes(security::key_pem()));
+    let tls = ServerTls::builder().certificate(certificate, Pem::bytes(security::key_pem()));
     let config = ListenConfig { tls: Some(tls.build().expect("a server")), ..ListenConfig::default() };
     let address = world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo);
     let mut config = (*security::client().config()).clone();
@@ -344,7 +344,7 @@ fn bad_client_certificates_are_refused_by_kind() {
     let chain: Vec<_> = deep.iter().rev().map(|issuer| issuer.der().clone()).collect();
     let stranger = authority(None);
     let heavy = |count: usize| vec![root.der().clone(); count];
-    let tls = TlsServer::builder()
+    let tls = ServerTls::builder()
         .certificate(Pem::bytes(security::certificate_pem()), Pem::bytes(security::key_pem()))
         .client_auth(ClientAuth::Required)
         .client_roots(Pem::bytes(root.pem()));

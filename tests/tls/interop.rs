@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use windlass::tls::{ClientAuth, Pem};
-use windlass::{Address, ConnectConfig, Reason, TlsServer};
+use windlass::{Address, ConnectConfig, Reason, ServerTls};
 
 /// Seconds after which a program is ended.
 const SECONDS: &str = "10";
@@ -146,9 +146,9 @@ fn pem(label: &str, der: &[u8]) -> Pem {
 }
 
 /// A server that wants members, and gives tickets.
-fn club() -> TlsServer {
+fn club() -> ServerTls {
     let Identity(chain, key) = &world().server;
-    TlsServer::builder()
+    ServerTls::builder()
         .certificate(pem("CERTIFICATE", &chain[0]), pem("PRIVATE KEY", key.secret_der()))
         .client_auth(ClientAuth::Required)
         .client_roots(Pem::bytes(world().members.pem()))

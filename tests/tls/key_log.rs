@@ -10,19 +10,19 @@ use std::path::Path;
 use windlass::rustls::ClientConnection;
 use windlass::rustls::pki_types::ServerName;
 use windlass::tls::{KeyLog, Pem, Version};
-use windlass::{ListenConfig, TlsClient, TlsServer};
+use windlass::{ClientTls, ListenConfig, ServerTls};
 
-fn server(key_log: KeyLog) -> Result<TlsServer, windlass::Error> {
-    TlsServer::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem())).key_log(key_log).build()
+fn server(key_log: KeyLog) -> Result<ServerTls, windlass::Error> {
+    ServerTls::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem())).key_log(key_log).build()
 }
 
 /// A client of one version.
-fn client(key_log: KeyLog, version: Version) -> Result<TlsClient, windlass::Error> {
-    TlsClient::builder().roots(Pem::bytes(certificate_pem())).versions(version, version).key_log(key_log).build()
+fn client(key_log: KeyLog, version: Version) -> Result<ClientTls, windlass::Error> {
+    ClientTls::builder().roots(Pem::bytes(certificate_pem())).versions(version, version).key_log(key_log).build()
 }
 
 /// Serves one connection by `server`, to `client`.
-fn speak(server: TlsServer, client: &TlsClient) {
+fn speak(server: ServerTls, client: &ClientTls) {
     use windlass::{Conn, Server};
     let listen = ListenConfig { tls: Some(server), ..ListenConfig::default() };
     let engine = windlass::EngineConfig { reactors: 1, ..windlass::EngineConfig::default() };
@@ -164,7 +164,7 @@ fn many_names_that_log_to_one_file_open_it_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("log");
     let one = || {
-        let certificate = TlsServer::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
+        let certificate = ServerTls::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
         certificate.key_log(KeyLog::File(path.clone()))
     };
     let builder = (0..20).fold(one(), |builder, number| builder.name(format!("{number}.example"), one()));
@@ -181,7 +181,7 @@ fn many_names_that_log_to_one_file_open_it_once() {
             assert!(tls.reload(&builder).expect("nothing has changed").is_complete());
             assert_eq!(opened(), Some(1));
             // A name that is given up lets go of it.
-            let without = TlsServer::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
+            let without = ServerTls::builder().certificate(Pem::bytes(certificate_pem()), Pem::bytes(key_pem()));
             assert!(tls.reload(&without).expect("nothing has changed").is_complete());
             assert_eq!(opened(), Some(0));
         }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use windlass::tls::{ClientAuth, ListPolicy, Pem};
-use windlass::{TlsClient, TlsServer};
+use windlass::{ClientTls, ServerTls};
 
 /// Where a file is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,18 +285,18 @@ fn has_openssl(folder: &Path) -> bool {
 fn told(place: Place, path: &Path) -> String {
     let Made { chain, key, .. } = made();
     let (chain, key) = (Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
-    let server = || TlsServer::builder().certificate(chain.clone(), key.clone());
+    let server = || ServerTls::builder().certificate(chain.clone(), key.clone());
     let asking = || server().client_auth(ClientAuth::Required);
-    let client = || TlsClient::builder().roots(chain.clone());
+    let client = || ClientTls::builder().roots(chain.clone());
     let server = match place {
-        Chain => Ok(TlsServer::builder().certificate(path, key)),
-        Key => Ok(TlsServer::builder().certificate(chain, path)),
-        Both => Ok(TlsServer::builder().certificate(path, path)),
+        Chain => Ok(ServerTls::builder().certificate(path, key)),
+        Key => Ok(ServerTls::builder().certificate(chain, path)),
+        Both => Ok(ServerTls::builder().certificate(path, path)),
         Issuers => Ok(asking().client_roots(path)),
         Lists => Ok(asking().client_roots(chain.clone()).revoked(path).foreign_lists(ListPolicy::Warn)),
         OwnBoth => Err(client().certificate(path, path)),
         OwnKey => Err(client().certificate(chain.clone(), path)),
-        Roots => Err(TlsClient::builder().roots(path)),
+        Roots => Err(ClientTls::builder().roots(path)),
     };
     let built = match server {
         Ok(server) => server.build().map(drop),
@@ -401,7 +401,7 @@ fn platform_roots_that_are_broken_are_not_shown() {
     if std::env::var_os(ASKED).is_some() {
         println!(
             "told: {}",
-            TlsClient::builder().build().map_or_else(|error| error.to_string(), |_| "taken".to_owned())
+            ClientTls::builder().build().map_or_else(|error| error.to_string(), |_| "taken".to_owned())
         );
         return;
     }

@@ -11,7 +11,7 @@ use windlass::rustls::client::Resumption;
 use windlass::rustls::pki_types::{PrivateKeyDer, ServerName};
 use windlass::rustls::server::WebPkiClientVerifier;
 use windlass::rustls::{AlertDescription, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, version};
-use windlass::{Address, Conn, Limits, ListenConfig, Reason, TlsFault, TlsServer, tls};
+use windlass::{Address, Conn, Limits, ListenConfig, Reason, ServerTls, TlsFault, tls};
 
 /// A listener's configuration that wants a certificate of this issuer from its clients.
 fn demanding(issuer: &Issuer) -> ListenConfig {
@@ -24,7 +24,7 @@ fn demanding(issuer: &Issuer) -> ListenConfig {
         .with_client_cert_verifier(verifier.build().expect("a verifier"))
         .with_single_cert(vec![security::certificate()], PrivateKeyDer::try_from(security::key()).expect("a key"))
         .expect("a certificate and its key");
-    ListenConfig { tls: Some(TlsServer::from(Arc::new(config))), ..ListenConfig::default() }
+    ListenConfig { tls: Some(ServerTls::from(Arc::new(config))), ..ListenConfig::default() }
 }
 
 /// An issuer with another name than all others.

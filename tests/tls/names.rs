@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use windlass::rustls::pki_types::{PrivateKeyDer, ServerName};
 use windlass::rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore};
 use windlass::tls::{ClientAuth, HandshakeThreads, Offload, Pem, UnknownName};
-use windlass::{Conn, Limits, Link, ListenConfig, ReactorConfig, Reason, TlsFault, TlsServer, TlsServerBuilder, tls};
+use windlass::{Conn, Limits, Link, ListenConfig, ReactorConfig, Reason, ServerTls, ServerTlsBuilder, TlsFault, tls};
 
 /// Its clients show certificates.
 const ADMIN: &str = "admin.example.org";
@@ -50,10 +50,10 @@ fn material() -> &'static Material {
 
 /// The usual rules ask for nothing, those of `ADMIN` for a certificate; which is used is told by the protocol. The one group
 /// is none that clients guess: each is asked to begin anew.
-fn rules(unknown: UnknownName) -> TlsServerBuilder {
+fn rules(unknown: UnknownName) -> ServerTlsBuilder {
     let its = material();
     let with = |protocol: &str| {
-        let builder = TlsServer::builder().certificate(Pem::bytes(its.chain.clone()), Pem::bytes(its.key.clone()));
+        let builder = ServerTls::builder().certificate(Pem::bytes(its.chain.clone()), Pem::bytes(its.key.clone()));
         builder.groups(["secp256r1"]).alpn([protocol])
     };
     let admin = with("admin").client_auth(ClientAuth::Required).client_roots(Pem::bytes(its.members.pem()));

@@ -12,7 +12,7 @@ use windlass::rustls::{
     ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme,
 };
 use windlass::tls::{ClientAuth, Pem, Version, provider};
-use windlass::{TlsClient, TlsServer, TlsServerBuilder};
+use windlass::{ClientTls, ServerTls, ServerTlsBuilder};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -97,7 +97,7 @@ fn every_root_of_a_file_is_trusted_however_its_lines_end_and_begin() {
         ("blank lines within", whole.replace('\n', "\n\n")),
         ("a key beside them", format!("{first_pem}{}{second_pem}", new_key().serialize_pem())),
     ] {
-        let client = TlsClient::builder().roots(Pem::bytes(text)).build();
+        let client = ClientTls::builder().roots(Pem::bytes(text)).build();
         let client = client.unwrap_or_else(|error| panic!("{how}: {error}")).config();
         assert_eq!(servers.each_ref().map(|server| shakes(&client, server)), [true, true], "{how}");
     }
@@ -113,7 +113,7 @@ fn a_pipe_is_read_once_although_it_is_named_by_a_link_too() {
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("both", &link).expect("a link");
     let (done, wait) = std::sync::mpsc::channel();
-    let builder = TlsServer::builder().certificate(path.as_path(), link.as_path());
+    let builder = ServerTls::builder().certificate(path.as_path(), link.as_path());
     std::thread::spawn(move || done.send(builder.build().map(drop)));
     wait.recv_timeout(std::time::Duration::from_secs(10)).expect("it is read once").expect("a server");
 }
@@ -125,7 +125,7 @@ fn a_pipe_is_read_once_for_all_that_it_is_named_for() {
     let (chain, key) = issued(&issuer, &new_key());
     // Its own chain and key, another name's, and the issuers of clients: all from one.
     let Some(all) = pipe(folder.path(), "all.pem", chain + &key + &issuer.pem()) else { return };
-    let own = || TlsServer::builder().certificate(all.as_path(), all.as_path());
+    let own = || ServerTls::builder().certificate(all.as_path(), all.as_path());
     let builder = own().client_auth(ClientAuth::Required).client_roots(all.as_path()).name("a.example", own());
     let (tell, told) = std::sync::mpsc::channel();
     let building = builder.clone();
@@ -137,7 +137,7 @@ fn a_pipe_is_read_once_for_all_that_it_is_named_for() {
     let Some(own) = pipe(folder.path(), "own.pem", chain + &key + &issuer.pem()) else { return };
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let builder = TlsClient::builder().roots(own.as_path()).certificate(own.as_path(), own.as_path());
+        let builder = ClientTls::builder().roots(own.as_path()).certificate(own.as_path(), own.as_path());
         tell.send(builder.build().map(drop))
     });
     told.recv_timeout(std::time::Duration::from_secs(10)).expect("not a second reading").expect("a client");
@@ -148,7 +148,7 @@ fn more_client_issuers_than_a_message_can_name_are_refused_also_by_a_reload() {
     let issuer = issuer("members", new_key());
     let (chain, key) = issued(&issuer, &new_key());
     let asking = || {
-        TlsServer::builder()
+        ServerTls::builder()
             .certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()))
             .client_auth(ClientAuth::Optional)
     };
@@ -175,10 +175,10 @@ fn suites_that_do_not_fit_the_key_are_refused_in_each_version() {
     let issuer = issuer("servers", new_key());
     let rsa = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
     let (ec, rsa) = (issued(&issuer, &new_key()), issued(&issuer, &rsa));
-    let with = |builder: TlsServerBuilder, (chain, key): &(String, String)| {
+    let with = |builder: ServerTlsBuilder, (chain, key): &(String, String)| {
         builder.certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()))
     };
-    let server = |own| with(TlsServer::builder(), own);
+    let server = |own| with(ServerTls::builder(), own);
     let (for_rsa, for_ec) = ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256");
     let thirteen = "TLS_AES_128_GCM_SHA256";
     for (own, fits, other) in [(&ec, for_ec, for_rsa), (&rsa, for_rsa, for_ec)] {
@@ -192,11 +192,11 @@ fn suites_that_do_not_fit_the_key_are_refused_in_each_version() {
         assert!(server(own).suites([thirteen, fits]).build().is_ok());
         assert!(server(own).suites([thirteen]).build().is_ok(), "1.2 is not spoken");
         // Another certificate has it.
-        let both = with(with(TlsServer::builder(), &ec), &rsa);
+        let both = with(with(ServerTls::builder(), &ec), &rsa);
         assert!(both.suites([thirteen, other]).build().is_ok());
     }
     // A client's key is no matter of its suites.
-    let client = TlsClient::builder().roots(Pem::bytes(issuer.pem()));
+    let client = ClientTls::builder().roots(Pem::bytes(issuer.pem()));
     let client = client.certificate(Pem::bytes(ec.0.as_str()), Pem::bytes(ec.1.as_str()));
     assert!(client.versions(Version::Tls12, Version::Tls12).suites([for_rsa]).build().is_ok());
 }
@@ -207,10 +207,10 @@ fn more_application_protocols_than_a_hello_can_name_are_refused() {
     let (chain, key) = issued(&issuer, &new_key());
     let names = |count: usize| (0..count).map(|n| format!("{n:0250}")).collect::<Vec<_>>();
     let server = |count| {
-        let with = TlsServer::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
+        let with = ServerTls::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
         with.alpn(names(count)).build().map(drop)
     };
-    let client = |count| TlsClient::builder().roots(Pem::bytes(issuer.pem())).alpn(names(count)).build();
+    let client = |count| ClientTls::builder().roots(Pem::bytes(issuer.pem())).alpn(names(count)).build();
     for refused in [server(260).expect_err("too many"), client(260).map(drop).expect_err("too many")] {
         let text = refused.to_string();
         assert!(text.contains("alpn cannot be 260 names of 65260 bytes"), "{text}");
@@ -244,7 +244,7 @@ fn a_key_that_is_elsewhere_is_compared_but_signs_nothing_at_build() {
     let (own, other) = (issued(&issuer, &new_key()), issued(&issuer, &new_key()));
     let key = PrivateKeyDer::from_pem_slice(own.1.as_bytes()).expect("a key");
     let key: Arc<dyn SigningKey> = Arc::new(Elsewhere(provider().key_provider.load_private_key(key).expect("a key")));
-    let with = |chain: &str| TlsServer::builder().certificate_with_key(Pem::bytes(chain), key.clone()).build();
+    let with = |chain: &str| ServerTls::builder().certificate_with_key(Pem::bytes(chain), key.clone()).build();
     assert!(with(&own.0).is_ok());
     let refused = with(&other.0).expect_err("another key").to_string();
     assert!(refused.contains("the private key is not that of this certificate"), "{refused}");

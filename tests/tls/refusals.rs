@@ -22,8 +22,8 @@ use windlass::rustls::{
 };
 use windlass::tls::{Pem, UnknownName};
 use windlass::{
-    Accept, AcceptEvent, Address, Backoff, Client, Conn, ConnectConfig, Connector, ConnectorState, Error, Limits, Link,
-    ListenConfig, Reason, Server, ServerError, TlsClient, TlsFault, TlsServer, tls,
+    Accept, AcceptEvent, Address, Backoff, Client, ClientTls, Conn, ConnectConfig, Connector, ConnectorState, Error,
+    Limits, Link, ListenConfig, Reason, Server, ServerError, ServerTls, TlsFault, tls,
 };
 
 // --- who issues what ---------------------------------------------------------------------------------------------------
@@ -114,12 +114,12 @@ fn serving(versions: Versions, identity: &Identity) -> ServerConfig {
         .expect("a certificate and its key")
 }
 
-pub(crate) fn usual() -> TlsServer {
+pub(crate) fn usual() -> ServerTls {
     Arc::new(serving(ALL_VERSIONS, &world().server)).into()
 }
 
 /// One that wants members.
-fn demanding(issuers: &[&Issuer], lists: Vec<CertificateRevocationListDer<'static>>) -> TlsServer {
+fn demanding(issuers: &[&Issuer], lists: Vec<CertificateRevocationListDer<'static>>) -> ServerTls {
     let mut verifier = WebPkiClientVerifier::builder_with_provider(roots(issuers), tls::provider());
     if !lists.is_empty() {
         verifier = verifier.with_crls(lists).enforce_revocation_expiration();
@@ -132,7 +132,7 @@ fn demanding(issuers: &[&Issuer], lists: Vec<CertificateRevocationListDer<'stati
     Arc::new(config.expect("a certificate and its key")).into()
 }
 
-pub(crate) fn members_only() -> TlsServer {
+pub(crate) fn members_only() -> ServerTls {
     demanding(&[&world().members], vec![])
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn visiting(
     versions: Versions,
     identity: Option<&Identity>,
     change: impl FnOnce(&mut ClientConfig),
-) -> TlsClient {
+) -> ClientTls {
     visiting_by(tls::provider(), versions, identity, change)
 }
 
@@ -156,7 +156,7 @@ fn visiting_by(
     versions: Versions,
     identity: Option<&Identity>,
     change: impl FnOnce(&mut ClientConfig),
-) -> TlsClient {
+) -> ClientTls {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("versions")
@@ -168,11 +168,11 @@ fn visiting_by(
             .expect("a certificate and its key"),
     };
     change(&mut config);
-    TlsClient::from(Arc::new(config)).for_server("localhost").expect("a name")
+    ClientTls::from(Arc::new(config)).for_server("localhost").expect("a name")
 }
 
 /// A client with revocation lists for its server.
-fn checking(versions: Versions, lists: Vec<CertificateRevocationListDer<'static>>) -> TlsClient {
+fn checking(versions: Versions, lists: Vec<CertificateRevocationListDer<'static>>) -> ClientTls {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots(&[&world().site]), tls::provider());
     let verifier = verifier.with_crls(lists).enforce_revocation_expiration().build().expect("a verifier");
     let config = ClientConfig::builder_with_provider(tls::provider())
@@ -180,7 +180,7 @@ fn checking(versions: Versions, lists: Vec<CertificateRevocationListDer<'static>
         .expect("versions")
         .with_webpki_verifier(verifier)
         .with_no_client_auth();
-    TlsClient::from(Arc::new(config)).for_server("localhost").expect("a name")
+    ClientTls::from(Arc::new(config)).for_server("localhost").expect("a name")
 }
 
 // --- a server of ours ---------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ impl Accept for Porter {
 }
 
 impl House {
-    pub(crate) fn new(tls: TlsServer) -> House {
+    pub(crate) fn new(tls: ServerTls) -> House {
         listen_to_the_log();
         let (errors, events) = (Tale::default(), Tale::default());
         let (tells, hears) = (errors.clone(), events.clone());
@@ -287,7 +287,7 @@ fn dateless(text: &str) -> String {
 }
 
 /// What a client of ours says, in `connect` or when it reads.
-pub(crate) fn visit(address: &Address, tls: TlsClient) -> String {
+pub(crate) fn visit(address: &Address, tls: ClientTls) -> String {
     let errors = Tale::default();
     let tells = errors.clone();
     let client = Client::builder(address.clone())
@@ -337,8 +337,8 @@ impl Drop for Differences {
 /// A server and a client of ours, and what each says of the other.
 struct Row {
     what: &'static str,
-    server: TlsServer,
-    client: TlsClient,
+    server: ServerTls,
+    client: ClientTls,
     fault: TlsFault,
     /// What the server says.
     server_says: String,
@@ -541,7 +541,7 @@ impl ResolvesServerCert for Nothing {
     }
 }
 
-fn without_certificates() -> TlsServer {
+fn without_certificates() -> ServerTls {
     let config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -549,7 +549,7 @@ fn without_certificates() -> TlsServer {
     Arc::new(config.with_cert_resolver(Arc::new(Nothing))).into()
 }
 
-fn serving_by(provider: Arc<CryptoProvider>, versions: Versions) -> TlsServer {
+fn serving_by(provider: Arc<CryptoProvider>, versions: Versions) -> ServerTls {
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("versions")
@@ -580,7 +580,7 @@ fn refused_hellos(versions: Versions) -> Vec<Row> {
     let pem = |label: &str, der: &[u8]| Pem::bytes(crate::support::security::pem(label, der));
     let named = || {
         let Identity(chain, key) = &world().server;
-        TlsServer::builder().certificate(pem("CERTIFICATE", &chain[0]), pem("PRIVATE KEY", key.secret_der()))
+        ServerTls::builder().certificate(pem("CERTIFICATE", &chain[0]), pem("PRIVATE KEY", key.secret_der()))
     };
     let named = named().name("other.example", named()).unknown_names(UnknownName::Refused);
     vec![
@@ -681,7 +681,7 @@ fn a_client_with_nothing_in_common_is_told_of_with_what_either_side_has() {
 /// Servers that a client refuses; the server says what the alert means.
 fn refused_servers(versions: Versions) -> Vec<Row> {
     let World { site, strangers, server, .. } = world();
-    let of = |change: fn(&mut CertificateParams)| -> TlsServer {
+    let of = |change: fn(&mut CertificateParams)| -> ServerTls {
         Arc::new(serving(ALL_VERSIONS, &issued(site, "localhost", change))).into()
     };
     let usual_client = || visiting(versions, None, |_| {});
@@ -796,7 +796,7 @@ fn a_client_says_why_it_refuses_a_server_and_the_server_what_its_alert_means() {
 // --- peers that are made by hand ----------------------------------------------------------------------------------------
 
 /// What a server says of bytes, and of the end behind them.
-fn of_bytes(tls: TlsServer, bytes: &[u8]) -> String {
+fn of_bytes(tls: ServerTls, bytes: &[u8]) -> String {
     let house = House::new(tls);
     let mut peer = connect(&house.address).expect("a connection");
     peer.write_all(bytes).expect("written");
@@ -958,7 +958,7 @@ const OTHER_NAME: &str = "TLS: the peer's certificate is for another name (asked
     \"other.example\"); connect by a name that is in the certificate, give that name (server_name), or issue the certificate for \
     this name";
 
-fn misnamed() -> TlsServer {
+fn misnamed() -> ServerTls {
     Arc::new(serving(ALL_VERSIONS, &issued(&world().site, "other.example", |_| {}))).into()
 }
 

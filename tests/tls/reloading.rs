@@ -12,7 +12,7 @@ use windlass::rustls::ClientConfig;
 use windlass::rustls::client::Resumption;
 use windlass::rustls::version;
 use windlass::tls::{ClientAuth, Instead, ListPolicy, Pem, UnknownName, Version};
-use windlass::{Address, Reason, TlsClient, TlsFault, TlsServer, TlsServerBuilder};
+use windlass::{Address, ClientTls, Reason, ServerTls, ServerTlsBuilder, TlsFault};
 
 /// Pairs of files that are written anew.
 struct Files(tempfile::TempDir);
@@ -31,11 +31,11 @@ impl Files {
         std::fs::write(self.path(&format!("{name}.key")), &own.key).expect("a file");
     }
 
-    fn server(&self, name: &str) -> TlsServerBuilder {
-        self.add(name, TlsServer::builder())
+    fn server(&self, name: &str) -> ServerTlsBuilder {
+        self.add(name, ServerTls::builder())
     }
 
-    fn add(&self, name: &str, builder: TlsServerBuilder) -> TlsServerBuilder {
+    fn add(&self, name: &str, builder: ServerTlsBuilder) -> ServerTlsBuilder {
         builder.certificate(self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")))
     }
 }
@@ -349,7 +349,7 @@ fn of_two_reloads_at_once_the_one_that_began_last_counts() {
     for by_reload in [true, false] {
         let tls = own("localhost").server().build().expect("a server");
         std::thread::scope(|scope| {
-            let slow = TlsServer::builder().certificate(Pem::bytes(first.chain.clone()), fifo.as_path());
+            let slow = ServerTls::builder().certificate(Pem::bytes(first.chain.clone()), fifo.as_path());
             let begun = scope.spawn({
                 let tls = tls.clone();
                 move || reload(&tls, &slow)
@@ -528,12 +528,12 @@ fn secrets_that_are_swapped_by_a_link_are_read_anew_by_servers_and_clients() {
     let (mut site, root) = (own("localhost"), Authority::root("members"));
     let mut member = member_of(&root);
     let (mut sites, mut members) = (Secret::new(&site), Secret::new(&member));
-    let server = TlsServer::builder().certificate(sites.path("tls.crt"), sites.path("tls.key"));
+    let server = ServerTls::builder().certificate(sites.path("tls.crt"), sites.path("tls.key"));
     let server = server.client_auth(ClientAuth::Required).client_roots(root.pem());
     let tls = server.build().expect("a server");
     let mut world = World::new();
     let address = listen(&mut world, &tls);
-    let shows = || TlsClient::builder().certificate(members.path("tls.crt"), members.path("tls.key"));
+    let shows = || ClientTls::builder().certificate(members.path("tls.crt"), members.path("tls.key"));
     let root_file = sites.path("tls.crt");
     let client_builder = shows().roots(root_file.as_path());
     let client = client_builder.build().expect("a client");
@@ -558,7 +558,7 @@ fn a_pair_that_is_half_renewed_leaves_the_last_good_one_in_place() {
         [&chain, &key].map(|path| move |bytes: &[u8]| std::fs::write(path, bytes).expect("a file"));
     put_chain(&old.chain);
     put_key(&old.key);
-    let builder = TlsServer::builder().certificate(chain.as_path(), key.as_path());
+    let builder = ServerTls::builder().certificate(chain.as_path(), key.as_path());
     let tls = builder.build().expect("a server");
     let mut world = World::new();
     let address = listen(&mut world, &tls);
@@ -575,7 +575,7 @@ fn a_pair_that_is_half_renewed_leaves_the_last_good_one_in_place() {
     put_key(&first.key);
     let demanding = old.server().client_auth(ClientAuth::Required).client_roots(root.pem());
     let address = listen(&mut world, &demanding.build().expect("a server"));
-    let builder = TlsClient::builder().roots(Pem::bytes(old.chain.clone())).certificate(chain.as_path(), key.as_path());
+    let builder = ClientTls::builder().roots(Pem::bytes(old.chain.clone())).certificate(chain.as_path(), key.as_path());
     let client = builder.build().expect("a client");
     let good = client.config();
     put_key(&second.key);

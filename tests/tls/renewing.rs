@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use windlass::rustls::version;
 use windlass::tls::{ClientAuth, Pem, Tickets, Version};
 use windlass::{
-    Backoff, Client, Conn, ConnectConfig, Connector, Engine, EngineConfig, Handler, ListenConfig, Server, TlsClient,
-    TlsClientBuilder, TlsServer,
+    Backoff, Client, ClientTls, ClientTlsBuilder, Conn, ConnectConfig, Connector, Engine, EngineConfig, Handler,
+    ListenConfig, Server, ServerTls,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ impl Handler for Members {
     }
 }
 
-fn serve(tls: &TlsServer) -> (Server, Shown) {
+fn serve(tls: &ServerTls) -> (Server, Shown) {
     let shown = Shown::default();
     let kept = shown.clone();
     let make = move || {
@@ -52,7 +52,7 @@ fn serve(tls: &TlsServer) -> (Server, Shown) {
     (server, shown)
 }
 
-fn client(server: &Server, tls: &TlsClient) -> Client {
+fn client(server: &Server, tls: &ClientTls) -> Client {
     let connect = ConnectConfig { tls: Some(tls.clone()), ..ConnectConfig::default() };
     let builder = Client::builder(server.local_addresses()[0].clone()).connect_config(connect);
     builder.read_timeout(Some(PATIENCE)).build().expect("a client")
@@ -73,8 +73,8 @@ fn of(version: &'static windlass::rustls::SupportedProtocolVersion) -> Version {
     if *version == version::TLS12 { Version::Tls12 } else { Version::Tls13 }
 }
 
-fn trusting(own: &Own) -> TlsClientBuilder {
-    TlsClient::builder().roots(Pem::bytes(own.chain.clone())).server_name("localhost")
+fn trusting(own: &Own) -> ClientTlsBuilder {
+    ClientTls::builder().roots(Pem::bytes(own.chain.clone())).server_name("localhost")
 }
 
 /// A certificate of `root`'s and its key, in two files.
@@ -87,7 +87,7 @@ fn renew(folder: &Path, root: &Authority) -> Vec<u8> {
     made.der().to_vec()
 }
 
-fn showing(folder: &Path, builder: TlsClientBuilder) -> TlsClientBuilder {
+fn showing(folder: &Path, builder: ClientTlsBuilder) -> ClientTlsBuilder {
     builder.certificate(Pem::file(folder.join("me.pem")), Pem::file(folder.join("me.key")))
 }
 

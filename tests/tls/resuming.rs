@@ -13,18 +13,18 @@ use windlass::rustls::server::{ProducesTickets, ServerConfig, WebPkiClientVerifi
 use windlass::rustls::sign::CertifiedKey;
 use windlass::rustls::{ClientConfig, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use windlass::tls::{self, ClientAuth, Pem, Tickets};
-use windlass::{Address, TlsServer, TlsServerBuilder};
+use windlass::{Address, ServerTls, ServerTlsBuilder};
 
 fn given() -> Tickets {
     Tickets::Given(Ticketer::new().expect("a ticketer"))
 }
 
-fn demanding(server: &Own, root: &Authority, tickets: Tickets) -> TlsServerBuilder {
+fn demanding(server: &Own, root: &Authority, tickets: Tickets) -> ServerTlsBuilder {
     server.server().client_auth(ClientAuth::Required).client_roots(root.pem()).tickets(tickets)
 }
 
 /// What a user builds with rustls, sessions stored or in tickets.
-fn made_by_hand(server: &Own, root: &Authority, ticketer: Option<Arc<dyn ProducesTickets>>) -> TlsServer {
+fn made_by_hand(server: &Own, root: &Authority, ticketer: Option<Arc<dyn ProducesTickets>>) -> ServerTls {
     let mut roots = RootCertStore::empty();
     roots.add(root.issuer.der().clone()).expect("a root");
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider());
@@ -39,7 +39,7 @@ fn made_by_hand(server: &Own, root: &Authority, ticketer: Option<Arc<dyn Produce
         config.ticketer = ticketer;
     }
     tls::check_resumed(&mut config, verifier);
-    TlsServer::from(Arc::new(config))
+    ServerTls::from(Arc::new(config))
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_ticket_counts_for_no_more_at_another_name_or_listener_than_its_certificate(
         let beside = own("usual.example").server().tickets(shared()).name("localhost", theirs.clone());
         let open = server.server().tickets(shared());
         let mut world = World::new();
-        let mut at = |tls: &TlsServerBuilder| listen(&mut world, &tls.build().expect("a server"));
+        let mut at = |tls: &ServerTlsBuilder| listen(&mut world, &tls.build().expect("a server"));
         let [home, same, strange, named, open] =
             [&demanding(&server, &ours, shared()), &demanding(&server, &ours, shared()), &theirs, &beside, &open]
                 .map(&mut at);

@@ -7,19 +7,19 @@ use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
 use std::sync::Mutex;
 use windlass::rustls::{HandshakeKind, version};
 use windlass::tls::{ClientAuth, ListPolicy, Pem};
-use windlass::{Error, TlsServer, TlsServerBuilder};
+use windlass::{Error, ServerTls, ServerTlsBuilder};
 
-fn demanding(server: &Own, roots: &[&Authority]) -> TlsServerBuilder {
+fn demanding(server: &Own, roots: &[&Authority]) -> ServerTlsBuilder {
     let builder = server.server().client_auth(ClientAuth::Required);
     roots.iter().fold(builder, |builder, root| builder.client_roots(root.pem()))
 }
 
-fn with(builder: TlsServerBuilder, lists: &[&str]) -> TlsServerBuilder {
+fn with(builder: ServerTlsBuilder, lists: &[&str]) -> ServerTlsBuilder {
     lists.iter().fold(builder, |builder, list| builder.revoked(Pem::bytes(*list)))
 }
 
 /// Whether members with these serial numbers are let in.
-fn let_in(server: &Own, tls: &TlsServer, issuer: &Authority, serials: &[u64]) -> Vec<bool> {
+fn let_in(server: &Own, tls: &ServerTls, issuer: &Authority, serials: &[u64]) -> Vec<bool> {
     let mut world = World::new();
     let address = listen(&mut world, tls);
     let visit = |serial: &u64| {
@@ -188,7 +188,7 @@ fn two_issuers_of_one_name_have_a_list_each() {
     says(build(17), &["CN=many", "17 keys", "servers or names of their own"]);
 }
 
-fn says(built: Result<TlsServer, Error>, words: &[&str]) {
+fn says(built: Result<ServerTls, Error>, words: &[&str]) {
     let error = built.expect_err("a list that cannot be used").to_string();
     words.iter().for_each(|word| assert!(error.contains(word), "{word:?} is not in {error:?}"));
 }

@@ -13,7 +13,7 @@ use std::fmt::{Debug, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use windlass::tls::{ClientAuth, KeyLog, Pem};
-use windlass::{TlsClient, TlsServer};
+use windlass::{ClientTls, ServerTls};
 
 const CASES: u32 = 1_200;
 
@@ -244,9 +244,9 @@ const PLACES: usize = 11;
 fn told(place: usize, pem: Pem) -> String {
     let Material { chain, key, .. } = material();
     let (chain, key) = (Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
-    let server = || TlsServer::builder().certificate(chain.clone(), key.clone());
+    let server = || ServerTls::builder().certificate(chain.clone(), key.clone());
     let asking = || server().client_auth(ClientAuth::Required);
-    let client = || TlsClient::builder().roots(chain.clone());
+    let client = || ClientTls::builder().roots(chain.clone());
     let mut text = format!("{pem:?}{pem:#?}");
     let mut note = |builder: &dyn Debug, error: Option<windlass::Error>| {
         write!(text, "{builder:?}{builder:#?}").expect("a string");
@@ -258,23 +258,23 @@ fn told(place: usize, pem: Pem) -> String {
     };
     if place < 8 {
         let builder = match place {
-            0 => TlsServer::builder().certificate(pem, key.clone()),
-            1 => TlsServer::builder().certificate(chain.clone(), pem),
+            0 => ServerTls::builder().certificate(pem, key.clone()),
+            1 => ServerTls::builder().certificate(chain.clone(), pem),
             2 => asking().client_roots(pem),
             3 => asking().client_roots(chain.clone()).revoked(pem),
-            4 => server().name("a.example", TlsServer::builder().certificate(pem, key.clone())),
-            5 => server().name("a.example", TlsServer::builder().certificate(chain.clone(), pem)),
+            4 => server().name("a.example", ServerTls::builder().certificate(pem, key.clone())),
+            5 => server().name("a.example", ServerTls::builder().certificate(chain.clone(), pem)),
             6 => server().name("a.example", asking().client_roots(pem)),
-            _ => TlsServer::builder().certificate(pem.clone(), pem),
+            _ => ServerTls::builder().certificate(pem.clone(), pem),
         };
-        static KEPT: OnceLock<TlsServer> = OnceLock::new();
+        static KEPT: OnceLock<ServerTls> = OnceLock::new();
         let built = builder.build();
         note(&built.as_ref().map(drop), None);
         note(&builder, built.err());
         note(&"reloaded", KEPT.get_or_init(|| server().build().expect("a server")).reload(&builder).err());
     } else {
         let builder = match place {
-            8 => TlsClient::builder().roots(pem),
+            8 => ClientTls::builder().roots(pem),
             9 => client().certificate(pem, key.clone()),
             _ => client().certificate(chain.clone(), pem),
         };
@@ -350,8 +350,8 @@ fn no_text_shows_a_piece_of_a_key_that_is_given_for_a_path_a_name_or_another_val
 /// The error about a value that is no path. What can be used is used: it is a name then, and no error.
 fn told_of_value(place: usize, value: String) -> String {
     let Material { chain, key, .. } = material();
-    let server = || TlsServer::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
-    let client = || TlsClient::builder().roots(Pem::bytes(chain.as_str()));
+    let server = || ServerTls::builder().certificate(Pem::bytes(chain.as_str()), Pem::bytes(key.as_str()));
+    let client = || ClientTls::builder().roots(Pem::bytes(chain.as_str()));
     let log = || format!("/no/such/folder/{value}").into();
     let error = match place {
         0 => server().suites([value]).build().err(),
@@ -371,7 +371,7 @@ fn a_file_is_still_called_by_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("www.example.org.key");
     for path in [missing.clone(), PathBuf::from("certs/server.pem"), PathBuf::from("/no/such/Folder2/fullchain.pem")] {
-        let builder = TlsClient::builder().roots(Pem::file(&path));
+        let builder = ClientTls::builder().roots(Pem::file(&path));
         let told = builder.build().expect_err("no file").to_string();
         let name = path.display().to_string();
         assert!(told.contains(&name) && told.contains("No such file"), "{told}");
@@ -379,13 +379,13 @@ fn a_file_is_still_called_by_its_name() {
     }
     // A name that may be a key, in a folder that there is: of it the extension is told, and what the system says.
     let digest = "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842";
-    let builder = TlsClient::builder().roots(Pem::file(folder.path().join(format!("{digest}.pem"))));
+    let builder = ClientTls::builder().roots(Pem::file(folder.path().join(format!("{digest}.pem"))));
     let told = builder.build().expect_err("no file").to_string();
     let part = format!("cannot use root certificate {}/….pem: No such file", folder.path().display());
     assert!(told.starts_with(&part) && !told.contains(&digest[..8]), "{told}");
     // A name like a key's, of a file that there is, or in a folder that there is.
     let like = folder.path().join("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp");
     std::fs::write(&like, "nothing").expect("a file");
-    let told = TlsClient::builder().roots(Pem::file(&like)).build().expect_err("no root").to_string();
+    let told = ClientTls::builder().roots(Pem::file(&like)).build().expect_err("no root").to_string();
     assert!(told.contains(&like.display().to_string()), "{told}");
 }

@@ -7,7 +7,7 @@ use windlass::rustls::client::Resumption;
 use windlass::rustls::crypto::aws_lc_rs::Ticketer;
 use windlass::rustls::server::{ProducesTickets, ServerSessionMemoryCache};
 use windlass::rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
-use windlass::{Address, Conn, ListenConfig, TlsServer, tls};
+use windlass::{Address, Conn, ListenConfig, ServerTls, tls};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
@@ -27,7 +27,7 @@ fn client(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
 fn listen(world: &mut World, change: impl FnOnce(&mut ServerConfig)) -> Address {
     let mut config = security::server_config();
     change(&mut config);
-    let config = ListenConfig { tls: Some(TlsServer::from(Arc::new(config))), ..ListenConfig::default() };
+    let config = ListenConfig { tls: Some(ServerTls::from(Arc::new(config))), ..ListenConfig::default() };
     world.listen(Kind::Tls, config, |_: &Conn<'_>| Echo)
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use windlass::{
-    Accept, Address, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Peer, Reason, TlsClient,
+    Accept, Address, ClientTls, Conn, ConnectConfig, Error, Expiry, Handler, Limits, ListenConfig, Peer, Reason,
     TlsFault, WriteError,
 };
 
@@ -116,7 +116,7 @@ fn a_hello_right_behind_the_request_is_the_beginning_of_the_handshake() {
 }
 
 /// A client that asks for TLS, and says hello under it.
-fn asking(tls: TlsClient, got: Rc<RefCell<Vec<u8>>>) -> impl Handler {
+fn asking(tls: ClientTls, got: Rc<RefCell<Vec<u8>>>) -> impl Handler {
     let is_secured = Rc::new(RefCell::new(false));
     let secured = is_secured.clone();
     Hooks::new()

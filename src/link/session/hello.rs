@@ -6,14 +6,14 @@
 //!
 //! 1. `next` is where the next record begins; all before it is whole.
 
-use crate::tls::TlsServer;
+use crate::tls::ServerTls;
 use crate::tls::offer::message;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A ClientHello on its way.
 pub(super) struct Hello {
-    server: Arc<TlsServer>,
+    server: Arc<ServerTls>,
     /// Where the message begins: behind warnings, which are passed over.
     start: u32,
     next: u32,
@@ -57,11 +57,11 @@ enum Alert {
 }
 
 impl Hello {
-    pub(super) fn new(server: Arc<TlsServer>) -> Hello {
+    pub(super) fn new(server: Arc<ServerTls>) -> Hello {
         Hello { server, start: 0, next: 0, seen: 0, head: [0; 4] }
     }
 
-    pub(super) fn server(&self) -> &TlsServer {
+    pub(super) fn server(&self) -> &ServerTls {
         &self.server
     }
 

@@ -75,8 +75,8 @@ fn carry(one: &mut Side, two: &mut Side, mut cut: impl FnMut() -> usize) {
 }
 
 pub(crate) struct World {
-    pub(crate) server: TlsServer,
-    pub(crate) client: TlsClient,
+    pub(crate) server: ServerTls,
+    pub(crate) client: ClientTls,
 }
 
 pub(super) fn world(
@@ -115,12 +115,12 @@ pub(crate) fn world_of(
         .with_client_auth_cert(chain, key())
         .expect("a key that fits");
     change(&mut server, &mut client);
-    let client = TlsClient::from(Arc::new(client)).for_server("localhost").expect("a name");
+    let client = ClientTls::from(Arc::new(client)).for_server("localhost").expect("a name");
     World { server: Arc::new(server).into(), client }
 }
 
 /// A server, and the first words of one of its clients.
-pub(crate) fn greeting() -> (TlsServer, Vec<u8>) {
+pub(crate) fn greeting() -> (ServerTls, Vec<u8>) {
     let world = world(&TLS13, |_, _| {});
     let mut client = Side::new(Session::client(&world.client, None).expect("a name"));
     client.take(&[]);
@@ -271,7 +271,7 @@ fn a_server_that_was_chosen_for_another_name_says_nothing_but_an_alert() {
     for version in [&TLS12, &TLS13] {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let [chain, key] = [made.cert.pem(), made.signing_key.serialize_pem()].map(|pem| Pem::bytes(pem.into_bytes()));
-        let with = || TlsServer::builder().certificate(chain.clone(), key.clone());
+        let with = || ServerTls::builder().certificate(chain.clone(), key.clone());
         for (named, fault, alert) in [
             ("localhost", TlsFault::Misbehaved, DECODE_ERROR),
             ("other.example.org", TlsFault::UnknownName, UNRECOGNIZED_NAME),

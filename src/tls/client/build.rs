@@ -1,6 +1,6 @@
 //! Client configurations built from PEM and the platform's roots.
 
-use super::TlsClient;
+use super::ClientTls;
 use crate::error::Error;
 use crate::shown::shown;
 use crate::tls::check::{self, Shown, Tried};
@@ -16,16 +16,16 @@ use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use std::sync::Arc;
 
-/// Builds a [`TlsClient`]; begun by [`TlsClient::builder`]. Nothing is read before `build`.
+/// Builds a [`ClientTls`]; begun by [`ClientTls::builder`]. Nothing is read before `build`.
 ///
 /// ```
-/// use windlass::{Client, TlsClient};
-/// let tls = TlsClient::builder().build()?; // trusts the roots of the system
+/// use windlass::{Client, ClientTls};
+/// let tls = ClientTls::builder().build()?; // trusts the roots of the system
 /// let client = Client::builder("tls://example.org:443".parse()?).with_tls(tls, "example.org").build()?;
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct TlsClientBuilder {
+pub struct ClientTlsBuilder {
     settings: Settings,
     platform: Platform,
     roots: Vec<Pem>,
@@ -50,10 +50,10 @@ const SESSIONS: usize = 256;
 /// Upper bound: memory for all of them is reserved at build.
 const SESSIONS_MAX: usize = 65_536;
 
-impl TlsClient {
+impl ClientTls {
     /// Begins with the platform's roots, both versions, and no certificate.
-    pub fn builder() -> TlsClientBuilder {
-        TlsClientBuilder {
+    pub fn builder() -> ClientTlsBuilder {
+        ClientTlsBuilder {
             settings: Settings::default(),
             platform: Platform::Trusted,
             roots: Vec::new(),
@@ -67,25 +67,25 @@ impl TlsClient {
     }
 
     /// Builds anew, reading all files again, and takes the result for handshakes from now on: each `Client`, `Connector`
-    /// and connect with this `TlsClient` or a clone shows the new certificate and trusts the new roots when it connects
+    /// and connect with this `ClientTls` or a clone shows the new certificate and trusts the new roots when it connects
     /// next. Connections that there are keep what they have; sessions that are remembered are not resumed. From any
     /// thread; it blocks for as long as reading takes.
     ///
     /// The `server_name`, `truncation` and `offload` of the clones stay.
     ///
     /// # Errors
-    /// As [`TlsClientBuilder::build`]; what was current stays then.
+    /// As [`ClientTlsBuilder::build`]; what was current stays then.
     ///
     /// # Threads
-    /// A `reload` or [`replace`](TlsClient::replace) waits for one that has begun before it, so that the last one counts.
-    pub fn reload(&self, builder: &TlsClientBuilder) -> Result<(), Error> {
+    /// A `reload` or [`replace`](ClientTls::replace) waits for one that has begun before it, so that the last one counts.
+    pub fn reload(&self, builder: &ClientTlsBuilder) -> Result<(), Error> {
         let _turn = self.turn();
         self.swap(builder.build()?.config());
         Ok(())
     }
 }
 
-impl TlsClientBuilder {
+impl ClientTlsBuilder {
     /// Trusts these roots instead of the platform's. May be called again, for more of them.
     pub fn roots(mut self, roots: impl Into<Pem>) -> Self {
         self.platform = Platform::Replaced;
@@ -136,7 +136,7 @@ impl TlsClientBuilder {
         self
     }
 
-    /// Servers whose sessions are remembered, to be resumed, up to 65,536; 0 for none. All connects with this `TlsClient` and its
+    /// Servers whose sessions are remembered, to be resumed, up to 65,536; 0 for none. All connects with this `ClientTls` and its
     /// clones share them. Default: 256.
     pub fn resumption(mut self, servers: usize) -> Self {
         self.sessions = servers;
@@ -162,13 +162,13 @@ impl TlsClientBuilder {
         self
     }
 
-    /// Reads and checks everything, as [`TlsServerBuilder::build`](crate::TlsServerBuilder::build) does, and shows its own
+    /// Reads and checks everything, as [`ServerTlsBuilder::build`](crate::ServerTlsBuilder::build) does, and shows its own
     /// certificate, if there is one, to itself.
     ///
     /// # Errors
     /// `Error::Tls` names the file, the item and line in it, name or list, what is wrong with it, and how to mend it;
     /// `Error::Config` where settings do not fit.
-    pub fn build(&self) -> Result<TlsClient, Error> {
+    pub fn build(&self) -> Result<ClientTls, Error> {
         let unusable = |what: &str, why: String| Error::Tls { what: what.to_owned(), why };
         let mut roots = match self.platform {
             Platform::Trusted => platform_roots()?,
@@ -212,8 +212,8 @@ impl TlsClientBuilder {
                 why: "no certificate can be for it; give a DNS name or an IP address",
             })?),
         };
-        let made = TlsClient::from(Arc::new(config));
-        Ok(TlsClient { server_name, truncation: self.truncation, offload: self.offload, ..made })
+        let made = ClientTls::from(Arc::new(config));
+        Ok(ClientTls { server_name, truncation: self.truncation, offload: self.offload, ..made })
     }
 }
 

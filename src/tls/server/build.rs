@@ -7,7 +7,7 @@ use super::namesakes::Namesakes;
 use super::reloaded::{Instead, Made, News, Unmade, staying};
 use super::revocation::{Lists, Measure, may_sign_lists};
 use super::scopes::Scopes;
-use super::{Asks, Built, Choice, Entry, ListPolicy, Served, Speed, TlsServer, resumption};
+use super::{Asks, Built, Choice, Entry, ListPolicy, Served, ServerTls, Speed, resumption};
 use crate::error::Error;
 use crate::tls::check::{self, Shown, Trial, Tried};
 use crate::tls::key_log::Logs;
@@ -46,7 +46,7 @@ pub enum ClientAuth {
 #[derive(Clone, Default)]
 pub enum Tickets {
     /// By tickets that this process encrypts, with keys that change every six hours. All reactors and listeners of one
-    /// `TlsServer` share them; a reload keeps them.
+    /// `ServerTls` share them; a reload keeps them.
     #[default]
     Rotating,
     /// Never.
@@ -66,14 +66,14 @@ pub enum UnknownName {
     Refused,
 }
 
-/// Builds a [`TlsServer`]; begun by [`TlsServer::builder`]. Nothing is read before `build`.
+/// Builds a [`ServerTls`]; begun by [`ServerTls::builder`]. Nothing is read before `build`.
 ///
 /// ```no_run
 /// # use windlass::tls::{ClientAuth, Pem};
-/// # use windlass::TlsServer;
-/// let tls = TlsServer::builder()
+/// # use windlass::ServerTls;
+/// let tls = ServerTls::builder()
 ///     .certificate(Pem::file("chain.pem"), Pem::file("key.pem"))
-///     .name("*.example.org", TlsServer::builder().certificate(Pem::file("org.pem"), Pem::file("org.key")))
+///     .name("*.example.org", ServerTls::builder().certificate(Pem::file("org.pem"), Pem::file("org.key")))
 ///     .alpn(["h2", "http/1.1"]);
 /// let server = tls.build()?;
 /// // Later, when the files have changed:
@@ -83,7 +83,7 @@ pub enum UnknownName {
 /// # Ok::<(), windlass::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct TlsServerBuilder {
+pub struct ServerTlsBuilder {
     settings: Settings,
     identities: Vec<Identity>,
     client_auth: ClientAuth,
@@ -93,7 +93,7 @@ pub struct TlsServerBuilder {
     stale_lists: ListPolicy,
     foreign_lists: ListPolicy,
     tickets: Tickets,
-    names: Vec<(String, TlsServerBuilder)>,
+    names: Vec<(String, ServerTlsBuilder)>,
     unknown: UnknownName,
     truncation: Truncation,
     offload: Offload,
@@ -112,14 +112,14 @@ enum Key {
     Elsewhere(Arc<dyn SigningKey>),
 }
 
-impl TlsServer {
+impl ServerTls {
     /// Begins with nothing: at least a certificate must be given.
-    pub fn builder() -> TlsServerBuilder {
-        TlsServerBuilder::default()
+    pub fn builder() -> ServerTlsBuilder {
+        ServerTlsBuilder::default()
     }
 }
 
-impl TlsServerBuilder {
+impl ServerTlsBuilder {
     /// A certificate chain, the server's own first, and its private key (PKCS #8, PKCS #1 or SEC 1). Of several, each
     /// client gets the first that is for the name it asks for and whose key it can check; if there is none for the name,
     /// the first whose key it can check. With very many, `name` is quicker.
@@ -143,7 +143,7 @@ impl TlsServerBuilder {
     ///
     /// A client's first message is read for its name before the handshake begins. One that cannot be read so, though rustls
     /// takes it, is refused: `TlsFault::Misbehaved`.
-    pub fn name(mut self, name: impl Into<String>, builder: TlsServerBuilder) -> Self {
+    pub fn name(mut self, name: impl Into<String>, builder: ServerTlsBuilder) -> Self {
         self.names.push((name.into(), builder));
         self
     }
@@ -262,12 +262,12 @@ impl TlsServerBuilder {
         self
     }
 
-    pub(super) fn server(&self, choice: Choice) -> TlsServer {
-        TlsServer::new(choice, self.truncation, self.offload)
+    pub(super) fn server(&self, choice: Choice) -> ServerTls {
+        ServerTls::new(choice, self.truncation, self.offload)
     }
 
     /// The same with all of its files read, each once. What could not be read is told where it is used.
-    pub(super) fn read(&self, files: &mut Files) -> TlsServerBuilder {
+    pub(super) fn read(&self, files: &mut Files) -> ServerTlsBuilder {
         let mut read = self.clone();
         for identity in &mut read.identities {
             identity.chain = identity.chain.read(files);
@@ -284,7 +284,7 @@ impl TlsServerBuilder {
         read
     }
 
-    pub(super) fn names(&self) -> &[(String, TlsServerBuilder)] {
+    pub(super) fn names(&self) -> &[(String, ServerTlsBuilder)] {
         &self.names
     }
 
@@ -614,9 +614,9 @@ impl fmt::Debug for Tickets {
     }
 }
 
-impl fmt::Debug for TlsServerBuilder {
+impl fmt::Debug for ServerTlsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsServerBuilder")
+        f.debug_struct("ServerTlsBuilder")
             .field("settings", &self.settings)
             .field("chains", &self.identities.iter().map(|identity| &identity.chain).collect::<Vec<_>>())
             .field("client_auth", &self.client_auth)

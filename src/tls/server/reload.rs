@@ -8,9 +8,9 @@
 //! 2. A reload that could take nothing changes nothing.
 //! 3. Of two reloads the one that began last counts: each waits for the one before it.
 
-use super::build::{TlsServerBuilder, UnknownName};
+use super::build::{ServerTlsBuilder, UnknownName};
 use super::reloaded::{Instead, Reloaded};
-use super::{Choice, Entry, Slot, TlsServer, Unknown};
+use super::{Choice, Entry, ServerTls, Slot, Unknown};
 use crate::error::Error;
 use crate::shown::shown;
 use crate::tls::key_log::Logs;
@@ -18,7 +18,7 @@ use crate::tls::pem::files::Files;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, HashSet};
 
-impl TlsServer {
+impl ServerTls {
     /// Builds anew, reading all files again, and takes the result for handshakes from now on; connections that there
     /// are keep what they have. From any thread; it blocks for as long as reading takes.
     ///
@@ -31,7 +31,7 @@ impl TlsServer {
     /// are gone. So log what is returned:
     ///
     /// ```no_run
-    /// # fn reload(server: &windlass::TlsServer, builder: &windlass::TlsServerBuilder) {
+    /// # fn reload(server: &windlass::ServerTls, builder: &windlass::ServerTlsBuilder) {
     /// match server.reload(builder) {
     ///     Ok(reloaded) => reloaded.faults.iter().for_each(|fault| log::warn!("certificates: {fault}")),
     ///     Err(error) => log::warn!("certificates: nothing is new: {error}"),
@@ -43,12 +43,12 @@ impl TlsServer {
     /// checked against what is new.
     ///
     /// # Errors
-    /// As [`TlsServerBuilder::build`], if nothing at all could be taken, or if a name of the builder is no DNS name, is
+    /// As [`ServerTlsBuilder::build`], if nothing at all could be taken, or if a name of the builder is no DNS name, is
     /// there twice or has names of its own; everything stays as it was then.
     ///
     /// # Threads
-    /// A `reload` or [`replace`](TlsServer::replace) waits for one that has begun before it, so that the last one counts.
-    pub fn reload(&self, builder: &TlsServerBuilder) -> Result<Reloaded, Error> {
+    /// A `reload` or [`replace`](ServerTls::replace) waits for one that has begun before it, so that the last one counts.
+    pub fn reload(&self, builder: &ServerTlsBuilder) -> Result<Reloaded, Error> {
         builder.check_names()?;
         let _turn = self.turn();
         let choice = builder.read(&mut Files::default()).choice(Some(&self.choice()));
@@ -61,7 +61,7 @@ impl TlsServer {
     }
 }
 
-impl TlsServerBuilder {
+impl ServerTlsBuilder {
     /// Reads and checks everything: each file once, so that it may be a pipe, then what peers would refuse, then a
     /// handshake with itself in memory for each certificate and version. That takes 0.2 to 1 ms a certificate, with RSA a
     /// few more.
@@ -76,7 +76,7 @@ impl TlsServerBuilder {
     /// No text has a byte of PEM, or eight characters in a row of a key that was given for something else. What only some
     /// peers mind is taken, and a warning is logged: no subjectAltName (RFC 9525), issuers that have expired, certificates
     /// that are not of the chain.
-    pub fn build(&self) -> Result<TlsServer, Error> {
+    pub fn build(&self) -> Result<ServerTls, Error> {
         self.check_names()?;
         let (choice, built) = self.read(&mut Files::default()).choice(None).map_err(Reloaded::into_first)?;
         match built.faults.is_empty() {
@@ -92,9 +92,9 @@ impl TlsServerBuilder {
     /// against. Clients that ask for a name that is left out are refused, also where a wildcard would be for it.
     ///
     /// # Errors
-    /// As [`TlsServerBuilder::build`], if the usual configuration cannot be built, or if a name is no DNS name, is there
+    /// As [`ServerTlsBuilder::build`], if the usual configuration cannot be built, or if a name is no DNS name, is there
     /// twice or has names of its own.
-    pub fn build_lenient(&self) -> Result<(TlsServer, Reloaded), Error> {
+    pub fn build_lenient(&self) -> Result<(ServerTls, Reloaded), Error> {
         self.check_names()?;
         let (choice, built) = self.read(&mut Files::default()).choice(None).map_err(Reloaded::into_error)?;
         Ok((self.server(choice), built))

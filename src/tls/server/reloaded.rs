@@ -10,8 +10,8 @@ use rustls::pki_types::UnixTime;
 use rustls::sign::CertifiedKey;
 use std::fmt;
 
-/// What [`TlsServer::reload`](super::TlsServer::reload) took and what it could not, or what
-/// [`TlsServerBuilder::build_lenient`](super::TlsServerBuilder::build_lenient) left out.
+/// What [`ServerTls::reload`](super::ServerTls::reload) took and what it could not, or what
+/// [`ServerTlsBuilder::build_lenient`](super::ServerTlsBuilder::build_lenient) left out.
 #[derive(Debug, Default)]
 #[must_use = "it says what could not be taken; log it"]
 pub struct Reloaded {
@@ -21,8 +21,8 @@ pub struct Reloaded {
     pub faults: Vec<NotTaken>,
 }
 
-/// Something that [`TlsServer::reload`](super::TlsServer::reload) or
-/// [`TlsServerBuilder::build_lenient`](super::TlsServerBuilder::build_lenient) could not use.
+/// Something that [`ServerTls::reload`](super::ServerTls::reload) or
+/// [`ServerTlsBuilder::build_lenient`](super::ServerTlsBuilder::build_lenient) could not use.
 #[derive(Debug)]
 pub struct NotTaken {
     /// The name whose configuration it belongs to, as the builder has it; `None` for the usual one.

@@ -21,14 +21,14 @@ use std::sync::Arc;
 /// For a `rustls::ServerConfig` of your own that asks for client certificates: rustls itself checks them once, and lets
 /// their holder resume for as long as tickets last. `verifier` is the one that the configuration was built with; give it here
 /// once the ticketer and the session storage are in place, both of which are wrapped. Configurations of a
-/// [`TlsServerBuilder`](super::TlsServerBuilder) are checked without this. It costs one verification for each resumed
+/// [`ServerTlsBuilder`](super::ServerTlsBuilder) are checked without this. It costs one verification for each resumed
 /// handshake with client certificates.
 ///
 /// ```
 /// # #[cfg(feature = "aws-lc-rs")] {
 /// # use std::sync::Arc;
 /// # use windlass::rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-/// # use windlass::{TlsServer, tls};
+/// # use windlass::{ServerTls, tls};
 /// # let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
 /// # let mut roots = RootCertStore::empty();
 /// # roots.add(made.cert.der().clone())?;
@@ -41,7 +41,7 @@ use std::sync::Arc;
 /// # ;
 /// config.ticketer = windlass::rustls::crypto::aws_lc_rs::Ticketer::new()?;
 /// tls::check_resumed(&mut config, verifier);
-/// let server = TlsServer::from(Arc::new(config));
+/// let server = ServerTls::from(Arc::new(config));
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

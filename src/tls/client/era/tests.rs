@@ -1,7 +1,7 @@
 //! When a client stops to resume.
 
 use super::*;
-use crate::tls::{TlsClient, provider};
+use crate::tls::{ClientTls, provider};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ResolvesServerCert, ServerConfig};
@@ -46,7 +46,7 @@ fn day(day: u64) -> u64 {
     1_893_456_000 + (day - 1) * 86_400
 }
 
-fn shake(client: &TlsClient, server: &Arc<ServerConfig>) -> Result<HandshakeKind, rustls::Error> {
+fn shake(client: &ClientTls, server: &Arc<ServerConfig>) -> Result<HandshakeKind, rustls::Error> {
     let era = client.era();
     let name = ServerName::try_from("localhost").expect("a name");
     let mut client = ClientConnection::new(era.config().clone(), name).expect("a client");
@@ -94,7 +94,7 @@ fn a_server_whose_certificate_has_expired_is_not_resumed_with_and_a_renewed_one_
             .with_no_client_auth();
         config.resumption = rustls::client::Resumption::in_memory_sessions(8);
         let given = Arc::new(config);
-        let client = TlsClient::from(given.clone());
+        let client = ClientTls::from(given.clone());
         let shown = Arc::new(Shown(Mutex::new(certified(&issuer, 10))));
         let mut server = ServerConfig::builder_with_details(provider(), clock.clone())
             .with_safe_default_protocol_versions()
@@ -114,7 +114,7 @@ fn a_server_whose_certificate_has_expired_is_not_resumed_with_and_a_renewed_one_
         // Nor does it help another one that was made of the same configuration and remembers sessions at the same place.
         for seconds in [day(10) - 30, day(10) + 3] {
             clock.0.store(seconds, Ordering::Relaxed);
-            let another = TlsClient::from(given.clone());
+            let another = ClientTls::from(given.clone());
             assert_eq!(shake(&another, &server).ok(), (seconds < day(10)).then_some(Full), "{version:?}");
         }
         *shown.0.lock().expect("a certificate") = certified(&issuer, 20);
