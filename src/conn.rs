@@ -215,7 +215,7 @@ impl<'a> Conn<'a> {
     /// connection sends them by sendfile(2) where the system can, one with TLS reads and seals them piece by piece.
     ///
     /// However long, a range that waits counts as 4 KiB of the output queue. In one turn `Limits::bytes_per_turn` of it are
-    /// sent, by sendfile(2) four times as many; where an event meets what the last turn left, twice that. Its position is neither used nor moved, so that one `Arc<File>` serves many connections. What is written to
+    /// sent, by sendfile(2) four times as many. Its position is neither used nor moved, so that one `Arc<File>` serves many connections. What is written to
     /// the file meanwhile may be sent or not. Bytes that are not in the system's cache are waited for, by the whole
     /// reactor. If the file turns out to be shorter, or cannot be read, the connection is reset, and `on_close` told
     /// `FileTruncated` or `FileUnreadable`.

@@ -179,6 +179,7 @@ impl Core {
         self.stopwatch.begin();
         self.state.remote.turn_begins(self.state.now);
         self.state.counters.turns += 1;
+        self.table.begin_turn();
     }
 
     /// Nobody holds the loop now.
@@ -275,7 +276,12 @@ impl Core {
         let mut queue = std::mem::take(&mut self.queue);
         self.table.take_again(&mut queue);
         for id in queue.drain(..) {
-            self.drive(id, Cause::Again);
+            // An event was there first: one share of a turn is enough.
+            if self.table.is_spent(id) {
+                self.table.wake(id);
+            } else {
+                self.drive(id, Cause::Again);
+            }
         }
         self.queue = queue;
     }

@@ -39,6 +39,8 @@ pub(crate) struct Table {
     again: Vec<SourceId>,
     /// A bit for each slot whose occupant is in `again`; as long as it ever had to be.
     roused: Vec<u64>,
+    /// A bit for each of them that has had its share of this turn.
+    spent: Vec<u64>,
     /// Removals since the slab was last tidied.
     removals: usize,
 }
@@ -55,6 +57,7 @@ impl Table {
             floor: 0,
             again: Vec::new(),
             roused: Vec::new(),
+            spent: Vec::new(),
             removals: 0,
         }
     }
@@ -177,6 +180,24 @@ impl Table {
         SourceId { reactor: self.reactor, slot, sequence: self.sequences[slot as usize] }
     }
 
+    /// Everybody has a share of the turn that begins.
+    pub(crate) fn begin_turn(&mut self) {
+        self.again.iter().for_each(|id| self.spent[id.slot as usize / 64] &= !(1 << (id.slot % 64)));
+    }
+
+    /// Whether a source has had its share of this turn.
+    pub(crate) fn is_spent(&self, id: SourceId) -> bool {
+        self.spent.get(id.slot as usize / 64).is_some_and(|word| word & (1 << (id.slot % 64)) != 0)
+    }
+
+    /// Drives a source again in the next turn, even if somebody wakes it in this one.
+    pub(crate) fn wake_next_turn(&mut self, id: SourceId) {
+        self.wake(id);
+        if let Some(word) = self.spent.get_mut(id.slot as usize / 64) {
+            *word |= 1 << (id.slot % 64);
+        }
+    }
+
     pub(crate) fn wants_again(&self) -> bool {
         !self.again.is_empty()
     }
@@ -239,7 +260,7 @@ impl Table {
         }
     }
 
-    /// Drives a source again next turn.
+    /// Drives a source soon: in this turn if those that are to be driven again have not had theirs yet.
     pub(crate) fn wake(&mut self, id: SourceId) {
         if self.slot(id).is_none() {
             return;
@@ -247,6 +268,7 @@ impl Table {
         let (word, bit) = (id.slot as usize / 64, 1 << (id.slot % 64));
         if word >= self.roused.len() {
             self.roused.resize(word + 1, 0);
+            self.spent.resize(word + 1, 0);
         }
         if self.roused[word] & bit == 0 {
             self.roused[word] |= bit;

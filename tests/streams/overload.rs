@@ -240,6 +240,33 @@ fn a_frame_is_read_on_behind_its_beginning_while_there_is_room() {
     }
 }
 
+/// A peer that sends all the time has an event in each turn, beside what the turn before left.
+#[test]
+fn one_turn_shows_no_more_of_a_connection_than_its_budget() {
+    const BUDGET: usize = 16 << 10;
+    each_kind(|kind| {
+        let mut world = World::new();
+        let limits = Limits { bytes_per_turn: BUDGET, ..Limits::default() };
+        let address = world.listen(kind, ListenConfig { limits, ..ListenConfig::default() }, |_: &Conn<'_>| Sink);
+        let mut peer = world.dial(&address);
+        world.until_open(1);
+        let (bytes, mut sent, mut shown) = (pattern(40 * BUDGET), 0, 0);
+        world.until("all of it", |world| {
+            let now = world.log.shown(0);
+            assert!(now - shown <= BUDGET, "{} bytes in one turn", now - shown);
+            shown = now;
+            // Two writes, so that records are small and an event comes each time.
+            for _ in 0..2 {
+                let piece = &bytes[sent..bytes.len().min(sent + BUDGET)];
+                if !piece.is_empty() {
+                    sent += peer.write_some(piece).unwrap_or(0);
+                }
+            }
+            shown == bytes.len()
+        });
+    });
+}
+
 #[test]
 fn bounds_that_cannot_work_are_refused_by_name() {
     let refused = ReactorConfig { queued_bytes_max: Some((1 << 20) - 1), ..ReactorConfig::default() }.validate();

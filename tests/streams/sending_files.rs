@@ -319,9 +319,8 @@ fn one_turn_sends_no_more_of_a_file_than_its_budget() {
         });
         let mut peer = world.dial(&address);
         world.until_open(1);
-        // Four times as much where the kernel sends it by itself; records and the handshake's end come on top. What the last
-        // turn left and what the kernel reports are two drives.
-        let most = 2 * if kind.is_tls() { BUDGET + 4_096 } else { 4 * BUDGET } as u64;
+        // Four times as much where the kernel sends it by itself; records and the handshake's end come on top.
+        let most = if kind.is_tls() { BUDGET + 4_096 } else { 4 * BUDGET } as u64;
         let (mut before, mut got) = (world.reactor().snapshot().bytes_out, Vec::new());
         let mut piece = vec![0; 400_000];
         world.until("all of it", |world| {

@@ -67,7 +67,7 @@ impl Core {
             self.timers.arm(id.slot, due, self.state.now);
         }
         if next == Next::Again {
-            self.table.wake(id);
+            self.table.wake_next_turn(id);
         }
     }
 
