@@ -273,6 +273,9 @@ impl Core {
     // --- the funnels ----------------------------------------------------------------------------------------------
 
     pub(super) fn drive_again(&mut self) {
+        if !self.table.wants_again() {
+            return;
+        }
         let mut queue = std::mem::take(&mut self.queue);
         self.table.take_again(&mut queue);
         for id in queue.drain(..) {
@@ -289,7 +292,15 @@ impl Core {
     pub(super) fn drive_due(&mut self) {
         self.judge();
         let now = self.state.judged;
+        if let Some(slot) = self.timers.pop(now) {
+            self.drive_expired(slot, now);
+        }
+        self.run_jobs(now);
+    }
+
+    fn drive_expired(&mut self, first: u32, now: Tick) {
         let mut due = std::mem::take(&mut self.due);
+        due.push(first);
         while let Some(slot) = self.timers.pop(now) {
             due.push(slot);
         }
@@ -303,7 +314,6 @@ impl Core {
             }
         }
         self.due = due;
-        self.run_jobs(now);
     }
 
     fn run_jobs(&mut self, now: Tick) {
@@ -350,7 +360,10 @@ impl Core {
     }
 
     pub(super) fn run_commands(&mut self) {
-        self.run_local();
+        // Asked here, since most turns have nothing of it, and a call costs more than the question.
+        if !self.state.local.is_empty() {
+            self.run_local();
+        }
         // While a batch is being worked off the mailbox fills up to its limit, and then refuses.
         if self.mail == Mail::Waiting && self.commands.is_empty() {
             self.mail = Mail::None;
@@ -388,7 +401,9 @@ impl Core {
                 }
             }
         }
-        self.flush_orders();
+        if budget > 0 {
+            self.flush_orders();
+        }
     }
 
     /// Carries out what was ordered so far, each source's orders in one drive.
