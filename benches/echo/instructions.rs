@@ -11,6 +11,8 @@ use crate::rig::process::Server;
 use crate::rig::report::{self, Report};
 
 const MESSAGES: usize = 20_000;
+/// Ten for each of 10,000 connections, so that what their first messages cost does not count.
+const GROWTH_MESSAGES: usize = 100_000;
 
 /// Whether a message costs more where there are more connections.
 pub(crate) fn growth(options: &Options, report: &mut Report) -> Outcome<()> {
@@ -20,7 +22,7 @@ pub(crate) fn growth(options: &Options, report: &mut Report) -> Outcome<()> {
     for connections in [100, 1_000, 10_000] {
         let connections = options.connections(connections);
         let shape = Shape { connections, server_options: plan::MANY_IDLE_60, ..plan::TCP_64 };
-        let count = connections.max(options.asked.count(MESSAGES));
+        let count = connections.max(options.asked.count(GROWTH_MESSAGES));
         let each = (total(peer, shape, 2 * count)? - total(peer, shape, count)?) / count as f64;
         println!("  {connections:<6} connections {each:.1}");
         let least = *fewest.get_or_insert(each);
