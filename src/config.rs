@@ -66,7 +66,8 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// After our end: how long its own is waited for in all. What it sends meanwhile is discarded. Default: 30 s.
     pub linger_total: Duration,
-    /// Bytes that are read of one connection in one turn. Default: 256 KiB.
+    /// Bytes that are read of one connection in one turn; of files, bytes that are sent, by sendfile(2) four times as many.
+    /// Default: 256 KiB.
     pub bytes_per_turn: usize,
     /// Reads that are made of one connection in one turn. Default: 16.
     pub reads_per_turn: usize,

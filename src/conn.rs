@@ -366,11 +366,13 @@ impl<'a> Conn<'a> {
     ///   else [finishes](Other::finish) one side, and the other one's peer sends still more, both are reset: those bytes have
     ///   nowhere to go. What others write to one side goes out between the bytes that are passed on.
     /// - **Back-pressure.** A side is read only while no output of the other one waits, 32 KiB at a time, or as much as the
-    ///   kernel has room for: of a direction that stands still about 32 KiB are held (with TLS a record more), as unsent bytes
+    ///   kernel has room for: of a stalled direction about 32 KiB are held (with TLS a record more), as unsent bytes
     ///   of the side that does not take them.
     /// - **Without copies.** Between plain TCP and Unix connections on Linux, bytes go through a pipe, splice(2), once two reads
     ///   in a row have brought 32 KiB. They are copied while less comes at a time, where one side has TLS or is another kind of
-    ///   stream over IP, on other systems, and while the process has no descriptors left. Nothing else differs.
+    ///   stream over IP, on other systems, while the process has no descriptors left, and where `bytes_per_turn`, `inbox_bytes_max`
+    ///   or `outbox_bytes_max` is less than 32 KiB. Where the kernel's own estimate of its room was too high, more than 32 KiB may
+    ///   wait, within `outbox_bytes_max`. Nothing else differs.
     /// - **Descriptors.** Two, those of the connections, and two for one pipe that all relays of a reactor share. It is made when
     ///   it is first needed, and kept.
     /// - **Deadlines.** Each side keeps its own limits. A byte that moves on either side is life for both

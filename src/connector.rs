@@ -184,12 +184,15 @@ impl ConnectorBuilder {
     /// ```
     ///
     /// # Errors
-    /// `Config`, `Transport` or `Address`, naming what cannot work.
+    /// `Config`, `Transport` or `Address`, naming what cannot work; `ReactorGone` if the reactor has stopped.
     pub fn start_here<H: Handler>(
         self,
         cx: &mut Context<'_>,
         mut make: impl FnMut(&Conn<'_>) -> H + 'static,
     ) -> Result<Connector, Error> {
+        if cx.has_stopped() {
+            return Err(Error::ReactorGone);
+        }
         let inner = self.checked(&cx.remote(), Maker::Here)?;
         let number = inner.watch_end(cx);
         let make: Box<LocalMake> = Box::new(move |conn| Box::new(make(conn)));

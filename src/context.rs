@@ -340,7 +340,7 @@ impl Context<'_> {
         self.state.remotes.clone()
     }
 
-    /// Which of [`Context::remotes`] this reactor is: from 0 on in an engine or server, 0 if it stands alone.
+    /// Which of [`Context::remotes`] this reactor is: from 0 on in an engine or server, 0 if it has no engine.
     pub fn number(&self) -> usize {
         self.state.remotes.iter().position(|remote| *remote == self.state.remote).unwrap_or(0)
     }
@@ -857,6 +857,10 @@ impl Context<'_> {
         }
     }
 
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(self.state.life, Life::Stopped(_))
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         matches!(self.state.life, Life::Draining { .. } | Life::Cutting(_))
     }
@@ -866,7 +870,11 @@ impl Context<'_> {
     pub(crate) fn announce_drain(&mut self, id: SourceId, beyond: u64) {
         if self.is_draining() {
             let until = self.drain_share().min(self.state.now.after(FIRST_REQUEST));
-            self.state.untold.push(Untold { id, until, beyond });
+            match self.state.untold.last_mut() {
+                // It took over from another handler in this very drive.
+                Some(last) if last.id == id => last.beyond = last.beyond.max(beyond),
+                _ => self.state.untold.push(Untold { id, until, beyond }),
+            }
         }
     }
 

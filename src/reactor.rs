@@ -110,7 +110,8 @@ impl Reactor {
     /// What closures and callbacks are lent too: everything that a reactor can be asked from its own thread.
     pub fn context(&mut self) -> Context<'_> {
         self.core.read_clock();
-        if let Some(alarm) = &mut self.alarm {
+        let has_stopped = self.core.context().has_stopped();
+        if let Some(alarm) = self.alarm.as_mut().filter(|_| !has_stopped) {
             alarm.ring();
         }
         self.core.context()
@@ -123,8 +124,8 @@ impl Reactor {
     ///
     /// A timer of the system's (timerfd_create(2)) is set behind each turn, if what is due next has changed: one system call.
     /// Whoever takes the [context](Reactor::context) between two turns, by `listen`, `connect`, `after` and others too, makes the
-    /// descriptor readable at once, and the turn that follows looks what is due now. Handles of other threads ([`Remote`]) need
-    /// nothing, as ever. It stays so for the reactor's life; a second call does nothing.
+    /// descriptor readable at once, and the turn that follows checks what is due. Handles of other threads ([`Remote`]) need
+    /// nothing, as ever. It stays so until the reactor has stopped; a second call does nothing.
     ///
     /// ```
     /// use rustix::event::{PollFd, PollFlags, poll};
@@ -150,7 +151,7 @@ impl Reactor {
     /// `Descriptor` if the system has no descriptor left, or no such timers: only Linux and Android have. Nothing has changed
     /// then.
     pub fn arm_descriptor(&mut self) -> Result<(), Error> {
-        if self.alarm.is_none() {
+        if self.alarm.is_none() && !self.core.context().has_stopped() {
             let made = Alarm::new(&self.core.state.registry);
             self.alarm = Some(made.map_err(|source| Error::Descriptor { action: "make a timer", source })?);
             // With room for its own event: a turn that took nothing else is not full, and need not be followed by another.

@@ -12,7 +12,7 @@ use support::blocking::{Rig, Tale, engine, listen_config, until};
 use support::{Echo, Hooks, Kind, PATIENCE, each_kind};
 use windlass::{
     Address, Backoff, Bytes, Conn, ConnectConfig, Connector, ConnectorBuilder, ConnectorState, Engine, Error, Limits,
-    Reactor, ReactorConfig, Reason, Resolver,
+    Reactor, ReactorConfig, Reason, Resolver, Status,
 };
 
 /// A state as it was told, and when.
@@ -961,4 +961,9 @@ fn what_cannot_work_is_refused_on_its_reactor_as_elsewhere() {
     let builder = Connector::builder(address("udp://127.0.0.1:1"));
     let refused = builder.start_here(&mut reactor.context(), |_: &Conn<'_>| Hooks::new()).map(drop);
     assert!(matches!(refused, Err(Error::Transport { .. })), "{refused:?}");
+    reactor.shutdown(Duration::ZERO);
+    while !matches!(reactor.poll_once(None).expect("a turn"), Status::Stopped(_)) {}
+    let builder = Connector::builder(address("tcp://127.0.0.1:1"));
+    let refused = builder.start_here(&mut reactor.context(), |_: &Conn<'_>| Hooks::new()).map(drop);
+    assert!(matches!(refused, Err(Error::ReactorGone)), "{refused:?}");
 }

@@ -60,6 +60,18 @@ fn listen(reactor: &mut Reactor, limits: Limits) -> std::net::SocketAddr {
     reactor.listener_address(id.expect("a listener")).and_then(|address| address.ip()).expect("it listens")
 }
 
+/// Nothing would ever take its event, and a loop that still watches it would spin.
+#[test]
+fn the_descriptor_of_a_stopped_reactor_says_nothing() {
+    let mut reactor = armed(ReactorConfig::default());
+    reactor.shutdown(Duration::ZERO);
+    while !matches!(turn(&mut reactor), Status::Stopped(_)) {}
+    reactor.shutdown(Duration::ZERO);
+    reactor.after(Duration::ZERO, |_| {});
+    reactor.arm_descriptor().expect("nothing to do");
+    assert!(!is_readable(&reactor, Duration::from_millis(20)));
+}
+
 #[test]
 fn deadlines_of_every_kind_make_the_descriptor_readable() {
     let mut reactor = armed(ReactorConfig::default());

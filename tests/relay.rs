@@ -112,6 +112,28 @@ fn expect_cut(kind: Kind, world: &mut World, peer: &mut Peer) {
 }
 
 #[test]
+fn one_that_hears_of_its_peers_end_while_paused_can_be_coupled_then() {
+    each_pair(|(left, right)| {
+        let mut world = World::new();
+        let address = world.listen(right, ListenConfig::default(), |_: &Conn<'_>| Sink);
+        let mut reader = world.dial(&address);
+        world.until_open(1);
+        let other = world.log.id(0);
+        let address = world.listen(left, ListenConfig::default(), move |_: &Conn<'_>| {
+            let paused = Hooks::new().open(|conn| conn.pause());
+            paused.hangup(move |conn| conn.relay(other).expect("two open connections"))
+        });
+        let mut writer = world.dial(&address);
+        world.until_open(2);
+        writer.send_all_while(&mut world, b"through");
+        writer.finish();
+        assert_eq!(reader.read_exact_while(&mut world, 7), b"through");
+        reader.finish();
+        assert_eq!(world.until_empty(), [Reason::PeerClosed; 2]);
+    });
+}
+
+#[test]
 fn bytes_go_both_ways_at_once_and_each_end_is_passed_on_behind_them() {
     each_pair(|kinds| {
         let Coupled { mut world, mut left, mut right } = Coupled::new(kinds);

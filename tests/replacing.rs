@@ -536,6 +536,28 @@ fn a_drain_that_began_before_is_told_to_the_next_handler() {
     });
 }
 
+/// One that takes over in `on_open`, while the reactor drains, is the one that the drain is told to, and once.
+#[test]
+fn a_drain_is_told_once_to_a_handler_that_took_over_at_the_beginning() {
+    each_kind(|kind| {
+        let mut world = World::new();
+        let log = world.log.clone();
+        let address = world.listen(kind, ListenConfig::default(), move |_: &Conn<'_>| {
+            let log = log.clone();
+            Hooks::new()
+                .open(move |conn| _ = log.succeed(conn, Hooks::new().drain(|_| {})).expect("an open connection"))
+        });
+        let peer = world.dial(&address);
+        world.reactor().context().shutdown(Duration::from_secs(10));
+        let drains = |world: &World| world.log.said(1).iter().filter(|said| **said == Said::Drain).count();
+        world.until("the drain to be told", |world| world.log.made() == 2 && drains(world) > 0);
+        world.turns(3);
+        assert_eq!(drains(&world), 1);
+        drop(peer);
+        world.until_empty();
+    });
+}
+
 #[cfg(feature = "tls")]
 mod tls {
     use super::*;

@@ -67,7 +67,7 @@ impl Echo {
     }
 }
 
-/// What a client is told that broke the protocol; RFC 6455, section 7.4.1.
+/// The close code for a client that broke the protocol; RFC 6455, section 7.4.1.
 fn code(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None, // it has ended

@@ -137,6 +137,13 @@ pub(crate) struct Buffers {
     pub(crate) pool: Pool,
 }
 
+impl Buffers {
+    /// The next link may send its share of files.
+    pub(crate) fn begin_share(&mut self) {
+        self.files = FileShare::Left;
+    }
+}
+
 /// Whether a drive has sent what it may of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FileShare {

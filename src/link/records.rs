@@ -402,7 +402,7 @@ impl Link {
         if (self.is_tls() || self.cold.outbox.has_files()) && self.may_flush() && !waits {
             self.flush(buffers, now);
         }
-        buffers.files = FileShare::Left;
+        buffers.begin_share();
     }
 
     /// Says close_notify behind all that waits (A9).

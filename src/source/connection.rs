@@ -202,6 +202,9 @@ impl Connection {
         if self.link.owes_hangup() && !self.is_detaching(cx) {
             self.link.hangup_told();
             self.call(id, cx, |handler, conn| handler.on_hangup(conn));
+            if cx.state.relay_request.is_some() {
+                self.relay(id, budget, scratch, cx);
+            }
         }
         if self.is_detaching(cx) {
             self.open_all(scratch, cx);
@@ -662,6 +665,7 @@ impl Connection {
         }
         self.tell_left(id, cx);
         self.link.set_phase(phase);
+        cx.state.buffers.begin_share();
         Next::Remove
     }
 }

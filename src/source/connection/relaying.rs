@@ -117,13 +117,16 @@ impl Connection {
             let Some(allowed) = allowed else { return };
             let piece = self.link.piece(allowed.min(room), scratch);
             if splices && piece == RELAY_BYTES {
-                let moved = self.splice(partner, allowed, cx);
-                // Only a read says that nothing is left.
-                splices = moved >= RELAY_BYTES;
-                if moved > 0 {
-                    bytes = allowed - moved;
-                    self.note_pace(moved);
-                    continue;
+                match self.splice(partner, allowed, cx) {
+                    Some(0) => return,
+                    Some(moved) => {
+                        bytes = allowed - moved;
+                        self.note_pace(moved);
+                        // Only a read says that nothing is left.
+                        splices = moved >= RELAY_BYTES;
+                        continue;
+                    }
+                    None => {}
                 }
             }
             let state = &mut *cx.state;
@@ -155,19 +158,19 @@ impl Connection {
     }
 
     /// Moves up to `bytes_max` bytes to the partner without a copy, and more than a piece only where the kernel has room for them;
-    /// returns how many there were, 0 if a read is to tell.
-    fn splice(&mut self, partner: SourceId, bytes_max: usize, cx: &mut Context<'_>) -> usize {
+    /// returns how many there were, none if the connection failed; `None` if a read is to tell.
+    fn splice(&mut self, partner: SourceId, bytes_max: usize, cx: &mut Context<'_>) -> Option<usize> {
         let Some(mut pipe) = cx.state.buffers.pool.pipe() else {
             // It is asked for again when two more reads were full.
             self.note_pace(0);
-            return 0;
+            return None;
         };
         let room = cx.table.connection(partner).map_or(0, |partner| partner.link_ref().splice_room());
         let asked = room.clamp(RELAY_BYTES, bytes_max);
         let moved = self.link.receive_piped(&mut pipe, asked, cx.state.now);
         Other { id: partner, cx: cx.reborrow() }.send_piped(&mut pipe);
         cx.state.buffers.pool.take_pipe_back(pipe);
-        moved.unwrap_or(0)
+        moved
     }
 
     /// Takes note of how much came at once.
