@@ -23,7 +23,7 @@ const PROFILES: [[u32; 11]; 8] = [
 const STARVE: usize = 4;
 
 /// Scenarios that do not hold under the shim, and why that says nothing of the library.
-const UNFIT: [(&str, &str); 18] = [
+const UNFIT: [(&str, &str); 20] = [
     (
         "bytes::a_reset_by_the_peer_is_told_at_once",
         "it wants its greeting sent before the reset, or a Unix socket has none",
@@ -63,6 +63,14 @@ const UNFIT: [(&str, &str); 18] = [
     (
         "overload::clients_that_never_read_fill_no_more_than_the_bound_and_others_are_served",
         "its peers look stuck while the shim holds their output up",
+    ),
+    (
+        "overload::one_turn_shows_no_more_of_a_connection_than_its_budget",
+        "the shim tells an event twice in a turn, and each has its share",
+    ),
+    (
+        "sending_files::one_turn_sends_no_more_of_a_file_than_its_budget",
+        "the shim tells an event twice in a turn, and each has its share",
     ),
     (
         "overload::those_that_stand_still_for_the_longest_are_cut_first_and_see_a_reset",
