@@ -178,3 +178,15 @@ pub type TlsServer = ServerTls;
 #[doc(hidden)]
 #[deprecated(note = "is called `ClientTls`")]
 pub type TlsClient = ClientTls;
+
+/// The name that [`ServerTlsBuilder`] had before 0.1.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[doc(hidden)]
+#[deprecated(note = "is called `ServerTlsBuilder`")]
+pub type TlsServerBuilder = ServerTlsBuilder;
+
+/// The name that [`ClientTlsBuilder`] had before 0.1.
+#[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+#[doc(hidden)]
+#[deprecated(note = "is called `ClientTlsBuilder`")]
+pub type TlsClientBuilder = ClientTlsBuilder;
