@@ -13,6 +13,7 @@ use crate::rig::launch::Core;
 use crate::rig::pattern::{PIECE_BYTES_MAX, Pattern};
 use crate::rig::report::{self, Report};
 use crate::rig::until::{PATIENCE, until};
+use crate::stalled::PIPE_DESCRIPTORS;
 
 const BYTES: u64 = 10_000_000_000;
 const BYTES_QUICK: u64 = 200_000_000;
@@ -51,7 +52,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let growth = reading.resident_max.saturating_sub(start) / 1024;
     report::note(&format!("resident at the start {} KiB", start / 1024));
     report.at_most("KiB that the proxy grew by, at most", growth as f64, GROWTH_KIB_MAX);
-    proxy.wait_for_descriptors(descriptors)
+    proxy.wait_for_descriptors(descriptors + PIPE_DESCRIPTORS)
 }
 
 /// Waits for the proxy to connect.

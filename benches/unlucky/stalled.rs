@@ -22,7 +22,7 @@ const FILL_TIME_MAX: Duration = Duration::from_secs(60);
 /// Of each download: what it holds, its connections, and what malloc makes of both.
 const GROWTH_BYTES_MAX: f64 = 50.0 * 1024.0;
 /// The pipe that all relays of a reactor share.
-const PIPE_DESCRIPTORS: usize = 2;
+pub(crate) const PIPE_DESCRIPTORS: usize = 2;
 
 pub(crate) fn run(options: &Options, report: &mut Report) -> Outcome<()> {
     let count = options.asked.pick(DOWNLOADS, DOWNLOADS_QUICK);
