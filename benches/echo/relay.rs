@@ -9,6 +9,7 @@ use windlass::{
     Address, Conn, ConnId, ConnectConfig, EngineConfig, Handler, ListenConfig, Reason, Server as Proxy, ServerTls,
 };
 
+use crate::cpu;
 use crate::options::Options;
 use crate::plan::Shape;
 use crate::rig::Outcome;
@@ -16,34 +17,16 @@ use crate::rig::child::own_executable;
 use crate::rig::hosted::{ANYWHERE, Hosted};
 use crate::rig::launch::Core;
 use crate::rig::peer::Peer;
-use crate::rig::process::{Load, Server};
-use crate::rig::report::{self, Report};
-use crate::rig::slices::{self, Ratio};
+use crate::rig::report::Report;
 
 pub(crate) fn run(shape: Shape, options: &Options, report: &mut Report) -> Outcome<()> {
-    let Shape { connections, message_bytes: bytes, .. } = shape;
-    let count = options.asked.count(shape.messages);
-    let text = format!(
-        "{connections} connections, {bytes} B a message, {} × {count} messages a proxy; proxy ns/message",
-        options.rounds
-    );
-    report::title(shape.name, &text);
     // The echo server shares the load's core.
     let own = own_executable()?.display().to_string();
     let echo = Hosted::start(Core::Load, &[&own, "--bare"], &[ANYWHERE])?;
     let target = format!("tcp://{}", echo.address());
-    let start = |peer: &Peer| {
-        let server = Server::start(peer, shape.transport, &["--target", &target], &[])?;
-        let mut load = Load::start(&server)?;
-        load.connect(connections)?;
-        load.echo(connections, bytes, connections.max(count))?;
-        Ok((server, load))
-    };
-    let slice =
-        |server: &Server, load: &mut Load| slices::measure(server, count, || load.echo(connections, bytes, count));
     let by_hand = Peer::own("by handlers", &["--proxy", "--how", "handlers"])?;
     let relay = Peer::own("relay", &["--proxy", "--how", "relay"])?;
-    slices::compare(shape.name, (options.rounds, Ratio::Cost), &[&by_hand, &relay], start, slice, report)
+    cpu::measure(shape, "proxy", &["--target", &target], &[&by_hand, &relay], options, report)
 }
 
 #[derive(Clone, Copy)]

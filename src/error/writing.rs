@@ -50,13 +50,6 @@ pub enum WriteError {
     Frame(FrameError),
 }
 
-impl WriteError {
-    /// The nearest kind of an error of input and output; `ResourceBusy` for `Full`.
-    pub fn kind(&self) -> io::ErrorKind {
-        Error::from(self.clone()).kind()
-    }
-}
-
 impl From<WriteError> for Error {
     fn from(error: WriteError) -> Error {
         match error {
@@ -118,13 +111,6 @@ pub enum SendError {
     Gone,
 }
 
-impl SendError {
-    /// The nearest kind of an error of input and output; `ResourceBusy` for `QueueFull`.
-    pub fn kind(&self) -> io::ErrorKind {
-        Error::from(self.clone()).kind()
-    }
-}
-
 impl From<SendError> for Error {
     fn from(error: SendError) -> Error {
         match error {
@@ -143,7 +129,14 @@ impl From<SendError> for Error {
 }
 
 macro_rules! as_error {
-    ($($name:ident)*) => {$(
+    ($($name:ident: $busy:literal,)*) => {$(
+        impl $name {
+            #[doc = concat!("The nearest kind of an error of input and output; `ResourceBusy` for `", $busy, "`.")]
+            pub fn kind(&self) -> io::ErrorKind {
+                Error::from(self.clone()).kind()
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 Error::from(self.clone()).fmt(f)
@@ -160,4 +153,4 @@ macro_rules! as_error {
     )*};
 }
 
-as_error! { WriteError SendError }
+as_error! { WriteError: "Full", SendError: "QueueFull", }
