@@ -670,13 +670,13 @@ mod tests {
     /// News that another thread raised while a callback ran was dropped.
     #[test]
     fn what_happens_while_a_callback_is_told_is_told_behind_it() {
-        let (told, workers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(OnceLock::<Arc<Workers>>::new()));
+        let (told, workers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(OnceLock::<Weak<Workers>>::new()));
         let (tell, meanwhile) = (told.clone(), workers.clone());
         let on_event = move |event: &ServerEvent| {
             let mut told = tell.lock().expect("no panic");
             told.push(event.to_string());
             if told.len() == 1 {
-                let workers = meanwhile.get().expect("they are there");
+                let workers = meanwhile.get().and_then(Weak::upgrade).expect("they are there");
                 let mut inside = workers.lock();
                 inside.tell(News::Event(ServerEvent::ThreadsFree { refused: 7 }));
                 workers.tell_news(inside);
@@ -684,10 +684,11 @@ mod tests {
         };
         let callbacks = Callbacks { event: Some(Arc::new(on_event)), ..Callbacks::default() };
         let serve: Arc<Serve> = Arc::new(|_, _| Ok(()));
-        let workers = workers.get_or_init(|| Workers::new(BlockingConfig::default(), serve, callbacks));
-        let mut inside = workers.lock();
+        let made = Workers::new(BlockingConfig::default(), serve, callbacks);
+        workers.set(Arc::downgrade(&made)).expect("it is the first");
+        let mut inside = made.lock();
         inside.tell(News::Event(ServerEvent::ThreadsBusy { threads: 1 }));
-        workers.tell_news(inside);
+        made.tell_news(inside);
         let told = told.lock().expect("no panic");
         assert!(told.len() == 2 && told[1].contains('7'), "{told:?}");
     }
